@@ -1,0 +1,151 @@
+"""Numerical tools shared by every room: exact averages on the circle, small Newton solves, implicit roots.
+
+Each is the single home of its method. A new room should find its averages and its roots here.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import optimistix as optx
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Inexact
+
+
+def is_concrete(*values: Any) -> bool:
+    """True when no leaf of ``values`` is traced, so that they can be looked at."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def as_float(value: ArrayLike) -> Float[Array, "..."]:
+    """A floating-point array that keeps its dtype if it has one, and takes JAX's default otherwise.
+
+    Raises:
+        ValueError: if ``value`` is complex, ragged or not a number.
+    """
+    try:
+        array = jnp.asarray(value)
+    except TypeError as error:
+        raise ValueError(f"expected real numbers, got {value!r}") from error
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise ValueError(f"expected real numbers, got dtype {array.dtype}")
+    # Python numbers give weak types, which would make results depend on how a value was written.
+    dtype = array.dtype if jnp.issubdtype(array.dtype, jnp.floating) and not array.weak_type else jnp.result_type(float)
+    return jnp.asarray(array, dtype=dtype)
+
+
+def as_complex(x: Inexact[Array, "..."]) -> Complex[Array, "..."]:
+    """The same numbers in the complex dtype of the same precision."""
+    return x if jnp.iscomplexobj(x) else jax.lax.complex(x, jnp.zeros_like(x))
+
+
+# --- averages on the circle -----------------------------------------------------------------------------------
+
+
+def laurent_product(a: Inexact[Array, " m"], b: Inexact[Array, " n"]) -> Inexact[Array, " m+n-1"]:
+    """Coefficients of the product of two Laurent polynomials (each listed from its lowest power)."""
+    rows = [jnp.pad(a[i] * b, (i, a.shape[0] - 1 - i)) for i in range(a.shape[0])]
+    return sum(rows[1:], rows[0])
+
+
+def reciprocal_moments(denominator: Complex[Array, " 2*d+1"], doublings: int = 13) -> Complex[Array, " 2*d+1"]:
+    r"""Averages over the unit circle of powers over a Laurent polynomial, c_k = <w^k / D(w)>, |k| <= d.
+
+    $$ c_k = \frac{1}{2\pi} \int_0^{2\pi} \frac{e^{ik\theta}}{D(e^{i\theta})}\, d\theta,
+       \qquad D(w) = \sum_{k=-d}^{d} D_k w^k $$
+
+    Graeffe's root squaring: 1/D(w) = D(-w) / (D(w) D(-w)), whose denominator is a Laurent polynomial in w^2 of the
+    same length, and only even powers survive the average, so the moments for D are a linear map of those for its
+    square. m steps give the trapezoid rule with 2^m nodes in m (2d+1)^2 operations: exact unless D has a root within
+    about 30 / 2^m of the circle (.004 by default; the laws of a load alpha need about alpha / 2).
+
+    Shapes: D_k and c_k from k = -d to d. Validity: D has no root on the circle, and winds around 0 as often forwards
+    as backwards (positive D, for one).
+    """
+    num = denominator.shape[0]
+    d = num // 2
+    pairs = [[(i, 2 * m - i) for i in range(num) if 0 <= 2 * m - i < num] for m in range(num)]
+
+    def alternate(coefficients):  # those of D(-w), up to a common sign
+        return [c if (k - d) % 2 == 0 else -c for k, c in enumerate(coefficients)]
+
+    def square(coefficients, _):
+        mirrored = alternate(coefficients)
+        squared = [sum(coefficients[i] * mirrored[j] for i, j in pairs[m]) for m in range(num)]
+        scale = 1 / squared[d]
+        return [scale * c for c in squared], (coefficients, scale)
+
+    def unsquare(moments, step):
+        coefficients, scale = step
+        mirrored = alternate(coefficients)
+        sums = [
+            sum(moments[m] * mirrored[2 * m - k] for m in range(num) if 0 <= 2 * m - k < num) for k in range(num)
+        ]
+        return [scale * c for c in sums], None
+
+    start = [denominator[i] for i in range(num)]
+    last, steps = jax.lax.scan(square, start, None, length=doublings)
+    constant = [jnp.zeros_like(c) for c in last]
+    constant[d] = 1 / last[d]
+    moments, _ = jax.lax.scan(unsquare, constant, steps, reverse=True)
+    return jnp.stack(moments)
+
+
+# --- Gaussian averages ----------------------------------------------------------------------------------------
+
+
+def gaussian_quadrature(num: int = 161, width: float = 8.0) -> tuple[Float[Array, " num"], Float[Array, " num"]]:
+    """Nodes z and weights of the trapezoid rule for averages over a standard normal variable.
+
+    The error falls as exp(-2 pi a / h), h = 2 width / num, for a function with its nearest pole at distance a from the
+    real axis: tanh(sigma z) has a = pi / (2 sigma), which is 1e-9 at sigma = 5. Gauss-Hermite rules fail there.
+    """
+    z = jnp.linspace(-width, width, num)
+    weights = jnp.exp(-(z**2) / 2)
+    return z, weights / jnp.sum(weights)
+
+
+# --- roots ----------------------------------------------------------------------------------------------------
+
+
+class Root(eqx.Module):
+    """A root, the largest residual left there, and whether that is below the tolerance asked for."""
+
+    value: Any
+    residual: Float[Array, ""]
+    converged: Bool[Array, ""]
+
+
+def find_root(
+    fn: Callable[[Float[Array, " k"], Any], Float[Array, " k"]],
+    start: Float[Array, " k"],
+    args: Any,
+    tolerance: float = 1e-10,
+    max_steps: int = 30,
+) -> Float[Array, " k"]:
+    """A root y of fn(y, args) near ``start`` by Newton's method, without gradients; a failure shows in fn there."""
+    tolerance = max(tolerance, 300 * float(jnp.finfo(start.dtype).eps))
+    solver = optx.Newton(rtol=tolerance, atol=tolerance, linear_solver=lx.LU())
+    start, args = jax.lax.stop_gradient((start, args))
+    return jax.lax.stop_gradient(optx.root_find(fn, solver, start, args, max_steps=max_steps, throw=False).value)
+
+
+def polish_root(
+    fn: Callable[[Float[Array, " k"], Any], Float[Array, " k"]],
+    y: Float[Array, " k"],
+    args: Any,
+    tolerance: float = 1e-8,
+) -> Root:
+    """A root found to some digits, made exact and differentiable in ``args``; its residual is max |fn|.
+
+    Two Newton steps: each doubles the digits, and the order to which derivatives are those of the implicit function,
+    so all up to the third are exact, in forward and in reverse mode. (The implicit adjoint of optimistix raises
+    inside jit if one of many mapped problems fails; here a failure is data.) ``fn`` should be scaled to order one.
+    """
+    y = jax.lax.stop_gradient(y)
+    for _ in range(2):
+        y = y - jnp.linalg.solve(jax.jacfwd(fn)(y, args), fn(y, args))
+    residual = jax.lax.stop_gradient(jnp.max(jnp.abs(fn(y, args))))
+    return Root(y, residual, residual <= max(tolerance, 3000 * float(jnp.finfo(y.dtype).eps)))

@@ -1,0 +1,29 @@
+"""The `jaxnets` command: a thin skin over the modules. One function a subcommand; its signature makes the options.
+
+The command alone configures JAX: it computes in float64.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import jax
+import tyro
+
+from .inputs import InputError
+from .spectrum import spectrum
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code: 0, 2 for input to be mended, 130 when interrupted."""
+    jax.config.update("jax_enable_x64", True)
+    app = tyro.extras.SubcommandApp()
+    app.command(spectrum)
+    try:
+        app.cli(prog="jaxnets", description="Theory and simulation of structured random neural networks.", args=args)
+    except InputError as error:
+        print(f"jaxnets: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("jaxnets: interrupted, nothing written", file=sys.stderr)
+        return 130
+    return 0

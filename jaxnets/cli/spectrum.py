@@ -1,0 +1,378 @@
+"""`jaxnets spectrum`: eigenvalues of sampled or measured couplings, with the theory for N -> infinity over them."""
+
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Complex, Float, PRNGKeyArray
+from tqdm import tqdm
+
+from .. import __version__, couplings, plotting, spectra
+from .. import transfer as transfers
+from .inputs import InputError, evaluate, read_matrix, vocabulary
+from .outputs import MAKER, check_replaceable, replacing
+
+DEFAULT_ENSEMBLE = "DeepHebbian(load=.8, auto=.3, hetero=(.6,.6,.6))"
+DEFAULT_N, DEFAULT_SAMPLES = 1000, 20
+FIGURE, STORE = "spectrum.png", "spectrum.zarr"
+MARGIN = 0.02  # boundaries are widened, and voids narrowed, by this fraction before an eigenvalue counts as beyond
+GRID = 200  # points a side of a density map; the real line has five times as many
+
+
+def spectrum(
+    *,
+    ensemble: str = DEFAULT_ENSEMBLE,
+    n: int = DEFAULT_N,
+    samples: int = DEFAULT_SAMPLES,
+    gains: str | None = None,
+    variance: float | None = None,
+    matrix: str | None = None,
+    scale: float = 1.0,
+    seed: int = 0,
+    out: Path = Path("."),
+) -> None:
+    """Eigenvalues of random or measured couplings, with the theory over them.
+
+    Writes spectrum.png and spectrum.zarr (eigenvalues, boundary, density, all parameters) and prints a table. Outputs
+    of an earlier run are replaced; files of these names that jaxnets did not write are left alone, and nothing is run.
+
+    Args:
+        ensemble: Couplings in the notation of the Python API, as in "IID(gain=.5) + 0.5 * Elliptic(symmetry=-.3)".
+        n: Neurons in each realisation.
+        samples: Number of realisations.
+        gains: Transfer function, as in "Tanh()", whose slopes at Gaussian inputs multiply the columns of J.
+        variance: Variance of these inputs.
+        matrix: Measured couplings in place of an ensemble: a .csv (comma, semicolon or white space), .npy or .npz file
+            (dense or from scipy.sparse), larva-left or larva-right. Rows may be the presynaptic or the postsynaptic
+            neurons: a matrix and its transpose have the same spectrum and the same theory.
+        scale: Factor of the measured couplings.
+        seed: Seed of all that is random.
+        out: Folder for the outputs, made if it is missing.
+    """
+    if n < 1 or samples < 1:
+        raise InputError(f"`--n` and `--samples` must be at least 1, got {n} and {samples}")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"`--seed` must be in [0, 2^63), got {seed}")
+    check_replaceable(out, (FIGURE, STORE))
+    gain = _Gains.parse(gains, variance)
+    key = jax.random.key(seed)
+    options = {"seed": seed} | ({} if gains is None else {"gains": gains, "variance": variance})
+    if matrix is None:
+        if scale != 1.0:
+            raise InputError("`--scale` belongs to `--matrix`: scale an ensemble as in `0.5 * IID()`")
+        report = _of_ensemble(ensemble, n, samples, gain, key)
+        options |= {"ensemble": ensemble, "n": n, "samples": samples}
+    else:
+        if (ensemble, n, samples) != (DEFAULT_ENSEMBLE, DEFAULT_N, DEFAULT_SAMPLES):
+            raise InputError("`--ensemble`, `--n` and `--samples` have no meaning with `--matrix`")
+        report = _of_matrix(matrix, scale, gain, key)
+        options |= {"matrix": matrix, "scale": scale}
+
+    made_by = {"maker": MAKER, "command": "spectrum"} | {f"{name}_version": v for name, v in _versions().items()}
+    with replacing(out, (FIGURE, STORE)) as folder:
+        # Format 2 of zarr, because format 3 has no settled form of consolidated metadata and of strings.
+        report.data.assign_attrs(options | made_by).to_zarr(folder / STORE, zarr_format=2)
+        plotting.save(report.axes, folder / FIGURE, metadata={"Software": f"{MAKER} {__version__}"})
+    print(report.table)
+    print(f"wrote {out / FIGURE} and {out / STORE}")
+
+
+@dataclass(frozen=True)
+class _Report:
+    data: xr.Dataset
+    axes: Any
+    table: str
+
+
+@dataclass(frozen=True)
+class _Gains:
+    """Gains phi'(sqrt(variance) z), or none."""
+
+    transfer: transfers.Transfer | None
+    variance: float | None
+
+    @classmethod
+    def parse(cls, text: str | None, variance: float | None) -> "_Gains":
+        if (text is None) != (variance is None):
+            raise InputError(
+                "`--gains` and `--variance` go together: the transfer function and the variance of its input"
+            )
+        if text is None or variance is None:
+            return cls(None, None)
+        if not (np.isfinite(variance) and variance > 0):
+            raise InputError(f"`--variance` must be a positive number, got {variance}")
+        return cls(evaluate(text, vocabulary(transfers, transfers.Transfer), transfers.Transfer, "--gains"), variance)
+
+    def sample(self, n: int, key: PRNGKeyArray) -> Float[jax.Array, " n"] | None:
+        if self.transfer is None or self.variance is None:
+            return None
+        return self.transfer.slope(jnp.sqrt(self.variance) * jax.random.normal(key, (n,)))
+
+
+# --- the two jobs
+
+
+def _of_ensemble(text: str, n: int, samples: int, gains: _Gains, key: PRNGKeyArray) -> _Report:
+    ensemble = evaluate(text, vocabulary(couplings, couplings.Ensemble), couplings.Ensemble, "--ensemble")
+    try:
+        jax.eval_shape(lambda key: ensemble.sample(n, key=key), key)  # refuses what the sizes do not allow, at no cost
+        law = spectra.law(ensemble, gains.transfer, gains.variance)
+        isolated = _outliers(ensemble, gains)
+    except ValueError as error:
+        raise InputError(f"`--ensemble`: {error}") from error
+
+    began = time.perf_counter()
+    values = np.empty((samples, n), np.complex128)
+    keys = jax.random.split(key, (samples, 2))
+    for i in tqdm(range(samples), desc="diagonalising", unit="sample"):
+        values[i] = spectra.eigenvalues(ensemble.sample(n, key=keys[i, 0]), gains.sample(n, keys[i, 1]))
+    sampled = time.perf_counter()
+    theory = _Prediction.of("theory", law)
+    window = _Window.around(values, theory.curves)
+    density = window.density(law)
+    finished = time.perf_counter()
+
+    bulk = _off_zero(values)
+    x = np.real(values)
+    outside, in_voids = theory.misses(bulk)
+    rows = [
+        ("", "theory", "samples"),
+        ("right edge", f"{theory.right:.4f}", _mean_and_sd(x.max(1))),
+        ("left edge", f"{theory.left:.4f}", _mean_and_sd(x.min(1))),
+        ("eigenvalues at zero", f"{theory.zero_mass:.4f}", f"{1 - bulk.size / values.size:.4f}"),
+        (f"outside the boundary by {MARGIN:.0%}", "0", f"{outside:.4f}"),
+        (f"inside voids by {MARGIN:.0%}", "0", f"{in_voids:.4f}"),
+        (
+            "seconds",
+            f"{finished - sampled:.2f}, compilation included",
+            f"{sampled - began:.2f}, diagonalising included",
+        ),
+    ]
+    if isolated.size:
+        rows.insert(-1, ("outliers", _list(isolated), ""))
+
+    ax = _draw(values, [theory], window, density)
+    if isolated.size and not law.is_symmetric():
+        plotting.marks(isolated, ax, label="predicted outliers")
+    parameters = {"parameters": eqx.tree_pformat(ensemble, short_arrays=False)}
+    data = _dataset(values, [theory], window, density).assign_attrs(parameters | theory.numbers())
+    return _Report(data, plotting.legend(ax), _table(f"{text}, N = {n}, {samples} realisations", rows))
+
+
+def _of_matrix(name: str, scale: float, gains: _Gains, key: PRNGKeyArray) -> _Report:
+    shipped = {"larva-left": "left", "larva-right": "right"}
+    weights = np.asarray(couplings.larva_connectome(shipped[name])) if name in shipped else read_matrix(Path(name))
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights = scale * weights
+    if not (np.isfinite(weights).all() and weights.any()):
+        raise InputError(f"`--matrix` times `--scale` must be finite and not 0 everywhere, got {name} times {scale}")
+
+    n = len(weights)
+    key_modes, key_gains, key_mismatch = jax.random.split(key, 3)
+    began = time.perf_counter()
+    values = np.asarray(spectra.eigenvalues(weights, gains.sample(n, key_gains)))[None]
+    diagonalised = time.perf_counter()
+    haar = couplings.from_matrix(weights)
+    gaussian = couplings.random_modes_from_matrix(weights, key=key_modes)
+    mismatch = couplings.measured.singular_mismatch(gaussian, weights, key=key_mismatch)
+    laws = [spectra.law(ensemble, gains.transfer, gains.variance) for ensemble in (haar, gaussian)]
+    ring = _Prediction.of("ring of its singular values", laws[0])
+    modes = _Prediction.of("Gaussian modes with its overlaps", laws[1])
+    window = _Window.around(values, ring.curves + modes.curves)
+    density = window.density(laws[0])
+    finished = time.perf_counter()
+
+    bulk = _off_zero(values)
+    beyond = bulk[np.abs(bulk) > (1 + MARGIN) * ring.right]  # the ring is round: its modes prefer no direction
+    outliers = beyond[np.argsort(-np.abs(beyond))]
+    found = _statistics(weights, haar)
+    described = [
+        ("neurons N", f"{n}", ""),
+        ("non-zero weights", f"{found['nonzero_fraction']:.4f}", ""),
+        ("g = sqrt(N <J_ij^2>)", f"{found['g']:.4f}", "root mean square singular value"),
+        ("sqrt(N Var J_ij)", f"{found['g_without_mean']:.4f}", "g without the mean weight"),
+        ("effective rank PR^D", f"{found['effective_rank']:.4f}", "in units of N; inf for i.i.d. weights"),
+        ("overlaps u_a . v_a", f"{found['rank']}", "of the non-zero singular values"),
+        ("  mean", f"{found['overlap_mean']:+.4f}", f"{found['overlap_mean_z']:+.1f} s.e. from chance, 0"),
+        ("  sd", f"{found['overlap_sd']:.4f}", f"{found['overlap_sd_z']:+.1f} s.e. from chance, {n**-0.5:.4f}"),
+        ("outliers", f"{outliers.size}", _list(outliers)),
+    ]
+    fractions = [prediction.misses(bulk) for prediction in (ring, modes)]
+    compared = [
+        ("", "measured", "ring", "Gaussian modes"),
+        ("right edge", f"{np.real(values).max():.4f}", f"{ring.right:.4f}", f"{modes.right:.4f}"),
+        ("left edge", f"{np.real(values).min():.4f}", f"{ring.left:.4f}", f"{modes.left:.4f}"),
+        ("at zero", f"{1 - bulk.size / n:.4f}", f"{ring.zero_mass:.4f}", f"{modes.zero_mass:.4f}"),
+        (f"outside the boundary by {MARGIN:.0%}", "", *(f"{outside:.4f}" for outside, _ in fractions)),
+        (f"inside voids by {MARGIN:.0%}", "", *(f"{in_voids:.4f}" for _, in_voids in fractions)),
+        ("singular values missed by", "", "0", f"{mismatch:.4f}"),
+        ("seconds", f"{diagonalised - began:.2f}", f"{finished - diagonalised:.2f}, compilation included", ""),
+    ]
+    ax = _draw(values, [ring, modes], window, density)
+    plotting.marks(outliers, ax, label="outside the ring")
+    data = _dataset(values, [ring, modes], window, density).assign_attrs(found | ring.numbers())
+    data["outliers"] = ("outlier", outliers)
+    data["overlaps"] = ("mode", np.asarray(haar.overlaps))
+    data["singular_values"] = ("mode", np.asarray(haar.values))
+    return _Report(data, plotting.legend(ax), _table(name, described) + "\n\n" + _table("", compared).lstrip("\n"))
+
+
+# --- theory
+
+
+def _outliers(ensemble: couplings.Ensemble, gains: _Gains) -> Complex[np.ndarray, " k"]:
+    """Those of the low-rank parts of an ensemble that stand clear of the bulk."""
+    parts = jax.tree.leaves(ensemble, is_leaf=lambda part: isinstance(part, couplings.LowRank))
+    if not any(isinstance(part, couplings.LowRank) for part in parts):
+        return np.empty(0, np.complex128)
+    values = np.asarray(spectra.outliers(ensemble, gains.transfer, gains.variance).values)
+    return values[np.isfinite(values)]
+
+
+@dataclass(frozen=True)
+class _Prediction:
+    name: str
+    curves: list[Complex[np.ndarray, " points"]]
+    voids: list[bool]
+    right: float
+    left: float
+    zero_mass: float
+
+    @classmethod
+    def of(cls, name: str, law: spectra.SpectralLaw) -> "_Prediction":
+        curves = [np.asarray(curve) for curve in law.boundary()]
+        # A curve inside an odd number of others bounds a void.
+        depths = [sum(bool(spectra.contains(outer, c[0])) for outer in curves if outer is not c) for c in curves]
+        voids = [depth % 2 == 1 for depth in depths]
+        return cls(name, curves, voids, float(law.right_edge()), float(law.left_edge()), float(law.zero_mass()))
+
+    def misses(self, values: Complex[np.ndarray, " m"]) -> tuple[float, float]:
+        """Fractions of eigenvalues outside the boundary and inside voids, by more than `MARGIN`."""
+        if not values.size:
+            return 0.0, 0.0
+        fractions = spectra.coverage(values, self.curves, margin=MARGIN)
+        return float(fractions.outside), float(fractions.in_voids)
+
+    def numbers(self) -> dict[str, float]:
+        return {"right_edge": self.right, "left_edge": self.left, "zero_mass": self.zero_mass}
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The part of the complex plane that is shown, symmetric about the real axis, and its grid."""
+
+    re: Float[np.ndarray, " x"]
+    im: Float[np.ndarray, " y"]
+
+    @classmethod
+    def around(cls, values: Complex[np.ndarray, "..."], curves: Sequence[Complex[np.ndarray, " points"]]) -> "_Window":
+        shown = np.concatenate([values.ravel(), *curves])
+        x, y = np.real(shown), np.imag(shown)
+        pad = 0.06 * max(np.ptp(x), np.ptp(y), 1e-3)
+        top = np.abs(y).max() + pad
+        return cls(np.linspace(x.min() - pad, x.max() + pad, GRID), np.linspace(-top, top, GRID))
+
+    def density(self, law: spectra.SpectralLaw) -> Float[np.ndarray, "y x"] | Float[np.ndarray, " x"]:
+        """On the grid or, where the spectrum is real, on the real line."""
+        if law.is_symmetric():
+            return np.asarray(law.density(self.line()))
+        upper = np.asarray(law.density(self.re + 1j * self.im[GRID // 2 :, None]))
+        return np.concatenate([upper[::-1], upper])  # a real J: conjugate eigenvalues come in pairs
+
+    def line(self) -> Float[np.ndarray, " x"]:
+        return np.linspace(self.re[0], self.re[-1], 5 * GRID)
+
+
+# --- what is kept, drawn and printed
+
+
+def _dataset(values, predictions: Sequence[_Prediction], window: _Window, density: np.ndarray) -> xr.Dataset:
+    curves = [curve for prediction in predictions for curve in prediction.curves]
+    points = max((len(curve) for curve in curves), default=0)
+    padded = np.full((len(curves), points), complex(np.nan, np.nan))
+    for row, curve in zip(padded, curves, strict=True):
+        row[: len(curve)] = curve
+    kinds = ["void" if void else "outer" for prediction in predictions for void in prediction.voids]
+    owners = [prediction.name for prediction in predictions for _ in prediction.curves]
+    on_line = density.ndim == 1
+    return xr.Dataset(
+        {
+            "eigenvalues": (("realisation", "eigenvalue"), values),
+            "boundary": (("curve", "point"), padded, {"missing": "NaN beyond the last point of a curve"}),
+            "density": (("re",) if on_line else ("im", "re"), density, {"prediction": predictions[0].name}),
+        },
+        coords={
+            "kind": ("curve", np.array(kinds, dtype="U5")),
+            "prediction": ("curve", np.array(owners, dtype=f"U{max(map(len, owners), default=1)}")),
+            "re": window.line() if on_line else window.re,
+        }
+        | ({} if on_line else {"im": window.im}),
+    )
+
+
+def _draw(values, predictions: Sequence[_Prediction], window: _Window, density: np.ndarray) -> plotting.Axes:
+    if density.ndim == 1:
+        ax = plotting.figure(height=3.6)
+        bulk = np.real(_off_zero(values))
+        share = bulk.size / values.size
+        label = "eigenvalues" if share == 1 else f"eigenvalues ({1 - share:.0%} at zero not shown)"
+        plotting.histogram(bulk, ax, mass=share, label=label)
+        return plotting.line(window.line(), density, ax, label=predictions[0].name)
+    ax = plotting.figure()
+    plotting.density(window.re, window.im, density, ax, label="density per unit area")
+    plotting.eigenvalues(values, ax, label="eigenvalues")
+    styles = (plotting.VERMILLION, "-"), (plotting.GREEN, "--")
+    for prediction, (color, style) in zip(predictions, styles, strict=False):
+        plotting.boundary(prediction.curves, ax, color=color, style=style, label=prediction.name)
+    return ax
+
+
+def _statistics(weights: Float[np.ndarray, "n n"], haar: couplings.SingularModes) -> dict[str, float]:
+    """Of a measured matrix; for overlaps, chance is that of independent unit vectors: mean 0, variance 1 / n."""
+    n = len(weights)
+    overlaps = np.asarray(haar.overlaps)[np.asarray(haar.values) > 0]
+    rank = overlaps.size
+    return {
+        "nonzero_fraction": float(np.mean(weights != 0)),
+        "g": float(np.sqrt(haar.variance())),
+        "g_without_mean": float(np.sqrt(n * np.var(weights))),
+        "effective_rank": float(haar.effective_rank()),
+        "rank": rank,
+        "overlap_mean": float(overlaps.mean()),
+        "overlap_mean_z": float(overlaps.mean() * np.sqrt(n * rank)),
+        "overlap_sd": float(overlaps.std()),
+        "overlap_sd_z": float((overlaps.std() * np.sqrt(n) - 1) * np.sqrt(2 * rank)),
+    }
+
+
+def _off_zero(values: Complex[np.ndarray, "..."]) -> Complex[np.ndarray, " m"]:
+    """Without those that are zero up to rounding: the point mass of couplings of low rank, which lies in a void."""
+    values = values.ravel()
+    return values[np.abs(values) > 1e-6 * np.abs(values).max()]
+
+
+def _mean_and_sd(x: Float[np.ndarray, " samples"]) -> str:
+    return f"{x.mean():.4f} ± {x.std(ddof=1):.4f}" if x.size > 1 else f"{x.mean():.4f}"
+
+
+def _list(values: Complex[np.ndarray, " k"], shown: int = 4) -> str:
+    listed = [f"{z:.3f}" if z.imag else f"{z.real:.3f}" for z in np.asarray(values)[:shown]]
+    return ", ".join(listed + ["..."] * (len(values) > shown))
+
+
+def _table(title: str, rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([title, *lines])
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "jax": jax.__version__, "jaxnets": __version__}

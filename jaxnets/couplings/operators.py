@@ -1,0 +1,357 @@
+"""Coupling operators: what an ensemble samples and everything else multiplies by.
+
+An operator stands for one real n x n matrix J, with J[i, j] the weight from j to i. It multiplies like an array
+(`J @ x`), but a network of P modes, J = L K R^T / n, keeps its n x P factors and its core K, which acts on the P axis
+in O(P); the n x n matrix is formed by `dense` alone. `vmap` over keys returns a batch: an operator whose every leaf
+carries the same leading axes. `dense`, `low_rank` and `shape` read a batch directly; `@` is for one network, under
+`vmap`.
+
+A new kind of mode couplings is one more `Core`; a new kind of matrix is one more `Operator`.
+"""
+
+import abc
+import functools
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int, Real
+
+from .._numerics import as_float
+
+
+def _per_network(method):
+    """Extends a method written for one network to a batch, by `vmap` over the leading axes of all leaves."""
+
+    @functools.wraps(method)
+    def over_batch(self):
+        mapped = method
+        for _ in self.shape[:-2]:
+            mapped = jax.vmap(mapped)
+        return mapped(self)
+
+    return over_batch
+
+
+def _is_real_scalar(factor: Any) -> bool:
+    return isinstance(factor, (int, float, np.generic, np.ndarray, jax.Array)) and (
+        jnp.ndim(factor) == 0 and jnp.isrealobj(factor)
+    )
+
+
+# --- operators
+
+
+class Operator(eqx.Module):
+    """A real n x n matrix J known by what it does. Operators add, and scale by real numbers."""
+
+    # Makes NumPy scalars and arrays on the left of `*` and `@` defer to this class.
+    __array_ufunc__ = None
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """(*batch, n, n)."""
+
+    @property
+    @abc.abstractmethod
+    def dtype(self) -> jnp.dtype:
+        """The precision of the entries."""
+
+    @property
+    @abc.abstractmethod
+    def symmetric(self) -> bool:
+        """True only when the construction guarantees J = J^T, whatever the values of the leaves."""
+
+    @abc.abstractmethod
+    def __matmul__(self, x: Float[Array, " n *k"]) -> Float[Array, " n *k"]:
+        """J x, for a vector or for columns of vectors."""
+
+    @property
+    @abc.abstractmethod
+    def T(self) -> "Operator":
+        """The transpose."""
+
+    @abc.abstractmethod
+    def dense(self) -> Float[Array, "*batch n n"]:
+        """The matrix itself."""
+
+    @abc.abstractmethod
+    def low_rank(self) -> tuple[Float[Array, "*batch n P"], Float[Array, "*batch P n"]] | None:
+        """Two factors whose product is J, or None when J is not made of modes."""
+
+    @abc.abstractmethod
+    def scaled(self, factor: Real[Array, ""]) -> "Operator":
+        """`factor` J."""
+
+    def __mul__(self, factor) -> "Operator":
+        return self.scaled(jnp.asarray(factor)) if _is_real_scalar(factor) else NotImplemented
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> "Operator":
+        return -1.0 * self
+
+    def __add__(self, other: "Operator") -> "Operator":
+        return Sum((self, other)) if isinstance(other, Operator) else NotImplemented
+
+    def __sub__(self, other: "Operator") -> "Operator":
+        return self + -1.0 * other if isinstance(other, Operator) else NotImplemented
+
+
+class Dense(Operator):
+    """J given by its entries; `symmetric=True` promises J = J^T, which is not checked.
+
+    Raises `ValueError` when `matrix` is not square.
+    """
+
+    matrix: Float[Array, "*batch n n"]
+    _symmetric: bool = eqx.field(static=True)
+
+    def __init__(self, matrix: Float[ArrayLike, "*batch n n"], symmetric: bool = False):
+        self.matrix = as_float(matrix)
+        self._symmetric = symmetric
+
+    def __check_init__(self):
+        if self.matrix.ndim < 2 or self.matrix.shape[-1] != self.matrix.shape[-2]:
+            raise ValueError(f"`matrix` must be square, got shape {self.matrix.shape}")
+
+    @property
+    def shape(self):
+        return self.matrix.shape
+
+    @property
+    def dtype(self):
+        return self.matrix.dtype
+
+    @property
+    def symmetric(self):
+        return self._symmetric
+
+    def __matmul__(self, x):
+        _require_one_network(self)
+        return self.matrix @ x
+
+    @property
+    def T(self):
+        return Dense(jnp.swapaxes(self.matrix, -1, -2), self.symmetric)
+
+    def dense(self):
+        return self.matrix
+
+    def low_rank(self):
+        return None
+
+    def scaled(self, factor):
+        return Dense(factor.astype(self.dtype) * self.matrix, self.symmetric)
+
+
+class Modes(Operator):
+    """J = L K R^T / n: P input modes (columns of `right`), P output modes (columns of `left`) and the core K.
+
+    Passing the same array twice, as for stored patterns, keeps it once, and J is then symmetric when K is.
+    Raises `ValueError` when `left` and `right` differ in shape.
+    """
+
+    left: Float[Array, "*batch n P"]
+    _right: Float[Array, "*batch n P"] | None  # None: the same as `left`
+    core: "Core"
+
+    def __init__(self, left: Float[Array, "*batch n P"], right: Float[Array, "*batch n P"], core: "Core"):
+        self.left = as_float(left)
+        self._right = None if right is left else as_float(right)
+        self.core = core
+
+    def __check_init__(self):
+        if self.left.ndim < 2 or self.right.shape != self.left.shape:
+            raise ValueError(f"`right` must have the shape of `left`, {self.left.shape}, got {self.right.shape}")
+
+    @property
+    def right(self) -> Float[Array, "*batch n P"]:
+        return self.left if self._right is None else self._right
+
+    @property
+    def shape(self):
+        *batch, n, _ = self.left.shape
+        return (*batch, n, n)
+
+    @property
+    def dtype(self):
+        return self.left.dtype
+
+    @property
+    def symmetric(self):
+        return self._right is None and self.core.symmetric
+
+    def __matmul__(self, x):
+        _require_one_network(self)
+        return self.left @ (self.core @ (self.right.T @ x)) / self.shape[-1]
+
+    @property
+    def T(self):
+        return Modes(self.right, self.left, self.core.T)
+
+    def dense(self):
+        left, core_right = self.low_rank()
+        return left @ core_right
+
+    @_per_network
+    def low_rank(self):
+        return self.left, self.core @ self.right.T / self.shape[-1]
+
+    def scaled(self, factor):
+        return Modes(self.left, self.right, self.core.scaled(factor))
+
+
+class Sum(Operator):
+    """The sum of operators of one shape, each applied in its own way.
+
+    Raises `ValueError` when the shapes differ or there is no term.
+    """
+
+    terms: tuple[Operator, ...]
+
+    def __check_init__(self):
+        shapes = {term.shape for term in self.terms}
+        if len(shapes) != 1:
+            raise ValueError(f"`terms` must be operators of one shape, got {sorted(shapes)}")
+
+    @property
+    def shape(self):
+        return self.terms[0].shape
+
+    @property
+    def dtype(self):
+        return self.terms[0].dtype
+
+    @property
+    def symmetric(self):
+        return all(term.symmetric for term in self.terms)
+
+    def __matmul__(self, x):
+        return functools.reduce(jnp.add, [term @ x for term in self.terms])
+
+    @property
+    def T(self):
+        return Sum(tuple(term.T for term in self.terms))
+
+    def dense(self):
+        return functools.reduce(jnp.add, [term.dense() for term in self.terms])
+
+    def low_rank(self):
+        factors = [term.low_rank() for term in self.terms]
+        if any(factor is None for factor in factors):
+            return None
+        lefts, core_rights = zip(*factors, strict=True)
+        return jnp.concatenate(lefts, -1), jnp.concatenate(core_rights, -2)
+
+    def scaled(self, factor):
+        return Sum(tuple(term.scaled(factor) for term in self.terms))
+
+
+def _require_one_network(operator: Operator):
+    if len(operator.shape) > 2:
+        raise ValueError(f"`@` multiplies by one network: map a batch of shape {operator.shape} with `jax.vmap`")
+
+
+# --- cores: the P x P couplings between modes, never formed
+
+
+class Core(eqx.Module):
+    """The P x P matrix K between output modes and input modes, applied along the first axis of y in O(P)."""
+
+    @property
+    @abc.abstractmethod
+    def symmetric(self) -> bool:
+        """True only when the construction guarantees K = K^T."""
+
+    @abc.abstractmethod
+    def __matmul__(self, y: Float[Array, " P *k"]) -> Float[Array, " P *k"]:
+        """K y."""
+
+    @property
+    @abc.abstractmethod
+    def T(self) -> "Core":
+        """The transpose."""
+
+    @abc.abstractmethod
+    def scaled(self, factor: Real[Array, ""]) -> "Core":
+        """`factor` K."""
+
+
+class Diagonal(Core):
+    """K = diag(D): mode a is read out by R_a and written by L_a with amplitude D_a."""
+
+    amplitudes: Float[Array, "*batch P"] = eqx.field(converter=as_float)
+
+    @property
+    def symmetric(self):
+        return True
+
+    def __matmul__(self, y):
+        return _along_first(self.amplitudes.astype(y.dtype), y)
+
+    @property
+    def T(self):
+        return self
+
+    def scaled(self, factor):
+        return Diagonal(factor.astype(self.amplitudes.dtype) * self.amplitudes)
+
+
+class Shifts(Core):
+    """(K y)_mu = c y_mu + sum_{r=1}^d gamma_r y_{mu-r} [+ gamma_r y_{mu+r}, if `symmetric`].
+
+    Pattern mu calls itself with strength c (`auto`) and its r-th successor with gamma_r (`hetero`). Indices are those
+    of the first `size` patterns, modulo `size` on a ring and dropped beyond the ends of an open chain; patterns from
+    `size` on are silent. `size` may be traced, which lets one array of P columns serve every load up to P / n.
+    `backward` turns gamma_r y_{mu-r} into gamma_r y_{mu+r}: the transpose.
+    """
+
+    auto: Float[Array, "*batch"]
+    hetero: Float[Array, "*batch d"]
+    size: Int[Array, "*batch"]
+    ring: bool = eqx.field(static=True)
+    _symmetric: bool = eqx.field(static=True)
+    backward: bool = eqx.field(static=True)
+
+    def __init__(self, auto, hetero, size, *, ring: bool = True, symmetric: bool = False, backward: bool = False):
+        self.auto = as_float(auto)
+        self.hetero = as_float(hetero)
+        # An array even when it is known, so that a batch batches it too.
+        self.size = jnp.asarray(size)
+        self.ring = ring
+        self._symmetric = symmetric
+        self.backward = backward
+
+    @property
+    def symmetric(self):
+        return self._symmetric or self.hetero.shape[-1] == 0
+
+    def __matmul__(self, y):
+        mu = jnp.arange(y.shape[0], dtype=self.size.dtype)
+        total = _along_first((mu < self.size).astype(y.dtype) * self.auto.astype(y.dtype), y)
+        for r, gamma in enumerate(self.hetero.astype(y.dtype), start=1):
+            for step in (r, -r) if self._symmetric else (-r if self.backward else r,):
+                source = mu - step
+                heard = (mu < self.size) if self.ring else (mu < self.size) & (source >= 0) & (source < self.size)
+                total = total + _along_first(heard.astype(y.dtype) * gamma, y[source % self.size])
+        return total
+
+    @property
+    def T(self):
+        return self if self.symmetric else self._with(self.auto, self.hetero, backward=not self.backward)
+
+    def scaled(self, factor):
+        auto, hetero = (factor.astype(x.dtype) * x for x in (self.auto, self.hetero))
+        return self._with(auto, hetero, backward=self.backward)
+
+    def _with(self, auto, hetero, backward):
+        return Shifts(auto, hetero, self.size, ring=self.ring, symmetric=self._symmetric, backward=backward)
+
+
+def _along_first(weights: Float[Array, " P"], y: Float[Array, " P *k"]) -> Float[Array, " P *k"]:
+    """weights[mu] y[mu, ...], whatever follows the first axis of y."""
+    return weights.reshape(-1, *(1,) * (y.ndim - 1)) * y

@@ -1,0 +1,1 @@
+"""Tables shipped with jaxnets; README.md beside them says where they come from."""

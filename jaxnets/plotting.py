@@ -1,0 +1,209 @@
+"""Figures: each function draws its data into `ax` (a new one if None) and returns it, so that calls stack.
+
+Nothing here knows what is drawn: the arguments are arrays. Layers have a fixed order from the back, density maps,
+points, curves, marks, in whatever order they are called. This is the one module that imports matplotlib.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import cast
+
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Complex, Float
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.spines import Spine
+from matplotlib.ticker import MaxNLocator
+
+# Okabe & Ito (2008): told apart with every kind of colour vision, and in grey.
+BLUE, VERMILLION, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#8E4585", "#222222"
+
+# Lightness falls linearly from white and stops while points are still legible on top.
+QUIET = LinearSegmentedColormap.from_list("quiet", ["#ffffff", "#e9e3d5", "#d3c7ab"])
+
+_MAP, _POINTS, _CURVES, _MARKS = 1.0, 2.0, 3.0, 4.0
+
+
+def figure(width: float = 5.6, height: float = 5.2) -> Axes:
+    """Axes in a new figure of that size in inches, for a file: pyplot does not know it and opens no window."""
+    return _bare(Figure(figsize=(width, height), layout="constrained").add_subplot())
+
+
+def eigenvalues(
+    values: Complex[np.ndarray, "*batch n"],
+    ax: Axes | None = None,
+    *,
+    color: str = BLUE,
+    label: str | None = None,
+) -> Axes:
+    """Points in the complex plane: smaller and fainter the more there are, and rasterised in vector formats."""
+    ax = _complex_plane(ax)
+    values = np.ravel(np.asarray(values))
+    size, alpha = _faintness(values.size)
+    ax.scatter(
+        np.real(values),
+        np.imag(values),
+        s=size,
+        c=color,
+        alpha=alpha,
+        linewidths=0,
+        rasterized=True,
+        zorder=_POINTS,
+        label=label,
+    )
+    return ax
+
+
+def boundary(
+    curves: Iterable[Complex[np.ndarray, " points"]],
+    ax: Axes | None = None,
+    *,
+    color: str = VERMILLION,
+    style: str = "-",
+    label: str | None = None,
+) -> Axes:
+    """Curves in the complex plane, all in one style and under one entry of the legend."""
+    ax = _complex_plane(ax)
+    for i, curve in enumerate(curves):
+        curve = np.asarray(curve)
+        entry = label if i == 0 else None
+        ax.plot(np.real(curve), np.imag(curve), style, color=color, lw=1.4, zorder=_CURVES, label=entry)
+    return ax
+
+
+def density(
+    x: Float[np.ndarray, " x"],
+    y: Float[np.ndarray, " y"],
+    values: Float[np.ndarray, "y x"],
+    ax: Axes | None = None,
+    *,
+    label: str | None = "density",
+) -> Axes:
+    """A map of `values` at the points x + i y, under everything else, with a colour bar unless `label` is None.
+
+    White is zero (and NaN). Colour goes with the cube root, so that a faint ring shows beside a dense core, and the
+    scale ends at the 98th percentile of the positive values, where the colour bar has an arrow: an integrable
+    divergence would otherwise take all of it.
+    """
+    ax = _complex_plane(ax)
+    values = np.where(np.isfinite(values), values, 0)
+    positive = values[values > 0]
+    top = float(np.percentile(positive, 98)) if positive.size else 1.0
+    mesh = ax.pcolormesh(
+        x, y, values, cmap=QUIET, norm=PowerNorm(1 / 3, 0, top), shading="gouraud", rasterized=True, zorder=_MAP
+    )
+    if label is not None:
+        extend = "max" if positive.size and positive.max() > top else "neither"
+        # An inset keeps to the height of axes whose aspect is fixed.
+        place = ax.inset_axes((1.03, 0.0, 0.02, 0.5))
+        bar = _figure_of(ax).colorbar(
+            mesh, cax=place, label=label, extend=extend, ticks=MaxNLocator(4), format="{x:.2g}"
+        )
+        cast(Spine, bar.outline).set_visible(False)
+    return ax
+
+
+def marks(
+    values: Complex[np.ndarray, " points"],
+    ax: Axes | None = None,
+    *,
+    color: str = BLACK,
+    label: str | None = None,
+) -> Axes:
+    """Open circles in the complex plane, to single points out."""
+    ax = _complex_plane(ax)
+    values = np.asarray(values)
+    ax.scatter(
+        np.real(values), np.imag(values), s=42, facecolors="none", edgecolors=color, lw=1.1, zorder=_MARKS, label=label
+    )
+    return ax
+
+
+def histogram(
+    values: Float[np.ndarray, "*batch n"],
+    ax: Axes | None = None,
+    *,
+    mass: float = 1.0,
+    bins: int = 100,
+    color: str = BLUE,
+    label: str | None = None,
+) -> Axes:
+    """Histogram of real numbers as a density on the line, whose integral is `mass`."""
+    ax = _real_line(ax)
+    values = np.ravel(np.asarray(values))
+    heights, limits = np.histogram(values, bins)
+    heights = mass * heights / (max(values.size, 1) * np.diff(limits))
+    ax.stairs(heights, limits, fill=True, color=color, alpha=0.35, zorder=_POINTS, label=label)
+    return ax
+
+
+def line(
+    x: Float[np.ndarray, " x"],
+    values: Float[np.ndarray, " x"],
+    ax: Axes | None = None,
+    *,
+    color: str = VERMILLION,
+    label: str | None = None,
+) -> Axes:
+    """A density on the real line; NaN leaves a gap."""
+    ax = _real_line(ax)
+    ax.plot(x, values, color=color, lw=1.4, zorder=_CURVES, label=label)
+    return ax
+
+
+def legend(ax: Axes, title: str | None = None) -> Axes:
+    """The legend above the axes, where it hides no data."""
+    handles, labels = ax.get_legend_handles_labels()
+    if handles:
+        place = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0}
+        columns = 2 if max(map(len, labels)) < 24 else 1
+        box = ax.legend(handles, labels, title=title, ncols=columns, frameon=False, **place)
+        box.set_alignment("left")
+        for handle in box.legend_handles:
+            if isinstance(handle, PathCollection):
+                handle.set_sizes([max(handle.get_sizes()[0], 16)])
+            if handle is not None:
+                handle.set_alpha(1.0)
+    return ax
+
+
+def save(ax: Axes, path: str | Path, *, metadata: Mapping[str, str] | None = None, dpi: int = 200) -> None:
+    """Writes the figure of `ax`, trimmed to what is drawn; the suffix of `path` gives the format."""
+    _figure_of(ax).savefig(path, dpi=dpi, bbox_inches="tight", metadata=dict(metadata or {}))
+
+
+def _new(width: float, height: float) -> Axes:
+    """Axes in a new figure of pyplot's, which notebooks show."""
+    return _bare(plt.subplots(figsize=(width, height), layout="constrained")[1])
+
+
+def _bare(ax: Axes) -> Axes:
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def _figure_of(ax: Axes) -> Figure:
+    fig = ax.get_figure(root=True)
+    assert fig is not None
+    return fig
+
+
+def _complex_plane(ax: Axes | None) -> Axes:
+    ax = _new(5.6, 5.2) if ax is None else ax
+    ax.set(xlabel="Re λ", ylabel="Im λ")
+    ax.set_aspect("equal", adjustable="box")
+    return ax
+
+
+def _real_line(ax: Axes | None) -> Axes:
+    ax = _new(5.6, 3.6) if ax is None else ax
+    ax.set(xlabel="λ", ylabel="density")
+    return ax
+
+
+def _faintness(points: int) -> tuple[float, float]:
+    """Area and opacity of each of so many points, for an even grey in sum."""
+    return float(np.clip(4e4 / max(points, 1), 1.5, 12.0)), float(np.clip(6e3 / max(points, 1), 0.15, 0.7))

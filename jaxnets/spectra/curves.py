@@ -1,0 +1,236 @@
+"""The boundary of the support: closed curves m(zeta) = 1, found on an adaptive grid and refined to the equations.
+
+The search runs on the host, since how many curves there are depends on the numbers. It resolves what is wider than
+about 1/2000 of the support: a smaller component or void is not seen.
+"""
+
+from typing import NamedTuple
+
+import contourpy
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Complex
+from scipy.ndimage import binary_dilation
+from scipy.spatial import cKDTree
+
+from ..couplings import Ensemble
+from .._numerics import as_complex
+from .exterior import Gains, extent, exterior, preimage_step, slope
+from .interior import inner_void
+
+_COARSE = 96  # cells of the first grid along the real axis
+_REFINE = 3  # odd, so that no row of points ever falls on the real axis, where poles are
+_FINEST = 27  # _COARSE * _FINEST cells at most
+_CHUNK = 1024  # points evaluated in one call, so that every call has one shape
+
+
+def boundary(ensemble: Ensemble, gains: Gains, num: int) -> list[np.ndarray]:
+    """Closed curves of ``num`` points in the z plane, first repeated last: edges by falling size, then voids."""
+    edges, voids = [], []
+    for curve, is_edge in _refined(ensemble, gains, *_loops(ensemble, gains), num):
+        (edges if is_edge else voids).append(curve)
+    centre, radius = (float(x) for x in inner_void(ensemble, gains))
+    if radius > 0:
+        circle = np.exp(2j * np.pi * np.arange(num) / (num - 1))
+        circle[-1] = circle[0]
+        voids.append(centre + radius * circle)
+    return sorted(edges, key=_size, reverse=True) + sorted(voids, key=_size, reverse=True)
+
+
+def _size(curve: np.ndarray) -> float:
+    return np.ptp(curve.real) + np.ptp(curve.imag)
+
+
+# --- search in the zeta plane ---------------------------------------------------------------------------------
+
+
+def _level(ensemble: Ensemble, gains: Gains, zeta: jax.Array) -> jax.Array:
+    """1/sqrt(m) - 1: negative where there is support, near linear in the distance from poles and far away."""
+    return 1 / jnp.sqrt(exterior(ensemble, gains, zeta).m) - 1
+
+
+_level_chunk = eqx.filter_jit(jax.vmap(_level, in_axes=(None, None, 0)))
+
+
+def _levels(ensemble, gains, zeta: np.ndarray) -> np.ndarray:
+    """The level at any array of points."""
+    flat = zeta.ravel()
+    chunks = np.concatenate([flat, np.ones(-flat.size % _CHUNK)]).reshape(-1, _CHUNK)
+    values = np.concatenate([np.asarray(_level_chunk(ensemble, gains, jnp.asarray(chunk))) for chunk in chunks])
+    # At a pole m is infinite, which arithmetic may call NaN.
+    return np.nan_to_num(values[: flat.size], nan=-1.0).reshape(zeta.shape)
+
+
+def _loops(ensemble, gains) -> tuple[list[np.ndarray], float]:
+    """Closed polygons in the zeta plane on which m = 1, to the precision of the grid, and the size of its cells."""
+    poles = np.asarray(ensemble.poles())
+    reach = 1.1 * float(extent(ensemble, gains))
+    left, right = poles.real.min() - reach, poles.real.max() + reach
+    cell = (right - left) / _COARSE
+    rows = int(np.ceil((poles.imag.max() + reach) / cell))
+    # Off the symmetry axes, so that neither zeta = 0 nor a real pole is ever a point of the grid.
+    x = left + cell * (np.arange(_COARSE + 1) + 0.37)
+    y = cell * (np.arange(-rows, rows) + 0.5)
+    level = _on_grid(ensemble, gains, x, y, np.ones((y.size, x.size), bool), np.zeros((y.size, x.size)))
+    widths = _widths(ensemble, gains, poles, cell)
+    # A width that no grid here resolves must not call for the finest one.
+    finest = max(widths[widths > cell / _FINEST].min(initial=2 * cell) / 2, cell / _FINEST)
+    while cell > finest:
+        x, y, level = _refined_grid(ensemble, gains, x, y, level, poles, poles[widths < 3 * cell])
+        cell = x[1] - x[0]
+    lines = contourpy.contour_generator(x, y, level).lines(0.0)
+    loops = [line[:, 0] + 1j * line[:, 1] for line in lines]
+    return [loop for loop in loops if _size(loop) > 4 * cell], cell
+
+
+def _on_grid(ensemble, gains, x, y, wanted: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """``level`` with the ``wanted`` points evaluated; conjugate points have equal values."""
+    half = y.size // 2
+    upper = wanted[half:] | wanted[:half][::-1]
+    rows, columns = np.nonzero(upper)
+    new = level[half:].copy()
+    new[rows, columns] = _levels(ensemble, gains, x[columns] + 1j * y[half:][rows])
+    return np.concatenate([new[::-1], new])
+
+
+def _refined_grid(ensemble, gains, x, y, level, poles, thin_poles):
+    """The grid with cells _REFINE times smaller, evaluated where that can change the curves, else interpolated."""
+    corners = [level[:-1, :-1], level[1:, :-1], level[:-1, 1:], level[1:, 1:]]
+    low, high = np.minimum.reduce(corners), np.maximum.reduce(corners)
+    variation = high - low
+    crossed = (low < 0) & (high > 0)
+    # Corners that agree may still hide a small void or component: where the level varies by as much as it is away
+    # from 0, and at poles. Crossed cells need it only where the support is thin: the curve is refined later anyway.
+    hiding = ~crossed & (low < variation) & (high > -variation)
+    cell = x[1] - x[0]
+    centres = (x[:-1] + cell / 2)[None] + 1j * (y[:-1] + cell / 2)[:, None]
+    thin = np.zeros_like(crossed)
+    if thin_poles.size:
+        tree = cKDTree(np.stack([thin_poles.real, np.abs(thin_poles.imag)], -1))
+        where = np.nonzero(crossed)
+        points = np.stack([centres[where].real, np.abs(centres[where].imag)], -1)
+        thin[where] = tree.query(points)[0] < (x[-1] - x[0]) / 16
+    column, row = ((poles.real - x[0]) // cell).astype(int), ((poles.imag - y[0]) // cell).astype(int)
+    hiding[row, column] = hiding[-1 - row, column] = True
+    fine = np.kron(binary_dilation(hiding | thin, np.ones((3, 3))), np.ones((_REFINE, _REFINE), bool))
+    points = np.zeros((fine.shape[0] + 1, fine.shape[1] + 1), bool)
+    for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        points[i : i + fine.shape[0], j : j + fine.shape[1]] |= fine
+    x_fine, y_fine = np.linspace(x[0], x[-1], points.shape[1]), np.linspace(y[0], y[-1], points.shape[0])
+    return x_fine, y_fine, _on_grid(ensemble, gains, x_fine, y_fine, points, _interpolated(_interpolated(level).T).T)
+
+
+def _interpolated(level: np.ndarray) -> np.ndarray:
+    """Linear interpolation along the first axis, _REFINE intervals for each."""
+    fraction = np.arange(_REFINE)[None, :, None] / _REFINE
+    within = level[:-1, None] * (1 - fraction) + level[1:, None] * fraction
+    return np.concatenate([within.reshape(-1, level.shape[1]), level[-1:]])
+
+
+def _widths(ensemble, gains, poles, cell) -> np.ndarray:
+    """For each pole the distance to a point with m < 1, from 4 cells down to 1/64 of one (0 where it is less)."""
+    distances = cell * 2.0 ** np.arange(-6, 3)
+    around = np.exp(1j * np.pi * (np.arange(8) + 0.3) / 4)
+    level = _levels(ensemble, gains, poles[:, None, None] + distances[:, None] * around)
+    free = np.any(level > 0, axis=2)
+    width = np.where(free, distances, np.inf).min(axis=1)
+    return np.where(free[:, 0], 0, width)
+
+
+# --- from polygons to curves ----------------------------------------------------------------------------------
+
+
+@eqx.filter_jit
+def _project_chunk(ensemble, gains, zeta, cell):
+    def newton(carry, _):
+        zeta, z = carry
+        at = slope(ensemble, gains, zeta, z)
+        # In the level 1/sqrt(m) - 1, and never further than half a cell: where the support is thin, the other side
+        # is near.
+        distance = 2 * at.m * (jnp.sqrt(at.m) - 1) / jnp.abs(at.gradient)
+        step = as_complex(jnp.clip(distance, -cell / 2, cell / 2) / -jnp.abs(at.gradient)) * at.gradient
+        zeta = zeta + step
+        z = z + step * at.dz
+        return (zeta, z + preimage_step(ensemble, gains, zeta, z)), at.gradient
+
+    def one(zeta):
+        start = zeta, exterior(ensemble, gains, zeta).z
+        (zeta, z), gradients = jax.lax.scan(newton, start, None, length=5)
+        return zeta, z, gradients[-1]
+
+    return jax.vmap(one)(zeta)
+
+
+def _project(ensemble, gains, zeta, cell):
+    """Points moved along the gradient of m onto m = 1, their images z, and the gradient there."""
+    chunks = np.concatenate([zeta, np.full(-zeta.size % _CHUNK, zeta[0])]).reshape(-1, _CHUNK)
+    parts = [_project_chunk(ensemble, gains, jnp.asarray(chunk), cell) for chunk in chunks]
+    return [np.concatenate([np.asarray(part) for part in column])[: zeta.size] for column in zip(*parts, strict=True)]
+
+
+def _refined(ensemble, gains, loops, cell, num) -> list[tuple[np.ndarray, bool]]:
+    """For each loop ``num`` points of the exact curve, about equally spaced in z, and if it is an edge (or a void)."""
+    if not loops:
+        return []
+    at_vertices = np.concatenate([_resampled(loop, loop, num) for loop in loops])
+    zeta, z, _ = (a.reshape(-1, num) for a in _project(ensemble, gains, at_vertices, cell))
+    evenly = np.concatenate([_resampled(*curve, num) for curve in zip(zeta, z, strict=True)])
+    zeta, z, gradient = (a.reshape(-1, num) for a in _project(ensemble, gains, evenly, cell))
+    zeta[:, -1], z[:, -1] = zeta[:, 0], z[:, 0]
+    return [(z[i], _is_edge(zeta[i], gradient[i])) for i in range(len(loops))]
+
+
+def _is_edge(zeta, gradient) -> bool:
+    """Whether m, which exceeds 1 on the support, falls towards the outside of the closed curve."""
+    tangent = np.roll(zeta[:-1], -1) - np.roll(zeta[:-1], 1)
+    area = np.sum((np.conj(zeta[:-1]) * zeta[1:]).imag)  # positive if counter-clockwise
+    return bool(np.sign(area) * np.sum((np.conj(-1j * tangent) * gradient[:-1] / np.abs(gradient[:-1])).real) < 0)
+
+
+def _resampled(points, measure, num):
+    """``num`` points of the closed polygon ``points``, at equal steps of the length of ``measure``."""
+    length = np.concatenate([[0], np.cumsum(np.abs(np.diff(measure)))])
+    at = np.linspace(0, length[-1], num)
+    return np.interp(at, length, points.real) + 1j * np.interp(at, length, points.imag)
+
+
+# --- eigenvalues and curves -----------------------------------------------------------------------------------
+
+
+def contains(curve: Complex[np.ndarray, " m"], z: Complex[np.ndarray, "..."]) -> Bool[np.ndarray, "..."]:
+    """Whether each z lies inside a closed curve (even-odd rule)."""
+    z = np.asarray(z)
+    a, b = np.asarray(curve)[:-1], np.asarray(curve)[1:]
+    inside = np.zeros(z.shape, bool)
+    for start, end in zip(a, b, strict=True):
+        spans = (start.imag > z.imag) != (end.imag > z.imag)
+        rise = end.imag - start.imag
+        crossing = start.real + (z.imag - start.imag) * (end.real - start.real) / (rise if rise else 1.0)
+        inside ^= spans & (z.real < crossing)
+    return inside
+
+
+class Coverage(NamedTuple):
+    """Fractions of eigenvalues beyond the edges and in the voids of a boundary."""
+
+    outside: float
+    in_voids: float
+
+
+def coverage(eigenvalues: Complex[np.ndarray, "..."], curves: list[np.ndarray], margin: float = 0.0) -> Coverage:
+    """Fractions of ``eigenvalues`` that lie outside all curves, and in voids, by more than ``margin``.
+
+    ``margin`` is in units of half the diameter of the first curve. Curves nested an odd number of times are voids.
+    Exact zeros, which a coupling matrix of low rank has in any number, are not counted (``zero_mass`` predicts them).
+    """
+    z = np.asarray(eigenvalues).ravel()
+    counted = z != 0
+    radius = np.abs(curves[0][:, None] - curves[0][None, ::8]).max() / 2
+    depth = sum(contains(curve, z).astype(int) for curve in curves)
+    points = np.concatenate(curves)
+    distance, _ = cKDTree(np.stack([points.real, points.imag], -1)).query(np.stack([z.real, z.imag], -1))
+    beyond = counted & (distance > margin * radius) & (depth % 2 == 0)
+    total = max(z.size, 1)
+    return Coverage(float(np.sum(beyond & (depth == 0)) / total), float(np.sum(beyond & (depth > 0)) / total))

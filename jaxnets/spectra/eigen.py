@@ -1,0 +1,124 @@
+"""Eigenvalues of one network or of a batch: the one door to `eig`.
+
+A network of P modes has at most P non-zero eigenvalues, those of a P x P matrix: for J = A B with A: n x P, B: P x n,
+J diag(G) and B diag(G) A share them. Symmetric couplings have real eigenvalues and take the symmetric solver.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Complex, Float
+
+from .._numerics import is_concrete
+from ..couplings.operators import Dense, Operator
+
+
+def eigenvalues(
+    J: Operator | Float[ArrayLike, "*#batch n n"], gains: Float[ArrayLike, "*#batch n"] | None = None
+) -> Complex[Array, "*batch n"]:
+    """Eigenvalues of J diag(gains), in no particular order.
+
+    The leading axes of `J` and `gains` are batches and broadcast. An operator of P < n modes costs O(n P^2 + P^3)
+    instead of O(n^3), and its n - P zeros are restored, exact, at the end. Works under `jit` and `vmap`; derivatives
+    are exact where the eigenvalues are simple (first ones only, unless J is symmetric). Rounding errors are the
+    machine precision times the norm of J times the condition number of the eigenvalue: 1e-6 to 1e-5 of the spectral
+    radius in float32 at n = 1000.
+
+    On a CPU this is LAPACK, batch after batch on the host: do not call it from several threads at once, which
+    deadlocks some versions of jaxlib.
+
+    Raises `ValueError` when `J` is not square, not real or not finite, or when `gains` does not fit its last axis
+    (finiteness is checked on concrete arrays only: under `jit` NaN is returned).
+    """
+    if not isinstance(J, Operator):
+        J = _as_operator(J)
+    if gains is not None:
+        gains = _as_gains(gains, J)
+    for name, value in (("J", J), ("gains", gains)):
+        if not _finite_if_known(value):
+            raise ValueError(f"`{name}` must be finite, got NaN or infinite entries")
+    return _eigenvalues(J, gains)
+
+
+@eqx.filter_jit
+def _eigenvalues(J: Operator, gains: Float[Array, "*batch n"] | None) -> Complex[Array, "*batch n"]:
+    n = J.shape[-1]
+    factors = J.low_rank()
+    if factors is None or factors[0].shape[-1] >= n:
+        if gains is not None:
+            matrix, gains = _same_batch(J.dense(), gains[..., None, :])
+            return jnp.linalg.eigvals(matrix * gains)
+        return _as_complex(jnp.linalg.eigvalsh(J.dense())) if J.symmetric else jnp.linalg.eigvals(J.dense())
+
+    left, right = factors
+    if gains is not None:
+        left, right, gains = _same_batch(left, right, gains[..., :, None])
+        nonzero = jnp.linalg.eigvals(right @ (gains * left))
+    elif J.symmetric:
+        nonzero = _as_complex(_eigvalsh_of_product(left, right))
+    else:
+        nonzero = jnp.linalg.eigvals(right @ left)
+    zeros = jnp.zeros((*nonzero.shape[:-1], n - nonzero.shape[-1]), nonzero.dtype)
+    return jnp.concatenate([nonzero, zeros], -1)
+
+
+@jax.custom_jvp
+def _eigvalsh_of_product(
+    left: Float[Array, "*batch n P"], right: Float[Array, "*batch P n"]
+) -> Float[Array, "*batch P"]:
+    """The P eigenvalues of the symmetric matrix left @ right within the span Q of `left`: those of Q^T left right Q."""
+    return jnp.linalg.eigvalsh(_compressed(left, right)[1])
+
+
+@_eigvalsh_of_product.defjvp
+def _eigvalsh_of_product_jvp(primals, tangents):
+    # d lambda = u^T d(left right) u. Differentiating the QR factorisation instead would divide by zero when columns
+    # of `left` vanish, which silent patterns do.
+    left, right = primals
+    left_dot, right_dot = tangents
+    span, compressed = _compressed(left, right)
+    values, vectors = jnp.linalg.eigh(compressed)
+    u = span @ vectors
+    return values, jnp.sum(u * (left_dot @ (right @ u) + left @ (right_dot @ u)), -2)
+
+
+def _compressed(left, right):
+    span, _ = jnp.linalg.qr(left)
+    return span, jnp.swapaxes(span, -1, -2) @ left @ (right @ span)
+
+
+def _as_complex(x: Float[Array, "..."]) -> Complex[Array, "..."]:
+    return jax.lax.complex(x, jnp.zeros_like(x))
+
+
+def _same_batch(*arrays: Float[Array, "..."]) -> list[Float[Array, "..."]]:
+    """Broadcasts the leading axes of matrices, and leaves their last two."""
+    batch = jnp.broadcast_shapes(*(x.shape[:-2] for x in arrays))
+    return [jnp.broadcast_to(x, (*batch, *x.shape[-2:])) for x in arrays]
+
+
+def _as_operator(J: ArrayLike) -> Operator:
+    J = jnp.asarray(J)
+    if jnp.iscomplexobj(J):
+        raise ValueError(f"`J` must be real, got {J.dtype}")
+    if J.ndim < 2 or J.shape[-1] != J.shape[-2]:
+        raise ValueError(f"`J` must be a square matrix, or a batch (..., n, n) of them, got shape {J.shape}")
+    return Dense(J)
+
+
+def _as_gains(gains: ArrayLike, J: Operator) -> Float[Array, "*batch n"]:
+    gains = jnp.asarray(gains)
+    if jnp.iscomplexobj(gains):
+        raise ValueError(f"`gains` must be real, got {gains.dtype}")
+    if gains.ndim < 1 or gains.shape[-1] != J.shape[-1]:
+        raise ValueError(f"`gains` must have the last axis {J.shape[-1]} of `J`, got shape {gains.shape}")
+    try:
+        jnp.broadcast_shapes(gains.shape[:-1], J.shape[:-2])
+    except ValueError:
+        raise ValueError(f"`gains` of shape {gains.shape} must broadcast with `J` of shape {J.shape}") from None
+    return gains.astype(J.dtype)
+
+
+def _finite_if_known(value: Operator | Array | None) -> bool:
+    leaves = [x for x in jax.tree.leaves(value) if eqx.is_inexact_array(x) and is_concrete(x)]
+    return all(bool(jnp.all(jnp.isfinite(x))) for x in leaves)

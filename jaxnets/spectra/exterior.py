@@ -1,0 +1,214 @@
+r"""Outside the support of the spectrum of J G (N -> infinity): the holomorphic equations, and the edges they set.
+
+There the Hermitised Green's function is diagonal and t(z) = <G / (z - G r(t))> is holomorphic. With zeta = 1/t as
+coordinate everything but one scalar root is explicit:
+
+$$ \zeta \mapsto z: \quad \zeta\, \langle G / (z - G\, r(1/\zeta)) \rangle_G = 1 \qquad
+   (G = 1:\; z = \zeta + r(1/\zeta)), \qquad m(\zeta) = \kappa(1/\zeta)\, \langle G^2 / |z - G r|^2 \rangle_G $$
+
+A point z lies outside the support if and only if it is the image of a zeta with m < 1: such a zeta solves the
+regularised equations to first order with the right signs, and these have one solution. Hence every closed curve
+m = 1 maps to an edge or to a void of the support, and none is spurious. Source: theory of Hermitised Dyson equations
+(Feinberg & Zee 1997; Alt, Erdos & Kruger 2018).
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Complex, Float
+
+from .._numerics import as_complex, find_root, polish_root
+from ..couplings import Ensemble
+
+
+class Gains(eqx.Module):
+    """The law of the gains G as values and weights of sum one."""
+
+    values: Float[Array, " k"]
+    weights: Float[Array, " k"]
+
+    def average(self, samples: Array) -> Array:
+        """<f(G)> from the samples f(G_k)."""
+        return jnp.sum(self.weights.astype(samples.dtype) * samples)
+
+    def moment(self, power: int) -> Float[Array, ""]:
+        """<G^power>."""
+        return self.average(self.values**power)
+
+
+class Exterior(eqx.Module):
+    """What the ensemble and the gains say at one point zeta = 1/t."""
+
+    z: Complex[Array, ""]
+    r: Complex[Array, ""]
+    m: Float[Array, ""]
+    green: Complex[Array, ""]
+
+
+def r_and_kappa(ensemble: Ensemble, t: Complex[Array, ""]) -> tuple[Complex[Array, ""], Float[Array, ""]]:
+    """r(t) and kappa(t): the R-transform at vanishing diagonal."""
+    r, _, kappa = ensemble.blocks(jnp.conj(t), t, jnp.zeros_like(t))
+    return r, kappa.real
+
+
+def exterior(ensemble: Ensemble, gains: Gains, zeta: Complex[Array, ""]) -> Exterior:
+    """z, r, m and the Green's function g = <1 / (z - G r)> at zeta."""
+    r, kappa = r_and_kappa(ensemble, 1 / zeta)
+    z = _preimage(gains, zeta, r)
+    return _state(gains, z, r, kappa)
+
+
+def _state(gains, z, r, kappa) -> Exterior:
+    values = as_complex(gains.values)
+    inverse = 1 / (z - values * r)
+    m = kappa * gains.average(gains.values**2 * jnp.abs(inverse) ** 2)
+    return Exterior(z, r, m, gains.average(inverse))
+
+
+def _preimage(gains: Gains, zeta, r):
+    """z with <G / (z - G r)> = 1 / zeta. No reverse mode."""
+    g = as_complex(gains.values)
+    if g.shape[0] == 1:
+        return g[0] * (zeta + r)
+    mean, square = as_complex(gains.moment(1)), as_complex(gains.moment(2))
+
+    def newton(carry):
+        z, _, step = carry
+        change = _newton_step(gains, zeta, r, z)
+        return z + change, jnp.abs(change) < 1e-12 * jnp.abs(z), step + 1
+
+    start = zeta * mean + r * square / mean, jnp.zeros((), bool), 0
+    return jax.lax.while_loop(lambda carry: ~carry[1] & (carry[2] < 12), newton, start)[0]
+
+
+def preimage_step(ensemble: Ensemble, gains: Gains, zeta, z) -> Complex[Array, ""]:
+    """One Newton step from z towards the image of zeta."""
+    return _newton_step(gains, zeta, r_and_kappa(ensemble, 1 / zeta)[0], z)
+
+
+def _newton_step(gains, zeta, r, z):
+    """Newton's step in z for 1 / <G / (z - G r)> = zeta, the left side of which is almost linear in z."""
+    g = as_complex(gains.values)
+    inverse = 1 / (z - g * r)
+    a, b = gains.average(g * inverse), gains.average(g * inverse**2)
+    return a * (zeta * a - 1) / b
+
+
+class Slope(eqx.Module):
+    """m at zeta, its gradient dm/dx + i dm/dy along zeta = x + i y, and dz/dzeta."""
+
+    m: Float[Array, ""]
+    gradient: Complex[Array, ""]
+    dz: Complex[Array, ""]
+
+
+def slope(ensemble: Ensemble, gains: Gains, zeta: Complex[Array, ""], z: Complex[Array, ""]) -> Slope:
+    """How m and z change with zeta, which are tied by zeta <G / (z - G r)> = 1."""
+    one = jnp.ones_like(zeta)
+
+    def blocks(zeta):
+        return r_and_kappa(ensemble, 1 / zeta)
+
+    (r, kappa), (dr, kappa_x) = jax.jvp(blocks, (zeta,), (one,))
+    _, (_, kappa_y) = jax.jvp(blocks, (zeta,), (1j * one,))
+    g = as_complex(gains.values)
+    inverse = 1 / (z - g * r)
+    a, b, c = (gains.average(f) for f in (g * inverse, g * inverse**2, (g * inverse) ** 2))
+    dz = (a + zeta * c * dr) / (zeta * b)
+    power = gains.values**2 * jnp.abs(inverse) ** 2
+    q = gains.average(power)
+    dq = -2 * gains.average(as_complex(power) * inverse * (dz - g * dr))  # dq/dx = Re, dq/dy = -Im
+    x, y = kappa_x * q + kappa * dq.real, kappa_y * q - kappa * dq.imag
+    return Slope(kappa * q, jax.lax.complex(x, y), dz)
+
+
+def extent(ensemble: Ensemble, gains: Gains) -> Float[Array, ""]:
+    """A distance from the poles in the zeta plane beyond which m < 1 (exact for G = 1, where m <= (g / distance)^2)."""
+    spread = jnp.sqrt(gains.moment(2)) / jnp.abs(gains.moment(1))
+    widening = 1.0 if gains.values.shape[0] == 1 else 2.0
+    poles = jnp.max(jnp.abs(ensemble.poles()))
+    return spread * jnp.sqrt(ensemble.variance()) * widening + (spread - 1) * poles * widening
+
+
+class Edge(eqx.Module):
+    """The rightmost point z of the support and its zeta, with the residual of the edge equations there."""
+
+    z: Complex[Array, ""]
+    zeta: Complex[Array, ""]
+    residual: Float[Array, ""]
+    converged: Bool[Array, ""]
+
+
+def rightmost(ensemble: Ensemble, gains: Gains) -> Edge:
+    """The point of the support with the largest real part (of a conjugate pair, the one with Im z >= 0).
+
+    Newton's method from the best crossing of m = 1 on a family of horizontal lines in the zeta plane, on
+
+        zeta <G / (z - G r)> = 1,   m = 1,   d m / d Im z = 0,
+
+    where the last is replaced by Im zeta = 0 if that crossing is on the real axis. Differentiable in every float of
+    the ensemble and of the gains.
+    """
+    zeta, on_axis = _best_crossing(*jax.lax.stop_gradient((ensemble, gains)))
+    z = exterior(ensemble, gains, zeta).z
+    scale = jax.lax.stop_gradient(jnp.abs(zeta))
+
+    def equations(y, args):
+        ensemble, gains = args
+        zeta, z = jax.lax.complex(y[0], y[1]), jax.lax.complex(y[2], y[3])
+        error = preimage_error(ensemble, gains, zeta, z)
+        m = stability(ensemble, gains, zeta, z)
+        tangent = slope(ensemble, gains, zeta, z)
+        # zeta moves by i / (dz/dzeta) as z moves upwards.
+        upward = (jnp.conj(tangent.gradient) * 1j / tangent.dz).real
+        last = jnp.where(on_axis, y[1] / scale, scale * upward)
+        return jnp.stack([error.real, error.imag, m - 1, last])
+
+    start = jnp.stack([zeta.real, zeta.imag, z.real, z.imag])
+    root = polish_root(equations, find_root(equations, start, (ensemble, gains)), (ensemble, gains))
+    y = root.value
+    return Edge(jax.lax.complex(y[2], y[3]), jax.lax.complex(y[0], y[1]), root.residual, root.converged)
+
+
+def preimage_error(ensemble: Ensemble, gains: Gains, zeta, z) -> Complex[Array, ""]:
+    """zeta <G / (z - G r)> - 1, which vanishes at the z of zeta."""
+    r, _ = r_and_kappa(ensemble, 1 / zeta)
+    g = as_complex(gains.values)
+    return zeta * gains.average(g / (z - g * r)) - 1
+
+
+def stability(ensemble: Ensemble, gains: Gains, zeta, z) -> Float[Array, ""]:
+    """m, below 1 outside the support."""
+    return _state(gains, z, *r_and_kappa(ensemble, 1 / zeta)).m
+
+
+def _best_crossing(ensemble, gains, heights: int = 12, max_poles: int = 32, halvings: int = 16):
+    """zeta on m = 1 with about the largest Re z, and whether it lies on the real axis.
+
+    One line through every pole (or a sample of them), which starts inside since m diverges there, and lines at
+    heights that crowd towards the real axis, which start inside only if the halving says so.
+    """
+    poles, reach = ensemble.poles(), extent(ensemble, gains)
+    poles = poles[:: max(1, poles.shape[0] // max_poles)]
+    right, top = jnp.max(poles.real), jnp.max(poles.imag) + reach
+    levels = top * jnp.linspace(0, 1, heights, dtype=top.dtype) ** 2
+    inner = jnp.concatenate([jax.lax.complex(jnp.full_like(levels, right), levels), poles])
+    outer = jax.lax.complex(jnp.full_like(inner.real, right + 1.01 * reach), inner.imag)
+
+    state = jax.vmap(lambda zeta: exterior(ensemble, gains, zeta))
+
+    def halve(bracket, _):
+        inner, outer = bracket
+        middle = (inner + outer) / 2
+        inside = ~(state(middle).m < 1)
+        return (jnp.where(inside, middle, inner), jnp.where(inside, outer, middle)), None
+
+    (inner, outer), _ = jax.lax.scan(halve, (inner, outer), None, length=halvings)
+    at = state(outer)
+    # A crossing is one only if the points on its two sides differ; without it the line met no support.
+    crossed = (at.m < 1) & ~(state(inner).m < 1)
+    position = jnp.where(crossed, at.z.real, -jnp.inf)
+    best = jnp.argmax(position)
+    # Where the whole edge has one real part (s = -1), rounding must not choose a point off the axis.
+    axis = position[0] >= position[best] - 1e-4 * reach
+    return jnp.where(axis, outer[0], outer[best]), axis

@@ -1,0 +1,215 @@
+r"""The spectrum of J G for N -> infinity: boundary, density, edges, zero modes and outliers of any ensemble."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float
+
+from .._numerics import Root, as_complex, as_float, find_root, is_concrete, polish_root
+from ..couplings import Ensemble, LowRank, Sum
+from ..transfer import Transfer
+from . import curves, exterior, interior
+from .exterior import Edge, Gains
+from .interior import Point
+
+
+class SpectralLaw(eqx.Module):
+    """The limiting spectrum of J G, J from an ensemble and G = diag(gains) independent of it. Made by `law`.
+
+    Methods that return numbers return NaN where a solver failed; `solve` and `rightmost` give the residuals.
+    """
+
+    ensemble: Ensemble
+    gains: Gains
+
+    def boundary(self, num: int = 512) -> list[np.ndarray]:
+        """Every closed curve that bounds the support, as complex arrays of ``num`` points (the first repeated last).
+
+        Edges come first, by falling size, then the voids. A symmetric ensemble has flat curves, there and back along
+        each interval of its support. Works on concrete values only; sees what is wider than 1/2000 of the support.
+
+        Raises:
+            ValueError: if ``num`` < 8.
+        """
+        if num < 8:
+            raise ValueError(f"`num` must be at least 8 points, got {num}")
+        return curves.boundary(self.ensemble, self.gains, num)
+
+    def density(self, z: Complex[ArrayLike, "..."]) -> Float[Array, "..."]:
+        """Density of eigenvalues at any points z: per unit area, without the atom at 0 (`zero_mass`).
+
+        For a symmetric ensemble the spectrum is real and this is the density per unit length at real z, 0 elsewhere.
+        """
+        z = _as_points(z)
+        point = self._line_density if self.is_symmetric() else self._area_density
+        # In pieces, so that memory stays bounded and a few slow points do not hold up all others.
+        return jax.lax.map(point, z.ravel(), batch_size=_BATCH).reshape(z.shape)
+
+    def _area_density(self, z):
+        value, point = interior.density(self.ensemble, self.gains, z)
+        return jnp.where(point.converged, value, jnp.nan)
+
+    def _line_density(self, z):
+        value, converged = interior.line_density(self.ensemble, self.gains, z.real)
+        return jnp.where(z.imag == 0, jnp.where(converged, value, jnp.nan), 0)
+
+    def solve(self, z: Complex[ArrayLike, "..."]) -> Point:
+        """The Hermitised Green's function at z: t, u, g, whether z is in the support, residual and convergence."""
+        z = _as_points(z)
+        flat = jax.lax.map(lambda x: interior.solve(self.ensemble, self.gains, x), z.ravel(), batch_size=_BATCH)
+        return jax.tree.map(lambda leaf: leaf.reshape(z.shape), flat)
+
+    def right_edge(self) -> Float[Array, ""]:
+        """The largest real part in the support, the atom at 0 not counted. Differentiable, vmappable."""
+        edge = self.rightmost()
+        return jnp.where(edge.converged, edge.z.real, jnp.nan)
+
+    def left_edge(self) -> Float[Array, ""]:
+        """The smallest real part in the support, the atom at 0 not counted: minus the right edge for -J."""
+        return -SpectralLaw(-self.ensemble, self.gains).right_edge()
+
+    def rightmost(self) -> Edge:
+        """Where the right edge is, with the residual of its equations."""
+        return exterior.rightmost(self.ensemble, self.gains)
+
+    def zero_mass(self) -> Float[Array, ""]:
+        """The fraction of eigenvalues that are exactly 0: what is missing to the rank of J or of G."""
+        active = self.gains.average((self.gains.values != 0).astype(self.gains.values.dtype))
+        rank = jnp.minimum(self.ensemble.rank_fraction(), active)
+        return jnp.maximum(1 - rank, 0)
+
+    def is_symmetric(self) -> bool:
+        """True if the spectrum is real because J is symmetric and no gain is negative (known only if not traced)."""
+        return (
+            self.ensemble.is_symmetric() and is_concrete(self.gains) and not np.any(np.asarray(self.gains.values) < 0)
+        )
+
+
+_BATCH = 1024
+
+
+def law(
+    ensemble: Ensemble,
+    gains: Float[ArrayLike, " k"] | Transfer | None = None,
+    variance: Float[ArrayLike, ""] | None = None,
+    mean: Float[ArrayLike, ""] = 0.0,
+) -> SpectralLaw:
+    """The limiting spectrum of J G.
+
+    ``gains`` are None for G = 1, an array of samples of phi'(x), or a transfer function: then the gains are its slopes
+    at a Gaussian input of the given ``variance`` and ``mean``.
+
+    Raises:
+        ValueError: for gains that are empty, not finite, all zero or of mean zero (whose edges this theory of
+            1/t cannot follow), a variance missing, negative or without a transfer function, and an ensemble of
+            variance 0, which has no spectrum beside its atom at 0.
+    """
+    if is_concrete(ensemble.variance()) and not np.all(np.asarray(ensemble.variance()) > 0):
+        raise ValueError(f"`ensemble` must have a positive variance, got {ensemble.variance()}: it has no bulk")
+    return SpectralLaw(ensemble, _gains(gains, variance, mean, ensemble.variance().dtype))
+
+
+def _gains(gains, variance, mean, dtype) -> Gains:
+    if isinstance(gains, Transfer):
+        if variance is None:
+            raise ValueError("`variance` of the input must be given with a transfer function, got None")
+        variance = as_float(variance).astype(dtype)
+        if is_concrete(variance) and not (np.isfinite(variance) and variance > 0):
+            raise ValueError(f"`variance` must be a finite number > 0, got {variance}")
+        values, weights = gains.slope_law(as_float(mean).astype(dtype), variance)
+        return Gains(values, weights)
+    if variance is not None:
+        raise ValueError("`variance` belongs to a transfer function in `gains`, got it without one")
+    if gains is None:
+        return Gains(jnp.ones(1, dtype), jnp.ones(1, dtype))
+    values = as_float(gains).astype(dtype)
+    if values.ndim != 1 or values.shape[0] == 0:
+        raise ValueError(f"`gains` must be a non-empty 1-d array, got shape {values.shape}")
+    if is_concrete(values):
+        if not np.all(np.isfinite(values)):
+            raise ValueError("`gains` must be finite numbers, got NaN or infinity")
+        if abs(np.mean(values)) <= 1e-6 * np.max(np.abs(values)):
+            raise ValueError(f"`gains` must have a mean that is not 0, got {np.mean(values)}")
+    return Gains(values, jnp.full_like(values, 1 / values.shape[0]))
+
+
+def _as_points(z) -> Complex[Array, "..."]:
+    z = jnp.asarray(z)
+    return z if jnp.iscomplexobj(z) else as_complex(as_float(z))
+
+
+# --- finite-rank parts ----------------------------------------------------------------------------------------
+
+
+class Outliers(eqx.Module):
+    """Isolated eigenvalues; one entry for each eigenvalue of the overlaps, NaN where it has no outlier."""
+
+    values: Complex[Array, " k"]
+    converged: Bool[Array, " k"]
+    residual: Float[Array, " k"]
+
+
+def outliers(
+    ensemble: Ensemble,
+    gains: Float[ArrayLike, " k"] | Transfer | None = None,
+    variance: Float[ArrayLike, ""] | None = None,
+    mean: Float[ArrayLike, ""] = 0.0,
+) -> Outliers:
+    r"""The eigenvalues that the low-rank parts of a sum add to the spectrum of the rest, for N -> infinity.
+
+    $$ \det(1 - V^T \mathcal{G}(z) U) = 0, \qquad V^T \mathcal{G} U \to O\, t(z) $$
+
+    so that an eigenvalue mu of the overlaps O has an outlier at t(z) = 1/mu: in the coordinate of the boundary,
+    zeta = mu and z = mu <G> + ..., if m(mu) < 1; else the bulk has swallowed it. Fluctuations are of order
+    1 / sqrt(N). Raises `ValueError` as `law` does. Source: Tao 2013; Benaych-Georges & Nadakuditi 2011.
+    """
+    low_rank, rest = [], []
+    for factor, part in interior.parts(ensemble):
+        if isinstance(part, LowRank):
+            low_rank.append(factor * part.overlaps)
+        else:
+            rest.append(factor * part)
+    if not low_rank:
+        raise ValueError("`ensemble` must have a `LowRank` part, got none")
+    if not rest:
+        raise ValueError("`ensemble` must have a part beside `LowRank`: alone, its eigenvalues are those of `overlaps`")
+    bulk = law(Sum(tuple(rest)), gains, variance, mean)
+    strengths = jnp.concatenate([jnp.linalg.eigvals(overlaps) for overlaps in low_rank])
+    return jax.vmap(lambda mu: _outlier(bulk, mu))(strengths)
+
+
+def _outlier(bulk: SpectralLaw, mu: Complex[Array, ""]) -> Outliers:
+    def equations(y, args):
+        law, mu = args
+        error = exterior.preimage_error(law.ensemble, law.gains, mu, jax.lax.complex(y[0], y[1]))
+        return jnp.stack([error.real, error.imag])
+
+    start = exterior.exterior(*jax.lax.stop_gradient((bulk.ensemble, bulk.gains, mu))).z
+    root = polish_root(equations, jnp.stack([start.real, start.imag]), (bulk, mu))
+    z = jax.lax.complex(*root.value)
+    isolated = exterior.stability(bulk.ensemble, bulk.gains, mu, z) < 1
+    return Outliers(jnp.where(root.converged & isolated, z, jnp.nan), root.converged, root.residual)
+
+
+def critical_value(
+    ensemble_at: Callable[[Float[Array, ""]], Ensemble],
+    start: Float[ArrayLike, ""],
+    edge: Float[ArrayLike, ""] = 1.0,
+    gains: Float[ArrayLike, " k"] | None = None,
+) -> Root:
+    """The parameter p near ``start`` at which the right edge for ``ensemble_at(p)`` reaches ``edge``.
+
+    With edge 1, the instability of the fixed point whose slopes are the gains (G = 1: the trivial one). The result has
+    ``value``, ``residual`` and ``converged``; what ``ensemble_at`` closes over may be traced and differentiated.
+    Where the edge depends on p only through a kink or not at all, or never gets there, it does not converge.
+    """
+
+    def miss(p, ensemble_at):
+        return (law(ensemble_at(p[0]), gains).right_edge() / edge - 1)[None]
+
+    closed = eqx.filter_closure_convert(ensemble_at, as_float(start))
+    root = polish_root(miss, find_root(miss, as_float(start)[None], closed), closed)
+    return Root(root.value[0], root.residual, root.converged)

@@ -1,0 +1,122 @@
+"""The arrows between the rooms, and the doors of which there is one: read from the source, never imported."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "jaxnets"
+
+# Room -> the rooms it may import. A room is a module of the package, or a folder of the same name.
+ARROWS = {
+    "_numerics": set(),
+    "data": set(),
+    "transfer": {"_numerics"},
+    "couplings": {"_numerics", "data"},
+    "spectra": {"_numerics", "couplings", "transfer"},
+    "meanfield": {"_numerics", "couplings", "transfer"},
+    "population": {"meanfield"},
+    "dynamics": {"_numerics"},
+    "observables": {"_numerics"},
+    "memory": {"_numerics", "couplings", "dynamics", "observables", "transfer"},
+    "multistability": {"_numerics", "couplings", "dynamics", "observables", "transfer"},
+    "fitting": set(),
+    "sweeps": set(),
+    "plotting": set(),
+}
+ARROWS["__init__"] = set(ARROWS) - {"_numerics", "data"}
+ARROWS["cli"] = set(ARROWS)
+
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(tree: ast.AST, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Dotted names imported anywhere in `tree`, the source of a module that lies in `package`.
+
+    `from a import b` gives a.b, whether b is a module or a name in one; relative imports are resolved.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield tuple(alias.name.split("."))
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = tuple(node.module.split(".")) if node.module else ()
+            for alias in node.names:
+                yield (*base, *module, alias.name)
+
+
+def imports_of(path: Path) -> list[tuple[str, ...]]:
+    package = ("jaxnets", *path.relative_to(PACKAGE).parts[:-1])
+    return list(imported(ast.parse(path.read_text()), package))
+
+
+def dotted(node: ast.AST) -> str:
+    """'jax.config' for that attribute; '' for anything that is not a chain of names."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return ""
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_follow_the_arrows(path):
+    here = room(path)
+    assert here in ARROWS, f"{here} is not a room of the design"
+    for name in imports_of(path):
+        if name[0] != "jaxnets":
+            continue
+        # Names of the package itself (`jaxnets`, `jaxnets.__version__`) would close a cycle through __init__.
+        target = name[1] if len(name) > 1 and name[1] in ARROWS else "__init__"
+        assert target == here or target in ARROWS[here], f"{'.'.join(name)} imported in {here}: no such arrow"
+
+
+def test_every_import_is_written_as_one():
+    """No module is imported by a computed name, which the arrows could not see."""
+    for path in SOURCES:
+        called = [dotted(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        assert not {"__import__", "import_module", "importlib.import_module"} & set(called), path
+
+
+def test_plotting_alone_imports_matplotlib():
+    assert {
+        room(path) for path in SOURCES for name in imports_of(path) if name[0] in ("matplotlib", "mpl_toolkits")
+    } <= {"plotting"}
+
+
+def test_the_command_line_alone_configures_jax():
+    for path in SOURCES:
+        tree = ast.parse(path.read_text())
+        touched = [node for node in ast.walk(tree) if dotted(node) == "jax.config"]
+        touched += [name for name in imports_of(path) if name[:2] == ("jax", "config")]
+        assert not touched or room(path) == "cli", path
+
+
+def test_one_door_to_eig():
+    for path in SOURCES:
+        if path == PACKAGE / "spectra" / "eigen.py":
+            continue
+        tree = ast.parse(path.read_text())
+        called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and "linalg" in dotted(node)}
+        called |= {name[-1] for name in imports_of(path)}
+        assert not called & {"eig", "eigvals"}, path
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("from . import eigen", "jaxnets.spectra.eigen"),
+        ("from .. import transfer", "jaxnets.transfer"),
+        ("def f():\n    from ..couplings.ensembles import IID", "jaxnets.couplings.ensembles.IID"),
+        ("import jaxnets.meanfield as mf", "jaxnets.meanfield"),
+        ("if TYPE_CHECKING:\n    from jaxnets import meanfield", "jaxnets.meanfield"),
+    ],
+)
+def test_the_reader_of_imports_sees(source, expected):
+    assert [".".join(name) for name in imported(ast.parse(source), ("jaxnets", "spectra"))] == [expected]

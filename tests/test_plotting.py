@@ -1,0 +1,96 @@
+"""Each function draws what it is given, where it is given it, and returns the axes."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from jaxnets import plotting
+
+RING = np.exp(2j * np.pi * np.linspace(0, 1, 65))
+POINTS = np.array([[0.5 + 0.2j, -0.3], [1j, 0.1 - 0.7j]])
+GRID = np.linspace(-1, 1, 9)
+
+
+@pytest.fixture
+def ax():
+    return plotting.figure()
+
+
+DRAWINGS = {
+    "eigenvalues": lambda ax: plotting.eigenvalues(POINTS, ax),
+    "boundary": lambda ax: plotting.boundary([RING], ax),
+    "density": lambda ax: plotting.density(GRID, GRID, np.ones((9, 9)), ax),
+    "marks": lambda ax: plotting.marks(POINTS[0], ax),
+    "histogram": lambda ax: plotting.histogram(GRID, ax),
+    "line": lambda ax: plotting.line(GRID, GRID**2, ax),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS.keys())
+def test_returns_the_axes_given_or_new_ones(draw, ax):
+    assert draw(ax) is ax
+    new = draw(None)
+    assert new is not ax
+    plt.close(new.figure)
+
+
+@pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS.keys())
+def test_axes_are_labelled(draw, ax):
+    draw(ax)
+    assert ax.get_xlabel() in ("Re λ", "λ") and ax.get_ylabel() in ("Im λ", "density")
+
+
+def test_eigenvalues_are_points_of_a_plane_with_equal_axes(ax):
+    plotting.eigenvalues(POINTS, ax)
+    (points,) = ax.collections
+    np.testing.assert_allclose(points.get_offsets(), np.stack([POINTS.real.ravel(), POINTS.imag.ravel()], -1))
+    assert ax.get_aspect() == 1 and points.get_rasterized()
+
+
+def test_more_points_are_fainter():
+    few, many = (plotting.eigenvalues(np.zeros(size, complex)).collections[0] for size in (100, 100_000))
+    assert few.get_alpha() > many.get_alpha() and few.get_sizes()[0] > many.get_sizes()[0]
+    plt.close("all")
+
+
+def test_boundary_draws_every_curve_under_one_entry_of_the_legend(ax):
+    plotting.legend(plotting.boundary([RING, 0.4 * RING], ax, label="theory"))
+    assert [np.abs(line.get_xydata()[:, 0]).max() for line in ax.lines] == pytest.approx([1, 0.4])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["theory"]
+
+
+def test_layers_lie_in_their_order_whatever_the_order_of_calls(ax):
+    plotting.boundary([RING], ax)
+    plotting.eigenvalues(POINTS, ax)
+    plotting.density(GRID, GRID, np.ones((9, 9)), ax, label=None)
+    points, mesh = ax.collections
+    assert mesh.get_zorder() < points.get_zorder() < ax.lines[0].get_zorder()
+
+
+def test_density_shows_nan_as_nothing_and_a_divergence_within_the_scale(ax):
+    values = np.ones((9, 9))
+    values[0, 0], values[4, 4] = np.nan, 1e6
+    plotting.density(GRID, GRID, values, ax)
+    (mesh,) = ax.collections
+    assert mesh.get_clim() == (0, 1)
+    assert np.asarray(mesh.get_array()).ravel()[0] == 0
+
+
+def test_histogram_is_a_density_of_the_given_mass(ax):
+    values = np.random.default_rng(0).normal(size=(3, 100))
+    plotting.histogram(values, ax, mass=0.3, bins=20)
+    heights, limits, _ = ax.patches[0].get_data()
+    assert heights @ np.diff(limits) == pytest.approx(0.3)
+    assert (limits[0], limits[-1]) == (values.min(), values.max())
+
+
+def test_legend_hides_no_data(ax, tmp_path):
+    plotting.legend(plotting.eigenvalues(POINTS, ax, label="eigenvalues"))
+    plotting.save(ax, tmp_path / "figure.png")
+    assert ax.get_legend().get_window_extent().y0 >= ax.get_window_extent().y1
+
+
+def test_save_writes_the_metadata(ax, tmp_path):
+    plotting.save(plotting.eigenvalues(POINTS, ax), tmp_path / "figure.png", metadata={"Software": "a test"})
+    content = (tmp_path / "figure.png").read_bytes()
+    assert content.startswith(b"\x89PNG") and b"Software\0a test" in content
