@@ -107,6 +107,11 @@ def gaussian_quadrature(num: int = 161, width: float = 8.0) -> tuple[Float[Array
     return z, weights / jnp.sum(weights)
 
 
+def frozen(tree: Any) -> Any:
+    """``tree`` with no gradient through its arrays; other leaves (functions) stay as they are."""
+    return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf, tree)
+
+
 # --- roots ----------------------------------------------------------------------------------------------------
 
 
@@ -128,7 +133,7 @@ def find_root(
     """A root y of fn(y, args) near ``start`` by Newton's method, without gradients; a failure shows in fn there."""
     tolerance = max(tolerance, 300 * float(jnp.finfo(start.dtype).eps))
     solver = optx.Newton(rtol=tolerance, atol=tolerance, linear_solver=lx.LU())
-    start, args = jax.lax.stop_gradient((start, args))
+    start, args = frozen((start, args))
     return jax.lax.stop_gradient(optx.root_find(fn, solver, start, args, max_steps=max_steps, throw=False).value)
 
 

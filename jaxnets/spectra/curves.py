@@ -77,7 +77,7 @@ def _loops(ensemble, gains) -> tuple[list[np.ndarray], float]:
     widths = _widths(ensemble, gains, poles, cell)
     # A width that no grid here resolves must not call for the finest one.
     finest = max(widths[widths > cell / _FINEST].min(initial=2 * cell) / 2, cell / _FINEST)
-    while cell > finest:
+    while cell > 1.01 * finest:
         x, y, level = _refined_grid(ensemble, gains, x, y, level, poles, poles[widths < 3 * cell])
         cell = x[1] - x[0]
     lines = contourpy.contour_generator(x, y, level).lines(0.0)
@@ -174,6 +174,7 @@ def _refined(ensemble, gains, loops, cell, num) -> list[tuple[np.ndarray, bool]]
     """For each loop ``num`` points of the exact curve, about equally spaced in z, and if it is an edge (or a void)."""
     if not loops:
         return []
+    loops = [_from_real_axis(loop) for loop in loops]
     at_vertices = np.concatenate([_resampled(loop, loop, num) for loop in loops])
     zeta, z, _ = (a.reshape(-1, num) for a in _project(ensemble, gains, at_vertices, cell))
     evenly = np.concatenate([_resampled(*curve, num) for curve in zip(zeta, z, strict=True)])
@@ -189,7 +190,18 @@ def _is_edge(zeta, gradient) -> bool:
     return bool(np.sign(area) * np.sum((np.conj(-1j * tangent) * gradient[:-1] / np.abs(gradient[:-1])).real) < 0)
 
 
-def _resampled(points, measure, num):
+def _from_real_axis(loop: np.ndarray) -> np.ndarray:
+    """The closed polygon, starting on the real axis if it meets it: where edges are, no point should be near only."""
+    before = np.nonzero(np.diff(loop.imag > 0))[0]
+    if before.size == 0:
+        return loop
+    a, b = loop[before], loop[before + 1]
+    real = a.real - a.imag * (b.real - a.real) / (b.imag - a.imag)
+    k = np.argmax(real)
+    return np.concatenate([real[k : k + 1], loop[before[k] + 1 : -1], loop[: before[k] + 1], real[k : k + 1]])
+
+
+def _resampled(points: np.ndarray, measure: np.ndarray, num: int) -> np.ndarray:
     """``num`` points of the closed polygon ``points``, at equal steps of the length of ``measure``."""
     length = np.concatenate([[0], np.cumsum(np.abs(np.diff(measure)))])
     at = np.linspace(0, length[-1], num)

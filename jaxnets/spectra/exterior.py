@@ -12,12 +12,14 @@ m = 1 maps to an edge or to a void of the support, and none is spurious. Source:
 (Feinberg & Zee 1997; Alt, Erdos & Kruger 2018).
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
 
-from .._numerics import as_complex, find_root, polish_root
+from .._numerics import Root, as_complex, find_root, frozen, polish_root
 from ..couplings import Ensemble
 
 
@@ -149,25 +151,53 @@ def rightmost(ensemble: Ensemble, gains: Gains) -> Edge:
     where the last is replaced by Im zeta = 0 if that crossing is on the real axis. Differentiable in every float of
     the ensemble and of the gains.
     """
-    zeta, on_axis = _best_crossing(*jax.lax.stop_gradient((ensemble, gains)))
-    z = exterior(ensemble, gains, zeta).z
-    scale = jax.lax.stop_gradient(jnp.abs(zeta))
+    start, on_axis = _edge_guess(*frozen((ensemble, gains)))
 
     def equations(y, args):
-        ensemble, gains = args
-        zeta, z = jax.lax.complex(y[0], y[1]), jax.lax.complex(y[2], y[3])
-        error = preimage_error(ensemble, gains, zeta, z)
-        m = stability(ensemble, gains, zeta, z)
-        tangent = slope(ensemble, gains, zeta, z)
-        # zeta moves by i / (dz/dzeta) as z moves upwards.
-        upward = (jnp.conj(tangent.gradient) * 1j / tangent.dz).real
-        last = jnp.where(on_axis, y[1] / scale, scale * upward)
-        return jnp.stack([error.real, error.imag, m - 1, last])
+        return _edge_equations(*args, y, on_axis)
 
-    start = jnp.stack([zeta.real, zeta.imag, z.real, z.imag])
     root = polish_root(equations, find_root(equations, start, (ensemble, gains)), (ensemble, gains))
     y = root.value
     return Edge(jax.lax.complex(y[2], y[3]), jax.lax.complex(y[0], y[1]), root.residual, root.converged)
+
+
+def critical(
+    ensemble_at: Callable[[Float[Array, ""]], Ensemble], gains: Gains, start: Float[Array, ""], edge: Float[Array, ""]
+) -> Root:
+    """The p near ``start`` with Re z = ``edge`` for the rightmost point z of ``ensemble_at(p)``.
+
+    Newton's method for p together with the edge at p. It counts as converged only if the point it followed is still
+    the rightmost one.
+    """
+    guess, on_axis = _edge_guess(*frozen((ensemble_at(start), gains)))
+
+    def equations(y, args):
+        ensemble_at, gains, edge = args
+        return jnp.append(_edge_equations(ensemble_at(y[4]), gains, y[:4], on_axis), y[2] / edge - 1)
+
+    args = (ensemble_at, gains, edge)
+    root = polish_root(equations, find_root(equations, jnp.append(guess, start), args), args)
+    p = root.value[4]
+    final, _ = _edge_guess(*frozen((ensemble_at(p), gains)))
+    return Root(p, root.residual, root.converged & (jnp.abs(final[2] - edge) < 1e-3 * jnp.abs(edge)))
+
+
+def _edge_guess(ensemble, gains):
+    """(Re zeta, Im zeta, Re z, Im z) close to the rightmost point, and whether that is on the real axis."""
+    zeta, on_axis = _best_crossing(ensemble, gains)
+    z = exterior(ensemble, gains, zeta).z
+    return jnp.stack([zeta.real, zeta.imag, z.real, z.imag]), on_axis
+
+
+def _edge_equations(ensemble, gains, y, on_axis):
+    """Zero at a vertical tangent of the boundary: zeta <G / (z - G r)> = 1, m = 1 and dm / d Im z = 0."""
+    zeta, z = jax.lax.complex(y[0], y[1]), jax.lax.complex(y[2], y[3])
+    error = preimage_error(ensemble, gains, zeta, z)
+    at = slope(ensemble, gains, zeta, z)
+    scale = jax.lax.stop_gradient(jnp.abs(zeta))
+    # zeta moves by i / (dz/dzeta) as z moves upwards.
+    upward = (jnp.conj(at.gradient) * 1j / at.dz).real
+    return jnp.stack([error.real, error.imag, at.m - 1, jnp.where(on_axis, y[1] / scale, scale * upward)])
 
 
 def preimage_error(ensemble: Ensemble, gains: Gains, zeta, z) -> Complex[Array, ""]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
-from .._numerics import Root, as_complex, as_float, find_root, is_concrete, polish_root
+from .._numerics import Root, as_complex, as_float, is_concrete, polish_root
 from ..couplings import Ensemble, LowRank, Sum
 from ..transfer import Transfer
 from . import curves, exterior, interior
@@ -204,12 +204,10 @@ def critical_value(
 
     With edge 1, the instability of the fixed point whose slopes are the gains (G = 1: the trivial one). The result has
     ``value``, ``residual`` and ``converged``; what ``ensemble_at`` closes over may be traced and differentiated.
-    Where the edge depends on p only through a kink or not at all, or never gets there, it does not converge.
+    It does not converge where the edge never gets there, or jumps between far points as p goes there.
     """
 
-    def miss(p, ensemble_at):
-        return (law(ensemble_at(p[0]), gains).right_edge() / edge - 1)[None]
-
-    closed = eqx.filter_closure_convert(ensemble_at, as_float(start))
-    root = polish_root(miss, find_root(miss, as_float(start)[None], closed), closed)
-    return Root(root.value[0], root.residual, root.converged)
+    start = as_float(start)
+    closed = eqx.filter_closure_convert(ensemble_at, start)
+    bulk = law(ensemble_at(start), gains)
+    return exterior.critical(closed, bulk.gains, start, as_float(edge))
