@@ -143,14 +143,17 @@ def polish_root(
     args: Any,
     tolerance: float = 1e-8,
 ) -> Root:
-    """A root found to some digits, made exact and differentiable in ``args``; its residual is max |fn|.
+    """A root found to some digits, made exact and differentiable in ``args``; its residual is max |fn| one step before.
 
-    Two Newton steps: each doubles the digits, and the order to which derivatives are those of the implicit function,
-    so all up to the third are exact, in forward and in reverse mode. (The implicit adjoint of optimistix raises
+    Three Newton steps: each doubles the digits, and the order to which derivatives are those of the implicit function,
+    so all up to the seventh are exact, in forward and in reverse mode. (The implicit adjoint of optimistix raises
     inside jit if one of many mapped problems fails; here a failure is data.) ``fn`` should be scaled to order one.
     """
-    y = jax.lax.stop_gradient(y)
-    for _ in range(2):
-        y = y - jnp.linalg.solve(jax.jacfwd(fn)(y, args), fn(y, args))
-    residual = jax.lax.stop_gradient(jnp.max(jnp.abs(fn(y, args))))
+
+    def newton(y, _):
+        jacobian, value = jax.jacfwd(lambda y: (fn(y, args),) * 2, has_aux=True)(y)
+        return y - jnp.linalg.solve(jacobian, value), jnp.max(jnp.abs(value))
+
+    y, misses = jax.lax.scan(newton, jax.lax.stop_gradient(y), None, length=3)
+    residual = jax.lax.stop_gradient(misses[-1])
     return Root(y, residual, residual <= max(tolerance, 3000 * float(jnp.finfo(y.dtype).eps)))

@@ -16,7 +16,6 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.spines import Spine
-from matplotlib.ticker import MaxNLocator
 
 # Okabe & Ito (2008): told apart with every kind of colour vision, and in grey.
 BLUE, VERMILLION, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#8E4585", "#222222"
@@ -98,10 +97,9 @@ def density(
     if label is not None:
         extend = "max" if positive.size and positive.max() > top else "neither"
         # An inset keeps to the height of axes whose aspect is fixed.
-        place = ax.inset_axes((1.03, 0.0, 0.02, 0.5))
-        bar = _figure_of(ax).colorbar(
-            mesh, cax=place, label=label, extend=extend, ticks=MaxNLocator(4), format="{x:.2g}"
-        )
+        place = ax.inset_axes((1.03, 0.0, 0.02, 1.0))
+        ticks = [0, top / 8, top]  # evenly spaced, by the cube root
+        bar = _figure_of(ax).colorbar(mesh, cax=place, label=label, extend=extend, ticks=ticks, format="{x:.2g}")
         cast(Spine, bar.outline).set_visible(False)
     return ax
 

@@ -363,7 +363,7 @@ def _mean_and_sd(x: Float[np.ndarray, " samples"]) -> str:
     return f"{x.mean():.4f} ± {x.std(ddof=1):.4f}" if x.size > 1 else f"{x.mean():.4f}"
 
 
-def _list(values: Complex[np.ndarray, " k"], shown: int = 4) -> str:
+def _list(values: Complex[np.ndarray, " k"], shown: int = 6) -> str:
     listed = [f"{z:.3f}" if z.imag else f"{z.real:.3f}" for z in np.asarray(values)[:shown]]
     return ", ".join(listed + ["..."] * (len(values) > shown))
 

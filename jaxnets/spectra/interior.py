@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
 
-from .._numerics import as_complex, find_root, polish_root
+from .._numerics import as_complex, find_root, frozen, polish_root
 from ..couplings import Ensemble, Scaled, SingularModes, Sum
 from .exterior import Gains, r_and_kappa
 
@@ -110,45 +110,57 @@ def inner_void(ensemble: Ensemble, gains: Gains) -> tuple[Float[Array, ""], Floa
     return centre, jnp.where(open_, jnp.sqrt(jnp.where(open_, square, 1)), 0)
 
 
+class _State(eqx.Module):
+    """The equations at a guess (t, c) for one z: `error` and one of `slack` and c vanish at the solution."""
+
+    error: Float[Array, " 2"]
+    slack: Float[Array, ""]
+    green: Complex[Array, ""]
+
+
 def solve(ensemble: Ensemble, gains: Gains, z: Complex[Array, ""]) -> Point:
     """The physical solution at z, differentiable in z, the ensemble and the gains."""
-    chart = _chart(ensemble)
-    scale = jnp.sqrt(ensemble.variance())
-    centre, radius = inner_void(ensemble, gains)
-    frozen = jax.lax.stop_gradient((chart, gains, z, scale))
-    start = _search(*frozen)
-    inside = start[2] > 0
+    return _solve(_chart(ensemble), gains, z, jnp.sqrt(ensemble.variance()), inner_void(ensemble, gains))[0]
+
+
+def _solve(chart, gains, z, scale, void):
+    y, inside = _search(*frozen((chart, gains, z, scale)))
 
     def equations(y, args):  # one of the two factors of the complementarity
-        *error, c, slack = _equations(y, *args)
-        return jnp.stack([*error, jnp.where(inside, slack, c)])
+        state = _state(y, *args)
+        return jnp.append(state.error, jnp.where(inside, state.slack, scale**2 * y[2]))
 
-    y = polish_root(equations, start, (chart, gains, z, scale))
-    t, c = jax.lax.complex(y.value[0], y.value[1]), y.value[2]
-    s, h = chart.blocks(t, c)
-    square, _, green = _averages(gains, z, s, chart.u(c) * h**2)
-    certified = jnp.where(inside, c > 0, h * square <= 1)
+    root = polish_root(equations, y, (chart, gains, z, scale))
+    y = root.value
+    state = _state(y, chart, gains, z, scale)
+    certified = jnp.where(inside, y[2] > 0, state.slack >= -1e-8)
+    centre, radius = void
     in_void = jnp.abs(z - as_complex(centre)) < radius
-    zero = jnp.zeros_like(t)
-    return Point(
-        jnp.where(in_void, zero, t),
-        jnp.where(in_void, 0, chart.u(c)),
-        jnp.where(in_void, zero, green),
+    zero = jnp.zeros_like(z)
+    point = Point(
+        jnp.where(in_void, zero, jax.lax.complex(y[0], y[1])),
+        jnp.where(in_void, 0, chart.u(y[2])),
+        jnp.where(in_void, zero, state.green),
         inside & ~in_void,
-        jnp.where(in_void, 0, y.residual),
-        in_void | (y.converged & certified),
+        jnp.where(in_void, 0, root.residual),
+        in_void | (root.converged & certified),
     )
+    return point, y
 
 
 def density(ensemble: Ensemble, gains: Gains, z: Complex[Array, ""]) -> tuple[Float[Array, ""], Point]:
     """rho(z) = (1/pi) dg / d conj z = (d_x Re g - d_y Im g) / 2 pi, per unit area, and the solution there."""
+    chart, scale = _chart(ensemble), jnp.sqrt(ensemble.variance())
+    point, y = _solve(chart, gains, z, scale, inner_void(ensemble, gains))
 
-    def green(x, y):
-        point = solve(ensemble, gains, jax.lax.complex(x, y))
-        return jnp.stack([point.green.real, point.green.imag]), point
+    def equations_and_green(w):  # of w = (Re t, Im t, c, Re z, Im z)
+        state = _state(w[:3], chart, gains, jax.lax.complex(w[3], w[4]), scale)
+        return jnp.stack([*state.error, state.slack, state.green.real, state.green.imag])
 
-    (dx, dy), point = jax.jacfwd(green, argnums=(0, 1), has_aux=True)(z.real, z.imag)
-    return jnp.where(point.inside, (dx[0] - dy[1]) / (2 * jnp.pi), 0), point
+    jacobian = jax.jacfwd(equations_and_green)(jnp.append(y, jnp.stack([z.real, z.imag])))
+    dy = jnp.linalg.solve(jacobian[:3, :3], -jacobian[:3, 3:])
+    dg = jacobian[3:, :3] @ dy + jacobian[3:, 3:]
+    return jnp.where(point.inside, (dg[0, 0] - dg[1, 1]) / (2 * jnp.pi), 0), point
 
 
 def line_density(ensemble: Ensemble, gains: Gains, x: Float[Array, ""]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
@@ -173,7 +185,7 @@ def line_density(ensemble: Ensemble, gains: Gains, x: Float[Array, ""]) -> tuple
         return jnp.stack([error.real, error.imag])
 
     args = (ensemble, gains, x)
-    frozen = jax.lax.stop_gradient(args)
+    fixed = frozen(args)
 
     def attempt(carry):
         trial, t, eta, _ = carry
@@ -182,13 +194,13 @@ def line_density(ensemble: Ensemble, gains: Gains, x: Float[Array, ""]) -> tuple
 
         def iterate(_, carry):
             t, eta = carry
-            mean = resolvent(t, jax.lax.complex(frozen[2], eta), *frozen[:2])[1]
+            mean = resolvent(t, jax.lax.complex(fixed[2], eta), *fixed[:2])[1]
             return (t + mean) / 2, eta * ratio
 
         t, eta = jax.lax.fori_loop(0, steps, iterate, (t, eta))
-        y = find_root(equations, jnp.stack([t.real, t.imag]), frozen)
+        y = find_root(equations, jnp.stack([t.real, t.imag]), fixed)
         root = jax.lax.complex(y[0], y[1])
-        good = certified(root, *frozen) & (jnp.max(jnp.abs(equations(y, frozen))) < 1e-8)
+        good = certified(root, *fixed) & (jnp.max(jnp.abs(equations(y, fixed))) < 1e-8)
         return trial + 1, jnp.where(good, root, t), eta, good
 
     def certified(t, ensemble, gains, x):
@@ -213,25 +225,19 @@ def _averages(gains, z, s, k):
     return gains.average(g**2 / d), gains.average(as_complex(g) * over), gains.average(over)
 
 
-def _equations(y, chart, gains, z, scale):
-    """The two real equations for t, and the pair c >= 0, 1 - h <G^2/D> >= 0 of which one vanishes."""
+def _state(y, chart, gains, z, scale) -> _State:
+    """The two real equations for t, and slack = 1 - h <G^2/D>: both c and it are >= 0, and one of them vanishes."""
     t, c = jax.lax.complex(y[0], y[1]), y[2]
     s, h = chart.blocks(t, c)
-    square, mean, _ = _averages(gains, z, s, chart.u(c) * h**2)
+    square, mean, green = _averages(gains, z, s, chart.u(c) * h**2)
     error = as_complex(scale) * (t - mean)
     # Towards the inner void of singular modes h <G^2/D> tends to 1 as 1/c whatever z is.
     weight = 1 if chart.pivot is None else 1 + scale**2 * jnp.maximum(c, 0)
-    return error.real, error.imag, scale**2 * c, (1 - h * square) * weight
+    return _State(jnp.stack([error.real, error.imag]), (1 - h * square) * weight, green)
 
 
-def _complementarity(y, args):
-    """Zero exactly at the physical solution (Fischer & Burmeister: a + b = sqrt(a^2 + b^2) iff a, b >= 0 = a b)."""
-    *error, a, b = _equations(y, *args)
-    return jnp.stack([*error, a + b - jnp.sqrt(a**2 + b**2 + 1e-30)])
-
-
-def _search(chart, gains, z, scale, trials=3):
-    """(t, c) to some digits, with c > 0 inside the support.
+def _search(chart, gains, z, scale, trials=4):
+    """(t, c) to some digits, and whether c > 0: inside the support.
 
     Damped iteration of the equations with a regulariser eta > 0, of which every step keeps the signs and which
     converges for every z; from there Newton's method at eta = 0, on both sides of the boundary at once. Where that
@@ -249,24 +255,30 @@ def _search(chart, gains, z, scale, trials=3):
             b = (b + x / chart.pivot_means(1 / x**2)[0] - x) / 2
         return (v + v_new) / 2, (t + mean) / 2, b, eta * ratio, ratio
 
+    def complementarity(y):
+        # Fischer & Burmeister: a + b = sqrt(a^2 + b^2) if and only if a, b >= 0 and one of them vanishes.
+        state = _state(y, chart, gains, z, scale)
+        a, b = scale**2 * y[2], state.slack
+        return (jnp.append(state.error, a + b - jnp.sqrt(a**2 + b**2 + 1e-30)), a > b)
+
+    def newton(carry):
+        y, *_, step = carry
+        values = lambda y: (complementarity(y)[0], complementarity(y))
+        jacobian, (value, inside) = jax.jacfwd(values, has_aux=True)(y)
+        return y - jnp.linalg.solve(jacobian, value), jnp.max(jnp.abs(value)), inside, step + 1
+
     def attempt(carry):
         trial, v, t, b, eta, *_ = carry
         steps = 24 * 2**trial
-        ratio = jnp.exp(-jnp.log(30.0) / steps.astype(float)).astype(scale.dtype)  # of successive eta: 1/30 a trial
+        ratio = jnp.exp(-jnp.log(100.0) / steps.astype(float)).astype(scale.dtype)  # of successive eta
         v, t, b, eta, _ = jax.lax.fori_loop(0, steps, iterate, (v, t, b, eta, ratio))
         c = v**2 if chart.pivot is None else 1 / jnp.maximum(1 / v - b, 1e-6 * scale) ** 2
-        guess = jnp.stack([t.real, t.imag, c])
-        args = (chart, gains, z, scale)
-        y = find_root(_complementarity, guess, args, tolerance=1e-6, max_steps=16)
-        failed = ~(jnp.max(jnp.abs(_complementarity(y, args))) < 1e-4)
-        return trial + 1, v, t, b, eta, jnp.where(failed, guess, y), failed
+        start = jnp.stack([t.real, t.imag, c]), jnp.full_like(v, jnp.inf), jnp.zeros((), bool), 0
+        unfinished = lambda carry: (carry[1] > 1e-6) & (carry[3] < 6 + 6 * trial)
+        y, miss, inside, _ = jax.lax.while_loop(unfinished, newton, start)
+        return trial + 1, v, t, b, eta, y, inside, ~(miss < 1e-4)
 
-    def unfinished(carry):
-        return carry[-1] & (carry[0] < trials)
-
-    b = jnp.zeros_like(scale) if chart.pivot is None else scale
-    start = (jnp.zeros((), int), 1 / scale, jnp.zeros_like(z), b, scale, jnp.zeros(3, scale.dtype), jnp.ones((), bool))
-    *_, y, _ = jax.lax.while_loop(unfinished, attempt, start)
-    # Between the two factors the larger one is not zero.
-    *_, a, b = _equations(y, chart, gains, z, scale)
-    return y.at[2].set(jnp.where(a > b, y[2], 0))
+    b, no = jnp.zeros_like(scale) if chart.pivot is None else scale, jnp.zeros((), bool)
+    start = (jnp.zeros((), int), 1 / scale, jnp.zeros_like(z), b, scale, jnp.zeros(3, scale.dtype), no, ~no)
+    *_, y, inside, _ = jax.lax.while_loop(lambda carry: carry[-1] & (carry[0] < trials), attempt, start)
+    return y.at[2].set(jnp.where(inside, y[2], 0)), inside

@@ -1,0 +1,72 @@
+"""Deep-Hebbian couplings: edges, chaos thresholds and densities of Jiang et al. 2022 (arXiv 2208.11411)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnets.couplings import DeepHebbian
+from jaxnets.spectra import critical_value, law
+from jaxnets.transfer import Tanh
+
+
+@jax.jit
+@jax.vmap
+def _right_edges(ensemble):
+    return law(ensemble).right_edge()
+
+
+def test_right_edges_of_one_shift():
+    loads, autos = jnp.array([1.5, 1.5, 1.5, 0.02, 0.1, 0.4, 3.0]), jnp.array([0.0, 0.5, 1.0, 0.0, 0.0, 0.0, 0.0])
+    gammas = jnp.array([1.0, 1.0, 1.0, 0.5, 1.0, 1.5, 2.0])
+    found = _right_edges(jax.vmap(lambda load, auto, gamma: DeepHebbian(load, auto, gamma[None]))(loads, autos, gammas))
+    np.testing.assert_allclose(found[:3], [1.5811, 3.3589, 5.4542], atol=6e-5)
+    np.testing.assert_allclose(found[3:], (gammas * jnp.sqrt(1 + loads))[3:], rtol=1e-8)
+
+
+@pytest.mark.slow
+def test_right_edges_of_two_shifts():
+    found = _right_edges(jax.vmap(lambda auto: DeepHebbian(1.5, auto, (0.5, 0.5)))(jnp.array([0.0, 0.5, 1.0])))
+    np.testing.assert_allclose(found, [1.3956, 3.1468, 5.2712], atol=6e-5)
+
+
+def test_radii_of_the_shift():
+    load, gamma = 0.3, 1.4
+    edge, void = law(DeepHebbian(load, 0.0, (gamma,))).boundary(num=64)
+    np.testing.assert_allclose(np.abs(edge), np.full(64, gamma * np.sqrt(1 + load)), rtol=1e-8)
+    np.testing.assert_allclose(np.abs(void), np.full(64, gamma * (1 - load) ** 1.5), rtol=1e-8)
+
+
+def _thresholds(auto, num, loads, start):
+    def threshold(load):
+        return critical_value(lambda gamma: DeepHebbian(load, auto, jnp.full(num, gamma)), start)
+
+    return jax.jit(jax.vmap(threshold))(jnp.asarray(loads))
+
+
+@pytest.mark.parametrize(
+    "auto, num, loads, expected",
+    [
+        (0.0, 1, [0.05, 0.1, 0.25, 0.5], [0.9759, 0.9535, 0.8944, 0.8165]),
+        pytest.param(0.0, 2, [0.05, 0.1, 0.25, 0.5], [0.4919, 0.4842, 0.4633, 0.4343], marks=pytest.mark.slow),
+        pytest.param(0.5, 1, [0.05, 0.1], [0.4016, 0.3011], marks=pytest.mark.slow),
+    ],
+)
+def test_chaos_thresholds(auto, num, loads, expected):
+    found = _thresholds(auto, num, loads, start=0.8 / num if auto == 0 else 0.4)
+    assert np.all(found.converged) and np.all(found.residual < 1e-8)
+    np.testing.assert_allclose(found.value, expected, atol=6e-5)
+    if auto == 0 and num == 1:
+        np.testing.assert_allclose(found.value, 1 / np.sqrt(1 + np.asarray(loads)), rtol=1e-8)
+
+
+@pytest.mark.slow
+def test_the_threshold_is_gone_beyond_the_load_at_which_auto_alone_is_unstable():
+    # c = 1/2: the edge c (1 + sqrt(alpha))^2 of gamma = 0 reaches 1 at alpha = (sqrt 2 - 1)^2.
+    gone = (np.sqrt(2) - 1) ** 2
+    assert not np.any(_thresholds(0.5, 1, [1.05 * gone], start=0.3).converged)
+
+
+def test_density_on_the_real_axis_with_gains():
+    spectrum = law(DeepHebbian(1.5, 1.0, (1.0,)), Tanh(), variance=0.5)
+    np.testing.assert_allclose(spectrum.density(np.array([2.0, 1.0])), [0.0826, 0.2261], atol=1e-4)

@@ -1,0 +1,113 @@
+"""Averages on the circle, Gaussian averages, roots."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnets._numerics import (
+    as_complex,
+    as_float,
+    find_root,
+    gaussian_quadrature,
+    is_concrete,
+    laurent_product,
+    polish_root,
+    reciprocal_moments,
+)
+
+
+@pytest.mark.parametrize(
+    "value, dtype", [(1, jnp.float64), (True, jnp.float64), (np.float32(2), jnp.float32), ([1, 2.5], jnp.float64)]
+)
+def test_as_float_keeps_a_precision_and_else_takes_the_default(value, dtype):
+    found = as_float(value)
+    assert found.dtype == dtype and not found.weak_type
+    np.testing.assert_array_equal(found, np.asarray(value, float))
+
+
+@pytest.mark.parametrize("value", [1j, "one", None, [[1.0], [1.0, 2.0]]])
+def test_as_float_refuses_what_is_not_real(value):
+    with pytest.raises(ValueError):
+        as_float(value)
+
+
+def test_as_complex_keeps_the_precision():
+    assert as_complex(jnp.ones(2, jnp.float32)).dtype == jnp.complex64
+    assert as_complex(jnp.ones(2)).dtype == jnp.complex128
+    z = jnp.ones(2, jnp.complex64)
+    assert as_complex(z) is z
+
+
+def test_is_concrete():
+    assert is_concrete(1.0, {"a": jnp.ones(2)})
+    jax.jit(lambda x: np.testing.assert_(not is_concrete(1.0, (x,))))(1.0)
+
+
+def test_laurent_product_is_the_convolution():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=4), rng.normal(size=3)
+    np.testing.assert_allclose(laurent_product(jnp.asarray(a), jnp.asarray(b)), np.convolve(a, b), atol=1e-15)
+
+
+def _on_the_circle(coefficients, num=2**14):
+    w = np.exp(2j * np.pi * np.arange(num) / num)
+    d = len(coefficients) // 2
+    return w, sum(c * w ** (k - d) for k, c in enumerate(coefficients))
+
+
+@pytest.mark.parametrize("d", [1, 2, 4])
+@pytest.mark.parametrize("kind", ["positive", "complex"])
+def test_reciprocal_moments_against_the_trapezoid_rule(d, kind):
+    rng = np.random.default_rng(d)
+    half = rng.normal(size=d + 1) + 1j * rng.normal(size=d + 1)
+    D = np.convolve(half, np.conj(half[::-1]))  # |half(w)|^2
+    D[d] += 0.05
+    if kind == "complex":  # still winds around 0 as often forwards as backwards
+        D = D * (0.3 - 1.2j) + 0.02 * np.arange(2 * d + 1)
+    w, values = _on_the_circle(D)
+    expected = [np.mean(w**k / values) for k in range(-d, d + 1)]
+    np.testing.assert_allclose(reciprocal_moments(jnp.asarray(D)), expected, rtol=1e-10, atol=1e-11)
+
+
+def test_reciprocal_moments_of_a_root_next_to_the_circle():
+    # 1 / |1 - a w|^2 has the moments a^|k| / (1 - a^2).
+    a = 1 - 0.005
+    found = reciprocal_moments(jnp.array([-a, 1 + a**2, -a], complex))
+    np.testing.assert_allclose(found, np.array([a, 1, a]) / (1 - a**2), rtol=1e-11)
+
+
+def test_reciprocal_moments_are_differentiable():
+    moment = lambda a: reciprocal_moments(jnp.stack([-a, 1 + a**2, -a]).astype(complex))[0].real
+    exact = lambda a: a / (1 - a**2)
+    np.testing.assert_allclose(jax.grad(moment)(0.8), jax.grad(exact)(0.8), rtol=1e-11)
+    np.testing.assert_allclose(jax.grad(jax.grad(moment))(0.8), jax.grad(jax.grad(exact))(0.8), rtol=1e-10)
+
+
+def test_gaussian_quadrature():
+    z, weights = gaussian_quadrature()
+    np.testing.assert_allclose([jnp.sum(weights * z**k) for k in (0, 2, 4, 6)], [1, 1, 3, 15], rtol=1e-9)
+    np.testing.assert_allclose(jnp.sum(weights * jnp.cos(3 * z)), np.exp(-4.5), rtol=1e-10)
+
+
+# x^2 = a with x > 0, and a fold: x^2 = a has no root for a < 0.
+_square = lambda x, a: x**2 - a
+
+
+def test_roots_and_their_derivatives_to_third_order():
+    def root(a):
+        return polish_root(_square, find_root(_square, jnp.ones(1), a), a).value[0]
+
+    f, exact, x = root, jnp.sqrt, 1.7
+    for _ in range(4):
+        np.testing.assert_allclose(f(x), exact(x), rtol=1e-9)
+        f, exact = jax.grad(f), jax.grad(exact)
+    np.testing.assert_allclose(jax.jacfwd(root)(x), 0.5 / np.sqrt(x), rtol=1e-12)
+
+
+def test_failure_is_data():
+    batch = jax.jit(jax.vmap(lambda a: polish_root(_square, find_root(_square, jnp.ones(1), a), a)))
+    found = batch(jnp.array([4.0, -1.0, 9.0]))
+    np.testing.assert_array_equal(found.converged, [True, False, True])
+    np.testing.assert_allclose(found.value[:, 0][found.converged], [2, 3], rtol=1e-12)
+    assert not found.residual[1] < 1e-3
