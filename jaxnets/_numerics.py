@@ -80,9 +80,7 @@ def reciprocal_moments(denominator: Complex[Array, " 2*d+1"], doublings: int = 1
     def unsquare(moments, step):
         coefficients, scale = step
         mirrored = alternate(coefficients)
-        sums = [
-            sum(moments[m] * mirrored[2 * m - k] for m in range(num) if 0 <= 2 * m - k < num) for k in range(num)
-        ]
+        sums = [sum(moments[m] * mirrored[2 * m - k] for m in range(num) if 0 <= 2 * m - k < num) for k in range(num)]
         return [scale * c for c in sums], None
 
     start = [denominator[i] for i in range(num)]
@@ -142,11 +140,12 @@ def polish_root(
     y: Float[Array, " k"],
     args: Any,
     tolerance: float = 1e-8,
+    steps: int = 3,
 ) -> Root:
     """A root found to some digits, made exact and differentiable in ``args``; its residual is max |fn| one step before.
 
-    Three Newton steps: each doubles the digits, and the order to which derivatives are those of the implicit function,
-    so all up to the seventh are exact, in forward and in reverse mode. (The implicit adjoint of optimistix raises
+    Newton steps: each doubles the digits, and the order to which derivatives are those of the implicit function, so
+    that after three all up to the seventh are exact, in forward and in reverse mode. (The implicit adjoint of optimistix raises
     inside jit if one of many mapped problems fails; here a failure is data.) ``fn`` should be scaled to order one.
     """
 
@@ -154,6 +153,6 @@ def polish_root(
         jacobian, value = jax.jacfwd(lambda y: (fn(y, args),) * 2, has_aux=True)(y)
         return y - jnp.linalg.solve(jacobian, value), jnp.max(jnp.abs(value))
 
-    y, misses = jax.lax.scan(newton, jax.lax.stop_gradient(y), None, length=3)
+    y, misses = jax.lax.scan(newton, jax.lax.stop_gradient(y), None, length=steps)
     residual = jax.lax.stop_gradient(misses[-1])
     return Root(y, residual, residual <= max(tolerance, 3000 * float(jnp.finfo(y.dtype).eps)))

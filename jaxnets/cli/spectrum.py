@@ -182,7 +182,7 @@ def _of_matrix(name: str, scale: float, gains: _Gains, key: PRNGKeyArray) -> _Re
     diagonalised = time.perf_counter()
     haar = couplings.from_matrix(weights)
     gaussian = couplings.random_modes_from_matrix(weights, key=key_modes)
-    mismatch = couplings.measured.singular_mismatch(gaussian, weights, key=key_mismatch)
+    mismatch = couplings.singular_mismatch(gaussian, weights, key=key_mismatch)
     laws = [spectra.law(ensemble, gains.transfer, gains.variance) for ensemble in (haar, gaussian)]
     ring = _Prediction.of("ring of its singular values", laws[0])
     modes = _Prediction.of("Gaussian modes with its overlaps", laws[1])

@@ -118,11 +118,13 @@ class Sum(Ensemble):
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
         keys = jax.random.split(key, len(self.terms))
-        samples = (term.sample(n, key=k, dtype=dtype, max_modes=max_modes) for term, k in zip(self.terms, keys))
+        samples = (
+            term.sample(n, key=k, dtype=dtype, max_modes=max_modes) for term, k in zip(self.terms, keys, strict=True)
+        )
         return operators.Sum(tuple(samples))
 
     def blocks(self, t12, t21, p):
-        s12, s21, h = zip(*(term.blocks(t12, t21, p) for term in self.terms))
+        s12, s21, h = zip(*(term.blocks(t12, t21, p) for term in self.terms), strict=True)
         return sum(s12[1:], s12[0]), sum(s21[1:], s21[0]), sum(h[1:], h[0])
 
     def variance(self):

@@ -15,8 +15,8 @@ from jaxtyping import Bool, Complex
 from scipy.ndimage import binary_dilation
 from scipy.spatial import cKDTree
 
-from ..couplings import Ensemble
 from .._numerics import as_complex
+from ..couplings import Ensemble
 from .exterior import Gains, extent, exterior, preimage_step, slope
 from .interior import inner_void
 

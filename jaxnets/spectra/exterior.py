@@ -156,7 +156,8 @@ def rightmost(ensemble: Ensemble, gains: Gains) -> Edge:
     def equations(y, args):
         return _edge_equations(*args, y, on_axis)
 
-    root = polish_root(equations, find_root(equations, start, (ensemble, gains)), (ensemble, gains))
+    # The guess is close enough for Newton's method as it is; off the axis it starts between two lines.
+    root = polish_root(equations, start, (ensemble, gains), steps=8)
     y = root.value
     return Edge(jax.lax.complex(y[2], y[3]), jax.lax.complex(y[0], y[1]), root.residual, root.converged)
 
@@ -215,12 +216,14 @@ def stability(ensemble: Ensemble, gains: Gains, zeta, z) -> Float[Array, ""]:
 def _best_crossing(ensemble, gains, heights: int = 12, max_poles: int = 32, halvings: int = 16):
     """zeta on m = 1 with about the largest Re z, and whether it lies on the real axis.
 
-    One line through every pole (or a sample of them), which starts inside since m diverges there, and lines at
-    heights that crowd towards the real axis, which start inside only if the halving says so.
+    One line through each of the rightmost poles, which starts inside since m diverges there, and lines at heights
+    that crowd towards the real axis, which start inside only if the halving says so.
     """
     poles, reach = ensemble.poles(), extent(ensemble, gains)
-    poles = poles[:: max(1, poles.shape[0] // max_poles)]
     right, top = jnp.max(poles.real), jnp.max(poles.imag) + reach
+    # The rightmost of those above the axis: a law may have one for each of thousands of amplitudes.
+    above = jnp.where(poles.imag >= 0, poles.real, -jnp.inf)
+    poles = poles[jnp.argsort(-above)[:max_poles]]
     levels = top * jnp.linspace(0, 1, heights, dtype=top.dtype) ** 2
     inner = jnp.concatenate([jax.lax.complex(jnp.full_like(levels, right), levels), poles])
     outer = jax.lax.complex(jnp.full_like(inner.real, right + 1.01 * reach), inner.imag)

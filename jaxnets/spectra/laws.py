@@ -12,6 +12,7 @@ from .._numerics import Root, as_complex, as_float, is_concrete, polish_root
 from ..couplings import Ensemble, LowRank, Sum
 from ..transfer import Transfer
 from . import curves, exterior, interior
+from .eigen import eigenvalues
 from .exterior import Edge, Gains
 from .interior import Point
 
@@ -43,37 +44,23 @@ class SpectralLaw(eqx.Module):
 
         For a symmetric ensemble the spectrum is real and this is the density per unit length at real z, 0 elsewhere.
         """
-        z = _as_points(z)
-        point = self._line_density if self.is_symmetric() else self._area_density
-        # In pieces, so that memory stays bounded and a few slow points do not hold up all others.
-        return jax.lax.map(point, z.ravel(), batch_size=_BATCH).reshape(z.shape)
-
-    def _area_density(self, z):
-        value, point = interior.density(self.ensemble, self.gains, z)
-        return jnp.where(point.converged, value, jnp.nan)
-
-    def _line_density(self, z):
-        value, converged = interior.line_density(self.ensemble, self.gains, z.real)
-        return jnp.where(z.imag == 0, jnp.where(converged, value, jnp.nan), 0)
+        return _mapped(_line_density if self.is_symmetric() else _area_density, self, _as_points(z))
 
     def solve(self, z: Complex[ArrayLike, "..."]) -> Point:
         """The Hermitised Green's function at z: t, u, g, whether z is in the support, residual and convergence."""
-        z = _as_points(z)
-        flat = jax.lax.map(lambda x: interior.solve(self.ensemble, self.gains, x), z.ravel(), batch_size=_BATCH)
-        return jax.tree.map(lambda leaf: leaf.reshape(z.shape), flat)
+        return _mapped(_solve, self, _as_points(z))
 
     def right_edge(self) -> Float[Array, ""]:
         """The largest real part in the support, the atom at 0 not counted. Differentiable, vmappable."""
-        edge = self.rightmost()
-        return jnp.where(edge.converged, edge.z.real, jnp.nan)
+        return _edge(self, 1.0)
 
     def left_edge(self) -> Float[Array, ""]:
         """The smallest real part in the support, the atom at 0 not counted: minus the right edge for -J."""
-        return -SpectralLaw(-self.ensemble, self.gains).right_edge()
+        return -_edge(self, -1.0)
 
     def rightmost(self) -> Edge:
         """Where the right edge is, with the residual of its equations."""
-        return exterior.rightmost(self.ensemble, self.gains)
+        return _rightmost(self.ensemble, self.gains)
 
     def zero_mass(self) -> Float[Array, ""]:
         """The fraction of eigenvalues that are exactly 0: what is missing to the rank of J or of G."""
@@ -88,7 +75,37 @@ class SpectralLaw(eqx.Module):
         )
 
 
-_BATCH = 1024
+_BATCH = 512
+
+
+@eqx.filter_jit
+def _mapped(of_point: Callable, law: SpectralLaw, z: Complex[Array, "..."]):
+    """``of_point(law, z)`` in pieces: memory stays bounded, and a few slow points do not hold up all others."""
+    flat = jax.lax.map(lambda x: of_point(law, x), z.ravel(), batch_size=_BATCH)
+    return jax.tree.map(lambda leaf: leaf.reshape(z.shape), flat)
+
+
+def _area_density(law, z):
+    value, point = interior.density(law.ensemble, law.gains, z)
+    return jnp.where(point.converged, value, jnp.nan)
+
+
+def _line_density(law, z):
+    value, converged = interior.line_density(law.ensemble, law.gains, z.real)
+    return jnp.where(z.imag == 0, jnp.where(converged, value, jnp.nan), 0)
+
+
+def _solve(law, z):
+    return interior.solve(law.ensemble, law.gains, z)
+
+
+_rightmost = eqx.filter_jit(exterior.rightmost)
+
+
+def _edge(law: SpectralLaw, sign: float) -> Float[Array, ""]:
+    """Right edge for sign J; one trace serves both signs."""
+    edge = _rightmost(sign * law.ensemble, law.gains)
+    return jnp.where(edge.converged, edge.z.real, jnp.nan)
 
 
 def law(
@@ -177,7 +194,7 @@ def outliers(
     if not rest:
         raise ValueError("`ensemble` must have a part beside `LowRank`: alone, its eigenvalues are those of `overlaps`")
     bulk = law(Sum(tuple(rest)), gains, variance, mean)
-    strengths = jnp.concatenate([jnp.linalg.eigvals(overlaps) for overlaps in low_rank])
+    strengths = jnp.concatenate([eigenvalues(overlaps) for overlaps in low_rank])
     return jax.vmap(lambda mu: _outlier(bulk, mu))(strengths)
 
 
