@@ -3,7 +3,7 @@
 Each is the single home of its method. A new room should find its averages and its roots here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -11,15 +11,16 @@ import jax
 import jax.numpy as jnp
 import lineax as lx
 import optimistix as optx
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Inexact
 
 
 def is_concrete(*values: Any) -> bool:
     """True when no leaf of ``values`` is traced, so that they can be looked at."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
 
 
-def as_float(value: ArrayLike) -> Float[Array, "..."]:
+def as_float(value: ArrayLike | Sequence[ArrayLike]) -> Float[Array, "..."]:
     """A floating-point array that keeps its dtype if it has one, and takes JAX's default otherwise.
 
     Raises:
@@ -85,8 +86,7 @@ def reciprocal_moments(denominator: Complex[Array, " 2*d+1"], doublings: int = 1
 
     start = [denominator[i] for i in range(num)]
     last, steps = jax.lax.scan(square, start, None, length=doublings)
-    constant = [jnp.zeros_like(c) for c in last]
-    constant[d] = 1 / last[d]
+    constant = [1 / c if k == d else jnp.zeros_like(c) for k, c in enumerate(last)]
     moments, _ = jax.lax.scan(unsquare, constant, steps, reverse=True)
     return jnp.stack(moments)
 
@@ -145,8 +145,9 @@ def polish_root(
     """A root found to some digits, made exact and differentiable in ``args``; its residual is max |fn| one step before.
 
     Newton steps: each doubles the digits, and the order to which derivatives are those of the implicit function, so
-    that after three all up to the seventh are exact, in forward and in reverse mode. (The implicit adjoint of optimistix raises
-    inside jit if one of many mapped problems fails; here a failure is data.) ``fn`` should be scaled to order one.
+    that after three all up to the seventh are exact, in forward and in reverse mode. (The implicit adjoint of
+    optimistix raises inside jit if one of many mapped problems fails; here a failure is data.) ``fn`` should be
+    scaled to order one.
     """
 
     def newton(y, _):

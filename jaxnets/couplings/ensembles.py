@@ -15,6 +15,7 @@ be traced; what depends on its value (a check, a number of modes) is then left t
 
 import abc
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -433,7 +434,7 @@ class DeepHebbian(Ensemble):
         self,
         load: Float[ArrayLike, ""] = 1.0,
         auto: Float[ArrayLike, ""] = 0.0,
-        hetero: Float[ArrayLike, " d"] | tuple[Float[ArrayLike, ""], ...] = (1.0,),
+        hetero: Float[ArrayLike, " d"] | Sequence[Float[ArrayLike, ""]] = (1.0,),
         patterns: str = "binary",
         ring: bool = True,
         symmetric: bool = False,
@@ -609,14 +610,14 @@ def _scalar(name: str, value: ArrayLike) -> Float[Array, ""]:
     return array
 
 
-def _vector(name: str, value: ArrayLike) -> Float[Array, " k"]:
+def _vector(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Float[Array, " k"]:
     array = _real(name, value)
     if array.ndim != 1 or array.shape[0] == 0:
         raise ValueError(f"`{name}` must be a non-empty 1-d array, got shape {array.shape}")
     return array
 
 
-def _real(name: str, value: ArrayLike) -> Float[Array, "..."]:
+def _real(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Float[Array, "..."]:
     try:
         return as_float(value)
     except ValueError as error:

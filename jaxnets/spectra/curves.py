@@ -11,14 +11,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Complex
+from jaxtyping import ArrayLike, Bool, Complex
+from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from .._numerics import as_complex
 from ..couplings import Ensemble
 from .exterior import Gains, extent, exterior, preimage_step, slope
 from .interior import inner_void
+
+Points = NDArray[np.complex128]  # of a plane; a closed curve repeats its first point at the end
 
 _COARSE = 96  # cells of the first grid along the real axis
 _REFINE = 3  # odd, so that no row of points ever falls on the real axis, where poles are
@@ -26,7 +29,7 @@ _FINEST = 27  # _COARSE * _FINEST cells at most
 _CHUNK = 1024  # points evaluated in one call, so that every call has one shape
 
 
-def boundary(ensemble: Ensemble, gains: Gains, num: int) -> list[np.ndarray]:
+def boundary(ensemble: Ensemble, gains: Gains, num: int) -> list[Points]:
     """Closed curves of ``num`` points in the z plane, first repeated last: edges by falling size, then voids."""
     edges, voids = [], []
     for curve, is_edge in _refined(ensemble, gains, *_loops(ensemble, gains), num):
@@ -39,7 +42,11 @@ def boundary(ensemble: Ensemble, gains: Gains, num: int) -> list[np.ndarray]:
     return sorted(edges, key=_size, reverse=True) + sorted(voids, key=_size, reverse=True)
 
 
-def _size(curve: np.ndarray) -> float:
+def _host(array: ArrayLike) -> Points:
+    return np.asarray(array, np.complex128)
+
+
+def _size(curve: Points) -> float:
     return np.ptp(curve.real) + np.ptp(curve.imag)
 
 
@@ -54,7 +61,7 @@ def _level(ensemble: Ensemble, gains: Gains, zeta: jax.Array) -> jax.Array:
 _level_chunk = eqx.filter_jit(jax.vmap(_level, in_axes=(None, None, 0)))
 
 
-def _levels(ensemble, gains, zeta: np.ndarray) -> np.ndarray:
+def _levels(ensemble, gains, zeta: Points) -> np.ndarray:
     """The level at any array of points."""
     flat = zeta.ravel()
     chunks = np.concatenate([flat, np.ones(-flat.size % _CHUNK)]).reshape(-1, _CHUNK)
@@ -63,9 +70,9 @@ def _levels(ensemble, gains, zeta: np.ndarray) -> np.ndarray:
     return np.nan_to_num(values[: flat.size], nan=-1.0).reshape(zeta.shape)
 
 
-def _loops(ensemble, gains) -> tuple[list[np.ndarray], float]:
+def _loops(ensemble, gains) -> tuple[list[Points], float]:
     """Closed polygons in the zeta plane on which m = 1, to the precision of the grid, and the size of its cells."""
-    poles = np.asarray(ensemble.poles())
+    poles = _host(ensemble.poles())
     reach = 1.1 * float(extent(ensemble, gains))
     left, right = poles.real.min() - reach, poles.real.max() + reach
     cell = (right - left) / _COARSE
@@ -81,7 +88,7 @@ def _loops(ensemble, gains) -> tuple[list[np.ndarray], float]:
         x, y, level = _refined_grid(ensemble, gains, x, y, level, poles, poles[widths < 3 * cell])
         cell = x[1] - x[0]
     lines = contourpy.contour_generator(x, y, level).lines(0.0)
-    loops = [line[:, 0] + 1j * line[:, 1] for line in lines]
+    loops = [_host(np.asarray(line) @ np.array([1, 1j])) for line in lines]
     return [loop for loop in loops if _size(loop) > 4 * cell], cell
 
 
@@ -108,7 +115,7 @@ def _refined_grid(ensemble, gains, x, y, level, poles, thin_poles):
     centres = (x[:-1] + cell / 2)[None] + 1j * (y[:-1] + cell / 2)[:, None]
     thin = np.zeros_like(crossed)
     if thin_poles.size:
-        tree = cKDTree(np.stack([thin_poles.real, np.abs(thin_poles.imag)], -1))
+        tree = KDTree(np.stack([thin_poles.real, np.abs(thin_poles.imag)], -1))
         where = np.nonzero(crossed)
         points = np.stack([centres[where].real, np.abs(centres[where].imag)], -1)
         thin[where] = tree.query(points)[0] < (x[-1] - x[0]) / 16
@@ -170,7 +177,7 @@ def _project(ensemble, gains, zeta, cell):
     return [np.concatenate([np.asarray(part) for part in column])[: zeta.size] for column in zip(*parts, strict=True)]
 
 
-def _refined(ensemble, gains, loops, cell, num) -> list[tuple[np.ndarray, bool]]:
+def _refined(ensemble, gains, loops, cell, num) -> list[tuple[Points, bool]]:
     """For each loop ``num`` points of the exact curve, about equally spaced in z, and if it is an edge (or a void)."""
     if not loops:
         return []
@@ -190,7 +197,7 @@ def _is_edge(zeta, gradient) -> bool:
     return bool(np.sign(area) * np.sum((np.conj(-1j * tangent) * gradient[:-1] / np.abs(gradient[:-1])).real) < 0)
 
 
-def _from_real_axis(loop: np.ndarray) -> np.ndarray:
+def _from_real_axis(loop: Points) -> Points:
     """The closed polygon, starting on the real axis if it meets it: where edges are, no point should be near only."""
     before = np.nonzero(np.diff(loop.imag > 0))[0]
     if before.size == 0:
@@ -198,10 +205,10 @@ def _from_real_axis(loop: np.ndarray) -> np.ndarray:
     a, b = loop[before], loop[before + 1]
     real = a.real - a.imag * (b.real - a.real) / (b.imag - a.imag)
     k = np.argmax(real)
-    return np.concatenate([real[k : k + 1], loop[before[k] + 1 : -1], loop[: before[k] + 1], real[k : k + 1]])
+    return _host(np.concatenate([real[k : k + 1], loop[before[k] + 1 : -1], loop[: before[k] + 1], real[k : k + 1]]))
 
 
-def _resampled(points: np.ndarray, measure: np.ndarray, num: int) -> np.ndarray:
+def _resampled(points: Points, measure: Points, num: int) -> Points:
     """``num`` points of the closed polygon ``points``, at equal steps of the length of ``measure``."""
     length = np.concatenate([[0], np.cumsum(np.abs(np.diff(measure)))])
     at = np.linspace(0, length[-1], num)
@@ -211,12 +218,11 @@ def _resampled(points: np.ndarray, measure: np.ndarray, num: int) -> np.ndarray:
 # --- eigenvalues and curves -----------------------------------------------------------------------------------
 
 
-def contains(curve: Complex[np.ndarray, " m"], z: Complex[np.ndarray, "..."]) -> Bool[np.ndarray, "..."]:
+def contains(curve: Complex[np.ndarray, " m"], z: Complex[ArrayLike, "..."]) -> Bool[np.ndarray, "..."]:
     """Whether each z lies inside a closed curve (even-odd rule)."""
-    z = np.asarray(z)
-    a, b = np.asarray(curve)[:-1], np.asarray(curve)[1:]
+    z, vertices = _host(z), _host(curve)
     inside = np.zeros(z.shape, bool)
-    for start, end in zip(a, b, strict=True):
+    for start, end in zip(vertices[:-1].tolist(), vertices[1:].tolist(), strict=True):
         spans = (start.imag > z.imag) != (end.imag > z.imag)
         rise = end.imag - start.imag
         crossing = start.real + (z.imag - start.imag) * (end.real - start.real) / (rise if rise else 1.0)
@@ -231,18 +237,18 @@ class Coverage(NamedTuple):
     in_voids: float
 
 
-def coverage(eigenvalues: Complex[np.ndarray, "..."], curves: list[np.ndarray], margin: float = 0.0) -> Coverage:
+def coverage(eigenvalues: Complex[ArrayLike, "..."], curves: list[Points], margin: float = 0.0) -> Coverage:
     """Fractions of ``eigenvalues`` that lie outside all curves, and in voids, by more than ``margin``.
 
     ``margin`` is in units of half the diameter of the first curve. Curves nested an odd number of times are voids.
     Exact zeros, which a coupling matrix of low rank has in any number, are not counted (``zero_mass`` predicts them).
     """
-    z = np.asarray(eigenvalues).ravel()
+    z = _host(eigenvalues).ravel()
     counted = z != 0
     radius = np.abs(curves[0][:, None] - curves[0][None, ::8]).max() / 2
     depth = sum(contains(curve, z).astype(int) for curve in curves)
-    points = np.concatenate(curves)
-    distance, _ = cKDTree(np.stack([points.real, points.imag], -1)).query(np.stack([z.real, z.imag], -1))
+    points = _host(np.concatenate(curves))
+    distance, _ = KDTree(np.stack([points.real, points.imag], -1)).query(np.stack([z.real, z.imag], -1))
     beyond = counted & (distance > margin * radius) & (depth % 2 == 0)
     total = max(z.size, 1)
     return Coverage(float(np.sum(beyond & (depth == 0)) / total), float(np.sum(beyond & (depth > 0)) / total))

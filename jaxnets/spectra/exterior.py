@@ -154,7 +154,8 @@ def rightmost(ensemble: Ensemble, gains: Gains) -> Edge:
     start, on_axis = _edge_guess(*frozen((ensemble, gains)))
 
     def equations(y, args):
-        return _edge_equations(*args, y, on_axis)
+        ensemble, gains = args
+        return _edge_equations(ensemble, gains, y, on_axis)
 
     # The guess is close enough for Newton's method as it is; off the axis it starts between two lines.
     root = polish_root(equations, start, (ensemble, gains), steps=8)
@@ -183,7 +184,7 @@ def critical(
     return Root(p, root.residual, root.converged & (jnp.abs(final[2] - edge) < 1e-3 * jnp.abs(edge)))
 
 
-def _edge_guess(ensemble, gains):
+def _edge_guess(ensemble: Ensemble, gains: Gains) -> tuple[Float[Array, " 4"], Bool[Array, ""]]:
     """(Re zeta, Im zeta, Re z, Im z) close to the rightmost point, and whether that is on the real axis."""
     zeta, on_axis = _best_crossing(ensemble, gains)
     z = exterior(ensemble, gains, zeta).z

@@ -44,13 +44,8 @@ class _Chart(eqx.Module):
     pivot: SingularModes | None
     rest: Ensemble | None
 
-    def pivot_means(self, c):
-        """<1/(1 + s^2 c)> and <s^2/(1 + s^2 c)>."""
-        response = self.pivot.weights / (1 + self.pivot.values**2 * c)
-        return jnp.sum(response), jnp.sum(self.pivot.values**2 * response)
-
     def u(self, c):
-        return c if self.pivot is None else c * self.pivot_means(c)[0] ** 2
+        return c if self.pivot is None else c * _pivot_means(self.pivot, c)[0] ** 2
 
     def rest_blocks(self, t, u):
         if self.rest is None:
@@ -61,9 +56,15 @@ class _Chart(eqx.Module):
     def blocks(self, t, c):
         s, h = self.rest_blocks(t, self.u(c))
         if self.pivot is not None:
-            v, w = self.pivot_means(c)
+            v, w = _pivot_means(self.pivot, c)
             h = h + w / v**2
         return s, h
+
+
+def _pivot_means(modes: SingularModes, c: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """<1/(1 + s^2 c)> and <s^2/(1 + s^2 c)>."""
+    response = modes.weights / (1 + modes.values**2 * c)
+    return jnp.sum(response), jnp.sum(modes.values**2 * response)
 
 
 def parts(ensemble: Ensemble, factor: float | Float[Array, ""] = 1.0) -> list[tuple[Array | float, Ensemble]]:
@@ -252,7 +253,7 @@ def _search(chart, gains, z, scale, trials=4):
         v_new = total * square
         if chart.pivot is not None:
             x = jnp.maximum(1 / v_new - b, 1e-6 * scale)
-            b = (b + x / chart.pivot_means(1 / x**2)[0] - x) / 2
+            b = (b + x / _pivot_means(chart.pivot, 1 / x**2)[0] - x) / 2
         return (v + v_new) / 2, (t + mean) / 2, b, eta * ratio, ratio
 
     def complementarity(y):
