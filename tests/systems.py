@@ -122,7 +122,7 @@ SYSTEMS = {
     ),
     "shift and noise": System(
         build=lambda load, gamma, sigma: DeepHebbian(load, 0.0, jnp.asarray(gamma)[None]) + sigma * IID(1.0),
-        params=(0.6, 1.1, 0.3),
+        params=(0.6, 1.1, 0.15),
         right_edge=_shift_and_noise,
     ),
     "Hopfield": System(

@@ -13,13 +13,13 @@ from jaxnets.couplings import IID, DeepHebbian, Elliptic, LowRank, RandomModes, 
 from jaxnets.spectra import contains, coverage, critical_value, eigenvalues, law, outliers
 from jaxnets.transfer import Linear, ReLU, Tanh
 
-RING = DeepHebbian(0.8, 0.3, (0.4,))  # a ring: the default of the command line, with one shift
+RING = DeepHebbian(0.4, 0.2, (1.0,))
 VOIDS = DeepHebbian(0.4, 0.0, (1.0, 0.0, 0.0, 0.8))  # four voids off the axis and around 0
 LEFT = DeepHebbian(0.3, 0.0, (-1.0, -0.5))  # its rightmost points are a conjugate pair
 OVERLAPPING = RandomModes(np.array([1.5, 0.5, -0.8]), np.array([0.2, 0.5, 0.3]), load=0.8, overlap=0.6)
 BLOBS = RandomModes(np.array([1.0, 5.0]), load=0.05, overlap=0.9)
 NOISY_RING = RING + Elliptic(0.2, -0.5)
-NOISY_SINGULAR = SingularModes(np.array([1.8, 0.4]), np.array([0.3, 0.7])) + 0.4 * OVERLAPPING
+NOISY_SINGULAR = SingularModes(np.array([1.8, 0.9]), np.array([0.3, 0.7])) + 0.4 * OVERLAPPING
 
 # One compilation for each structure, whatever the numbers.
 _right_edge = jax.jit(lambda ensemble, gains=None: law(ensemble, gains).right_edge())
@@ -29,12 +29,7 @@ _density = jax.jit(lambda ensemble, z, gains=None: law(ensemble, gains).density(
 
 # --- exact systems
 
-ROUND = [name for name, system in SYSTEMS.items() if system.radial]
-CHEAP = ["iid", "elliptic", "uncorrelated modes", "correlated modes", "singular modes"]
-
-
-def _with_gains(name, gains):
-    return [name, pytest.param(name, marks=pytest.mark.slow)][name not in CHEAP] if gains is None else name
+CHEAP = ["iid", "elliptic", "correlated modes", "singular modes"]
 
 
 def _slow_unless_cheap(names):
@@ -102,7 +97,7 @@ def test_spectra_on_the_line():
     expected = np.sqrt(np.maximum((high - x) * (x - low), 0)) / (2 * np.pi * c * np.abs(x))
     np.testing.assert_allclose(spectrum.density(x), expected, atol=1e-7)
     (curve,) = spectrum.boundary(num=64)
-    np.testing.assert_allclose([curve.real.min(), curve.real.max()], [low, high], rtol=1e-6)
+    np.testing.assert_allclose([curve.real.min(), curve.real.max()], [low, high], atol=2 * (high - low) / 64)
     np.testing.assert_allclose(curve.imag, np.zeros(64), atol=1e-7)
     np.testing.assert_allclose(spectrum.zero_mass(), 1 - load, rtol=1e-12)
     np.testing.assert_array_equal(spectrum.density(x[:3] + 0.1j), np.zeros(3))
@@ -124,7 +119,7 @@ CASES = {
     "ring": (DeepHebbian(0.1, 0.5, (1.0,)), None, 1, 1),
     "full": (DeepHebbian(1.5, 0.5, (1.0,)), None, 1, 0),
     "ring with gains": (RING, GAINS, 1, 1),
-    "noisy ring": (NOISY_RING, None, 1, 1),
+    "noisy ring": (NOISY_RING, None, 2, 1),  # the zeros have become an island in the void
     "four voids": (VOIDS, None, 1, 4),
     "noisy singular modes": (NOISY_SINGULAR, None, 1, 0),
     "singular modes with gains": (SingularModes(np.array([1.8, 0.4])), GAINS, 1, 1),
@@ -276,8 +271,8 @@ def test_green_function_against_brute_force(name, terms):
 
 def _spectra(ensemble, gains, n, seeds):
     tiled = None if gains is None else np.resize(gains, n)
-    sample = jax.jit(lambda key: eigenvalues(ensemble.sample(n, key=key), tiled))
-    return np.stack([sample(key) for key in jax.random.split(jax.random.key(1), seeds)])
+    sample = jax.jit(lambda key: ensemble.sample(n, key=key))
+    return np.stack([eigenvalues(sample(key), tiled) for key in jax.random.split(jax.random.key(1), seeds)])
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -341,16 +336,16 @@ def test_large_samples(name):
 
 
 def test_rightmost_points_off_the_axis():
-    edge = law(LEFT).rightmost()
+    edge = jax.jit(lambda ensemble: law(ensemble).rightmost())(LEFT)
     assert edge.converged and edge.z.imag > 0.1
-    curves = law(LEFT).boundary(num=256)
-    np.testing.assert_allclose(edge.z.real, curves[0].real.max(), rtol=2e-4)
-    assert law(LEFT).right_edge() > curves[0].real.max() - 1e-9
+    highest = law(LEFT).boundary(num=256)[0].real.max()  # of points that may just miss the edge
+    assert highest - 1e-9 < edge.z.real < highest * (1 + 1e-3)
 
 
 def test_left_edges():
     np.testing.assert_allclose(law(Elliptic(1.2, 0.4)).left_edge(), -1.2 * 1.4, rtol=1e-9)
-    np.testing.assert_allclose(law(OVERLAPPING).left_edge(), _curves("overlapping modes")[0].real.min(), rtol=2e-4)
+    lowest = _curves("overlapping modes")[0].real.min()
+    assert lowest * (1 + 2e-3) < law(OVERLAPPING).left_edge() < lowest + 1e-9
 
 
 DIFFERENTIATED = {
@@ -416,7 +411,7 @@ def test_slopes_through_a_transfer_function():
 
 def test_right_edge_in_batches_is_a_loop():
     loads = jnp.array([0.2, 0.7, 1.4])
-    at = lambda load: OVERLAPPING.__class__(OVERLAPPING.amplitudes, OVERLAPPING.weights, load, OVERLAPPING.overlap)
+    at = lambda load: eqx.tree_at(lambda e: e.load, OVERLAPPING, load)
     batch = jax.jit(jax.vmap(lambda load: law(at(load)).right_edge()))(loads)
     np.testing.assert_allclose(batch, [_right_edge(at(load)) for load in loads], rtol=1e-10)
 
@@ -449,19 +444,20 @@ def test_a_transfer_function_gives_its_slopes():
 
 
 def test_gains_of_one_are_no_gains():
-    z = np.array([0.3 + 0.2j, 1.2, -0.5j])
-    one, none = law(OVERLAPPING, np.ones(3)), law(OVERLAPPING)
-    np.testing.assert_allclose(one.right_edge(), none.right_edge(), rtol=1e-9)
-    np.testing.assert_allclose(one.density(z), none.density(z), atol=1e-8)
+    z = _random_points(_curves("overlapping modes"), 255)
+    edge, density = _right_edge(OVERLAPPING), _density(OVERLAPPING, z)
+    np.testing.assert_allclose(_right_edge(OVERLAPPING, np.ones(4)), edge, rtol=1e-9)
+    np.testing.assert_allclose(_density(OVERLAPPING, z, np.ones(4)), density, atol=1e-8)
     # Equal gains scale J.
-    np.testing.assert_allclose(law(OVERLAPPING, np.full(2, 0.6)).right_edge(), 0.6 * none.right_edge(), rtol=1e-9)
+    np.testing.assert_allclose(_right_edge(OVERLAPPING, np.full(4, 0.6)), 0.6 * edge, rtol=1e-9)
+    np.testing.assert_allclose(_density(OVERLAPPING, 0.6 * z, np.full(4, 0.6)), density / 0.36, atol=1e-8)
 
 
 def test_zero_mass():
     assert law(IID()).zero_mass() == 0
-    np.testing.assert_allclose(law(RING).zero_mass(), 0.2, rtol=1e-12)
-    np.testing.assert_allclose(law(RING + RandomModes.flat(load=0.15)).zero_mass(), 0.05, rtol=1e-9)
-    np.testing.assert_allclose(law(RING, np.array([0.0, 1.0, 1.0, 1.0])).zero_mass(), 0.25, rtol=1e-12)
+    np.testing.assert_allclose(law(RING).zero_mass(), 0.6, rtol=1e-12)
+    np.testing.assert_allclose(law(RING + RandomModes.flat(load=0.35)).zero_mass(), 0.25, rtol=1e-9)
+    np.testing.assert_allclose(law(RING, np.array([0.0, 0.0, 0.0, 1.0])).zero_mass(), 0.75, rtol=1e-12)
     np.testing.assert_allclose(law(SingularModes(np.array([0.0, 1.0, 2.0, 0.0]))).zero_mass(), 0.5, rtol=1e-12)
 
 

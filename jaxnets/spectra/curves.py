@@ -220,13 +220,13 @@ def _resampled(points: Points, measure: Points, num: int) -> Points:
 
 def contains(curve: Complex[np.ndarray, " m"], z: Complex[ArrayLike, "..."]) -> Bool[np.ndarray, "..."]:
     """Whether each z lies inside a closed curve (even-odd rule)."""
-    z, vertices = _host(z), _host(curve)
-    inside = np.zeros(z.shape, bool)
+    points, vertices = _host(z), _host(curve)
+    x, y = points.real, points.imag
+    inside = np.zeros(points.shape, bool)
     for start, end in zip(vertices[:-1].tolist(), vertices[1:].tolist(), strict=True):
-        spans = (start.imag > z.imag) != (end.imag > z.imag)
-        rise = end.imag - start.imag
-        crossing = start.real + (z.imag - start.imag) * (end.real - start.real) / (rise if rise else 1.0)
-        inside ^= spans & (z.real < crossing)
+        spans = (start.imag > y) != (end.imag > y)
+        lean = (end.real - start.real) / (end.imag - start.imag) if end.imag != start.imag else 0.0
+        inside ^= spans & (x < start.real + (y - start.imag) * lean)
     return inside
 
 

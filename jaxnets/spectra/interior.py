@@ -125,6 +125,8 @@ def solve(ensemble: Ensemble, gains: Gains, z: Complex[Array, ""]) -> Point:
 
 
 def _solve(chart, gains, z, scale, void):
+    # t has a pole at the atom at 0, next to which everything else is smooth.
+    z = jnp.where(jnp.abs(z) < 1e-5 * scale, as_complex(1e-5 * scale), z)
     y, inside = _search(*frozen((chart, gains, z, scale)))
 
     def equations(y, args):  # one of the two factors of the complementarity

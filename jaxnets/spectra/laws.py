@@ -44,11 +44,11 @@ class SpectralLaw(eqx.Module):
 
         For a symmetric ensemble the spectrum is real and this is the density per unit length at real z, 0 elsewhere.
         """
-        return _mapped(_line_density if self.is_symmetric() else _area_density, self, _as_points(z))
+        return _mapped(_line_density if self.is_symmetric() else _area_density, self, _as_points(z, self))
 
     def solve(self, z: Complex[ArrayLike, "..."]) -> Point:
         """The Hermitised Green's function at z: t, u, g, whether z is in the support, residual and convergence."""
-        return _mapped(_solve, self, _as_points(z))
+        return _mapped(_solve, self, _as_points(z, self))
 
     def right_edge(self) -> Float[Array, ""]:
         """The largest real part in the support, the atom at 0 not counted. Differentiable, vmappable."""
@@ -153,9 +153,9 @@ def _gains(gains, variance, mean, dtype) -> Gains:
     return Gains(values, jnp.full_like(values, 1 / values.shape[0]))
 
 
-def _as_points(z) -> Complex[Array, "..."]:
-    z = jnp.asarray(z)
-    return z if jnp.iscomplexobj(z) else as_complex(as_float(z))
+def _as_points(z, law: SpectralLaw) -> Complex[Array, "..."]:
+    """z as complex numbers of the precision of the law."""
+    return jnp.asarray(z).astype(as_complex(law.gains.weights).dtype)
 
 
 # --- finite-rank parts ----------------------------------------------------------------------------------------
