@@ -18,7 +18,7 @@ from scipy.spatial import KDTree
 
 from .._numerics import as_complex
 from ..couplings import Ensemble
-from .exterior import Gains, extent, exterior, preimage_step, slope
+from .exterior import Gains, extent, exterior, preimage_step, slope, stability
 from .interior import inner_void
 
 Points = NDArray[np.complex128]  # of a plane; a closed curve repeats its first point at the end
@@ -74,13 +74,17 @@ def _loops(ensemble, gains) -> tuple[list[Points], float]:
     """Closed polygons in the zeta plane on which m = 1, to the precision of the grid, and the size of its cells."""
     poles = _host(ensemble.poles())
     reach = 1.1 * float(extent(ensemble, gains))
-    left, right = poles.real.min() - reach, poles.real.max() + reach
-    cell = (right - left) / _COARSE
-    rows = int(np.ceil((poles.imag.max() + reach) / cell))
-    # Off the symmetry axes, so that neither zeta = 0 nor a real pole is ever a point of the grid.
-    x = left + cell * (np.arange(_COARSE + 1) + 0.37)
-    y = cell * (np.arange(-rows, rows) + 0.5)
-    level = _on_grid(ensemble, gains, x, y, np.ones((y.size, x.size), bool), np.zeros((y.size, x.size)))
+    for _ in range(6):
+        left, right = poles.real.min() - reach, poles.real.max() + reach
+        cell = (right - left) / _COARSE
+        rows = int(np.ceil((poles.imag.max() + reach) / cell))
+        # Off the symmetry axes, so that neither zeta = 0 nor a real pole is ever a point of the grid.
+        x = left + cell * (np.arange(_COARSE + 1) + 0.37)
+        y = cell * (np.arange(-rows, rows) + 0.5)
+        level = _on_grid(ensemble, gains, x, y, np.ones((y.size, x.size), bool), np.zeros((y.size, x.size)))
+        if min(level[0].min(), level[-1].min(), level[:, 0].min(), level[:, -1].min()) > 0:
+            break
+        reach *= 1.6  # the support of strongly spread gains reaches further than their moments say
     widths = _widths(ensemble, gains, poles, cell)
     # A width that no grid here resolves must not call for the finest one.
     finest = max(widths[widths > cell / _FINEST].min(initial=2 * cell) / 2, cell / _FINEST)
@@ -165,13 +169,13 @@ def _project_chunk(ensemble, gains, zeta, cell):
     def one(zeta):
         start = zeta, exterior(ensemble, gains, zeta).z
         (zeta, z), gradients = jax.lax.scan(newton, start, None, length=5)
-        return zeta, z, gradients[-1]
+        return zeta, z, gradients[-1], jnp.abs(stability(ensemble, gains, zeta, z) - 1)
 
     return jax.vmap(one)(zeta)
 
 
 def _project(ensemble, gains, zeta, cell):
-    """Points moved along the gradient of m onto m = 1, their images z, and the gradient there."""
+    """Points moved along the gradient of m onto m = 1, their images z, the gradient there and |m - 1|."""
     chunks = np.concatenate([zeta, np.full(-zeta.size % _CHUNK, zeta[0])]).reshape(-1, _CHUNK)
     parts = [_project_chunk(ensemble, gains, jnp.asarray(chunk), cell) for chunk in chunks]
     return [np.concatenate([np.asarray(part) for part in column])[: zeta.size] for column in zip(*parts, strict=True)]
@@ -182,19 +186,34 @@ def _refined(ensemble, gains, loops, cell, num) -> list[tuple[Points, bool]]:
     if not loops:
         return []
     loops = [_from_real_axis(loop) for loop in loops]
-    at_vertices = np.concatenate([_resampled(loop, loop, num) for loop in loops])
-    zeta, z, _ = (a.reshape(-1, num) for a in _project(ensemble, gains, at_vertices, cell))
-    evenly = np.concatenate([_resampled(*curve, num) for curve in zip(zeta, z, strict=True)])
-    zeta, z, gradient = (a.reshape(-1, num) for a in _project(ensemble, gains, evenly, cell))
-    zeta[:, -1], z[:, -1] = zeta[:, 0], z[:, 0]
-    return [(z[i], _is_edge(zeta[i], gradient[i])) for i in range(len(loops))]
+    evenly = np.concatenate([_resampled(loop, loop, num) for loop in loops])
+    projected = [a.reshape(-1, num) for a in _project(ensemble, gains, evenly, cell)]
+    curves = [
+        (zeta[exact], z[exact])
+        for zeta, z, _, miss in zip(*projected, strict=True)
+        # With widely spread gains Newton's method for z can fail near zeta = 0: too often, and this is no curve.
+        if np.mean(exact := miss < 1e-3) > 0.5
+    ]
+    if not curves:
+        return []
+    evenly = np.concatenate([_resampled(*curve, num) for curve in curves])
+    refined = []
+    for zeta, z, gradient, miss in zip(
+        *(a.reshape(-1, num) for a in _project(ensemble, gains, evenly, cell)), strict=True
+    ):
+        exact = miss < 1e-3
+        is_edge = _is_edge(zeta[exact], gradient[exact])
+        if not exact.all():
+            z = _resampled(z[exact], z[exact], num)
+        refined.append((np.append(z[:-1], z[0]), is_edge))
+    return refined
 
 
 def _is_edge(zeta, gradient) -> bool:
     """Whether m, which exceeds 1 on the support, falls towards the outside of the closed curve."""
-    tangent = np.roll(zeta[:-1], -1) - np.roll(zeta[:-1], 1)
-    area = np.sum((np.conj(zeta[:-1]) * zeta[1:]).imag)  # positive if counter-clockwise
-    return bool(np.sign(area) * np.sum((np.conj(-1j * tangent) * gradient[:-1] / np.abs(gradient[:-1])).real) < 0)
+    tangent = np.roll(zeta, -1) - np.roll(zeta, 1)
+    area = np.sum((np.conj(zeta) * np.roll(zeta, -1)).imag)  # positive if counter-clockwise
+    return bool(np.sign(area) * np.sum((np.conj(-1j * tangent) * gradient / np.abs(gradient)).real) < 0)
 
 
 def _from_real_axis(loop: Points) -> Points:

@@ -39,12 +39,10 @@ class Gains(eqx.Module):
 
 
 class Exterior(eqx.Module):
-    """What the ensemble and the gains say at one point zeta = 1/t."""
+    """The image z of one point zeta = 1/t, and m there."""
 
     z: Complex[Array, ""]
-    r: Complex[Array, ""]
     m: Float[Array, ""]
-    green: Complex[Array, ""]
 
 
 def r_and_kappa(ensemble: Ensemble, t: Complex[Array, ""]) -> tuple[Complex[Array, ""], Float[Array, ""]]:
@@ -54,21 +52,19 @@ def r_and_kappa(ensemble: Ensemble, t: Complex[Array, ""]) -> tuple[Complex[Arra
 
 
 def exterior(ensemble: Ensemble, gains: Gains, zeta: Complex[Array, ""]) -> Exterior:
-    """z, r, m and the Green's function g = <1 / (z - G r)> at zeta."""
+    """z and m at zeta."""
     r, kappa = r_and_kappa(ensemble, 1 / zeta)
     z = _preimage(gains, zeta, r)
-    return _state(gains, z, r, kappa)
+    return Exterior(z, kappa * _square_resolvent(gains, z, r))
 
 
-def _state(gains, z, r, kappa) -> Exterior:
-    values = as_complex(gains.values)
-    inverse = 1 / (z - values * r)
-    m = kappa * gains.average(gains.values**2 * jnp.abs(inverse) ** 2)
-    return Exterior(z, r, m, gains.average(inverse))
+def _square_resolvent(gains, z, r):
+    """<G^2 / |z - G r|^2>."""
+    return gains.average(gains.values**2 / jnp.abs(z - as_complex(gains.values) * r) ** 2)
 
 
 def _preimage(gains: Gains, zeta, r):
-    """z with <G / (z - G r)> = 1 / zeta. No reverse mode."""
+    """z with <G / (z - G r)> = 1 / zeta, NaN where it is not found. No reverse mode."""
     g = as_complex(gains.values)
     if g.shape[0] == 1:
         return g[0] * (zeta + r)
@@ -80,7 +76,8 @@ def _preimage(gains: Gains, zeta, r):
         return z + change, jnp.abs(change) < 1e-12 * jnp.abs(z), step + 1
 
     start = zeta * mean + r * square / mean, jnp.zeros((), bool), 0
-    return jax.lax.while_loop(lambda carry: ~carry[1] & (carry[2] < 12), newton, start)[0]
+    z, found, _ = jax.lax.while_loop(lambda carry: ~carry[1] & (carry[2] < 16), newton, start)
+    return jnp.where(found, z, jnp.nan)
 
 
 def preimage_step(ensemble: Ensemble, gains: Gains, zeta, z) -> Complex[Array, ""]:
@@ -211,7 +208,8 @@ def preimage_error(ensemble: Ensemble, gains: Gains, zeta, z) -> Complex[Array, 
 
 def stability(ensemble: Ensemble, gains: Gains, zeta, z) -> Float[Array, ""]:
     """m, below 1 outside the support."""
-    return _state(gains, z, *r_and_kappa(ensemble, 1 / zeta)).m
+    r, kappa = r_and_kappa(ensemble, 1 / zeta)
+    return kappa * _square_resolvent(gains, z, r)
 
 
 def _best_crossing(ensemble, gains, heights: int = 12, max_poles: int = 32, halvings: int = 16):
@@ -239,8 +237,8 @@ def _best_crossing(ensemble, gains, heights: int = 12, max_poles: int = 32, halv
 
     (inner, outer), _ = jax.lax.scan(halve, (inner, outer), None, length=halvings)
     at = state(outer)
-    # A crossing is one only if the points on its two sides differ; without it the line met no support.
-    crossed = (at.m < 1) & ~(state(inner).m < 1)
+    # Elsewhere the line met no support: it was halved down to its inner end, or m was never below 1.
+    crossed = (at.m < 1) & (at.m > 0.5)
     position = jnp.where(crossed, at.z.real, -jnp.inf)
     best = jnp.argmax(position)
     # Where the whole edge has one real part (s = -1), rounding must not choose a point off the axis.

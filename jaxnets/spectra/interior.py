@@ -121,12 +121,16 @@ class _State(eqx.Module):
 
 def solve(ensemble: Ensemble, gains: Gains, z: Complex[Array, ""]) -> Point:
     """The physical solution at z, differentiable in z, the ensemble and the gains."""
-    return _solve(_chart(ensemble), gains, z, jnp.sqrt(ensemble.variance()), inner_void(ensemble, gains))[0]
+    scale = jnp.sqrt(ensemble.variance())
+    return _solve(_chart(ensemble), gains, _off_atom(z, scale), scale, inner_void(ensemble, gains))[0]
+
+
+def _off_atom(z, scale):
+    """z, or a point next to 0 for z = 0: there t may have a pole, and the density is smooth."""
+    return jnp.where(jnp.abs(z) < 1e-4 * scale, as_complex(1e-4 * scale), z)
 
 
 def _solve(chart, gains, z, scale, void):
-    # t has a pole at the atom at 0, next to which everything else is smooth.
-    z = jnp.where(jnp.abs(z) < 1e-5 * scale, as_complex(1e-5 * scale), z)
     y, inside = _search(*frozen((chart, gains, z, scale)))
 
     def equations(y, args):  # one of the two factors of the complementarity
@@ -154,6 +158,7 @@ def _solve(chart, gains, z, scale, void):
 def density(ensemble: Ensemble, gains: Gains, z: Complex[Array, ""]) -> tuple[Float[Array, ""], Point]:
     """rho(z) = (1/pi) dg / d conj z = (d_x Re g - d_y Im g) / 2 pi, per unit area, and the solution there."""
     chart, scale = _chart(ensemble), jnp.sqrt(ensemble.variance())
+    z = _off_atom(z, scale)
     point, y = _solve(chart, gains, z, scale, inner_void(ensemble, gains))
 
     def equations_and_green(w):  # of w = (Re t, Im t, c, Re z, Im z)
