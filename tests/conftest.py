@@ -1,4 +1,9 @@
-"""The setting of every test: float64, no silent promotion of types or ranks, no window."""
+"""The setting of every test: float64, no silent promotion of types or ranks, no window, one BLAS thread a process."""
+
+import os
+
+# Before NumPy is imported: small eigenproblems are far slower with several threads, and the tests run in parallel.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import matplotlib
