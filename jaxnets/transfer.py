@@ -5,10 +5,10 @@ nothing: a function whose slope takes few values states their law itself, the ot
 """
 
 import abc
+import math
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jax.scipy.special import erf
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float
@@ -59,10 +59,10 @@ class Erf(Transfer):
     """phi(x) = erf(sqrt(pi) x / 2), of slope 1 at 0."""
 
     def __call__(self, x):
-        return erf(np.sqrt(np.pi) / 2 * x)
+        return erf(math.sqrt(math.pi) / 2 * x)
 
     def slope(self, x):
-        return jnp.exp(-np.pi / 4 * x**2)
+        return jnp.exp(-math.pi / 4 * x**2)
 
     def slope_law(self, mean, variance):
         return smooth_slope_law(self, mean, variance)

@@ -244,7 +244,7 @@ def _state(y, chart, gains, z, scale) -> _State:
     return _State(jnp.stack([error.real, error.imag]), (1 - h * square) * weight, green)
 
 
-def _search(chart, gains, z, scale, trials=4):
+def _search(chart, gains, z, scale, trials=5):
     """(t, c) to some digits, and whether c > 0: inside the support.
 
     Damped iteration of the equations with a regulariser eta > 0, of which every step keeps the signs and which
@@ -282,9 +282,9 @@ def _search(chart, gains, z, scale, trials=4):
         v, t, b, eta, _ = jax.lax.fori_loop(0, steps, iterate, (v, t, b, eta, ratio))
         c = v**2 if chart.pivot is None else 1 / jnp.maximum(1 / v - b, 1e-6 * scale) ** 2
         start = jnp.stack([t.real, t.imag, c]), jnp.full_like(v, jnp.inf), jnp.zeros((), bool), 0
-        unfinished = lambda carry: (carry[1] > 1e-6) & (carry[3] < 6 + 6 * trial)
+        unfinished = lambda carry: (carry[1] > 1e-8) & (carry[3] < 8 + 6 * trial)
         y, miss, inside, _ = jax.lax.while_loop(unfinished, newton, start)
-        return trial + 1, v, t, b, eta, y, inside, ~(miss < 1e-4)
+        return trial + 1, v, t, b, eta, y, inside, ~(miss < 1e-6)
 
     b, no = jnp.zeros_like(scale) if chart.pivot is None else scale, jnp.zeros((), bool)
     start = (jnp.zeros((), int), 1 / scale, jnp.zeros_like(z), b, scale, jnp.zeros(3, scale.dtype), no, ~no)
