@@ -39,8 +39,12 @@ def test_values_that_include_zero_close_the_void():
 
 @pytest.mark.slow
 def test_radial_law_of_samples():
-    samples = [RING.ensemble().sample(600, key=jax.random.key(seed)) for seed in range(6)]
-    radii = np.abs([eigenvalues(J) for J in samples]).ravel()
-    theory = np.sqrt(RING.radial(FRACTIONS, *RING.params))
-    counted = np.mean(radii[:, None] < theory, axis=0)
-    np.testing.assert_allclose(counted, FRACTIONS, atol=2e-3)
+    fractions = (np.arange(3600) + 0.5) / 3600
+    theory = np.sqrt(RING.radial(fractions, *RING.params))
+
+    def distance(n):  # mean displacement of ordered radii, 3600 eigenvalues in all
+        samples = [RING.ensemble().sample(n, key=jax.random.key(seed)) for seed in range(3600 // n)]
+        return np.mean(np.abs(np.sort(np.abs([eigenvalues(J) for J in samples]).ravel()) - theory))
+
+    # Both edges are soft on a scale of n^(-1/2); counts of 6 samples scatter by .003 between them.
+    assert distance(600) < min(4e-3, distance(60) / 2)
