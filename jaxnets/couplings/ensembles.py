@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float, PRNGKeyArray
 
+from .._arguments import correlation, nonnegative, positive, real_array, require, require_whole, scalar, vector
 from .._numerics import as_complex, as_float, is_concrete, laurent_product, reciprocal_moments
 from . import operators
 
@@ -154,11 +155,11 @@ class Scaled(Ensemble):
     ensemble: Ensemble
 
     def __init__(self, factor: Float[ArrayLike, ""], ensemble: Ensemble):
-        self.factor = _scalar("factor", factor)
+        self.factor = scalar("factor", factor)
         self.ensemble = ensemble
 
     def __check_init__(self):
-        _require("factor", self.factor, np.isfinite, "a finite number")
+        require("factor", self.factor, np.isfinite, "a finite number")
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
         return self.factor * self.ensemble.sample(n, key=key, dtype=dtype, max_modes=max_modes)
@@ -197,13 +198,13 @@ class IID(Ensemble):
     gain: Float[Array, ""]
 
     def __init__(self, gain: Float[ArrayLike, ""] = 1.0):
-        self.gain = _scalar("gain", gain)
+        self.gain = scalar("gain", gain)
 
     def __check_init__(self):
-        _require("gain", self.gain, _nonnegative, "a finite number >= 0")
+        require("gain", self.gain, nonnegative, "a finite number >= 0")
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
-        _require_size(n)
+        require_whole("n", n)
         dtype = self.gain.dtype if dtype is None else dtype
         return operators.Dense(self.gain.astype(dtype) * jax.random.normal(key, (n, n), dtype) / math.sqrt(n))
 
@@ -240,15 +241,15 @@ class Elliptic(Ensemble):
     symmetry: Float[Array, ""]
 
     def __init__(self, gain: Float[ArrayLike, ""] = 1.0, symmetry: Float[ArrayLike, ""] = 0.0):
-        self.gain = _scalar("gain", gain)
-        self.symmetry = _scalar("symmetry", symmetry)
+        self.gain = scalar("gain", gain)
+        self.symmetry = scalar("symmetry", symmetry)
 
     def __check_init__(self):
-        _require("gain", self.gain, _nonnegative, "a finite number >= 0")
-        _require("symmetry", self.symmetry, _correlation, "a number in [-1, 1]")
+        require("gain", self.gain, nonnegative, "a finite number >= 0")
+        require("symmetry", self.symmetry, correlation, "a number in [-1, 1]")
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
-        _require_size(n)
+        require_whole("n", n)
         dtype = self.gain.dtype if dtype is None else dtype
         x = jax.random.normal(key, (n, n), dtype) / math.sqrt(n)
         s = self.symmetry.astype(dtype)
@@ -303,23 +304,23 @@ class RandomModes(Ensemble):
         load: Float[ArrayLike, ""] = 1.0,
         overlap: Float[ArrayLike, ""] | Float[ArrayLike, " K"] = 0.0,
     ):
-        self.amplitudes = _vector("amplitudes", amplitudes)
+        self.amplitudes = vector("amplitudes", amplitudes)
         shape = self.amplitudes.shape
-        weights = jnp.ones_like(self.amplitudes) if weights is None else _vector("weights", weights)
-        _require("weights", weights, lambda w: _nonnegative(w) & (np.sum(w) > 0), "finite numbers >= 0, not all 0")
+        weights = jnp.ones_like(self.amplitudes) if weights is None else vector("weights", weights)
+        require("weights", weights, lambda w: nonnegative(w) & (np.sum(w) > 0), "finite numbers >= 0, not all 0")
         if weights.shape != shape:
             raise ValueError(f"`weights` must have the shape of `amplitudes`, {shape}, got {weights.shape}")
         self.weights = weights / jnp.sum(weights)
-        self.load = _scalar("load", load)
+        self.load = scalar("load", load)
         overlap = as_float(overlap)
         if overlap.shape not in ((), shape):
             raise ValueError(f"`overlap` must be a number or have the shape of `amplitudes`, got {overlap.shape}")
         self.overlap = jnp.broadcast_to(overlap, shape)
 
     def __check_init__(self):
-        _require("amplitudes", self.amplitudes, np.isfinite, "finite numbers")
-        _require("load", self.load, _positive, "a finite number > 0")
-        _require("overlap", self.overlap, _correlation, "numbers in [-1, 1]")
+        require("amplitudes", self.amplitudes, np.isfinite, "finite numbers")
+        require("load", self.load, positive, "a finite number > 0")
+        require("overlap", self.overlap, correlation, "numbers in [-1, 1]")
 
     @classmethod
     def flat(
@@ -329,7 +330,7 @@ class RandomModes(Ensemble):
         overlap: Float[ArrayLike, ""] = 0.0,
     ) -> "RandomModes":
         """Equal amplitudes: PR^D = load."""
-        return cls(_scalar("amplitude", amplitude)[None], load=load, overlap=overlap)
+        return cls(scalar("amplitude", amplitude)[None], load=load, overlap=overlap)
 
     @classmethod
     def exponential(
@@ -342,12 +343,12 @@ class RandomModes(Ensemble):
         num: int = 64,
     ) -> "RandomModes":
         """D_a = amplitude exp(-(a / (scale P))^power), a = 1..P, as `num` Gauss-Legendre nodes in a / P."""
-        scale, power = _scalar("scale", scale), _scalar("power", power)
-        _require("scale", scale, _positive, "a finite number > 0")
-        _require("power", power, _positive, "a finite number > 0")
+        scale, power = scalar("scale", scale), scalar("power", power)
+        require("scale", scale, positive, "a finite number > 0")
+        require("power", power, positive, "a finite number > 0")
         nodes, weights = np.polynomial.legendre.leggauss(num)
         x = jnp.asarray((nodes + 1) / 2, dtype=scale.dtype)
-        amplitudes = _scalar("amplitude", amplitude) * jnp.exp(-((x / scale) ** power))
+        amplitudes = scalar("amplitude", amplitude) * jnp.exp(-((x / scale) ** power))
         return cls(amplitudes, jnp.asarray(weights, dtype=scale.dtype), load=load, overlap=overlap)
 
     @classmethod
@@ -360,9 +361,9 @@ class RandomModes(Ensemble):
         overlap: Float[ArrayLike, ""] = 0.0,
     ) -> "RandomModes":
         """A `fraction` of the modes with amplitude `high`, the others with `low`."""
-        fraction = _scalar("fraction", fraction)
-        _require("fraction", fraction, lambda f: (f >= 0) & (f <= 1), "a number in [0, 1]")
-        amplitudes = jnp.stack([_scalar("high", high), _scalar("low", low)])
+        fraction = scalar("fraction", fraction)
+        require("fraction", fraction, lambda f: (f >= 0) & (f <= 1), "a number in [0, 1]")
+        amplitudes = jnp.stack([scalar("high", high), scalar("low", low)])
         return cls(amplitudes, jnp.stack([fraction, 1 - fraction]), load=load, overlap=overlap)
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
@@ -439,17 +440,17 @@ class DeepHebbian(Ensemble):
         ring: bool = True,
         symmetric: bool = False,
     ):
-        self.load = _scalar("load", load)
-        self.auto = _scalar("auto", auto)
-        self.hetero = _vector("hetero", hetero)
+        self.load = scalar("load", load)
+        self.auto = scalar("auto", auto)
+        self.hetero = vector("hetero", hetero)
         self.patterns = patterns
         self.ring = ring
         self.symmetric = symmetric
 
     def __check_init__(self):
-        _require("load", self.load, _positive, "a finite number > 0")
-        _require("auto", self.auto, np.isfinite, "a finite number")
-        _require("hetero", self.hetero, np.isfinite, "finite numbers")
+        require("load", self.load, positive, "a finite number > 0")
+        require("auto", self.auto, np.isfinite, "a finite number")
+        require("hetero", self.hetero, np.isfinite, "finite numbers")
         if self.patterns not in ("binary", "gaussian"):
             raise ValueError(f'`patterns` must be "binary" or "gaussian", got {self.patterns!r}')
 
@@ -524,18 +525,18 @@ class LowRank(Ensemble):
     noise: Float[Array, ""]
 
     def __init__(self, overlaps: Float[ArrayLike, "K K"] | Float[ArrayLike, ""], noise: Float[ArrayLike, ""] = 1.0):
-        overlaps = _real("overlaps", overlaps)
+        overlaps = real_array("overlaps", overlaps)
         self.overlaps = overlaps[None, None] if overlaps.ndim == 0 else overlaps
-        self.noise = _scalar("noise", noise)
+        self.noise = scalar("noise", noise)
 
     def __check_init__(self):
         if self.overlaps.ndim != 2 or self.overlaps.shape[0] != self.overlaps.shape[1]:
             raise ValueError(f"`overlaps` must be a number or a square matrix, got shape {self.overlaps.shape}")
-        _require("overlaps", self.overlaps, np.isfinite, "finite numbers")
-        _require("noise", self.noise, _nonnegative, "a finite number >= 0")
+        require("overlaps", self.overlaps, np.isfinite, "finite numbers")
+        require("noise", self.noise, nonnegative, "a finite number >= 0")
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
-        _require_size(n)
+        require_whole("n", n)
         dtype = self.overlaps.dtype if dtype is None else dtype
         u, w = jax.random.normal(key, (2, n, self.overlaps.shape[0]), dtype)
         v = u @ self.overlaps.T.astype(dtype) + self.noise.astype(dtype) * w
@@ -566,7 +567,7 @@ class LowRank(Ensemble):
 
 def _number_of_modes(n: int, load: Float[Array, ""], max_modes: int | None) -> tuple[int, Array]:
     """Columns to allocate (static) and P = round(load n) <= columns (perhaps traced)."""
-    _require_size(n)
+    require_whole("n", n)
     if is_concrete(load):
         modes = round(float(load) * n)
         if modes < 1:
@@ -578,50 +579,6 @@ def _number_of_modes(n: int, load: Float[Array, ""], max_modes: int | None) -> t
     if max_modes is None:
         raise ValueError("`load` is traced, so the number of modes is unknown: give `max_modes`, a bound on it")
     return max_modes, jnp.clip(jnp.round(load * n), 1, max_modes).astype(int)
-
-
-def _require_size(n: int):
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"`n` must be a whole number >= 1, got {n!r}")
-
-
-def _require(name: str, value: Array, holds, expected: str):
-    """Raises `ValueError` unless `holds` everywhere; a traced value cannot be looked at and passes."""
-    if is_concrete(value) and not np.all(holds(np.asarray(value))):
-        raise ValueError(f"`{name}` must be {expected}, got {np.array2string(np.asarray(value), threshold=8)}")
-
-
-def _nonnegative(x):
-    return np.isfinite(x) & (x >= 0)
-
-
-def _positive(x):
-    return np.isfinite(x) & (x > 0)
-
-
-def _correlation(x):
-    return np.abs(x) <= 1
-
-
-def _scalar(name: str, value: ArrayLike) -> Float[Array, ""]:
-    array = _real(name, value)
-    if array.ndim != 0:
-        raise ValueError(f"`{name}` must be a number, got shape {array.shape}: map over more with `jax.vmap`")
-    return array
-
-
-def _vector(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Float[Array, " k"]:
-    array = _real(name, value)
-    if array.ndim != 1 or array.shape[0] == 0:
-        raise ValueError(f"`{name}` must be a non-empty 1-d array, got shape {array.shape}")
-    return array
-
-
-def _real(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Float[Array, "..."]:
-    try:
-        return as_float(value)
-    except ValueError as error:
-        raise ValueError(f"`{name}`: {error}") from error
 
 
 def _no_pole(field: Array) -> Complex[Array, " 1"]:

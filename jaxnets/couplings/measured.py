@@ -15,18 +15,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, PRNGKeyArray
 from scipy.optimize import isotonic_regression
 
+from .._arguments import correlation, nonnegative, real_array, require, require_whole, vector
 from . import operators
-from .ensembles import (
-    Ensemble,
-    RandomModes,
-    _correlation,
-    _no_pole,
-    _nonnegative,
-    _real,
-    _require,
-    _require_size,
-    _vector,
-)
+from .ensembles import Ensemble, RandomModes, _no_pole
 
 
 class SingularModes(Ensemble):
@@ -51,21 +42,21 @@ class SingularModes(Ensemble):
         weights: Float[ArrayLike, " K"] | None = None,
         overlaps: Float[ArrayLike, " K"] | None = None,
     ):
-        self.values = _vector("values", values)
-        weights = jnp.ones_like(self.values) if weights is None else _vector("weights", weights)
-        _require("weights", weights, lambda w: _nonnegative(w) & (np.sum(w) > 0), "finite numbers >= 0, not all 0")
+        self.values = vector("values", values)
+        weights = jnp.ones_like(self.values) if weights is None else vector("weights", weights)
+        require("weights", weights, lambda w: nonnegative(w) & (np.sum(w) > 0), "finite numbers >= 0, not all 0")
         self.weights = weights / jnp.sum(weights)
-        self.overlaps = jnp.zeros_like(self.values) if overlaps is None else _vector("overlaps", overlaps)
+        self.overlaps = jnp.zeros_like(self.values) if overlaps is None else vector("overlaps", overlaps)
 
     def __check_init__(self):
-        _require("values", self.values, _nonnegative, "finite numbers >= 0")
+        require("values", self.values, nonnegative, "finite numbers >= 0")
         for name, field in (("weights", self.weights), ("overlaps", self.overlaps)):
             if field.shape != self.values.shape:
                 raise ValueError(f"`{name}` must have the shape of `values`, {self.values.shape}, got {field.shape}")
-        _require("overlaps", self.overlaps, _correlation, "numbers in [-1, 1]")
+        require("overlaps", self.overlaps, correlation, "numbers in [-1, 1]")
 
     def sample(self, n: int, *, key: PRNGKeyArray, dtype: Any = None, max_modes: int | None = None):
-        _require_size(n)
+        require_whole("n", n)
         dtype = self.values.dtype if dtype is None else dtype
         order = jnp.argsort(self.values)
         quantile = (jnp.arange(n, dtype=self.weights.dtype) + 0.5) / n
@@ -234,10 +225,10 @@ def _values_and_overlaps(w: Float[ArrayLike, "n n"]) -> tuple[Float[Array, " n"]
 
 
 def _square(w: Float[ArrayLike, "n n"]) -> Float[Array, "n n"]:
-    w = _real("w", w)
+    w = real_array("w", w)
     if w.ndim != 2 or w.shape[0] != w.shape[1] or w.shape[0] == 0:
         raise ValueError(f"`w` must be a square matrix, got shape {w.shape}")
-    _require("w", w, np.isfinite, "finite")
+    require("w", w, np.isfinite, "finite")
     return w
 
 
