@@ -5,7 +5,6 @@ $$ \tau_i \dot x_i = -x_i + \gamma_i \sum_j J_{ij}\, \phi(x_j) + I_i(t) + \sqrt{
 with independent unit white noise xi. Everything here is written for one network; map over more with `vmap`.
 """
 
-import functools
 from collections.abc import Callable
 
 import equinox as eqx
@@ -142,11 +141,15 @@ class Jacobian(eqx.Module):
         n = self.shape[-1]
         decay, left = (jnp.broadcast_to(x, (n,)) for x in (self.decay, self.left))
 
-        @functools.partial(jnp.vectorize, signature="(n,n),(n)->(n,n)")
         def matrix(J, right):
             return jnp.diag(decay) + left[:, None] * J * right[None]
 
-        return matrix(self.coupling.dense(), self.right)
+        J = self.coupling.dense()
+        for _ in J.shape[:-2]:
+            matrix = jax.vmap(matrix)
+        for _ in range(self.right.ndim + 1 - J.ndim):  # many states of each network
+            matrix = jax.vmap(matrix, in_axes=(None, 0))
+        return matrix(J, self.right)
 
     def eigenvalues(self) -> Complex[Array, "*batch n"]:
         """Its eigenvalues; for one time constant those of J diag(gamma phi'(x)), at the price of the rank of J."""
