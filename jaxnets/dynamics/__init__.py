@@ -1,5 +1,6 @@
 """Rate networks: equation of motion, simulation, fixed points, Lyapunov exponents."""
 
 from .network import Jacobian, RateNetwork
+from .schemes import heun, rk4
 
-__all__ = ["Jacobian", "RateNetwork"]
+__all__ = ["Jacobian", "RateNetwork", "heun", "rk4"]

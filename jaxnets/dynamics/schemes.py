@@ -1,0 +1,28 @@
+"""Fixed-step schemes: one step of dx/dt = f(t, x) from t to t + dt, for any shape of x.
+
+White noise enters as an input that is constant within each step, which for noise that does not depend on x is the
+stochastic Heun scheme (Stratonovich and Ito agree): strong order 1 for both.
+"""
+
+from collections.abc import Callable
+
+from jaxtyping import Array, Float
+
+Drift = Callable[[Float[Array, ""], Float[Array, "..."]], Float[Array, "..."]]
+Scheme = Callable[[Drift, Float[Array, ""], Float[Array, "..."], Float[Array, ""]], Float[Array, "..."]]
+
+
+def heun(f: Drift, t: Float[Array, ""], x: Float[Array, "..."], dt: Float[Array, ""]) -> Float[Array, "..."]:
+    """Second order, two evaluations: x + dt (k1 + k2) / 2. Stable for dt < 2 tau."""
+    k1 = f(t, x)
+    k2 = f(t + dt, x + dt * k1)
+    return x + dt / 2 * (k1 + k2)
+
+
+def rk4(f: Drift, t: Float[Array, ""], x: Float[Array, "..."], dt: Float[Array, ""]) -> Float[Array, "..."]:
+    """Fourth order, four evaluations: the classical Runge-Kutta scheme. Stable for dt < 2.7 tau."""
+    k1 = f(t, x)
+    k2 = f(t + dt / 2, x + dt / 2 * k1)
+    k3 = f(t + dt / 2, x + dt / 2 * k2)
+    k4 = f(t + dt, x + dt * k3)
+    return x + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
