@@ -42,6 +42,11 @@ def as_complex(x: Inexact[Array, "..."]) -> Complex[Array, "..."]:
     return x if jnp.iscomplexobj(x) else jax.lax.complex(x, jnp.zeros_like(x))
 
 
+def square_modulus(x: Complex[Array, "..."]) -> Float[Array, "..."]:
+    """|x|^2, differentiable at 0."""
+    return x.real**2 + x.imag**2
+
+
 # --- averages on the circle -----------------------------------------------------------------------------------
 
 
@@ -89,6 +94,50 @@ def reciprocal_moments(denominator: Complex[Array, " 2*d+1"], doublings: int = 1
     constant = [1 / c if k == d else jnp.zeros_like(c) for k, c in enumerate(last)]
     moments, _ = jax.lax.scan(unsquare, constant, steps, reverse=True)
     return jnp.stack(moments)
+
+
+def reciprocal_moments_real(denominator: Complex[Array, " d+1"], doublings: int = 13) -> Complex[Array, " d+1"]:
+    r"""`reciprocal_moments` of a D that is real on the circle, from its coefficients k = 0..d, at half the price.
+
+    Then D_{-k} = conj D_k, and so are the moments, of which 0..d are returned too.
+    """
+    d = denominator.shape[0] - 1
+
+    def at(coefficients, k):
+        return as_complex(coefficients[k]) if k >= 0 else jnp.conj(coefficients[-k])
+
+    def square(coefficients, _):  # sums over i + j = 2 m, of which (i, j) and (j, i) are equal
+        norm = coefficients[0] ** 2
+        for i in range(1, d + 1):
+            norm = norm + 2 * sign(i) * square_modulus(coefficients[i])
+        squared = [norm]
+        for m in range(1, d + 1):
+            total = sign(m) * coefficients[m] ** 2
+            for i in range(m + 1, d + 1):
+                total = total + 2 * sign(i) * coefficients[i] * at(coefficients, 2 * m - i)
+            squared.append(total)
+        scale = 1 / norm
+        return [scale.astype(c.dtype) * c for c in squared], (coefficients, scale)
+
+    def unsquare(moments, step):
+        coefficients, scale = step
+        even = coefficients[0] * moments[0]
+        for m in range(1, d // 2 + 1):  # and its conjugate, m < 0
+            even = even + 2 * (coefficients[2 * m] * moments[m]).real
+        sums = [even]
+        for k in range(1, d + 1):
+            pairs = [(2 * m - k, m) for m in range(-d, d + 1) if abs(2 * m - k) <= d]
+            sums.append(sign(k) * sum(at(coefficients, i) * at(moments, m) for i, m in pairs))
+        return [scale.astype(c.dtype) * c for c in sums], None
+
+    def sign(k):
+        return 1.0 if k % 2 == 0 else -1.0
+
+    start = [denominator[0].real, *(denominator[k] for k in range(1, d + 1))]
+    last, steps = jax.lax.scan(square, start, None, length=doublings)
+    constant = [1 / last[0], *(jnp.zeros_like(c) for c in last[1:])]
+    moments, _ = jax.lax.scan(unsquare, constant, steps, reverse=True)
+    return jnp.stack([as_complex(c) for c in moments])
 
 
 # --- Gaussian averages ----------------------------------------------------------------------------------------

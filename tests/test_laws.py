@@ -286,6 +286,21 @@ def test_samples_fill_the_boundary(name):
     assert found.outside < 0.01 and found.in_voids < 0.02
 
 
+@pytest.mark.parametrize(
+    "ensemble", [RandomModes.flat(2.0, load=0.5, overlap=0.6), DeepHebbian(1.5, 1.0, (1.0,))], ids=["modes", "touching"]
+)
+def test_saturated_gains(ensemble):
+    """Slopes of tanh at inputs of variance 20 spread over many decades, and most eigenvalues crowd next to 0."""
+    spectrum = law(ensemble, Tanh(), variance=20.0)
+    curves = spectrum.boundary()
+    np.testing.assert_allclose(curves[0].real.max(), spectrum.right_edge(), rtol=1e-9)
+    # Towards 0 the support ends in a tip much thinner than the spacing of the points.
+    np.testing.assert_allclose(curves[0].real.min(), spectrum.left_edge(), atol=0.01)
+    gains = Tanh().slope(jnp.sqrt(20.0) * jax.random.normal(jax.random.key(3), (400,)))
+    found = coverage(_spectra(ensemble, gains, 400, 2), curves, margin=0.03)
+    assert found.outside < 0.01 and found.in_voids < 0.01
+
+
 ACCEPTANCE = {
     "ring": (DeepHebbian(0.8, 0.3, (0.4, 0.4, 0.4)), None),
     "four voids": (VOIDS, None),

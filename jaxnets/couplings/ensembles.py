@@ -22,10 +22,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Complex, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Complex, Float, Inexact, PRNGKeyArray
 
 from .._arguments import correlation, nonnegative, positive, real_array, require, require_whole, scalar, vector
-from .._numerics import as_complex, as_float, is_concrete, laurent_product, reciprocal_moments
+from .._numerics import as_complex, as_float, is_concrete, laurent_product, reciprocal_moments, reciprocal_moments_real
 from . import operators
 
 
@@ -44,9 +44,12 @@ class Ensemble(eqx.Module):
 
     @abc.abstractmethod
     def blocks(
-        self, t12: Complex[Array, ""], t21: Complex[Array, ""], p: Complex[Array, ""]
+        self, t12: Complex[Array, ""], t21: Complex[Array, ""], p: Inexact[Array, ""]
     ) -> tuple[Complex[Array, ""], Complex[Array, ""], Complex[Array, ""]]:
-        """(s_12, s_21, h) of the R-transform, as functions of T_12, T_21 and p = T_11 T_22."""
+        """(s_12, s_21, h) of the R-transform, as functions of T_12, T_21 and p = T_11 T_22.
+
+        A p of real dtype promises physical arguments, T_12 = conj T_21 too, which may save work.
+        """
 
     @abc.abstractmethod
     def variance(self) -> Float[Array, ""]:
@@ -166,7 +169,7 @@ class Scaled(Ensemble):
 
     def blocks(self, t12, t21, p):
         q = self.factor.astype(t21.dtype)
-        s12, s21, h = self.ensemble.blocks(q * t12, q * t21, q**2 * p)
+        s12, s21, h = self.ensemble.blocks(q * t12, q * t21, self.factor.astype(p.dtype) ** 2 * p)
         return q * s12, q * s21, q**2 * h
 
     def variance(self):
@@ -386,7 +389,7 @@ class RandomModes(Ensemble):
         dtype = t21.dtype
         amplitudes, weights = self.amplitudes.astype(dtype), (self.load * self.weights).astype(dtype)
         modal = self.overlap.astype(dtype) * amplitudes
-        delta = (1 - modal * t12) * (1 - modal * t21) - amplitudes**2 * p
+        delta = (1 - modal * t12) * (1 - modal * t21) - amplitudes**2 * as_complex(p)
         s12 = jnp.sum(weights * modal * (1 - modal * t12) / delta)
         s21 = jnp.sum(weights * modal * (1 - modal * t21) / delta)
         return s12, s21, jnp.sum(weights * amplitudes**2 / delta)
@@ -471,10 +474,14 @@ class DeepHebbian(Ensemble):
         d = lam.shape[0] // 2  # the variant is symmetric
         one = jnp.zeros_like(power).at[2 * d].set(1)
         lam, conj = (jnp.pad(coefficients, d) for coefficients in (lam, conj))
-        delta = one - t12 * conj - t21 * lam + (t12 * t21 - p) * power
+        delta = one - t12 * conj - t21 * lam + (t12 * t21 - as_complex(p)) * power
         if not self.symmetric:
             lam, conj, power, delta = (x[d : 3 * d + 1] for x in (lam, conj, power, delta))
-        moments = reciprocal_moments(delta)
+        if jnp.isrealobj(p):
+            half = reciprocal_moments_real(delta[delta.shape[0] // 2 :])
+            moments = jnp.concatenate([jnp.conj(half[:0:-1]), half])
+        else:
+            moments = reciprocal_moments(delta)
         h, s12, s21 = (jnp.sum(coefficients * moments) for coefficients in (power, lam, conj))
         return alpha * (s12 - t12 * h), alpha * (s21 - t21 * h), alpha * h
 

@@ -16,6 +16,7 @@ from jaxtyping import Array, ArrayLike, Bool, Complex, Float, PRNGKeyArray
 from scipy.optimize import isotonic_regression
 
 from .._arguments import correlation, nonnegative, real_array, require, require_whole, vector
+from .._numerics import as_complex
 from . import operators
 from .ensembles import Ensemble, RandomModes, _no_pole
 
@@ -71,6 +72,7 @@ class SingularModes(Ensemble):
         On physical arguments, p = -v^2, this is the branch of large x, up to the first maximum of v(x): outside the
         support and in the outer part of the ring.
         """
+        p = as_complex(p)
         values, weights = self.values.astype(p.dtype), self.weights.astype(p.dtype)
         u, converged = _outer_root(-p, values**2, weights)
         response = 1 / (1 + values**2 * u)

@@ -217,20 +217,27 @@ def _is_edge(zeta, gradient) -> bool:
 
 
 def _from_real_axis(loop: Points) -> Points:
-    """The closed polygon, starting on the real axis if it meets it: where edges are, no point should be near only."""
+    """The closed polygon with its points on the real axis as vertices, starting at the rightmost if there is any."""
     before = np.nonzero(np.diff(loop.imag > 0))[0]
     if before.size == 0:
         return loop
     a, b = loop[before], loop[before + 1]
-    real = a.real - a.imag * (b.real - a.real) / (b.imag - a.imag)
-    k = np.argmax(real)
-    return _host(np.concatenate([real[k : k + 1], loop[before[k] + 1 : -1], loop[: before[k] + 1], real[k : k + 1]]))
+    real = _host(a.real - a.imag * (b.real - a.real) / (b.imag - a.imag))
+    loop = np.insert(loop[:-1], before + 1, real)
+    start = np.argmax(np.where(loop.imag == 0, loop.real, -np.inf))
+    return np.concatenate([loop[start:], loop[: start + 1]])
 
 
 def _resampled(points: Points, measure: Points, num: int) -> Points:
-    """``num`` points of the closed polygon ``points``, at equal steps of the length of ``measure``."""
+    """``num`` points of the closed polygon ``points``, at equal steps of the length of ``measure``.
+
+    A vertex on the real axis half way round is kept: there edges are, and tips that even steps would cut off.
+    """
     length = np.concatenate([[0], np.cumsum(np.abs(np.diff(measure)))])
-    at = np.linspace(0, length[-1], num)
+    on_axis = np.nonzero(np.abs(points.imag) < 1e-9 * _size(points))[0]
+    middle = length[on_axis[np.argmin(np.abs(length[on_axis] - length[-1] / 2))]] if on_axis.size else 0.0
+    first = round((num - 1) * middle / length[-1])
+    at = np.concatenate([np.linspace(0, middle, first, endpoint=False), np.linspace(middle, length[-1], num - first)])
     return np.interp(at, length, points.real) + 1j * np.interp(at, length, points.imag)
 
 

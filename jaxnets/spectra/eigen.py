@@ -121,4 +121,5 @@ def _as_gains(gains: ArrayLike, J: Operator) -> Float[Array, "*batch n"]:
 
 def _finite_if_known(value: Operator | Array | None) -> bool:
     leaves = [x for x in jax.tree.leaves(value) if eqx.is_inexact_array(x) and is_concrete(x)]
-    return all(bool(jnp.all(jnp.isfinite(x))) for x in leaves)
+    with jax.ensure_compile_time_eval():  # inside `jit` a known array would become a traced one
+        return all(bool(jnp.all(jnp.isfinite(x))) for x in leaves)

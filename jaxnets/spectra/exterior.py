@@ -47,7 +47,7 @@ class Exterior(eqx.Module):
 
 def r_and_kappa(ensemble: Ensemble, t: Complex[Array, ""]) -> tuple[Complex[Array, ""], Float[Array, ""]]:
     """r(t) and kappa(t): the R-transform at vanishing diagonal."""
-    r, _, kappa = ensemble.blocks(jnp.conj(t), t, jnp.zeros_like(t))
+    r, _, kappa = ensemble.blocks(jnp.conj(t), t, jnp.zeros_like(t.real))
     return r, kappa.real
 
 
@@ -68,29 +68,39 @@ def _preimage(gains: Gains, zeta, r):
     g = as_complex(gains.values)
     if g.shape[0] == 1:
         return g[0] * (zeta + r)
-    mean, square = as_complex(gains.moment(1)), as_complex(gains.moment(2))
 
     def newton(carry):
         z, _, step = carry
         change = _newton_step(gains, zeta, r, z)
-        return z + change, jnp.abs(change) < 1e-12 * jnp.abs(z), step + 1
+        return z * jnp.exp(change), jnp.abs(change) < 1e-12, step + 1
 
-    start = zeta * mean + r * square / mean, jnp.zeros((), bool), 0
-    z, found, _ = jax.lax.while_loop(lambda carry: ~carry[1] & (carry[2] < 16), newton, start)
+    # On the physical side of the cut of z / r along the gains: beyond the largest of them, or before 0.
+    mean, largest = gains.moment(1), jnp.max(jnp.where(gains.weights > 0, gains.values, -jnp.inf))
+    offset = jnp.where((r / zeta).real > 0, jnp.maximum(largest, mean), mean)
+    start = zeta * as_complex(mean) + r * as_complex(offset), jnp.zeros((), bool), 0
+    z, found, _ = jax.lax.while_loop(lambda carry: ~carry[1] & (carry[2] < 40), newton, start)
     return jnp.where(found, z, jnp.nan)
 
 
 def preimage_step(ensemble: Ensemble, gains: Gains, zeta, z) -> Complex[Array, ""]:
     """One Newton step from z towards the image of zeta."""
-    return _newton_step(gains, zeta, r_and_kappa(ensemble, 1 / zeta)[0], z)
+    return z * jnp.expm1(_newton_step(gains, zeta, r_and_kappa(ensemble, 1 / zeta)[0], z))
 
 
 def _newton_step(gains, zeta, r, z):
-    """Newton's step in z for 1 / <G / (z - G r)> = zeta, the left side of which is almost linear in z."""
+    """Newton's step in log z for log(<z / (z - G r)> / <G / (z - G r)>) = log(zeta + r).
+
+    The same equation as zeta <G / (z - G r)> = 1, but exactly linear for one gain and close to it for many, also
+    where gains that vary by orders of magnitude spread the images z of a small region of zeta as much.
+    """
     g = as_complex(gains.values)
     inverse = 1 / (z - g * r)
-    a, b = gains.average(g * inverse), gains.average(g * inverse**2)
-    return a * (zeta * a - 1) / b
+    h, t, b = z * gains.average(inverse), gains.average(g * inverse), gains.average(g * inverse**2)
+    change = jnp.log((zeta + r) * t / h) * h * t / (z * b)
+    return change / jnp.maximum(1, jnp.abs(change) / _LONGEST).astype(change.dtype)
+
+
+_LONGEST = 2.0  # of a Newton step in log z
 
 
 class Slope(eqx.Module):
@@ -155,7 +165,7 @@ def rightmost(ensemble: Ensemble, gains: Gains) -> Edge:
         return _edge_equations(ensemble, gains, y, on_axis)
 
     # The guess is close enough for Newton's method as it is; off the axis it starts between two lines.
-    root = polish_root(equations, start, (ensemble, gains), steps=8)
+    root = polish_root(equations, start, (ensemble, gains), steps=10)
     y = root.value
     return Edge(jax.lax.complex(y[2], y[3]), jax.lax.complex(y[0], y[1]), root.residual, root.converged)
 

@@ -50,7 +50,7 @@ class _Chart(eqx.Module):
     def rest_blocks(self, t, u):
         if self.rest is None:
             return jnp.zeros_like(t), jnp.zeros_like(u)
-        s, _, h = self.rest.blocks(jnp.conj(t), t, as_complex(-u))
+        s, _, h = self.rest.blocks(jnp.conj(t), t, -u)
         return s, h.real
 
     def blocks(self, t, c):
@@ -111,6 +111,9 @@ def inner_void(ensemble: Ensemble, gains: Gains) -> tuple[Float[Array, ""], Floa
     return centre, jnp.where(open_, jnp.sqrt(jnp.where(open_, square, 1)), 0)
 
 
+_UNSURE = 1e-7  # on which side of the boundary a point is, is not decided closer to it than this
+
+
 class _State(eqx.Module):
     """The equations at a guess (t, c) for one z: `error` and one of `slack` and c vanish at the solution."""
 
@@ -137,10 +140,10 @@ def _solve(chart, gains, z, scale, void):
         state = _state(y, *args)
         return jnp.append(state.error, jnp.where(inside, state.slack, scale**2 * y[2]))
 
-    root = polish_root(equations, y, (chart, gains, z, scale))
+    root = polish_root(equations, y, (chart, gains, z, scale), steps=2)
     y = root.value
     state = _state(y, chart, gains, z, scale)
-    certified = jnp.where(inside, y[2] > 0, state.slack >= -1e-8)
+    certified = jnp.where(inside, scale**2 * y[2], state.slack) > -_UNSURE
     centre, radius = void
     in_void = jnp.abs(z - as_complex(centre)) < radius
     zero = jnp.zeros_like(z)
@@ -161,13 +164,14 @@ def density(ensemble: Ensemble, gains: Gains, z: Complex[Array, ""]) -> tuple[Fl
     z = _off_atom(z, scale)
     point, y = _solve(chart, gains, z, scale, inner_void(ensemble, gains))
 
-    def equations_and_green(w):  # of w = (Re t, Im t, c, Re z, Im z)
-        state = _state(w[:3], chart, gains, jax.lax.complex(w[3], w[4]), scale)
+    def equations_and_green(y, x):
+        state = _state(y, chart, gains, jax.lax.complex(x[0], x[1]), scale)
         return jnp.stack([*state.error, state.slack, state.green.real, state.green.imag])
 
-    jacobian = jax.jacfwd(equations_and_green)(jnp.append(y, jnp.stack([z.real, z.imag])))
-    dy = jnp.linalg.solve(jacobian[:3, :3], -jacobian[:3, 3:])
-    dg = jacobian[3:, :3] @ dy + jacobian[3:, 3:]
+    x = jnp.stack([z.real, z.imag])
+    by_y, by_x = jax.jacfwd(equations_and_green)(y, x), jax.jacfwd(equations_and_green, 1)(y, x)
+    dy = jnp.linalg.solve(by_y[:3], -by_x[:3])
+    dg = by_y[3:] @ dy + by_x[3:]
     return jnp.where(point.inside, (dg[0, 0] - dg[1, 1]) / (2 * jnp.pi), 0), point
 
 
@@ -282,9 +286,9 @@ def _search(chart, gains, z, scale, trials=5):
         v, t, b, eta, _ = jax.lax.fori_loop(0, steps, iterate, (v, t, b, eta, ratio))
         c = v**2 if chart.pivot is None else 1 / jnp.maximum(1 / v - b, 1e-6 * scale) ** 2
         start = jnp.stack([t.real, t.imag, c]), jnp.full_like(v, jnp.inf), jnp.zeros((), bool), 0
-        unfinished = lambda carry: (carry[1] > 1e-8) & (carry[3] < 8 + 6 * trial)
+        unfinished = lambda carry: (carry[1] > _UNSURE) & (carry[3] < 8 + 6 * trial)
         y, miss, inside, _ = jax.lax.while_loop(unfinished, newton, start)
-        return trial + 1, v, t, b, eta, y, inside, ~(miss < 1e-6)
+        return trial + 1, v, t, b, eta, y, inside, ~(miss < _UNSURE)
 
     b, no = jnp.zeros_like(scale) if chart.pivot is None else scale, jnp.zeros((), bool)
     start = (jnp.zeros((), int), 1 / scale, jnp.zeros_like(z), b, scale, jnp.zeros(3, scale.dtype), no, ~no)
