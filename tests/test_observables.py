@@ -197,7 +197,6 @@ FUNCTIONS = {
     "power_spectrum": lambda x: obs.power_spectrum(x, DT, segment=8.0),
     "dominant_frequencies": lambda x: obs.dominant_frequencies(x, DT, num=2),
     "dimension_estimate": lambda x: obs.dimension_estimate(x, DT, correlation_time=0.5),
-    "participation_ratio": lambda x: obs.participation_ratio(x, DT, correlation_time=0.5),
     "sample participation_ratio": lambda x: obs.participation_ratio(x, DT, unbiased=False),
     "explained": lambda x: obs.principal_components(x, num=2).explained,
     "overlaps": lambda x: obs.overlaps(x[0, 0, :, None] ** 2, x),
@@ -208,7 +207,8 @@ FUNCTIONS = {
 def test_jit_of_vmap_is_the_loop(name):
     batch = jnp.asarray(ornstein_uhlenbeck(14, 200, 3, 2, 4)).swapaxes(0, 1)
     mapped = jax.jit(jax.vmap(FUNCTIONS[name]))(batch)
-    one_by_one = jax.tree.map(lambda *parts: np.stack(parts), *(FUNCTIONS[name](x) for x in batch))
+    alone = jax.jit(FUNCTIONS[name])
+    one_by_one = jax.tree.map(lambda *parts: np.stack(parts), *(alone(x) for x in batch))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11), mapped, one_by_one)
 
 
@@ -226,7 +226,7 @@ def test_float32(name):
     jax.tree.map(compare, double, single)
 
 
-@pytest.mark.parametrize("name", ["autocovariance", "power_spectrum", "participation_ratio", "correlation_time"])
+@pytest.mark.parametrize("name", ["autocovariance", "power_spectrum", "dimension_estimate"])
 def test_gradients_against_finite_differences(name):
     x, direction = (jnp.asarray(ornstein_uhlenbeck(seed, 120, 2, 4)) for seed in (16, 17))
 

@@ -63,12 +63,13 @@ def assert_same(found, expected, **tolerances):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerances), found, expected)
 
 
-@pytest.mark.parametrize("batch", [(), (TRAJECTORIES,), (2, 2)], ids=str)
+@pytest.mark.parametrize("batch", [(), (2, 2)], ids=str)
 @pytest.mark.parametrize("name", CASES)
 def test_a_recorder_gives_what_the_record_gives(name, batch):
     recorder, expected = CASES[name]
     x, rates = record(batch=batch)
-    assert_same(run(recorder, x, rates), expected(x, rates), rtol=1e-11, atol=1e-12)
+    found = jax.jit(lambda x, rates: run(recorder, x, rates))(x, rates)
+    assert_same(found, jax.jit(expected)(x, rates), rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -76,7 +77,8 @@ def test_batches_of_networks(name):
     recorder, expected = CASES[name]
     x, rates = (jnp.stack(z) for z in zip(record(2), record(3), strict=True))
     mapped = jax.jit(jax.vmap(lambda x, rates: run(recorder, x, rates)))(x, rates)
-    one_by_one = jax.tree.map(lambda *parts: np.stack(parts), *(expected(*one) for one in zip(x, rates, strict=True)))
+    alone = jax.jit(expected)
+    one_by_one = jax.tree.map(lambda *parts: np.stack(parts), *(alone(*one) for one in zip(x, rates, strict=True)))
     assert_same(mapped, one_by_one, rtol=1e-11, atol=1e-12)
 
 
