@@ -157,10 +157,10 @@ class Jacobian(eqx.Module):
             return jnp.diag(decay) + left[:, None] * J * right[None]
 
         J = self.coupling.dense()
-        for _ in J.shape[:-2]:
-            matrix = jax.vmap(matrix)
         for _ in range(self.right.ndim + 1 - J.ndim):  # many states of each network
             matrix = jax.vmap(matrix, in_axes=(None, 0))
+        for _ in J.shape[:-2]:
+            matrix = jax.vmap(matrix)
         return matrix(J, self.right)
 
     def eigenvalues(self) -> Complex[Array, "*batch n"]:
@@ -169,4 +169,8 @@ class Jacobian(eqx.Module):
             return eigenvalues(self.dense())
         # diag(left) J diag(right) and J diag(right left) have the same eigenvalues.
         gains = self.right * jnp.broadcast_to(self.left, self.right.shape)
-        return as_complex(self.decay) + eigenvalues(self.coupling, gains)
+        # Axes broadcast from the last, so those of the networks, which lead, go behind those of the states.
+        networks = tuple(range(len(self.coupling.shape) - 2))
+        behind = tuple(k - len(networks) - 1 for k in networks)
+        found = eigenvalues(self.coupling, jnp.moveaxis(gains, networks, behind))
+        return as_complex(self.decay) + jnp.moveaxis(found, behind, networks)
