@@ -158,9 +158,8 @@ def test_against_dense_jacobians_in_numpy(scheme):
 def test_exponents_do_not_depend_on_the_interval():
     # A product of triangular factors does not depend on where it is cut.
     net, x0 = _everything(_dense(20, 3.0)), _normal(5, 20)
-    found = [spectrum_of(net, x0, num=8, duration=16, discard=0, interval=h).exponents for h in (0.1, 0.5, 1.0)]
+    found = [spectrum_of(net, x0, num=8, duration=16, discard=0, interval=h).exponents for h in (0.25, 1.0)]
     np.testing.assert_allclose(found[1], found[0], atol=1e-10)
-    np.testing.assert_allclose(found[2], found[0], atol=1e-10)
 
 
 # --- statistics
@@ -351,10 +350,9 @@ def test_jacobian_eigenvalues_of_bad_arguments(arguments, message):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gain, theory, scatter", [(2.0, 0.1125, 0.015), (5.0, 0.4337, 0.03)])
+@pytest.mark.parametrize("gain, theory, scatter", [(2.0, 0.1125, 0.01), (5.0, 0.4337, 0.025)])
 def test_the_largest_exponent_is_that_of_mean_field_theory(gain, theory, scatter):
     # `scatter`: of networks of this size about the limit, which lie rather below it.
     net = RateNetwork(IID(gain).sample(1000, key=KEY), Tanh())
     found = spectrum_of(net, _normal(1, 1000), num=1, duration=350, discard=100, dt=0.1)
-    print(found.exponents, found.errors)
-    assert abs(found.exponents[0] - theory) < scatter + 3 * found.errors[0]
+    assert abs(found.exponents[0] - theory) < scatter + 2 * found.errors[0]
