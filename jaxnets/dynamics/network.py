@@ -5,6 +5,7 @@ $$ \tau_i \dot x_i = -x_i + \gamma_i \sum_j J_{ij}\, \phi(x_j) + I_i(t) + \sqrt{
 with independent unit white noise xi. Everything here is written for one network; map over more with `vmap`.
 """
 
+import math
 from collections.abc import Callable
 
 import equinox as eqx
@@ -88,9 +89,14 @@ class RateNetwork(eqx.Module):
             return jnp.zeros((), self.dtype)
         return jnp.asarray(self.input(t) if callable(self.input) else self.input, self.dtype)
 
-    def drift(self, t: Float[Array, ""], x: Float[Array, " n"]) -> Float[Array, " n"]:
-        """(-x + gamma J phi(x) + I(t)) / tau: dx/dt without noise."""
-        return (-x + self.gain * (self.coupling @ self.transfer(x)) + self.input_at(t)) / self.tau
+    def drift(self, t: Float[Array, ""], x: Float[Array, " n *k"]) -> Float[Array, " n *k"]:
+        """(-x + gamma J phi(x) + I(t)) / tau: dx/dt without noise, for a state or for columns of states."""
+        gain, current, tau = (along_first(values, x) for values in (self.gain, self.input_at(t), self.tau))
+        return (-x + gain * (self.coupling @ self.transfer(x)) + current) / tau
+
+    def kick(self, xi: Float[Array, " n *k"]) -> Float[Array, " n *k"]:
+        """sqrt(2) sigma xi / tau: what unit white noise xi adds to dx/dt."""
+        return along_first(math.sqrt(2) * self.noise / self.tau, xi) * xi
 
     def slopes(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """phi'(x)."""
@@ -107,6 +113,12 @@ class RateNetwork(eqx.Module):
             raise ValueError(f"`x` must have shape (..., {self.size}), got {x.shape}")
         require("x", x, np.isfinite, "finite numbers")
         return Jacobian(self.coupling, -1 / self.tau, self.gain / self.tau, self.slopes(x.astype(self.dtype)))
+
+
+def along_first(values: Float[Array, "*n"], x: Float[Array, " n *k"]) -> Float[Array, "..."]:
+    """A number, or one value for each row of x, shaped so that it multiplies x."""
+    # Mapping over the columns instead would have XLA move them to the front and back again at every evaluation.
+    return values.reshape(*values.shape, *(1,) * (x.ndim - 1)) if values.ndim else values
 
 
 class Jacobian(eqx.Module):
@@ -145,10 +157,10 @@ class Jacobian(eqx.Module):
             return jnp.diag(decay) + left[:, None] * J * right[None]
 
         J = self.coupling.dense()
-        for _ in J.shape[:-2]:
-            matrix = jax.vmap(matrix)
         for _ in range(self.right.ndim + 1 - J.ndim):  # many states of each network
             matrix = jax.vmap(matrix, in_axes=(None, 0))
+        for _ in J.shape[:-2]:
+            matrix = jax.vmap(matrix)
         return matrix(J, self.right)
 
     def eigenvalues(self) -> Complex[Array, "*batch n"]:
@@ -157,4 +169,8 @@ class Jacobian(eqx.Module):
             return eigenvalues(self.dense())
         # diag(left) J diag(right) and J diag(right left) have the same eigenvalues.
         gains = self.right * jnp.broadcast_to(self.left, self.right.shape)
-        return as_complex(self.decay) + eigenvalues(self.coupling, gains)
+        # Axes broadcast from the last, so those of the networks, which lead, go behind those of the states.
+        networks = tuple(range(len(self.coupling.shape) - 2))
+        behind = tuple(k - len(networks) - 1 for k in networks)
+        found = eigenvalues(self.coupling, jnp.moveaxis(gains, networks, behind))
+        return as_complex(self.decay) + jnp.moveaxis(found, behind, networks)

@@ -1,0 +1,485 @@
+"""Simulation of rate networks: many initial states, many networks, noise, and recorders that reduce as it runs.
+
+States are columns inside, so that J meets all trajectories of a network in one matrix product, and rows (..., n)
+outside. A step is known by its absolute index, i = t / dt, which alone decides its time and its noise: it does not
+matter in how many pieces a run is computed. Called plainly, a run is a loop of compiled chunks on the host; under
+`jit`, `vmap` and `grad` it is one compiled loop that keeps few states for the reverse pass.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
+from tqdm import tqdm
+
+from .._arguments import real_array, require, require_whole
+from .._numerics import is_concrete
+from .adaptive import Adaptive
+from .network import RateNetwork
+from .schemes import Scheme, heun
+
+# Multiplications between two looks at the progress bar and at an interrupt, as for dense couplings: about a second.
+CHUNK_WORK = 10**10
+
+
+class Recorder(Protocol):
+    """Reduces trajectories as they run; a pytree. It sees `x` and `rates` = phi(x), (..., n), at every kept time."""
+
+    def init(self, x: Float[Array, "*many n"], rates: Float[Array, "*many n"]) -> Any:
+        """What is carried along, before the first kept time; `x` and `rates` there, for their shapes."""
+        ...
+
+    def update(self, carry: Any, x: Float[Array, "*many n"], rates: Float[Array, "*many n"]) -> tuple[Any, Any]:
+        """The new carry, of the same shapes, and an output; outputs are stacked along time."""
+        ...
+
+    def finish(self, carry: Any, outputs: Any) -> Any:
+        """The result, from the last carry and the stacked outputs (K, ...)."""
+        ...
+
+
+class States(eqx.Module):
+    """The recorder that keeps every state: (K, ..., n)."""
+
+    def init(self, x, rates):
+        return None
+
+    def update(self, carry, x, rates):
+        return None, x
+
+    def finish(self, carry, outputs):
+        return outputs
+
+
+class Run(eqx.Module):
+    """What `simulate` returns.
+
+    times: (K,), the kept times.
+    states, rates: x and phi(x) at these times, (K, ..., n); None when recorders took their place.
+    records: what the recorder returned, or a dict of that; None without one.
+    final: the state at the end, (..., n), and `end`, its time: `simulate(net, run.final, start=run.end, ...)` goes on.
+    finite: whether a trajectory stayed finite, (...,).
+    """
+
+    times: Float[Array, " K"]
+    states: Float[Array, "K *many n"] | None
+    rates: Float[Array, "K *many n"] | None
+    records: Any
+    final: Float[Array, "*many n"]
+    finite: Bool[Array, "*many"]
+    end: float = eqx.field(static=True)
+
+
+def simulate(
+    net: RateNetwork,
+    x0: Float[ArrayLike, "*many n"],
+    *,
+    duration: float,
+    dt: float = 0.05,
+    discard: float = 0.0,
+    save_every: int = 1,
+    key: PRNGKeyArray | None = None,
+    scheme: Scheme | Adaptive = heun,
+    record: Recorder | dict[str, Recorder] | None = None,
+    start: float = 0.0,
+    progress: bool = True,
+) -> Run:
+    r"""Trajectories of tau dx/dt = -x + gamma J phi(x) + I(t) + sqrt(2) sigma xi(t) from the states `x0` at `start`.
+
+    Kept are the times start + discard + k save_every dt before start + duration, k = 0, 1, ...; `discard` and
+    `duration` are rounded up to whole steps. `x0` is (n,) or (..., n), many trajectories of one network, which cost
+    little more than one; a batch of M networks takes (M, ..., n). Everything is computed in the precision of J.
+
+    The scheme, `heun`, `rk4` or any function with their signature, has an error of order dt^2 or dt^4 without noise
+    and a strong error of order dt with it. The noise of step i is drawn from `fold_in(key, i)`, for all trajectories
+    at once, with i = t / dt: a run that goes on from `final` at `end` with the same key and dt is the same, bit by bit,
+    as one run over both. `Adaptive()` takes its own steps and keeps the same times; it is for networks without noise,
+    and holds all kept states before a recorder sees them.
+
+    `record` reduces trajectories while they run: one `Recorder` or a dict of them, instead of states and rates.
+    `progress` shows a bar after the first second.
+
+    Differentiable in all of `net` and `x0`, in memory that grows as the square root of the number of steps. Map over
+    networks or inputs with `vmap`, but pass many initial states as one array, which is faster; under `vmap` one key
+    gives all the same noise.
+
+    Failures are data: a trajectory that overflows, or for which `Adaptive` runs out of steps, is NaN from then on and
+    False in `finite`, with a `RuntimeWarning` unless the call is traced. When traced noise is not zero and there is
+    no key, all is NaN.
+
+    Raises:
+        ValueError: naming the argument, for an x0 that does not fit or is not finite, dt <= 0 or, with fixed steps,
+            above half the shortest time constant, duration <= 0, discard outside [0, duration), save_every < 1, noise
+            without a key or with `Adaptive`, and an input of the wrong shape.
+    """
+    grid = _grid(start, dt, duration, discard, save_every)
+    _require_input_shape(net)
+    x0 = _initial_state(net, x0)
+    recorders: Any = {"": States() if record is None else record} if not isinstance(record, dict) else record
+    noisy = not is_concrete(net.noise) or bool(np.any(np.asarray(net.noise)))
+
+    if isinstance(scheme, Adaptive):
+        if noisy:
+            x0 = _only_without_noise(net, x0, "scheme", "a fixed-step scheme such as `heun` for a network with noise")
+        results, final, lost = _adaptive(net, scheme, recorders, x0, grid)
+    else:
+        _require_short_steps(net, dt)
+        if noisy and key is None:
+            x0 = _only_without_noise(net, x0, "key", "a random key for a network with noise")
+        flow = _Flow(net, scheme, key if noisy else None, grid, x0.shape[:-1])
+        if is_concrete(flow, recorders, x0):  # anything made inside a trace is traced
+            results, final, lost = _in_chunks(flow, recorders, x0, grid, progress)
+        else:
+            results, final, lost = _in_one(flow, recorders, x0, grid)
+
+    finite = jnp.all(jnp.isfinite(final), -1)
+    times = jnp.asarray(grid.times(), net.dtype)
+    if lost is not None and is_concrete(finite, lost):
+        _warn_of_lost(finite, lost, grid, scheme)
+    if record is None:
+        states = results[""]
+        return Run(times, states, net.transfer(states), None, final, finite, grid.end)
+    return Run(times, None, None, results if isinstance(record, dict) else results[""], final, finite, grid.end)
+
+
+# --- arguments ------------------------------------------------------------------------------------------------
+
+
+class _Grid(NamedTuple):
+    """Steps by absolute index: step i goes from offset + i dt to offset + (i + 1) dt."""
+
+    dt: float
+    offset: float
+    first: int  # step at `start`
+    kept: int  # step at the first kept time
+    stop: int  # step at the end
+    stride: int  # steps between kept times
+
+    @property
+    def samples(self) -> int:
+        return -(-(self.stop - self.kept) // self.stride)
+
+    @property
+    def end(self) -> float:
+        return self.offset + self.stop * self.dt
+
+    def times(self) -> np.ndarray:
+        return self.offset + self.dt * np.arange(self.kept, self.stop, self.stride)
+
+
+def _grid(start, dt, duration, discard, save_every) -> _Grid:
+    start, dt, duration, discard = (
+        _known_number(name, value)
+        for name, value in (("start", start), ("dt", dt), ("duration", duration), ("discard", discard))
+    )
+    if dt <= 0:
+        raise ValueError(f"`dt` must be > 0, got {dt}")
+    if duration <= 0:
+        raise ValueError(f"`duration` must be > 0, got {duration}")
+    if not 0 <= discard < duration:
+        raise ValueError(f"`discard` must lie in [0, duration), here [0, {duration}), got {discard}")
+    require_whole("save_every", save_every)
+    first = round(start / dt)
+    offset = start - first * dt
+    if abs(offset) < 1e-6 * dt:
+        offset = 0.0  # a multiple of dt but for rounding
+    kept, stop = (first + math.ceil(length / dt - 1e-6) for length in (discard, duration))
+    if kept == stop:
+        raise ValueError(f"`discard` must leave a kept time before the end at {duration}, got {discard} with dt = {dt}")
+    return _Grid(dt, offset, first, kept, stop, int(save_every))
+
+
+def _known_number(name: str, value: Any) -> float:
+    if not is_concrete(value):
+        raise ValueError(f"`{name}` must be known when `simulate` is traced, got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"`{name}` must be a finite number, got {value!r}")
+    return number
+
+
+def _initial_state(net: RateNetwork, x0: ArrayLike) -> Float[Array, "*many n"]:
+    x0 = real_array("x0", x0)
+    *networks, n, _ = net.coupling.shape
+    if x0.ndim <= len(networks) or x0.shape[-1] != n or list(x0.shape[: len(networks)]) != networks or x0.size == 0:
+        expected = ", ".join([*map(str, networks), "...", str(n)])
+        raise ValueError(f"`x0` must have shape ({expected}), got {x0.shape}")
+    require("x0", x0, np.isfinite, "finite numbers")
+    return x0.astype(net.dtype)
+
+
+def _require_short_steps(net: RateNetwork, dt: float) -> None:
+    if not is_concrete(net.tau):
+        return
+    tau = np.asarray(net.tau)
+    if dt > (1 + 1e-6) * tau.min() / 2:
+        which = "tau" if tau.ndim == 0 else f"the shortest time constant, tau[{tau.argmin()}]"
+        raise ValueError(f"`dt` must be at most half of {which} = {tau.min():.6g}, got {dt}")
+
+
+def _require_input_shape(net: RateNetwork) -> None:
+    shape = jax.eval_shape(net.input_at, jax.ShapeDtypeStruct((), net.dtype)).shape
+    if shape not in ((), (net.size,)):
+        raise ValueError(f"`input` must give a number or an array of shape ({net.size},), got shape {shape}")
+
+
+def _only_without_noise(net: RateNetwork, x0: Array, name: str, expected: str) -> Array:
+    """An error that names the argument, or NaN in place of x0 where traced noise turns out not to be zero."""
+    if is_concrete(net.noise):
+        raise ValueError(f"`{name}` must be {expected}, got noise up to {np.max(np.asarray(net.noise)):.6g}")
+    return jnp.where(jnp.any(net.noise != 0), jnp.nan, x0)
+
+
+def _warn_of_lost(finite: Array, lost: Array, grid: _Grid, scheme: Scheme | Adaptive) -> None:
+    many = int(finite.size - jnp.sum(finite))
+    if many == 0:
+        return
+    first = (
+        f"first at the kept time {grid.times()[int(lost)]:.6g}" if lost < grid.samples else "after the last kept time"
+    )
+    hint = f", or needs more than max_steps = {scheme.max_steps} steps" if isinstance(scheme, Adaptive) else ""
+    message = f"{many} of {finite.size} trajectories did not stay finite{hint}, {first}"
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
+# --- one step, and columns ------------------------------------------------------------------------------------
+
+
+def _over_networks(function: Callable, net: RateNetwork, in_axes: tuple, out_axes: Any = 0) -> Callable:
+    """`function(net, ...)` of one network, mapped over the networks of a batch, which share all but the coupling."""
+
+    def of_one(coupling, *args):
+        return function(eqx.tree_at(lambda net: net.coupling, net, coupling), *args)
+
+    for _ in net.coupling.shape[:-2]:
+        of_one = jax.vmap(of_one, (0, *in_axes), out_axes)
+    return lambda *args: of_one(net.coupling, *args)
+
+
+class _Flow(eqx.Module):
+    """Everything of a run that a compiled function needs. States are columns, (*networks, n, B), or (*networks, n)."""
+
+    net: RateNetwork
+    scheme: Scheme
+    key: PRNGKeyArray | None  # None: no noise
+    dt: Float[Array, ""]
+    offset: Float[Array, ""]
+    many: tuple[int, ...] = eqx.field(static=True)  # leading axes of x0
+
+    def __init__(self, net, scheme, key, grid, many):
+        self.net, self.scheme, self.key, self.many = net, scheme, key, many
+        self.dt, self.offset = jnp.asarray(grid.dt, net.dtype), jnp.asarray(grid.offset, net.dtype)
+
+    def step(self, i: Int[Array, ""], x: Float[Array, "*networks n _"]) -> Float[Array, "*networks n _"]:
+        """From t_i to t_{i+1}; the noise dW / dt is constant within the step."""
+        if self.key is None:
+            kick = None
+        else:
+            xi = jax.random.normal(jax.random.fold_in(self.key, i), x.shape, x.dtype) / jnp.sqrt(self.dt)
+            kick = _over_networks(RateNetwork.kick, self.net, (0,))(xi)
+        drift = _over_networks(RateNetwork.drift, self.net, (None, 0))
+
+        def slope(t, x):
+            return drift(t, x) if kick is None else drift(t, x) + kick
+
+        return self.scheme(slope, self.offset + i.astype(x.dtype) * self.dt, x, self.dt)
+
+    def advance(self, x, first: Int[Array, ""], stop: Int[Array, ""]) -> Float[Array, "*networks n _"]:
+        """From the beginning of step `first` to that of step `stop`."""
+        return jax.lax.fori_loop(first, stop, lambda i, x: self.step(i, x), x)
+
+    def columns(self, x: Float[Array, "*many n"]) -> Float[Array, "*networks n _"]:
+        networks = self.net.coupling.shape[:-2]
+        if self.many == networks:
+            return x
+        return jnp.swapaxes(x.reshape(*networks, -1, x.shape[-1]), -1, -2)
+
+    def rows(self, x: Float[Array, "*networks n _"]) -> Float[Array, "*many n"]:
+        if self.many == self.net.coupling.shape[:-2]:
+            return x
+        return jnp.swapaxes(x, -1, -2).reshape(*self.many, -1)
+
+    def sight(self, x: Float[Array, "*networks n _"]) -> tuple[Float[Array, "*many n"], Float[Array, "*many n"]]:
+        """x and rates, as recorders see them."""
+        x = self.rows(x)
+        return x, self.net.transfer(x)
+
+
+def _init(recorders: Any, x: Array, rates: Array) -> Any:
+    return {name: recorder.init(x, rates) for name, recorder in recorders.items()}
+
+
+def _update(recorders: Any, carries: Any, x: Array, rates: Array) -> tuple[Any, Any]:
+    pairs = {name: recorder.update(carries[name], x, rates) for name, recorder in recorders.items()}
+    return {name: carry for name, (carry, _) in pairs.items()}, {name: output for name, (_, output) in pairs.items()}
+
+
+@eqx.filter_jit
+def _finish(recorders: Any, carries: Any, outputs: Any) -> Any:
+    return {name: recorder.finish(carries[name], outputs[name]) for name, recorder in recorders.items()}
+
+
+# --- in chunks on the host ------------------------------------------------------------------------------------
+
+
+def _in_chunks(flow, recorders, x0, grid, progress):
+    """All lengths are arguments of the compiled functions, which serve any duration."""
+    steps = max(1, CHUNK_WORK // (x0.size * x0.shape[-1]))  # in a chunk
+    with tqdm(total=grid.stop - grid.first, unit="step", delay=1, disable=not progress) as bar:
+
+        def walk(x, begin, end):
+            for i in range(begin, end, steps):
+                count = min(steps, end - i)
+                x = jax.block_until_ready(_advance(flow, x, *_int32(i, count)))
+                bar.update(count)
+            return x
+
+        x = walk(_columns(flow, x0), grid.first, grid.kept)
+        carries, outputs = _prepare(flow, recorders, x, grid.samples)
+        lost = jnp.asarray(grid.samples, jnp.int32)
+        # Where kept times are further apart than a chunk, the steps between them are walked.
+        together, stride = max(1, steps // grid.stride), grid.stride if grid.stride <= steps else 0
+        for k in range(0, grid.samples, together):
+            last = min(k + together, grid.samples)
+            begin, end = grid.kept + k * grid.stride, min(grid.kept + last * grid.stride, grid.stop)
+            bounds = _int32(k, last, begin, end, stride)
+            x, carries, lost, outputs = _advance_and_record((flow, recorders, x, carries, lost, *bounds), outputs)
+            jax.block_until_ready(x)
+            if stride:
+                bar.update(end - begin)
+            else:
+                x = walk(x, begin, end)
+    return _finish(recorders, carries, outputs), _rows(flow, x), lost
+
+
+def _int32(*values: int) -> tuple[np.ndarray, ...]:
+    return tuple(np.asarray(value, np.int32) for value in values)
+
+
+@eqx.filter_jit
+def _columns(flow, x):
+    return flow.columns(x)
+
+
+@eqx.filter_jit
+def _rows(flow, x):
+    return flow.rows(x)
+
+
+@eqx.filter_jit
+def _advance(flow, x, first, count):
+    with jax.default_matmul_precision("highest"):
+        return flow.advance(x, first, first + count)
+
+
+@eqx.filter_jit
+def _prepare(flow, recorders, x, samples: int):
+    """Carries, and empty outputs of all kept times."""
+    x, rates = flow.sight(x)
+    carries = _init(recorders, x, rates)
+    _, output = jax.eval_shape(lambda: _update(recorders, carries, x, rates))
+    return carries, jax.tree.map(lambda one: jnp.zeros((samples, *one.shape), one.dtype), output)
+
+
+# Outputs are donated, so that each chunk writes into the same memory; the rest may share memory with the arguments.
+@eqx.filter_jit(donate="all-except-first")
+def _advance_and_record(first_argument, outputs):
+    flow, recorders, x, carries, lost, first, last, begin, end, stride = first_argument
+
+    def sample(k, state):
+        x, carries, lost, outputs = state
+        seen = flow.sight(x)
+        carries, output = _update(recorders, carries, *seen)
+        outputs = jax.tree.map(lambda all, one: jax.lax.dynamic_update_index_in_dim(all, one, k, 0), outputs, output)
+        lost = jnp.where(jnp.all(jnp.isfinite(x)), lost, jnp.minimum(lost, k))
+        i = begin + (k - first) * stride
+        return flow.advance(x, i, jnp.minimum(i + stride, end)), carries, lost, outputs
+
+    with jax.default_matmul_precision("highest"):
+        return jax.lax.fori_loop(first, last, sample, (x, carries, lost, outputs))
+
+
+# --- in one, traced -------------------------------------------------------------------------------------------
+
+
+@eqx.filter_jit
+def _in_one(flow, recorders, x0, grid: _Grid):
+    """All lengths are static, and about sqrt(steps) states are kept for the reverse pass."""
+    steps = max(1, math.isqrt(grid.stop - grid.first))  # between states that are kept
+
+    def walk(x, begin, count):
+        if count == 0:
+            return x
+        indices = begin + jnp.arange(count, dtype=jnp.int32)
+        return _checkpointed_scan(lambda x, i: (flow.step(i, x), None), x, indices, steps)[0]
+
+    def record(x, carries):
+        return _update(recorders, carries, *flow.sight(x))
+
+    def sample(state, begin):
+        x, carries = state
+        carries, output = record(x, carries)
+        return (walk(x, begin, grid.stride), carries), output
+
+    with jax.default_matmul_precision("highest"):
+        x = walk(flow.columns(x0), jnp.int32(grid.first), grid.kept - grid.first)
+        carries = _init(recorders, *flow.sight(x))
+        begins = jnp.arange(grid.kept, grid.stop, grid.stride, dtype=jnp.int32)
+        # The steps after the last kept time may be fewer.
+        state, outputs = _checkpointed_scan(sample, (x, carries), begins[:-1], max(1, steps // grid.stride))
+        x, carries = state
+        carries, output = record(x, carries)
+        outputs = jax.tree.map(lambda all, one: jnp.concatenate([all, one[None]]), outputs, output)
+        x = walk(x, begins[-1], grid.stop - grid.kept - (grid.samples - 1) * grid.stride)
+    return _finish(recorders, carries, outputs), flow.rows(x), None
+
+
+_Carry = TypeVar("_Carry")
+
+
+def _checkpointed_scan(body: Callable, carry: _Carry, xs: Array, group: int) -> tuple[_Carry, Any]:
+    """`lax.scan` that keeps one carry in `group` for the reverse pass, and computes the others a second time."""
+    if group == 1:
+        return jax.lax.scan(body, carry, xs)
+    groups = xs.shape[0] // group
+    whole, rest = xs[: groups * group], xs[groups * group :]
+    many = jax.checkpoint(lambda carry, xs: jax.lax.scan(body, carry, xs))
+    carry, outputs = jax.lax.scan(many, carry, whole.reshape(groups, group))
+    carry, last = jax.lax.scan(body, carry, rest)
+    return carry, jax.tree.map(
+        lambda a, b: jnp.concatenate([a.reshape(groups * group, *a.shape[2:]), b]), outputs, last
+    )
+
+
+# --- adaptive steps -------------------------------------------------------------------------------------------
+
+
+@eqx.filter_jit
+def _adaptive(net, scheme, recorders, x0, grid: _Grid):
+    networks = net.coupling.shape[:-2]
+    start, end = (jnp.asarray(t, net.dtype) for t in (grid.offset + grid.first * grid.dt, grid.end))
+    times = jnp.asarray(grid.times(), net.dtype)
+
+    def of_many(net, x0):
+        # Each trajectory takes its own steps.
+        return jax.vmap(lambda x0: scheme.solve(net, x0, start, times, end), out_axes=(1, 0))(x0)
+
+    with jax.default_matmul_precision("highest"):
+        solve = _over_networks(of_many, net, (0,), (1, 0))
+        states, final = solve(x0.reshape(*networks, -1, x0.shape[-1]))
+    states, final = states.reshape(-1, *x0.shape), final.reshape(x0.shape)
+
+    carries = _init(recorders, states[0], net.transfer(states[0]))
+    carries, outputs = jax.lax.scan(lambda carry, x: _update(recorders, carry, x, net.transfer(x)), carries, states)
+    whole = jnp.all(jnp.isfinite(states), axis=tuple(range(1, states.ndim)))
+    lost = jnp.min(jnp.where(whole, whole.size, jnp.arange(whole.size)))
+    return _finish(recorders, carries, outputs), final, lost

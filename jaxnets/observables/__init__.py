@@ -1,0 +1,42 @@
+"""What is measured on recorded activity: arrays in, arrays out, time on the first axis and units on the last.
+
+`online` has the same measurements made while a simulation runs, for records that would not fit in memory.
+"""
+
+from . import online
+from .covariances import (
+    LaggedCovariance,
+    autocovariance,
+    correlation_time,
+    covariance,
+    cross_covariance,
+    unit_autocovariances,
+)
+from .dimension import (
+    DimensionEstimate,
+    PrincipalComponents,
+    dimension_estimate,
+    participation_ratio,
+    principal_components,
+)
+from .overlaps import overlaps
+from .spectrum import Peaks, dominant_frequencies, power_spectrum
+
+__all__ = [
+    "DimensionEstimate",
+    "LaggedCovariance",
+    "Peaks",
+    "PrincipalComponents",
+    "autocovariance",
+    "correlation_time",
+    "covariance",
+    "cross_covariance",
+    "dimension_estimate",
+    "dominant_frequencies",
+    "online",
+    "overlaps",
+    "participation_ratio",
+    "power_spectrum",
+    "principal_components",
+    "unit_autocovariances",
+]

@@ -1,0 +1,171 @@
+"""Covariances in time: of single units averaged over the population, between units, and at equal times.
+
+All are sums over pairs of times by fast Fourier transform, padded with zeros so that the ends do not meet. Removing
+the mean that the same record gives takes about 2 C0 T_c / T off every lag, T_c = int_0^inf C(tau) / C0 dtau and T the
+length of all trajectories together; `centre=False` has no such bias where the mean is known to vanish, as for odd
+transfer functions without input.
+"""
+
+from functools import partial
+from typing import cast
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Complex, Float, Int
+from scipy.fft import next_fast_len
+
+from ._series import centred, in_samples, product, sampling_interval, time_series
+
+
+class LaggedCovariance(eqx.Module):
+    """C(tau) at `lags`, and the standard error of the mean over trajectories: NaN where there is but one."""
+
+    lags: Float[Array, " lags"]
+    values: Float[Array, " lags"]
+    error: Float[Array, " lags"]
+
+
+def autocovariance(
+    x: Float[ArrayLike, "time *trajectories n"],
+    dt: Float[ArrayLike, ""],
+    *,
+    max_lag: Float[ArrayLike, ""] | None = None,
+    centre: bool = True,
+) -> LaggedCovariance:
+    r"""The covariance of a unit with itself a lag later, averaged over units and trajectories.
+
+    $$ C(\tau) = \frac{1}{n} \sum_i \langle \delta x_i(t)\, \delta x_i(t + \tau) \rangle, \qquad
+       \delta x_i = x_i - \langle x_i \rangle $$
+
+    Each lag is divided by its number of pairs of times, so that the last ones rest on few. `dt` is the time between
+    samples; lags run from 0 to `max_lag`, in the same units and to the nearest sample (all if None). The error is the
+    scatter between trajectories: units of one network fluctuate together (the variance of their average falls as
+    1 / PR, not as 1 / n), so that the scatter between them says little.
+
+    Raises:
+        ValueError: if ``x`` is not (time, ..., n) or not finite, ``dt`` is not positive, or ``max_lag`` is not shorter
+            than the record.
+    """
+    x = time_series("x", x)
+    num = _num_lags(max_lag, dt, x.shape[0])
+    c = _averaged(x, num, centre, 2)
+    trajectories = c.shape[1]
+    error = jnp.std(c, axis=1, ddof=1) / trajectories**0.5 if trajectories > 1 else jnp.full(num, jnp.nan, c.dtype)
+    return LaggedCovariance(_lags(dt, jnp.arange(num), x.dtype), jnp.mean(c, axis=1), error)
+
+
+def unit_autocovariances(
+    x: Float[ArrayLike, "time *trajectories n"],
+    dt: Float[ArrayLike, ""],
+    *,
+    max_lag: Float[ArrayLike, ""] | None = None,
+    centre: bool = True,
+) -> tuple[Float[Array, " lags"], Float[Array, "lags n"]]:
+    """The lags, and the autocovariance of every unit averaged over trajectories: see `autocovariance`."""
+    x = time_series("x", x)
+    num = _num_lags(max_lag, dt, x.shape[0])
+    return _lags(dt, jnp.arange(num), x.dtype), _averaged(x, num, centre, 1)
+
+
+def cross_covariance(
+    x: Float[ArrayLike, "time *trajectories n"],
+    y: Float[ArrayLike, "time *trajectories m"],
+    dt: Float[ArrayLike, ""],
+    *,
+    max_lag: Float[ArrayLike, ""],
+    centre: bool = True,
+) -> tuple[Float[Array, " lags"], Float[Array, "n m lags"]]:
+    r"""The lags, of both signs, and the covariances between the units of `x` and those of `y`.
+
+    $$ C_{ij}(\tau) = \langle \delta x_i(t)\, \delta y_j(t + \tau) \rangle $$
+
+    A peak at positive lags says that x_i leads. Each lag from -`max_lag` to `max_lag` is divided by its number of
+    pairs of times; trajectories are averaged over. `y` is taken in the precision of `x`. Memory is that of n m
+    records: choose few units, or few lags at a time with short records.
+
+    Raises:
+        ValueError: if ``x`` and ``y`` do not have the same times and trajectories, or as `autocovariance`.
+    """
+    x, y, leading = time_series("x", x), time_series("y", y), (jnp.shape(x)[:-1], jnp.shape(y)[:-1])
+    if leading[0] != leading[1]:
+        raise ValueError(f"`x` and `y` must have the same times and trajectories, got {leading[0]} and {leading[1]}")
+    num = _num_lags(max_lag, dt, x.shape[0])
+    return _lags(dt, jnp.arange(1 - num, num), x.dtype), _crossed(x, y.astype(x.dtype), num, centre)
+
+
+def covariance(x: Float[ArrayLike, "time *trajectories n"], *, centre: bool = True) -> Float[Array, "n n"]:
+    r"""The covariance at equal times, C_ij = <dx_i(t) dx_j(t)>, divided by the number of samples.
+
+    Raises:
+        ValueError: if ``x`` is not (time, ..., n) or not finite.
+    """
+    x = centred(time_series("x", x), centre)
+    samples = x.reshape(-1, x.shape[-1])
+    return product(samples.T, samples) / samples.shape[0]
+
+
+def correlation_time(
+    x: Float[ArrayLike, "time *trajectories n"], dt: Float[ArrayLike, ""], *, centre: bool = True
+) -> Float[Array, ""]:
+    r"""The time that one independent sample of the activity takes, T_2 = int (C(tau) / C(0))^2 dtau over both signs.
+
+    The decay time for C = exp(-|tau| / T_2), half of it for an oscillation that decays so. It sets the bias of
+    equal-time covariances: tr C^2 from a record of length T exceeds the truth by (tr C)^2 T_2 / T for Gaussian
+    activity. Lags up to half of the record are used; what they miss, and their noise of about T_2 / (2 PR), make it
+    a rough estimate where the record is not many times longer. NaN for activity that does not vary but by rounding.
+
+    Raises:
+        ValueError: as `autocovariance`.
+    """
+    x = time_series("x", x)
+    num = x.shape[0] // 2 + 1
+    c = jnp.mean(_averaged(x, num, centre, 2), axis=1)
+    varies = c[0] > (10 * jnp.finfo(x.dtype).eps) ** 2 * jnp.mean(x**2)
+    return sampling_interval(dt, x.dtype) * jnp.where(varies, 2 * jnp.sum((c / c[0]) ** 2) - 1, jnp.nan)
+
+
+def _num_lags(max_lag: ArrayLike | None, dt: ArrayLike, times: int) -> int:
+    if max_lag is None:
+        return times
+    last = round(in_samples("max_lag", max_lag, dt))
+    if last >= times:
+        raise ValueError(f"`max_lag` must be shorter than the record, {times} samples, got {last} samples")
+    return last + 1
+
+
+def _lags(dt: ArrayLike, steps: Int[Array, " lags"], dtype: jnp.dtype) -> Float[Array, " lags"]:
+    return sampling_interval(dt, dtype) * steps.astype(dtype)
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _averaged(x: Float[Array, "time trajectories n"], num: int, centre: bool, axis: int) -> Float[Array, "lags rest"]:
+    """Autocovariances at the lags below `num`, averaged over one axis: before they are transformed back."""
+    times = x.shape[0]
+    z = _transform(centred(x, centre), num)
+    power = jnp.mean(z.real**2 + z.imag**2, axis=axis)
+    sums = jnp.fft.irfft(power, _padded(times, num), axis=0)[:num]
+    return sums / (times - jnp.arange(num, dtype=x.dtype))[:, None]
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _crossed(
+    x: Float[Array, "time trajectories n"], y: Float[Array, "time trajectories m"], num: int, centre: bool
+) -> Float[Array, "n m lags"]:
+    """Covariances at the lags from 1 - `num` to `num` - 1, averaged over trajectories."""
+    times, trajectories, _ = x.shape
+    X, Y = (_transform(centred(z, centre), num) for z in (x, y))
+    spectrum = jnp.einsum("fki,fkj->ijf", jnp.conj(X), Y, precision=jax.lax.Precision.HIGHEST) / trajectories
+    length = _padded(times, num)
+    sums = jnp.fft.irfft(spectrum, length, axis=-1)
+    sums = jnp.concatenate([sums[..., length - num + 1 :], sums[..., :num]], axis=-1)
+    return sums / (times - jnp.abs(jnp.arange(1 - num, num))).astype(x.dtype)[None, None]
+
+
+def _transform(x: Float[Array, " time *rest"], num: int) -> Complex[Array, " frequency *rest"]:
+    return jnp.fft.rfft(x, _padded(x.shape[0], num), axis=0)
+
+
+def _padded(times: int, num: int) -> int:
+    """A quick length for transforms in which lags below `num` do not wrap around."""
+    return cast(int, next_fast_len(times + num - 1, real=True))

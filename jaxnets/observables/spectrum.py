@@ -1,0 +1,100 @@
+"""The power spectrum of a population and its peaks."""
+
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from .._arguments import require_whole
+from ._series import in_samples, sampling_interval, time_series
+
+
+class Peaks(eqx.Module):
+    """Maxima of a power spectrum, strongest first: frequencies in cycles per unit time, and the power there."""
+
+    frequencies: Float[Array, " num"]
+    power: Float[Array, " num"]
+
+
+def power_spectrum(
+    x: Float[ArrayLike, "time *trajectories n"],
+    dt: Float[ArrayLike, ""],
+    *,
+    segment: Float[ArrayLike, ""] | None = None,
+) -> tuple[Float[Array, " frequencies"], Float[Array, " frequencies"]]:
+    r"""Frequencies in cycles per unit time, and the power there averaged over units and trajectories.
+
+    Welch's method: the squared transforms of segments of that length in time, a quarter of the record if None, which
+    overlap by half, lose their mean and are tapered by a Hann window. The density is one-sided, so that its integral
+    over frequencies is the variance of a unit; the resolution is about 2 / `segment`.
+
+    Raises:
+        ValueError: if ``x`` is not (time, ..., n) or not finite, ``dt`` is not positive, ``segment`` is longer than the
+            record or shorter than 4 samples.
+    Source: P. D. Welch, IEEE Trans. Audio Electroacoust. 15, 70 (1967).
+    """
+    x = time_series("x", x)
+    times = x.shape[0]
+    size = times // 4 if segment is None else round(in_samples("segment", segment, dt))
+    if not 4 <= size <= times:
+        raise ValueError(f"`segment` must have from 4 samples to the {times} of the record, got {size}")
+    dt = sampling_interval(dt, x.dtype)
+    return jnp.arange(size // 2 + 1, dtype=x.dtype) / (size * dt), dt * _welch(x, size)
+
+
+@partial(jax.jit, static_argnums=1)
+def _welch(x: Float[Array, "time trajectories n"], size: int) -> Float[Array, " frequencies"]:
+    """The density for samples a unit of time apart."""
+    # The periodic window, which has its zero only once.
+    window = jnp.asarray(np.sin(np.pi * np.arange(size) / size) ** 2, x.dtype)
+
+    def squared_transform(start):
+        part = jax.lax.dynamic_slice_in_dim(x, start, size)
+        tapered = window[:, None, None] * (part - jnp.mean(part, axis=0, keepdims=True))
+        z = jnp.fft.rfft(tapered, axis=0)
+        return jnp.mean(z.real**2 + z.imag**2, axis=(1, 2))
+
+    starts = jnp.arange(0, x.shape[0] - size + 1, size - size // 2)
+    power = jnp.mean(jax.lax.map(squared_transform, starts), axis=0)
+    # Negative frequencies count with the positive ones; zero and, for an even size, the last have no partner.
+    partners = np.full(power.shape, 2.0)
+    partners[0] = 1.0
+    if size % 2 == 0:
+        partners[-1] = 1.0
+    return jnp.asarray(partners, x.dtype) * power / jnp.sum(window**2)
+
+
+def dominant_frequencies(
+    x: Float[ArrayLike, "time *trajectories n"],
+    dt: Float[ArrayLike, ""],
+    *,
+    num: int = 1,
+    segment: Float[ArrayLike, ""] | None = None,
+) -> Peaks:
+    """The `num` strongest peaks of the power spectrum, between its bins: see `power_spectrum`.
+
+    A peak is the top of the parabola through the logarithms of a local maximum and its two neighbours: a pure
+    oscillation is found to 2% of 1 / `segment` and its power to 8%, if it makes several cycles in it. NaN fills in for
+    peaks that are not there.
+
+    Raises:
+        ValueError: if ``num`` is not a whole number from 1 to the number of inner frequencies, or as `power_spectrum`.
+    """
+    require_whole("num", num)
+    frequencies, power = power_spectrum(x, dt, segment=segment)
+    if num > power.shape[0] - 2:
+        raise ValueError(f"`num` must be at most {power.shape[0] - 2}, the inner frequencies, got {num}")
+    below, here, above = power[:-2], power[1:-1], power[2:]
+    heights, peaks = jax.lax.top_k(jnp.where((here > below) & (here >= above), here, -jnp.inf), num)
+    nothing = jnp.finfo(power.dtype).tiny
+    found = heights > nothing
+
+    a, b, c = (jnp.log(jnp.maximum(p[peaks], nothing)) for p in (below, here, above))
+    curvature = jnp.where(found, a - 2 * b + c, -1.0)
+    shift = (a - c) / (2 * curvature)
+    top = jnp.exp(b - (a - c) ** 2 / (8 * curvature))
+    positions = frequencies[1] * (1 + peaks.astype(power.dtype) + shift)
+    return Peaks(jnp.where(found, positions, jnp.nan), jnp.where(found, top, jnp.nan))
