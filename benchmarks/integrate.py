@@ -21,7 +21,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxnets as jn
-from jaxnets.dynamics.simulation import simulate
 
 try:
     import torch
@@ -63,7 +62,7 @@ def ours(J, x0):
 
     def run(count):  # two evaluations a step
         steps = count // 2
-        return simulate(net, x0, duration=steps * DT, dt=DT, save_every=steps, progress=False).final
+        return jn.dynamics.simulate(net, x0, duration=steps * DT, dt=DT, save_every=steps, progress=False).final
 
     return run
 

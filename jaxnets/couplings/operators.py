@@ -187,7 +187,8 @@ class Modes(Operator):
 
     def __matmul__(self, x):
         _require_one_network(self)
-        return self.left @ (self.core @ (self.right.T @ x)) / self.shape[-1]
+        # Not `right.T @ x`: a product along the rows of `right` is several times faster for a vector.
+        return self.left @ (self.core @ (x.T @ self.right).T) / self.shape[-1]
 
     @property
     def T(self):

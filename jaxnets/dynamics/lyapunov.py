@@ -52,7 +52,7 @@ def lyapunov_spectrum(
     discard: float = 50.0,
     interval: float = 0.5,
     scheme: Scheme = rk4,
-    key: PRNGKeyArray,
+    key: PRNGKeyArray | None = None,
     progress: bool = True,
 ) -> LyapunovSpectrum:
     r"""The `num` largest Lyapunov exponents of the orbit that starts at x0, with their errors.
@@ -60,7 +60,7 @@ def lyapunov_spectrum(
     $$ \dot V = A(x(t))\, V, \qquad V = Q R \text{ every interval}, \qquad
        \lambda_i = \langle \ln |R_{ii}| \rangle / \text{interval} $$
 
-    The tangents V (n, num) start at random and take the steps of x by the same scheme, which is exactly the derivative
+    The tangents V (n, num) start at random (from `key`, which only a network with noise needs) and take the steps of x by the same scheme, which is exactly the derivative
     of the discrete flow; J multiplies V and no Jacobian is formed. With noise, the exponents are those along a noisy
     path, whose noise V does not see because it is additive: the path that `simulate` takes with the same scheme, step
     and key. Cost: num + 1 products with J per evaluation of the drift.
@@ -79,9 +79,13 @@ def lyapunov_spectrum(
 
     Raises:
         ValueError: if ``x0`` is not (n,) or not finite, ``num`` not between 1 and n, a time not positive,
-            ``discard`` outside [0, duration), or ``net`` a batch.
+            ``discard`` outside [0, duration), ``net`` a batch, or noise without a key.
     """
     x0 = states_of(net, "x0", x0)
+    if key is None:
+        if not is_concrete(net.noise) or np.any(np.asarray(net.noise)):
+            raise ValueError("`key` must be a random key for a network with noise, got None")
+        key = jax.random.key(0)
     if x0.ndim != 1:
         raise ValueError(f"`x0` must have shape ({net.size},), got {x0.shape}: map over more with `jax.vmap`")
     require_whole("num", num)
