@@ -31,6 +31,12 @@ def figure(width: float = 5.6, height: float = 5.2) -> Axes:
     return _bare(Figure(figsize=(width, height), layout="constrained").add_subplot())
 
 
+def panels(count: int, width: float = 5.6, height: float = 2.6) -> list[Axes]:
+    """Axes one below the other in a new figure, each of that size in inches, for a file."""
+    fig = Figure(figsize=(width, count * height), layout="constrained")
+    return [_bare(ax) for ax in fig.subplots(count, squeeze=False)[:, 0]]
+
+
 def eigenvalues(
     values: Complex[np.ndarray, "*batch n"],
     ax: Axes | None = None,
@@ -152,6 +158,71 @@ def line(
     return ax
 
 
+# --- activity
+
+
+def raster(
+    times: Float[np.ndarray, " time"],
+    values: Float[np.ndarray, "time units"],
+    ax: Axes | None = None,
+    *,
+    label: str | None = "rate",
+) -> Axes:
+    """Every unit as a row whose colour is its value in time, from dark at -top to light at top."""
+    ax = _activity(ax, "time (τ)", "unit")
+    values = np.asarray(values)
+    top = float(np.max(np.abs(values), where=np.isfinite(values), initial=0)) or 1.0
+    units = np.arange(1, values.shape[1] + 1)
+    mesh = ax.pcolormesh(
+        times, units, values.T, cmap="cividis", vmin=-top, vmax=top, shading="nearest", rasterized=True, zorder=_MAP
+    )
+    if label is not None:
+        place = ax.inset_axes((1.03, 0.0, 0.02, 1.0))
+        bar = _figure_of(ax).colorbar(mesh, cax=place, label=label, format="{x:.2g}", ticks=[-top, 0, top])
+        cast(Spine, bar.outline).set_visible(False)
+    return ax
+
+
+def autocovariance(
+    lags: Float[np.ndarray, " lags"],
+    values: Float[np.ndarray, " lags"],
+    ax: Axes | None = None,
+    *,
+    error: Float[np.ndarray, " lags"] | None = None,
+    color: str = BLUE,
+    style: str = "-",
+    label: str | None = None,
+) -> Axes:
+    """C(tau), with a band of two standard errors where they are known."""
+    ax = _activity(ax, "lag τ", "autocovariance C(τ)")
+    ax.axhline(0, color=BLACK, lw=0.5, zorder=_MAP)
+    if error is not None and np.isfinite(error).any():
+        ax.fill_between(lags, values - 2 * error, values + 2 * error, color=color, alpha=0.25, lw=0, zorder=_POINTS)
+    ax.plot(lags, values, style, color=color, lw=1.4, zorder=_CURVES, label=label)
+    return ax
+
+
+def components(
+    explained: Float[np.ndarray, " num"],
+    ax: Axes | None = None,
+    *,
+    color: str = BLUE,
+    label: str | None = None,
+) -> Axes:
+    """Parts of the variance that principal components explain, by rank, both axes logarithmic."""
+    ax = _activity(ax, "principal component", "part of the variance")
+    explained = np.asarray(explained)
+    shown = explained > 1e-12 * explained[0]  # below it, rounding
+    ax.loglog(np.flatnonzero(shown) + 1, explained[shown], ".", ms=3, color=color, zorder=_POINTS, label=label)
+    return ax
+
+
+def level(x: float, ax: Axes, *, color: str = VERMILLION, style: str = "--", label: str | None = None) -> Axes:
+    """A vertical line at x."""
+    ax.axvline(x, color=color, ls=style, lw=1.4, zorder=_CURVES, label=label)
+    return ax
+
+
 def legend(ax: Axes, title: str | None = None) -> Axes:
     """The legend above the axes, where it hides no data."""
     handles, labels = ax.get_legend_handles_labels()
@@ -199,6 +270,12 @@ def _complex_plane(ax: Axes | None) -> Axes:
 def _real_line(ax: Axes | None) -> Axes:
     ax = _new(5.6, 3.6) if ax is None else ax
     ax.set(xlabel="λ", ylabel="density")
+    return ax
+
+
+def _activity(ax: Axes | None, x: str, y: str) -> Axes:
+    ax = _new(5.6, 2.8) if ax is None else ax
+    ax.set(xlabel=x, ylabel=y)
     return ax
 
 

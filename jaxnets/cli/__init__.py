@@ -10,6 +10,7 @@ import jax
 import tyro
 
 from .inputs import InputError
+from .simulate import simulate
 from .spectrum import spectrum
 
 
@@ -18,6 +19,7 @@ def main(args: Sequence[str] | None = None) -> int:
     jax.config.update("jax_enable_x64", True)
     app = tyro.extras.SubcommandApp()
     app.command(spectrum)
+    app.command(simulate)
     try:
         app.cli(prog="jaxnets", description="Theory and simulation of structured random neural networks.", args=args)
     except InputError as error:

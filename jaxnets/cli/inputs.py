@@ -13,6 +13,8 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Float
 
+from ..couplings import larva_connectome
+
 
 class InputError(Exception):
     """Something the user can mend. The command prints it as one line and exits with code 2."""
@@ -95,6 +97,20 @@ def evaluate(text: str, words: Mapping[str, Callable], kind: type, option: str) 
 
 
 # --- matrices
+
+
+def read_weights(name: str, scale: float) -> Float[np.ndarray, "n n"]:
+    """`scale` times a shipped connectome, larva-left or larva-right, or the matrix in a file (see `read_matrix`).
+
+    Raises `InputError` for what is not finite, or 0 everywhere.
+    """
+    shipped = {"larva-left": "left", "larva-right": "right"}
+    weights = np.asarray(larva_connectome(shipped[name])) if name in shipped else read_matrix(Path(name))
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights = scale * weights
+    if not (np.isfinite(weights).all() and weights.any()):
+        raise InputError(f"`--matrix` times `--scale` must be finite and not 0 everywhere, got {name} times {scale}")
+    return weights
 
 
 def read_matrix(path: Path) -> Float[np.ndarray, "n n"]:

@@ -1,13 +1,17 @@
-"""What the command leaves behind: whole files or none, and never someone else's overwritten."""
+"""What the command leaves behind: whole files or none, and never someone else's overwritten; and what it prints."""
 
 import json
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import jax
+
+from .. import __version__
 from .inputs import InputError
 
 # Written into every output, so that a later run knows which files it may replace.
@@ -72,3 +76,18 @@ def _is_ours(path: Path) -> bool:
             return b"Software\0" + MAKER.encode() in file.read(512)
     except (OSError, ValueError, AttributeError):
         return False
+
+
+# --- what is printed, and what says where it comes from
+
+
+def table(title: str, rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([title, *lines])
+
+
+def made_by(command: str) -> dict[str, str]:
+    """The attributes of an output that name its maker, with versions."""
+    versions = {"python": platform.python_version(), "jax": jax.__version__, "jaxnets": __version__}
+    return {"maker": MAKER, "command": command} | {f"{name}_version": version for name, version in versions.items()}

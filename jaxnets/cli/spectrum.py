@@ -1,6 +1,5 @@
 """`jaxnets spectrum`: eigenvalues of sampled or measured couplings, with the theory for N -> infinity over them."""
 
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from tqdm import tqdm
 
 from .. import __version__, couplings, plotting, spectra
 from .. import transfer as transfers
-from .inputs import InputError, evaluate, read_matrix, vocabulary
-from .outputs import MAKER, check_replaceable, replacing
+from .inputs import InputError, evaluate, read_weights, vocabulary
+from .outputs import MAKER, check_replaceable, made_by, replacing, table
 
 DEFAULT_ENSEMBLE = "DeepHebbian(load=.8, auto=.3, hetero=(.6,.6,.6))"
 DEFAULT_N, DEFAULT_SAMPLES = 1000, 20
@@ -76,10 +75,9 @@ def spectrum(
         report = _of_matrix(matrix, scale, gain, key)
         options |= {"matrix": matrix, "scale": scale}
 
-    made_by = {"maker": MAKER, "command": "spectrum"} | {f"{name}_version": v for name, v in _versions().items()}
     with replacing(out, (FIGURE, STORE)) as folder:
         # Format 2 of zarr, because format 3 has no settled form of consolidated metadata and of strings.
-        report.data.assign_attrs(options | made_by).to_zarr(folder / STORE, zarr_format=2)
+        report.data.assign_attrs(options | made_by("spectrum")).to_zarr(folder / STORE, zarr_format=2)
         plotting.save(report.axes, folder / FIGURE, metadata={"Software": f"{MAKER} {__version__}"})
     print(report.table)
     print(f"wrote {out / FIGURE} and {out / STORE}")
@@ -164,17 +162,11 @@ def _of_ensemble(text: str, n: int, samples: int, gains: _Gains, key: PRNGKeyArr
         plotting.marks(isolated, ax, label="predicted outliers")
     parameters = {"parameters": eqx.tree_pformat(ensemble, short_arrays=False)}
     data = _dataset(values, [theory], window, density).assign_attrs(parameters | theory.numbers())
-    return _Report(data, plotting.legend(ax), _table(f"{text}, N = {n}, {samples} realisations", rows))
+    return _Report(data, plotting.legend(ax), table(f"{text}, N = {n}, {samples} realisations", rows))
 
 
 def _of_matrix(name: str, scale: float, gains: _Gains, key: PRNGKeyArray) -> _Report:
-    shipped = {"larva-left": "left", "larva-right": "right"}
-    weights = np.asarray(couplings.larva_connectome(shipped[name])) if name in shipped else read_matrix(Path(name))
-    with np.errstate(over="ignore", invalid="ignore"):
-        weights = scale * weights
-    if not (np.isfinite(weights).all() and weights.any()):
-        raise InputError(f"`--matrix` times `--scale` must be finite and not 0 everywhere, got {name} times {scale}")
-
+    weights = read_weights(name, scale)
     n = len(weights)
     key_modes, key_gains, key_mismatch = jax.random.split(key, 3)
     began = time.perf_counter()
@@ -222,7 +214,7 @@ def _of_matrix(name: str, scale: float, gains: _Gains, key: PRNGKeyArray) -> _Re
     data["outliers"] = ("outlier", outliers)
     data["overlaps"] = ("mode", np.asarray(haar.overlaps))
     data["singular_values"] = ("mode", np.asarray(haar.values))
-    return _Report(data, plotting.legend(ax), _table(name, described) + "\n\n" + _table("", compared).lstrip("\n"))
+    return _Report(data, plotting.legend(ax), table(name, described) + "\n\n" + table("", compared).lstrip("\n"))
 
 
 # --- theory
@@ -366,13 +358,3 @@ def _mean_and_sd(x: Float[np.ndarray, " samples"]) -> str:
 def _list(values: Complex[np.ndarray, " k"], shown: int = 6) -> str:
     listed = [f"{z:.3f}" if z.imag else f"{z.real:.3f}" for z in np.asarray(values)[:shown]]
     return ", ".join(listed + ["..."] * (len(values) > shown))
-
-
-def _table(title: str, rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([title, *lines])
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), "jax": jax.__version__, "jaxnets": __version__}

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, PRNGKeyArray
 from scipy.optimize import isotonic_regression
+from tqdm import tqdm
 
 from .._arguments import correlation, nonnegative, real_array, require, require_whole, vector
 from .._numerics import as_complex
@@ -184,7 +185,7 @@ def random_modes_from_matrix(
     keys = jax.random.split(key, math.ceil(2000 / n) if samples is None else samples)
 
     best, least, stalled, amplitudes = target, math.inf, 0, target
-    for _ in range(iterations):
+    for _ in tqdm(range(iterations), desc="matching singular values", delay=2, leave=False):
         reached = _mean_singular_values(RandomModes(amplitudes, overlap=overlap), n, keys)
         mismatch = _relative_rms(reached, target)
         stalled = 0 if mismatch < 0.99 * least else stalled + 1

@@ -60,10 +60,10 @@ def lyapunov_spectrum(
     $$ \dot V = A(x(t))\, V, \qquad V = Q R \text{ every interval}, \qquad
        \lambda_i = \langle \ln |R_{ii}| \rangle / \text{interval} $$
 
-    The tangents V (n, num) start at random (from `key`, which only a network with noise needs) and take the steps of x by the same scheme, which is exactly the derivative
-    of the discrete flow; J multiplies V and no Jacobian is formed. With noise, the exponents are those along a noisy
-    path, whose noise V does not see because it is additive: the path that `simulate` takes with the same scheme, step
-    and key. Cost: num + 1 products with J per evaluation of the drift.
+    The tangents V (n, num) start at random and take the steps of x by the same scheme, which is exactly the derivative
+    of the discrete flow; J multiplies V and no Jacobian is formed. With noise, which needs a `key`, the exponents are
+    those along a noisy path, whose noise V does not see because it is additive: the path that `simulate` takes with the
+    same scheme, step and key. Cost: num + 1 products with J per evaluation of the drift.
 
     Of the whole `duration`, the first part `discard` is left out: the transient, also that of the tangents, which
     align at the rate of the gaps between exponents. The rest is rounded up to 16 blocks of whole intervals, and
