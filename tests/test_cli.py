@@ -60,6 +60,7 @@ def test_default_ensemble(here, capsys):
     assert float(edge[3]) == pytest.approx(data.eigenvalues.values.real.max(1).mean(), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_seed_decides_the_sample(here):
     values = []
     for seed in (1, 1, 2):
@@ -69,6 +70,7 @@ def test_seed_decides_the_sample(here):
     assert not np.allclose(values[0], values[2])
 
 
+@pytest.mark.slow
 def test_gains(here):
     assert command("--ensemble", "IID(gain=2)", "--gains", "Tanh()", "--variance", 0.5, *SMALL) == 0
     data = xr.open_zarr(here / "spectrum.zarr")
@@ -113,6 +115,7 @@ def test_larva(here, capsys):
     assert "0.1700" in out and "s.e. from chance" in out
 
 
+@pytest.mark.slow
 def test_overlaps_of_independent_modes_are_at_chance(here):
     np.save("iid.npy", np.random.default_rng(0).normal(size=(80, 80)) / np.sqrt(80))
     assert command("--matrix", "iid.npy") == 0
@@ -121,6 +124,7 @@ def test_overlaps_of_independent_modes_are_at_chance(here):
     assert attributes["effective_rank"] > 5 and attributes["rank"] == 80
 
 
+@pytest.mark.slow
 def test_feedforward_weights_have_no_eigenvalue_but_zero(here):
     np.save("chain.npy", np.tri(30, k=-1))
     assert command("--matrix", "chain.npy") == 0

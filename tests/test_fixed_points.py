@@ -114,6 +114,7 @@ def test_duplicates_are_one_and_the_order_of_starts_does_not_matter():
     np.testing.assert_array_equal(twice.index[60:], np.arange(len(found.points)))
 
 
+@pytest.mark.slow
 def test_same_decides_what_is_one_point():
     x = brentq(lambda x: x - 2 * np.tanh(x), 0.1, 5)
     net = RateNetwork(np.array([[2.0]]), Tanh())
@@ -181,6 +182,7 @@ def test_derivatives_of_a_fixed_point():
     np.testing.assert_allclose(forward[3], 0, atol=1e-13)  # time constants move nothing
 
 
+@pytest.mark.slow
 def test_second_derivative_of_a_fixed_point():
     # x = g tanh x: x' = tanh x / (1 - g sech^2 x)
     def value(g):
@@ -221,6 +223,7 @@ def test_jit_of_vmap_is_the_loop_and_failure_is_data():
     np.testing.assert_allclose(found.value[found.converged, 0], [-1, -2], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_single_precision():
     net = RateNetwork(Dense(jnp.asarray(2.0 * _normal(8, 6, 6) / np.sqrt(6), jnp.float32)), Tanh())
     found = _find(net, 2 * _normal(1, 10, 6), same=1e-3)

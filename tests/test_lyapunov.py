@@ -67,6 +67,7 @@ def test_linear_networks_have_the_real_parts_of_the_eigenvalues(matrix):
     assert np.all(found.errors < 3e-6)
 
 
+@pytest.mark.slow
 def test_fewer_exponents_are_the_first_ones():
     matrix = _non_normal_matrix()
     found = spectrum_of(RateNetwork(matrix, Linear()), np.ones(5), num=2, duration=80, discard=64)
@@ -165,6 +166,7 @@ def test_exponents_do_not_depend_on_the_interval():
 # --- statistics
 
 
+@pytest.mark.slow
 def test_errors_fall_as_the_root_of_time():
     # Noise, so that no exponent is that of a shift in time, whose error falls faster.
     net, x0 = RateNetwork(_dense(40, 6.0, seed=4), Tanh(), noise=0.5), _normal(5, 40)
@@ -193,6 +195,7 @@ def test_jit_of_vmap_is_the_loop():
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a[i], b, atol=1e-9), mapped, one(x0))  # noqa: B023
 
 
+@pytest.mark.slow
 def test_networks_are_mapped():
     couplings = jax.vmap(lambda key: IID(2.0).sample(8, key=key))(jax.random.split(KEY, 2))
     one = lambda J: spectrum_of(RateNetwork(J, Tanh()), np.ones(8), num=8, duration=10, discard=0).exponents

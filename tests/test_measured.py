@@ -134,6 +134,7 @@ def test_samples_take_the_quantiles_of_a_weighted_law():
     np.testing.assert_allclose(np.linalg.svd(J.dense(), compute_uv=False), [1.8] * 5 + [0.2] * 15, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_samples_of_equal_values_are_uniform_orthogonal_matrices():
     num, n = 4000, 3
     keys = jax.random.split(KEY, num)
@@ -183,6 +184,7 @@ def test_gaussian_modes_are_recovered_from_their_sample():
     np.testing.assert_allclose(found.overlap, from_matrix(w).overlaps)
 
 
+@pytest.mark.slow
 def test_what_gaussian_modes_cannot_reproduce_is_seen_in_the_mismatch():
     w = SingularModes(np.array([1.0])).sample(60, key=KEY).dense()
     found = random_modes_from_matrix(w, key=KEY, samples=6)
