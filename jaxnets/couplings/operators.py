@@ -156,12 +156,13 @@ class Modes(Operator):
     """
 
     left: Float[Array, "*batch n P"]
-    _right: Float[Array, "*batch n P"] | None  # None: the same as `left`
+    # As rows, which meet a vector or few columns in memory order: twice as fast and more. None: the same as `left`.
+    _right_rows: Float[Array, "*batch P n"] | None
     core: "Core"
 
     def __init__(self, left: Float[Array, "*batch n P"], right: Float[Array, "*batch n P"], core: "Core"):
         self.left = as_float(left)
-        self._right = None if right is left else as_float(right)
+        self._right_rows = None if right is left else jnp.swapaxes(as_float(right), -1, -2)
         self.core = core
 
     def __check_init__(self):
@@ -170,7 +171,7 @@ class Modes(Operator):
 
     @property
     def right(self) -> Float[Array, "*batch n P"]:
-        return self.left if self._right is None else self._right
+        return self.left if self._right_rows is None else jnp.swapaxes(self._right_rows, -1, -2)
 
     @property
     def shape(self):
@@ -183,12 +184,13 @@ class Modes(Operator):
 
     @property
     def symmetric(self):
-        return self._right is None and self.core.symmetric
+        return self._right_rows is None and self.core.symmetric
 
     def __matmul__(self, x):
         _require_one_network(self)
-        # Not `right.T @ x`: a product along the rows of `right` is several times faster for a vector.
-        return self.left @ (self.core @ (x.T @ self.right).T) / self.shape[-1]
+        # Not `left.T @ x`, which is several times slower for a vector.
+        inputs = (x.T @ self.left).T if self._right_rows is None else self._right_rows @ x
+        return self.left @ (self.core @ inputs) / self.shape[-1]
 
     @property
     def T(self):
