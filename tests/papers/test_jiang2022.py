@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxnets.couplings import DeepHebbian
+from jaxnets.dynamics import RateNetwork, jacobian_eigenvalues, lyapunov_spectrum, simulate
 from jaxnets.spectra import critical_value, law
 from jaxnets.transfer import Tanh
 
@@ -70,3 +71,32 @@ def test_the_threshold_is_gone_beyond_the_load_at_which_auto_alone_is_unstable()
 def test_density_on_the_real_axis_with_gains():
     spectrum = law(DeepHebbian(1.5, 1.0, (1.0,)), Tanh(), variance=0.5)
     np.testing.assert_allclose(spectrum.density(np.array([2.0, 1.0])), [0.0826, 0.2261], atol=1e-4)
+
+
+# sigma^2 and right edge as printed; exponents in the unit 1 / tau. Where patterns are retrieved one after the other, at
+# loads below .1, the orbit is a limit cycle, whose largest exponent is 0.
+STEADY = {0.5: (1.36, 1.07, 0.020), 1.0: (2.2, 1.11, 0.056)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("load", STEADY)
+def test_steady_state_of_a_driven_sequence(load):
+    variance, edge, exponent = STEADY[load]
+    n, gamma, found = 2000, 1.5, []
+    for seed in range(2):
+        coupling = DeepHebbian(load, 0.0, (gamma,)).sample(n, key=jax.random.key(seed), dtype=jnp.float32)
+        net = RateNetwork(coupling, Tanh())
+        x0 = coupling.left[:, 0]
+        run = simulate(net, x0, duration=400.0, discard=150.0, save_every=20)
+        gains = 1 - run.rates**2
+        predicted = gamma * jnp.sqrt(load * jnp.mean(gains**2) + jnp.mean(gains) ** 2)
+        rightmost = 1 + jnp.max(jacobian_eigenvalues(net, run.states[::125]).real, axis=1)
+        spectrum = lyapunov_spectrum(net, run.final, num=1, duration=400.0, discard=50.0, dt=0.1, interval=1.0)
+        found.append((jnp.var(run.states), predicted, jnp.mean(rightmost), spectrum.exponents[0], spectrum.errors[0]))
+    variances, predictions, edges, exponents, errors = np.array(found).T
+    # The printed values are of single networks, whose variances differ by a few per cent.
+    np.testing.assert_allclose(variances.mean(), variance, rtol=0.1)
+    np.testing.assert_allclose(predictions.mean(), edge, rtol=0.03)
+    # Gains of one instant, and the edge of one sample.
+    np.testing.assert_allclose(edges.mean(), predictions.mean(), rtol=0.05)
+    assert abs(exponents.mean() - exponent) < 0.005 + 3 * np.sqrt(np.mean(errors**2) / len(errors))
