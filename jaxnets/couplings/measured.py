@@ -19,7 +19,8 @@ from tqdm import tqdm
 from .._arguments import correlation, nonnegative, real_array, require, require_whole, vector
 from .._numerics import as_complex
 from . import operators
-from .ensembles import Ensemble, RandomModes, _no_pole
+from .ensembles import Ensemble, no_pole
+from .modes import RandomModes
 
 
 class SingularModes(Ensemble):
@@ -91,7 +92,7 @@ class SingularModes(Ensemble):
         return jnp.sum(jnp.where(self.values > 0, self.weights, 0))
 
     def poles(self):
-        return _no_pole(self.values)
+        return no_pole(self.values)
 
     def is_symmetric(self):
         return False
