@@ -6,8 +6,9 @@ $$ S(T) = \begin{pmatrix} T_{22}\, h & s_{12} \\ s_{21} & T_{11}\, h \end{pmatri
    (s_{12}, s_{21}, h) = \mathtt{blocks}(T_{12}, T_{21}, T_{11} T_{22}). $$
 
 On physical arguments T_12 = conj T_21 and T_11 T_22 = -u <= 0. All theory reads these three scalars:
-r(t) = s_12 and kappa(t) = h at T_21 = t, T_11 T_22 = 0. Independent ensembles add theirs, and q J has
-S(T) -> q S(q T). To add an ensemble, write one final subclass of `Ensemble`.
+r(t) = s_12 and kappa(t) = h at T_21 = t, T_11 T_22 = 0; that of pairs of units reads `four_point` beside them.
+Independent ensembles add theirs, and q J has S(T) -> q S(q T). To add an ensemble, write one final subclass of
+`Ensemble`.
 
 Conventions: J_ij is the weight from j to i, variance g^2 / N, diagonal kept, P = load N modes. Every float field may
 be traced; what depends on its value (a check, a number of modes) is then left to the caller, as each docstring says.
@@ -26,6 +27,23 @@ from jaxtyping import Array, ArrayLike, Complex, Float, Inexact, PRNGKeyArray
 from .._arguments import correlation, nonnegative, require, require_whole, scalar
 from .._numerics import as_complex, as_float, is_concrete
 from . import operators
+
+
+class FourPoint(eqx.Module):
+    r"""The averages over modes in products of four propagators; sigma_k = 1/(1 - rho lambda S_k).
+
+    $$ \kappa = \alpha \langle |\lambda|^2 \bar\sigma_1 \sigma_2 \rangle, \quad
+       T = \alpha \langle \rho^2 \lambda^2 \sigma_1 \sigma_2 \rangle, \quad
+       u_1 = \alpha \langle \rho \lambda |\lambda|^2 |\sigma_1|^2 \sigma_2 \rangle, \quad
+       u_2 = \alpha \langle \rho \lambda |\lambda|^2 |\sigma_2|^2 \sigma_1 \rangle, \quad
+       b = \alpha \langle |\lambda|^4 |\sigma_1 \sigma_2|^2 \rangle $$
+    """
+
+    kappa: Complex[Array, ""]
+    T: Complex[Array, ""]
+    u1: Complex[Array, ""]
+    u2: Complex[Array, ""]
+    b: Complex[Array, ""]
 
 
 class Ensemble(eqx.Module):
@@ -48,6 +66,13 @@ class Ensemble(eqx.Module):
         """(s_12, s_21, h) of the R-transform, as functions of T_12, T_21 and p = T_11 T_22.
 
         A p of real dtype promises physical arguments, T_12 = conj T_21 too, which may save work.
+        """
+
+    @abc.abstractmethod
+    def four_point(self, s1: Complex[Array, ""], s2: Complex[Array, ""]) -> FourPoint:
+        """What four-point functions need beside r and kappa, at dressed responses S_1 and S_2 of one dtype.
+
+        Additive over sums of independent ensembles. Infinite where rho lambda S_k = 1.
         """
 
     @abc.abstractmethod
@@ -131,6 +156,10 @@ class Sum(Ensemble):
         s12, s21, h = zip(*(term.blocks(t12, t21, p) for term in self.terms), strict=True)
         return sum(s12[1:], s12[0]), sum(s21[1:], s21[0]), sum(h[1:], h[0])
 
+    def four_point(self, s1, s2):
+        parts = [term.four_point(s1, s2) for term in self.terms]
+        return jax.tree.map(lambda *values: sum(values[1:], values[0]), *parts)
+
     def variance(self):
         return jnp.sum(jnp.stack([term.variance() for term in self.terms]))
 
@@ -170,6 +199,11 @@ class Scaled(Ensemble):
         q = self.factor.astype(t21.dtype)
         s12, s21, h = self.ensemble.blocks(q * t12, q * t21, self.factor.astype(p.dtype) ** 2 * p)
         return q * s12, q * s21, q**2 * h
+
+    def four_point(self, s1, s2):
+        q = self.factor.astype(s1.dtype)
+        at = self.ensemble.four_point(q * s1, q * s2)
+        return FourPoint(q**2 * at.kappa, q**2 * at.T, q**3 * at.u1, q**3 * at.u2, q**4 * at.b)
 
     def variance(self):
         return self.factor**2 * self.ensemble.variance()
@@ -213,6 +247,10 @@ class IID(Ensemble):
     def blocks(self, t12, t21, p):
         zero = jnp.zeros_like(t21)
         return zero, zero, self.variance().astype(t21.dtype)
+
+    def four_point(self, s1, s2):
+        zero = jnp.zeros_like(s1)
+        return FourPoint(self.variance().astype(s1.dtype), zero, zero, zero, zero)
 
     def variance(self):
         return self.gain**2
@@ -261,6 +299,10 @@ class Elliptic(Ensemble):
     def blocks(self, t12, t21, p):
         g2, s = self.variance().astype(t21.dtype), self.symmetry.astype(t21.dtype)
         return g2 * s * t21, g2 * s * t12, g2
+
+    def four_point(self, s1, s2):
+        g2, zero = self.variance().astype(s1.dtype), jnp.zeros_like(s1)
+        return FourPoint(g2, self.symmetry.astype(s1.dtype) * g2, zero, zero, zero)
 
     def variance(self):
         return self.gain**2

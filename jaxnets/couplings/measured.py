@@ -19,7 +19,7 @@ from tqdm import tqdm
 from .._arguments import correlation, nonnegative, real_array, require, require_whole, vector
 from .._numerics import as_complex
 from . import operators
-from .ensembles import Ensemble, no_pole
+from .ensembles import Ensemble, FourPoint, no_pole
 from .modes import RandomModes
 
 
@@ -81,6 +81,10 @@ class SingularModes(Ensemble):
         h = jnp.sum(weights * values**2 * response) / jnp.sum(weights * response) ** 2
         zero = jnp.zeros_like(t21)
         return zero, zero, jnp.where(converged, h, jnp.nan)
+
+    def four_point(self, s1, s2):
+        g2, b, zero = self.variance().astype(s1.dtype), self.fourth_cumulant().astype(s1.dtype), jnp.zeros_like(s1)
+        return FourPoint(g2, zero, zero, zero, b)
 
     def variance(self):
         return jnp.sum(self.weights * self.values**2)

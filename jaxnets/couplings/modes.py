@@ -1,12 +1,13 @@
 """Ensembles made of modes: random modes with any spectrum of amplitudes, Hebbian couplings, and finite ranks."""
 
+import functools
 from collections.abc import Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Complex, Float
 
 from .._arguments import correlation, nonnegative, positive, real_array, require, require_whole, scalar, vector
 from .._numerics import (
@@ -18,7 +19,7 @@ from .._numerics import (
     reciprocal_moments_real,
 )
 from . import operators
-from .ensembles import Ensemble, no_pole
+from .ensembles import Ensemble, FourPoint, no_pole
 
 
 class RandomModes(Ensemble):
@@ -133,6 +134,19 @@ class RandomModes(Ensemble):
         s21 = jnp.sum(weights * modal * (1 - modal * t21) / delta)
         return s12, s21, jnp.sum(weights * amplitudes**2 / delta)
 
+    def four_point(self, s1, s2):
+        amplitudes, weights = self.amplitudes.astype(s1.dtype), (self.load * self.weights).astype(s1.dtype)
+        modal, power = self.overlap.astype(s1.dtype) * amplitudes, amplitudes**2
+        sig1, sig2 = 1 / (1 - modal * s1), 1 / (1 - modal * s2)
+        conj1, conj2 = jnp.conj(sig1), jnp.conj(sig2)
+        return FourPoint(
+            kappa=jnp.sum(weights * power * conj1 * sig2),
+            T=jnp.sum(weights * modal**2 * sig1 * sig2),
+            u1=jnp.sum(weights * modal * power * sig1 * conj1 * sig2),
+            u2=jnp.sum(weights * modal * power * sig2 * conj2 * sig1),
+            b=jnp.sum(weights * power**2 * sig1 * conj1 * sig2 * conj2),
+        )
+
     def variance(self):
         return self.load * jnp.sum(self.weights * self.amplitudes**2)
 
@@ -217,12 +231,30 @@ class DeepHebbian(Ensemble):
         if not self.symmetric:
             lam, conj, power, delta = (x[d : 3 * d + 1] for x in (lam, conj, power, delta))
         if jnp.isrealobj(p):
-            half = reciprocal_moments_real(delta[delta.shape[0] // 2 :])
-            moments = jnp.concatenate([jnp.conj(half[:0:-1]), half])
+            moments = _moments_of_real(delta)
         else:
             moments = reciprocal_moments(delta)
         h, s12, s21 = (jnp.sum(coefficients * moments) for coefficients in (power, lam, conj))
         return alpha * (s12 - t12 * h), alpha * (s21 - t21 * h), alpha * h
+
+    def four_point(self, s1, s2):
+        alpha = self.load.astype(s1.dtype)
+        lam, conj = (coefficients.astype(s1.dtype) for coefficients in self._core())
+        d = lam.shape[0] // 2
+        one = jnp.zeros_like(lam).at[d].set(1)
+        a1, a2 = one - s1 * lam, one - s2 * lam  # 1 / sigma_k, and their conjugates
+        b1, b2 = one - jnp.conj(s1) * conj, one - jnp.conj(s2) * conj
+
+        def product(*factors):  # from w^{-4d} to w^{4d}, of which |k| > 2d vanish unless the variant is symmetric
+            coefficients = functools.reduce(laurent_product, factors)
+            return coefficients if self.symmetric else coefficients[2 * d : 6 * d + 1]
+
+        # Over |a_1 a_2|^2, which is positive on the circle wherever S_k lie, though 1 / sigma_k may wind around 0.
+        # Rounding errors are the machine precision over its least value.
+        moments = _moments_of_real(product(a1, b1, a2, b2))
+        numerators = [(lam, conj, a1, b2), (lam, lam, b1, b2), (lam, lam, conj, b2), (lam, lam, conj, b1)]
+        numerators.append((lam, conj, lam, conj))
+        return FourPoint(*(alpha * jnp.sum(product(*factors) * moments) for factors in numerators))
 
     def variance(self):
         lam, _ = self._core()
@@ -251,6 +283,12 @@ class DeepHebbian(Ensemble):
         forward = self.hetero if self.symmetric else jnp.zeros_like(self.hetero)
         lam = jnp.concatenate([self.hetero[::-1], self.auto[None], forward])
         return lam, lam[::-1]
+
+
+def _moments_of_real(denominator: Complex[Array, " 2*d+1"]) -> Complex[Array, " 2*d+1"]:
+    """`reciprocal_moments` of a Laurent polynomial that is real on the circle."""
+    half = reciprocal_moments_real(denominator[denominator.shape[0] // 2 :])
+    return jnp.concatenate([jnp.conj(half[:0:-1]), half])
 
 
 _POLES = 128  # points on the curve lambda(theta)
@@ -291,6 +329,10 @@ class LowRank(Ensemble):
     def blocks(self, t12, t21, p):
         zero = jnp.zeros_like(t21)
         return zero, zero, zero
+
+    def four_point(self, s1, s2):
+        zero = jnp.zeros_like(s1)
+        return FourPoint(zero, zero, zero, zero, zero)
 
     def variance(self):
         return jnp.zeros((), self.overlaps.dtype)
