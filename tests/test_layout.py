@@ -17,7 +17,7 @@ ARROWS = {
     "couplings": {"_numerics", "_arguments", "data"},
     "spectra": {"_numerics", "_arguments", "couplings", "transfer"},
     "meanfield": {"_numerics", "couplings", "transfer"},
-    "population": {"meanfield"},
+    "population": {"_numerics", "_arguments", "couplings", "meanfield"},
     # Arrays and operators, and the one door to `eig`: no ensemble and no law.
     "dynamics": {"_numerics", "_arguments", "couplings.operators", "spectra.eigen"},
     "observables": {"_numerics", "_arguments"},
