@@ -253,5 +253,5 @@ def _relative(found: Float[Array, " k"], better: Float[Array, " k"]) -> Float[Ar
 def _is_odd(transfer: Callable[[Any], Any], dtype: Any) -> Bool[Array, ""]:
     x = jnp.asarray(np.linspace(0, 4, 17), dtype)
     even_part = jnp.max(jnp.abs(transfer(x) + transfer(-x)))
-    require("transfer", even_part, lambda e: e <= 1e-5, "an odd function, phi(-x) = -phi(x); its even part")
+    require("transfer", even_part, lambda e: e <= 1e-5, "odd, with phi(x) + phi(-x) = 0")
     return even_part <= 1e-5
