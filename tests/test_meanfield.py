@@ -172,7 +172,7 @@ def test_ground_state_of_an_exact_well():
     errors = []
     for num in (101, 201):
         tau = np.linspace(0, 12, num)
-        q, _ = _ground_decay(jnp.asarray(6 / np.cosh(tau) ** 2), jnp.asarray(tau[1]))
+        q, _ = _ground_decay(jnp.asarray(6 / np.cosh(tau) ** 2), jnp.asarray(0.0), jnp.asarray(tau[1]))
         errors.append(abs(q - 2))
     assert errors[1] < 1e-4
     assert errors[0] / errors[1] > 12  # fourth order, at least
@@ -184,10 +184,19 @@ def test_ground_state_of_a_well_with_a_kink():
     errors = []
     for num in (101, 201):
         tau = np.linspace(0, 40, num)
-        q, _ = _ground_decay(jnp.asarray(A * np.exp(-tau)), jnp.asarray(tau[1]))
+        q, _ = _ground_decay(jnp.asarray(A * np.exp(-tau)), jnp.asarray(-A), jnp.asarray(tau[1]))
         errors.append(abs(q - 0.5))
     assert errors[1] < 1e-4
     assert errors[0] / errors[1] > 12  # fourth order again
+
+
+def test_kink_of_the_slopes():
+    state = stationary(IID(1.5), Tanh(), 0.6)
+    curvature = lambda x: -2 * np.tanh(x) / np.cosh(x) ** 2
+    exact = -(0.6**2) * GAUSS @ curvature(np.sqrt(state.variance) * Z) ** 2
+    # Two derivatives at the end of a series of 50 terms: 50^4 times the rounding of its values.
+    np.testing.assert_allclose(state.c_slope_kink, exact, rtol=1e-6)
+    assert stationary(IID(1.5), Tanh()).c_slope_kink == 0
 
 
 @pytest.mark.parametrize("g, sigma", [(2.0, 0.0), (2.0, 0.5)])

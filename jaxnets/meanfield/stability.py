@@ -50,8 +50,9 @@ def largest_lyapunov(state: Stationary) -> Root:
     U_inf = 1 - state.site.strength * state.beta**2
     well = state.site.strength * (state.c_slope - state.beta**2)
     spacing = state.lags[1] - state.lags[0]
-    q, missed = _ground_decay(well, spacing)
-    coarse, _ = _ground_decay(well[::2], 2 * spacing)
+    kink = state.site.strength * state.c_slope_kink
+    q, missed = _ground_decay(well, kink, spacing)
+    coarse, _ = _ground_decay(well[::2], kink, 2 * spacing)
 
     def exponent(q):
         return -1 + jnp.sqrt(1 - U_inf + q**2)
@@ -64,10 +65,15 @@ def largest_lyapunov(state: Stationary) -> Root:
 
 
 @jax.jit
-def _ground_decay(well: Float[Array, " T"], h: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """q > 0 where psi'' = (q^2 - well) psi is even, has no node and decays as e^{-q tau}; and what is left to match."""
+def _ground_decay(
+    well: Float[Array, " T"], kink: Float[Array, ""], h: Float[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """q > 0 where psi'' = (q^2 - well) psi is even, has no node and decays as e^{-q tau}; and what is left to match.
 
-    def ratios(q, well, h):
+    The well is given at lags 0, h, 2h..., with its slope at 0+, its kink.
+    """
+
+    def ratios(q, well, kink, h):
         """psi_{n+1} / psi_n from the left, n < T - 1 (negative beyond a node), and psi_n / psi_{n+1} from the right."""
         t = h**2 / 12 * (q**2 - well)  # Numerov's (1 - t_n) psi_n = F_n, F_{n+1} - w_n F_n + F_{n-1} = 0
         w = (2 + 10 * t) / (1 - t)
@@ -76,9 +82,8 @@ def _ground_decay(well: Float[Array, " T"], h: Float[Array, ""]) -> tuple[Float[
             ratio = w - 1 / ratio
             return ratio, ratio
 
-        # Half of the scheme at 0, and what a kink adds there: noise makes the well |tau|-like.
-        kink = h**2 / 24 * (3 * well[0] - 4 * well[1] + well[2])
-        first = w[0] / 2 + kink / (1 - t[0])
+        # Half of the scheme at 0, and what the kink of an even well adds there.
+        first = w[0] / 2 - h**3 / 12 * kink / (1 - t[0])
         _, left = jax.lax.scan(step, first, w[1:-1])
         _, right = jax.lax.scan(step, jnp.exp(q * h), w[1:-1], reverse=True)
         left = jnp.concatenate([first[None], left])
@@ -89,10 +94,10 @@ def _ground_decay(well: Float[Array, " T"], h: Float[Array, ""]) -> tuple[Float[
         middle = (low + high) / 2
         left, _ = ratios(middle, *fixed)
         # Too small a q: psi has a node, or falls at the end faster than e^{-q tau}.
-        low_side = jnp.any(left <= 0) | (left[-1] < jnp.exp(-middle * fixed[1]))
+        low_side = jnp.any(left <= 0) | (left[-1] < jnp.exp(-middle * fixed[2]))
         return jnp.where(low_side, middle, low), jnp.where(low_side, high, middle)
 
-    fixed = jax.lax.stop_gradient((well, h))
+    fixed = jax.lax.stop_gradient((well, kink, h))
     bracket = (jnp.zeros_like(h), jnp.sqrt(jnp.maximum(jnp.max(fixed[0]), 0)))
     low, high = jax.lax.fori_loop(0, 50, halve, bracket)
     q = (low + high) / 2
@@ -100,7 +105,7 @@ def _ground_decay(well: Float[Array, " T"], h: Float[Array, ""]) -> tuple[Float[
 
     def mismatch(q, args):
         left, right = ratios(q[0], *args)
-        return ((left[meet] * right[meet] - 1) / args[1])[None]
+        return ((left[meet] * right[meet] - 1) / args[2])[None]
 
-    root = polish_root(mismatch, q[None], (well, h))
+    root = polish_root(mismatch, q[None], (well, kink, h))
     return root.value[0], root.residual

@@ -41,6 +41,7 @@ class Stationary(eqx.Module):
     c_x: Float[Array, " T"]  # C(tau) = <x(t) x(t + tau)>
     c_phi: Float[Array, " T"]  # <phi phi>
     c_slope: Float[Array, " T"]  # <phi' phi'>
+    c_slope_kink: Float[Array, ""]  # its slope at 0+, -sigma^2 <phi'' phi''>
     beta: Float[Array, ""]  # <phi'>
     variance: Float[Array, ""]  # C_0
     decay_rate: Float[Array, ""]  # of C(tau) at long lags, per tau
@@ -110,6 +111,7 @@ def stationary(
         c_x=jnp.zeros_like(state.c_x),
         c_phi=jnp.zeros_like(state.c_phi),
         c_slope=jnp.full_like(state.c_slope, rest_slope**2),
+        c_slope_kink=jnp.zeros_like(sigma),
         beta=rest_slope,
         variance=jnp.zeros_like(sigma),
         decay_rate=jnp.sqrt(jnp.where(quiet, jnp.maximum(1 - site.total * rest_slope**2, 0), 1)),
@@ -154,7 +156,11 @@ def _active(
     log_c, speed = _orbit(acceleration, sigma**2 / variance, last / (num_lags - 1), num_lags, max(nodes // 50, 4))
 
     c = jnp.exp(-log_c)
-    share_at, mean_at, slope_at = (_along(coefficients, c**2) for coefficients in (share, mean, slope))
+    share_at, mean_at = (jax.vmap(lambda t, f=f: series.evaluate(f, t))(c**2) for f in (share, mean))
+
+    def slope_covariance(c):  # d C^phi / dC, C^phi = c G(c^2)
+        return (series.evaluate(share, c**2) + 2 * c**2 * series.evaluate(slope, c**2)) / variance
+
     misses = [
         _relative(averages, finer),
         jnp.max(jnp.abs(share[-2:])) / jnp.max(jnp.abs(share)),
@@ -166,7 +172,8 @@ def _active(
         lags=lags,
         c_x=variance * c,
         c_phi=c * share_at,
-        c_slope=(share_at + 2 * c**2 * slope_at) / variance,
+        c_slope=jax.vmap(slope_covariance)(c),
+        c_slope_kink=-(sigma**2) / variance * jax.grad(slope_covariance)(jnp.ones_like(variance)),
         beta=beta,
         variance=variance,
         decay_rate=rate,
@@ -240,10 +247,6 @@ def _orbit(
 
     _, orbit = jax.lax.scan(lag, (jnp.zeros_like(start), start), None, length=num_lags)
     return orbit
-
-
-def _along(coefficients: Float[Array, " num"], t: Float[Array, " T"]) -> Float[Array, " T"]:
-    return jax.vmap(series.evaluate, in_axes=(None, 0))(coefficients, t)
 
 
 def _relative(found: Float[Array, " k"], better: Float[Array, " k"]) -> Float[Array, ""]:
