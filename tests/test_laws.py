@@ -365,6 +365,17 @@ def test_left_edges():
     assert lowest * (1 + 2e-3) < law(OVERLAPPING).left_edge() < lowest + 1e-9
 
 
+@pytest.mark.parametrize("load", [0.5, 0.8])
+def test_a_core_that_vanishes_at_one_angle(load):
+    """lambda = 1 + e^{-i theta}, of fewer modes than units: edge and void of the support touch at 0."""
+    ensemble = DeepHebbian(load, 1.0, (1.0,))
+    edges = [law(ensemble).left_edge(), law(-1.0 * ensemble).right_edge()]
+    np.testing.assert_array_equal(edges, 0)
+    nonzero = _spectra(ensemble, None, 400, 1)
+    nonzero = nonzero[np.abs(nonzero) > 1e-9]
+    assert -0.01 < nonzero.real.min() < 0.02  # and eigenvalues do come as near
+
+
 DIFFERENTIATED = {
     "elliptic": Elliptic(1.2, 0.4),
     "overlapping modes": OVERLAPPING,
