@@ -317,9 +317,9 @@ def _distance_of_histograms(spectrum, z, curves, bins):
     """L1 distance of counts from the integrated density, over squares of the upper half plane (and their mirrors).
 
     Independent points would give sqrt(2 bins^2 / (pi z.size)) from counting alone, twice that for conjugate pairs in
-    half a plane; eigenvalues repel and their counts fluctuate much less. Bins are integrated over 8 x 8 midpoints.
+    half a plane; eigenvalues repel and their counts fluctuate much less. Bins are integrated over 32 x 32 midpoints.
     """
-    points, fine = np.concatenate(curves), 8
+    points, fine = np.concatenate(curves), 32
     x = np.linspace(1.1 * points.real.min(), 1.1 * points.real.max(), bins + 1)
     y = np.linspace(0, 1.1 * points.imag.max(), bins // 2 + 1)
     bulk = z[z != 0]
