@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import root_scalar
 
-from jaxnets.couplings.ensembles import IID, RandomModes
+from jaxnets.couplings import IID, RandomModes
 from jaxnets.couplings.measured import (
     SingularModes,
     from_matrix,

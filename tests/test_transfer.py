@@ -1,4 +1,4 @@
-"""Transfer functions: slopes, and their law under Gaussian input."""
+"""Transfer functions: slopes, antiderivatives, and averages under Gaussian input."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from jaxnets.transfer import Erf, Linear, ReLU, Tanh
+from jaxnets.transfer import Erf, Linear, ReLU, Tanh, smooth_antiderivative, smooth_covariance
 
 SMOOTH = [Tanh(), Erf(), Linear()]
 ALL = [*SMOOTH, ReLU()]
@@ -70,3 +70,42 @@ def test_mean_slope_is_differentiable(transfer):
         jnp.asarray(0.3), jnp.asarray(0.8 - step)
     )
     np.testing.assert_allclose(found, [by_mean / (2 * step), by_variance / (2 * step)], rtol=1e-7)
+
+
+@pytest.mark.parametrize("transfer", ALL, ids=_name)
+def test_antiderivative(transfer):
+    np.testing.assert_allclose(jax.vmap(jax.grad(transfer.antiderivative))(X), transfer(X), rtol=1e-14)
+    np.testing.assert_allclose(transfer.antiderivative(jnp.zeros(())), 0, atol=1e-300)
+    np.testing.assert_allclose(smooth_antiderivative(transfer, X), transfer.antiderivative(X), rtol=1e-13)
+    far = jnp.array([-800.0, 800.0])
+    assert np.all(np.isfinite(jax.vmap(jax.grad(transfer.antiderivative))(far)))
+
+
+@pytest.mark.parametrize("transfer", SMOOTH, ids=_name)
+def test_antiderivative_near_zero(transfer):
+    # x^2 / 2 (1 + O(x^2)) to the last digits, which the variance of Phi at small C_0 needs.
+    np.testing.assert_allclose(transfer.antiderivative(jnp.array([1e-9, -1e-9])), 5e-19, rtol=1e-15)
+
+
+@pytest.mark.parametrize("transfer", ALL, ids=_name)
+@pytest.mark.parametrize("variance, correlation", [(0.5, 0.3), (2.0, 0.9), (16.0, 0.0), (16.0, 0.99)])
+def test_covariance_of_rates(transfer, variance, correlation):
+    # In the other pair of independent variables: half the sum and half the difference of x and y.
+    z = np.linspace(-10, 10, 1201)
+    density = norm.pdf(z) * (z[1] - z[0])
+    plus, minus = np.sqrt(variance * (1 + correlation) / 2), np.sqrt(variance * (1 - correlation) / 2)
+    x, y = plus * z[:, None] + minus * z[None], plus * z[:, None] - minus * z[None]
+    exact = density @ np.asarray(transfer(jnp.asarray(x)) * transfer(jnp.asarray(y))) @ density
+    arguments = jnp.asarray(variance), jnp.asarray(correlation)
+    kinked = isinstance(transfer, ReLU)
+    np.testing.assert_allclose(transfer.covariance(*arguments), exact, rtol=1e-4 if kinked else 1e-9, atol=1e-14)
+    if not kinked:
+        np.testing.assert_allclose(smooth_covariance(transfer, *arguments), exact, rtol=1e-9, atol=1e-14)
+
+
+def test_slope_of_the_covariance_is_that_of_price():
+    # d <phi phi> / dC = <phi' phi'>, here for erf: (2/pi) / sqrt((C_0 + 2/pi)^2 - C^2).
+    variance, correlation = 3.0, 0.6
+    found = jax.grad(Erf().covariance, argnums=1)(jnp.asarray(variance), jnp.asarray(correlation)) / variance
+    width = variance + 2 / np.pi
+    np.testing.assert_allclose(found, 2 / np.pi / np.sqrt(width**2 - (correlation * variance) ** 2), rtol=1e-12)

@@ -1,7 +1,8 @@
 """Random couplings: ensembles with their R-transforms, the operators they sample, and those estimated from data."""
 
-from .ensembles import IID, DeepHebbian, Elliptic, Ensemble, LowRank, RandomModes, Scaled, Sum
+from .ensembles import IID, Elliptic, Ensemble, FourPoint, Scaled, Sum
 from .measured import SingularModes, from_matrix, larva_connectome, random_modes_from_matrix, singular_mismatch
+from .modes import DeepHebbian, LowRank, RandomModes
 from .operators import Dense, Modes, Operator
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Dense",
     "Elliptic",
     "Ensemble",
+    "FourPoint",
     "LowRank",
     "Modes",
     "Operator",

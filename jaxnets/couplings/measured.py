@@ -19,7 +19,8 @@ from tqdm import tqdm
 from .._arguments import correlation, nonnegative, real_array, require, require_whole, vector
 from .._numerics import as_complex
 from . import operators
-from .ensembles import Ensemble, RandomModes, _no_pole
+from .ensembles import Ensemble, FourPoint, no_pole
+from .modes import RandomModes
 
 
 class SingularModes(Ensemble):
@@ -81,6 +82,10 @@ class SingularModes(Ensemble):
         zero = jnp.zeros_like(t21)
         return zero, zero, jnp.where(converged, h, jnp.nan)
 
+    def four_point(self, s1, s2):
+        g2, b, zero = self.variance().astype(s1.dtype), self.fourth_cumulant().astype(s1.dtype), jnp.zeros_like(s1)
+        return FourPoint(g2, zero, zero, zero, b)
+
     def variance(self):
         return jnp.sum(self.weights * self.values**2)
 
@@ -91,7 +96,7 @@ class SingularModes(Ensemble):
         return jnp.sum(jnp.where(self.values > 0, self.weights, 0))
 
     def poles(self):
-        return _no_pole(self.values)
+        return no_pole(self.values)
 
     def is_symmetric(self):
         return False

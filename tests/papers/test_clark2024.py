@@ -6,6 +6,7 @@ import numpy as np
 from systems import correlated_modes_density
 
 from jaxnets.couplings import RandomModes
+from jaxnets.population import four_point_sum, four_point_sum_x
 from jaxnets.spectra import law
 
 
@@ -43,3 +44,14 @@ def test_few_strong_modes_of_high_overlap_split_the_spectrum():
     curves = law(ensemble).boundary(num=64)
     assert len(curves) == 2
     assert sorted(round(float(np.mean(curve.real))) for curve in curves) == [1, 5]
+
+
+def test_without_overlaps_strength_and_rank_set_the_sums_over_pairs():
+    """1 + g^4 |S1 S2|^2 / PR^D for rates, 2 + 1/PR^D - g^4 |S1 S2|^2 for states, over |1 - g^2 conj(S1) S2|^2."""
+    s1, s2 = 0.3 + 0.4j, 0.5 - 0.2j
+    for amplitudes, load in ((np.array([1.0, 0.1, -0.4]), 0.6), (np.array([1.2]), 1.0), (np.array([0.3, 3.0]), 0.1)):
+        ensemble = RandomModes(amplitudes, load=load)
+        g2, rank = load * np.mean(amplitudes**2), load * np.mean(amplitudes**2) ** 2 / np.mean(amplitudes**4)
+        power, ladder = g2**2 * abs(s1 * s2) ** 2, abs(1 - g2 * np.conj(s1) * s2) ** 2
+        np.testing.assert_allclose(four_point_sum(ensemble, s1, s2), (1 + power / rank) / ladder, rtol=1e-12)
+        np.testing.assert_allclose(four_point_sum_x(ensemble, s1, s2), (2 + 1 / rank - power) / ladder, rtol=1e-11)

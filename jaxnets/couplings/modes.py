@@ -1,0 +1,368 @@
+"""Ensembles made of modes: random modes with any spectrum of amplitudes, Hebbian couplings, and finite ranks."""
+
+import functools
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Complex, Float
+
+from .._arguments import correlation, nonnegative, positive, real_array, require, require_whole, scalar, vector
+from .._numerics import (
+    as_complex,
+    as_float,
+    is_concrete,
+    laurent_product,
+    reciprocal_moments,
+    reciprocal_moments_real,
+)
+from . import operators
+from .ensembles import Ensemble, FourPoint, no_pole
+
+
+class RandomModes(Ensemble):
+    r"""Sums of random Gaussian modes, J = L diag(D) R^T / N with E[L_ia R_ia] = rho_a.
+
+    $$ h = \alpha \Big\langle \frac{D^2}{\Delta} \Big\rangle, \quad
+       s_{12} = \alpha \Big\langle \frac{\rho D (1 - \rho D\, T_{12})}{\Delta} \Big\rangle, \quad
+       \Delta = (1 - \rho D\, T_{12})(1 - \rho D\, T_{21}) - D^2\, T_{11} T_{22} $$
+
+    `amplitudes` (K,) and their `weights` (K,; equal if None) are the law of D, `overlap` is rho, a number or one for
+    each amplitude, `load` is alpha = P / N. A sample gives its P modes the quantiles of that law, so the spectrum of
+    amplitudes does not fluctuate. Raises `ValueError` for empty or non-finite amplitudes, negative weights, a load
+    that is not positive and |overlap| > 1. Source: Clark et al. 2024 (arXiv 2409.01969).
+    """
+
+    amplitudes: Float[Array, " K"]
+    weights: Float[Array, " K"]
+    load: Float[Array, ""]
+    overlap: Float[Array, " K"]
+
+    def __init__(
+        self,
+        amplitudes: Float[ArrayLike, " K"],
+        weights: Float[ArrayLike, " K"] | None = None,
+        load: Float[ArrayLike, ""] = 1.0,
+        overlap: Float[ArrayLike, ""] | Float[ArrayLike, " K"] = 0.0,
+    ):
+        self.amplitudes = vector("amplitudes", amplitudes)
+        shape = self.amplitudes.shape
+        weights = jnp.ones_like(self.amplitudes) if weights is None else vector("weights", weights)
+        require("weights", weights, lambda w: nonnegative(w) & (np.sum(w) > 0), "finite numbers >= 0, not all 0")
+        if weights.shape != shape:
+            raise ValueError(f"`weights` must have the shape of `amplitudes`, {shape}, got {weights.shape}")
+        self.weights = weights / jnp.sum(weights)
+        self.load = scalar("load", load)
+        overlap = as_float(overlap)
+        if overlap.shape not in ((), shape):
+            raise ValueError(f"`overlap` must be a number or have the shape of `amplitudes`, got {overlap.shape}")
+        self.overlap = jnp.broadcast_to(overlap, shape)
+
+    def __check_init__(self):
+        require("amplitudes", self.amplitudes, np.isfinite, "finite numbers")
+        require("load", self.load, positive, "a finite number > 0")
+        require("overlap", self.overlap, correlation, "numbers in [-1, 1]")
+
+    @classmethod
+    def flat(
+        cls,
+        amplitude: Float[ArrayLike, ""] = 1.0,
+        load: Float[ArrayLike, ""] = 1.0,
+        overlap: Float[ArrayLike, ""] = 0.0,
+    ) -> "RandomModes":
+        """Equal amplitudes: PR^D = load."""
+        return cls(scalar("amplitude", amplitude)[None], load=load, overlap=overlap)
+
+    @classmethod
+    def exponential(
+        cls,
+        scale: Float[ArrayLike, ""],
+        power: Float[ArrayLike, ""] = 1.0,
+        amplitude: Float[ArrayLike, ""] = 1.0,
+        load: Float[ArrayLike, ""] = 1.0,
+        overlap: Float[ArrayLike, ""] = 0.0,
+        num: int = 64,
+    ) -> "RandomModes":
+        """D_a = amplitude exp(-(a / (scale P))^power), a = 1..P, as `num` Gauss-Legendre nodes in a / P."""
+        scale, power = scalar("scale", scale), scalar("power", power)
+        require("scale", scale, positive, "a finite number > 0")
+        require("power", power, positive, "a finite number > 0")
+        nodes, weights = np.polynomial.legendre.leggauss(num)
+        x = jnp.asarray((nodes + 1) / 2, dtype=scale.dtype)
+        amplitudes = scalar("amplitude", amplitude) * jnp.exp(-((x / scale) ** power))
+        return cls(amplitudes, jnp.asarray(weights, dtype=scale.dtype), load=load, overlap=overlap)
+
+    @classmethod
+    def two_valued(
+        cls,
+        high: Float[ArrayLike, ""],
+        low: Float[ArrayLike, ""],
+        fraction: Float[ArrayLike, ""],
+        load: Float[ArrayLike, ""] = 1.0,
+        overlap: Float[ArrayLike, ""] = 0.0,
+    ) -> "RandomModes":
+        """A `fraction` of the modes with amplitude `high`, the others with `low`."""
+        fraction = scalar("fraction", fraction)
+        require("fraction", fraction, lambda f: (f >= 0) & (f <= 1), "a number in [0, 1]")
+        amplitudes = jnp.stack([scalar("high", high), scalar("low", low)])
+        return cls(amplitudes, jnp.stack([fraction, 1 - fraction]), load=load, overlap=overlap)
+
+    def sample(self, n, *, key, dtype=None, max_modes=None):
+        dtype = self.amplitudes.dtype if dtype is None else dtype
+        columns, modes = _number_of_modes(n, self.load, max_modes)
+        a = jnp.arange(columns)
+        quantile = (a.astype(self.weights.dtype) + 0.5) / modes.astype(self.weights.dtype)
+        index = jnp.minimum(jnp.searchsorted(jnp.cumsum(self.weights), quantile), self.weights.shape[0] - 1)
+        amplitudes = jnp.where(a < modes, self.amplitudes[index], 0).astype(dtype)
+        rho = self.overlap[index].astype(dtype)
+        key_left, key_right = jax.random.split(key)
+        left = jax.random.normal(key_left, (n, columns), dtype)
+        if self.is_symmetric():
+            return operators.Modes(left, left, operators.Diagonal(rho * amplitudes))
+        own = jax.random.normal(key_right, (n, columns), dtype)
+        right = rho[None] * left + jnp.sqrt(1 - rho**2)[None] * own
+        return operators.Modes(left, right, operators.Diagonal(amplitudes))
+
+    def blocks(self, t12, t21, p):
+        dtype = t21.dtype
+        amplitudes, weights = self.amplitudes.astype(dtype), (self.load * self.weights).astype(dtype)
+        modal = self.overlap.astype(dtype) * amplitudes
+        delta = (1 - modal * t12) * (1 - modal * t21) - amplitudes**2 * as_complex(p)
+        s12 = jnp.sum(weights * modal * (1 - modal * t12) / delta)
+        s21 = jnp.sum(weights * modal * (1 - modal * t21) / delta)
+        return s12, s21, jnp.sum(weights * amplitudes**2 / delta)
+
+    def four_point(self, s1, s2):
+        amplitudes, weights = self.amplitudes.astype(s1.dtype), (self.load * self.weights).astype(s1.dtype)
+        modal, power = self.overlap.astype(s1.dtype) * amplitudes, amplitudes**2
+        sig1, sig2 = 1 / (1 - modal * s1), 1 / (1 - modal * s2)
+        conj1, conj2 = jnp.conj(sig1), jnp.conj(sig2)
+        return FourPoint(
+            kappa=jnp.sum(weights * power * conj1 * sig2),
+            T=jnp.sum(weights * modal**2 * sig1 * sig2),
+            u1=jnp.sum(weights * modal * power * sig1 * conj1 * sig2),
+            u2=jnp.sum(weights * modal * power * sig2 * conj2 * sig1),
+            b=jnp.sum(weights * power**2 * sig1 * conj1 * sig2 * conj2),
+        )
+
+    def variance(self):
+        return self.load * jnp.sum(self.weights * self.amplitudes**2)
+
+    def fourth_cumulant(self):
+        return self.load * jnp.sum(self.weights * self.amplitudes**4)
+
+    def rank_fraction(self):
+        return self.load * jnp.sum(jnp.where(self.amplitudes != 0, self.weights, 0))
+
+    def poles(self):
+        modal = self.overlap * self.amplitudes
+        # Silent modes have none: another one takes their place.
+        return as_complex(jnp.where(self.amplitudes != 0, modal, modal[jnp.argmax(jnp.abs(self.amplitudes))]))
+
+    def is_symmetric(self):
+        return is_concrete(self.overlap) and bool(np.all(np.abs(np.asarray(self.overlap)) == 1))
+
+
+class DeepHebbian(Ensemble):
+    r"""Hebbian couplings that store a sequence of random patterns through a wide synaptic window.
+
+    $$ J_{ij} = \frac1N \sum_\mu \Big[ c\, \xi_i^\mu \xi_j^\mu + \sum_{r=1}^d \gamma_r\, \xi_i^{\mu+r} \xi_j^\mu
+       \Big], \qquad \lambda(\theta) = c + \sum_r \gamma_r e^{-ir\theta} $$
+
+    with h = alpha <|lambda|^2 / Delta>, s_12 = alpha <lambda (1 - conj(lambda) T_12) / Delta> and
+    Delta = (1 - conj(lambda) T_12)(1 - lambda T_21) - |lambda|^2 T_11 T_22, averaged over the angle theta.
+
+    `load` is alpha = P / N, `auto` c, `hetero` the profile gamma_1..gamma_d; `patterns` are "binary" (+-1) or
+    "gaussian"; `ring` closes the sequence, an open chain has the same limit; `symmetric` couples each pattern to its
+    d predecessors too, lambda = c + 2 sum_r gamma_r cos(r theta). The ring needs P > d (2 d if symmetric) for shifts
+    not to fold; at any P the spectrum of the core is lambda at theta = 2 pi mu / P. Raises `ValueError` for a load
+    that is not positive, an empty profile and unknown patterns.
+    Source: Jiang et al. 2022 (arXiv 2208.11411); Jiang et al. 2021 (arXiv 2103.14324) for the symmetric variant.
+    """
+
+    load: Float[Array, ""]
+    auto: Float[Array, ""]
+    hetero: Float[Array, " d"]
+    patterns: str = eqx.field(static=True)
+    ring: bool = eqx.field(static=True)
+    symmetric: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        load: Float[ArrayLike, ""] = 1.0,
+        auto: Float[ArrayLike, ""] = 0.0,
+        hetero: Float[ArrayLike, " d"] | Sequence[Float[ArrayLike, ""]] = (1.0,),
+        patterns: str = "binary",
+        ring: bool = True,
+        symmetric: bool = False,
+    ):
+        self.load = scalar("load", load)
+        self.auto = scalar("auto", auto)
+        self.hetero = vector("hetero", hetero)
+        self.patterns = patterns
+        self.ring = ring
+        self.symmetric = symmetric
+
+    def __check_init__(self):
+        require("load", self.load, positive, "a finite number > 0")
+        require("auto", self.auto, np.isfinite, "a finite number")
+        require("hetero", self.hetero, np.isfinite, "finite numbers")
+        if self.patterns not in ("binary", "gaussian"):
+            raise ValueError(f'`patterns` must be "binary" or "gaussian", got {self.patterns!r}')
+
+    def sample(self, n, *, key, dtype=None, max_modes=None):
+        dtype = self.load.dtype if dtype is None else dtype
+        columns, modes = _number_of_modes(n, self.load, max_modes)
+        draw = jax.random.rademacher if self.patterns == "binary" else jax.random.normal
+        xi = draw(key, (n, columns), dtype) * (jnp.arange(columns) < modes)[None].astype(dtype)
+        core = operators.Shifts(
+            self.auto.astype(dtype), self.hetero.astype(dtype), modes, ring=self.ring, symmetric=self.symmetric
+        )
+        return operators.Modes(xi, xi, core)
+
+    def blocks(self, t12, t21, p):
+        alpha = self.load.astype(t21.dtype)
+        lam, conj = (coefficients.astype(t21.dtype) for coefficients in self._core())
+        power = laurent_product(lam, conj)  # |lambda|^2, from w^{-2d} to w^{2d}, of which |k| > d vanish unless
+        d = lam.shape[0] // 2  # the variant is symmetric
+        one = jnp.zeros_like(power).at[2 * d].set(1)
+        lam, conj = (jnp.pad(coefficients, d) for coefficients in (lam, conj))
+        delta = one - t12 * conj - t21 * lam + (t12 * t21 - as_complex(p)) * power
+        if not self.symmetric:
+            lam, conj, power, delta = (x[d : 3 * d + 1] for x in (lam, conj, power, delta))
+        if jnp.isrealobj(p):
+            moments = _moments_of_real(delta)
+        else:
+            moments = reciprocal_moments(delta)
+        h, s12, s21 = (jnp.sum(coefficients * moments) for coefficients in (power, lam, conj))
+        return alpha * (s12 - t12 * h), alpha * (s21 - t21 * h), alpha * h
+
+    def four_point(self, s1, s2):
+        alpha = self.load.astype(s1.dtype)
+        lam, conj = (coefficients.astype(s1.dtype) for coefficients in self._core())
+        d = lam.shape[0] // 2
+        one = jnp.zeros_like(lam).at[d].set(1)
+        a1, a2 = one - s1 * lam, one - s2 * lam  # 1 / sigma_k, and their conjugates
+        b1, b2 = one - jnp.conj(s1) * conj, one - jnp.conj(s2) * conj
+
+        def product(*factors):  # from w^{-4d} to w^{4d}, of which |k| > 2d vanish unless the variant is symmetric
+            coefficients = functools.reduce(laurent_product, factors)
+            return coefficients if self.symmetric else coefficients[2 * d : 6 * d + 1]
+
+        # Over |a_1 a_2|^2, which is positive on the circle wherever S_k lie, though 1 / sigma_k may wind around 0.
+        # Rounding errors are the machine precision over its least value.
+        moments = _moments_of_real(product(a1, b1, a2, b2))
+        numerators = [(lam, conj, a1, b2), (lam, lam, b1, b2), (lam, lam, conj, b2), (lam, lam, conj, b1)]
+        numerators.append((lam, conj, lam, conj))
+        return FourPoint(*(alpha * jnp.sum(product(*factors) * moments) for factors in numerators))
+
+    def variance(self):
+        lam, _ = self._core()
+        return self.load * jnp.sum(lam**2)
+
+    def fourth_cumulant(self):
+        return self.load * jnp.sum(laurent_product(*self._core()) ** 2)
+
+    def rank_fraction(self):
+        lam, _ = self._core()
+        return jnp.where(jnp.any(lam != 0), self.load, 0)
+
+    def poles(self):
+        lam, _ = self._core()
+        d = lam.shape[0] // 2
+        theta = 2 * np.pi * np.arange(_POLES) / _POLES
+        waves = jnp.asarray(np.exp(1j * np.outer(theta, np.arange(-d, d + 1))))
+        lam = as_complex(lam)
+        return waves.astype(lam.dtype) @ lam
+
+    def is_symmetric(self):
+        return self.symmetric or (is_concrete(self.hetero) and not np.any(np.asarray(self.hetero)))
+
+    def _core(self):
+        """Laurent coefficients of lambda and of its conjugate in w = exp(i theta), from w^{-d} to w^d."""
+        forward = self.hetero if self.symmetric else jnp.zeros_like(self.hetero)
+        lam = jnp.concatenate([self.hetero[::-1], self.auto[None], forward])
+        return lam, lam[::-1]
+
+
+def _moments_of_real(denominator: Complex[Array, " 2*d+1"]) -> Complex[Array, " 2*d+1"]:
+    """`reciprocal_moments` of a Laurent polynomial that is real on the circle."""
+    half = reciprocal_moments_real(denominator[denominator.shape[0] // 2 :])
+    return jnp.concatenate([jnp.conj(half[:0:-1]), half])
+
+
+_POLES = 120  # points on the curve lambda(theta), among them those at which equal strengths cancel
+
+
+class LowRank(Ensemble):
+    r"""K random modes, however large N: J = U V^T / N with U Gaussian of unit variance, N x K, and
+
+    $$ V = U O^T + \sigma W, \qquad E[v_{ik} u_{il}] = O_{kl}, \qquad S(T) = 0 $$
+
+    It leaves the bulk of the spectrum as it is and adds outliers, which alone lie at the eigenvalues of `overlaps` = O
+    (K, K; a number for K = 1) up to fluctuations of order 1 / sqrt(N); `noise` is sigma.
+    Raises `ValueError` if O is not square or not finite, or sigma is negative.
+    Source: Tao 2013; Mastrogiuseppe & Ostojic 2018.
+    """
+
+    overlaps: Float[Array, "K K"]
+    noise: Float[Array, ""]
+
+    def __init__(self, overlaps: Float[ArrayLike, "K K"] | Float[ArrayLike, ""], noise: Float[ArrayLike, ""] = 1.0):
+        overlaps = real_array("overlaps", overlaps)
+        self.overlaps = overlaps[None, None] if overlaps.ndim == 0 else overlaps
+        self.noise = scalar("noise", noise)
+
+    def __check_init__(self):
+        if self.overlaps.ndim != 2 or self.overlaps.shape[0] != self.overlaps.shape[1]:
+            raise ValueError(f"`overlaps` must be a number or a square matrix, got shape {self.overlaps.shape}")
+        require("overlaps", self.overlaps, np.isfinite, "finite numbers")
+        require("noise", self.noise, nonnegative, "a finite number >= 0")
+
+    def sample(self, n, *, key, dtype=None, max_modes=None):
+        require_whole("n", n)
+        dtype = self.overlaps.dtype if dtype is None else dtype
+        u, w = jax.random.normal(key, (2, n, self.overlaps.shape[0]), dtype)
+        v = u @ self.overlaps.T.astype(dtype) + self.noise.astype(dtype) * w
+        return operators.Modes(u, v, operators.Diagonal(jnp.ones(u.shape[1], dtype)))
+
+    def blocks(self, t12, t21, p):
+        zero = jnp.zeros_like(t21)
+        return zero, zero, zero
+
+    def four_point(self, s1, s2):
+        zero = jnp.zeros_like(s1)
+        return FourPoint(zero, zero, zero, zero, zero)
+
+    def variance(self):
+        return jnp.zeros((), self.overlaps.dtype)
+
+    def fourth_cumulant(self):
+        return jnp.zeros((), self.overlaps.dtype)
+
+    def rank_fraction(self):
+        return jnp.zeros((), self.overlaps.dtype)
+
+    def poles(self):
+        return no_pole(self.overlaps)
+
+    def is_symmetric(self):
+        return False
+
+
+def _number_of_modes(n: int, load: Float[Array, ""], max_modes: int | None) -> tuple[int, Array]:
+    """Columns to allocate (static) and P = round(load n) <= columns (perhaps traced)."""
+    require_whole("n", n)
+    if is_concrete(load):
+        modes = round(float(load) * n)
+        if modes < 1:
+            raise ValueError(f"`load` must give at least one mode, got {float(load)} x n = {n}: {modes} modes")
+        columns = modes if max_modes is None else max_modes
+        if columns < modes:
+            raise ValueError(f"`max_modes` must be at least load x n = {modes}, got {max_modes}")
+        return columns, jnp.asarray(modes)
+    if max_modes is None:
+        raise ValueError("`load` is traced, so the number of modes is unknown: give `max_modes`, a bound on it")
+    return max_modes, jnp.clip(jnp.round(load * n), 1, max_modes).astype(int)

@@ -1,0 +1,6 @@
+"""Mean field: the stationary state of one unit for N -> infinity, where chaos begins, and its Lyapunov exponent."""
+
+from .stability import chaos_onset, largest_lyapunov
+from .stationary import Stationary, stationary
+
+__all__ = ["Stationary", "chaos_onset", "largest_lyapunov", "stationary"]

@@ -1,0 +1,44 @@
+"""Chebyshev series on [0, 1]: values at fixed nodes, from which a function, and its means over [0, t], are known."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy.polynomial import chebyshev
+
+
+class Grid(NamedTuple):
+    """Nodes t_i in (0, 1), and the linear maps from values there to Chebyshev coefficients in x = 2 t - 1."""
+
+    nodes: np.ndarray
+    series: np.ndarray  # of the function f
+    running_mean: np.ndarray  # of (1/t) int_0^t f
+    slope: np.ndarray  # of df/dt
+
+
+def grid(num: int) -> Grid:
+    """``num`` nodes: exact for polynomials of lower degree."""
+    angles = np.pi * (np.arange(num) + 0.5) / num
+    t = np.cos(angles / 2) ** 2
+    series = 2 / num * np.cos(np.outer(np.arange(num), angles))
+    series[0] /= 2
+    # The mean of f(t u) over u in [0, 1]: an integral divided by a small t would lose digits.
+    u, weights = np.polynomial.legendre.leggauss((num + 1) // 2)
+    powers = chebyshev.chebvander(np.outer(t, u + 1) - 1, num - 1)
+    running_mean = series @ np.einsum("iqk,q->ik", powers, weights / 2) @ series
+    return Grid(t, series, running_mean, chebyshev.chebder(series, scl=2, axis=0))
+
+
+def evaluate(coefficients: Float[Array, " num"], t: Float[Array, ""]) -> Float[Array, ""]:
+    """The series at t (Clenshaw's recurrence)."""
+    x = 2 * t - 1
+
+    def step(carry, c):
+        b1, b2 = carry
+        return (c + 2 * x * b1 - b2, b1), None
+
+    zero = jnp.zeros_like(x)
+    (b1, b2), _ = jax.lax.scan(step, (zero, zero), coefficients[1:], reverse=True)
+    return coefficients[0] + x * b1 - b2

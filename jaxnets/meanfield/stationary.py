@@ -1,0 +1,257 @@
+r"""The stationary state of one unit: its autocovariance from the conservation of an energy.
+
+Without memory kernel x is Gaussian, and its autocovariance moves like a particle,
+
+$$ C'' = k\, C - g^2\, C^\phi(C), \qquad \tfrac12 C'^2 - \tfrac{k}{2} C^2 + g^2 \big[\langle \Phi\Phi \rangle_C
+   - \langle\Phi\rangle^2\big] = 0, \qquad C'(0^+) = -\sigma^2, $$
+
+C^phi(C) = <phi(x) phi(y)> at variance C_0 and covariance C, Phi' = phi. The energy is 0 because C decays to 0. At
+C = C_0 it is one equation for C_0, and the only one: iterations on a periodic window find other orbits.
+
+The orbit itself is unstable if followed in C. In l = -ln(C / C_0), with C^phi = C/C_0 G(t) and t = (C/C_0)^2 = e^{-2l},
+
+$$ l'^2 = k - \frac{g^2}{C_0}\, \overline{G}(t), \qquad l'' = \frac{g^2}{C_0} \big[G(t) - \overline{G}(t)\big], \qquad
+   \overline{G}(t) = \frac1t \int_0^t G, $$
+
+it is stable: an error of l' stays what it is, and the first equation measures it. phi is odd, so that G is a function
+of t, analytic on [0, 1]: a Chebyshev series holds it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float
+
+from .._arguments import nonnegative, positive, require, require_whole, scalar
+from .._numerics import Root, as_complex, gaussian_quadrature, is_concrete, polish_root
+from ..couplings import Ensemble
+from ..transfer import Transfer
+from . import series
+from .site import Site, one_site
+
+
+class Stationary(eqx.Module):
+    """The stationary state of a unit. Made by `stationary`; lags are in units of tau, and uniform from 0."""
+
+    lags: Float[Array, " T"]
+    c_x: Float[Array, " T"]  # C(tau) = <x(t) x(t + tau)>
+    c_phi: Float[Array, " T"]  # <phi phi>
+    c_slope: Float[Array, " T"]  # <phi' phi'>
+    beta: Float[Array, ""]  # <phi'>
+    variance: Float[Array, ""]  # C_0
+    decay_rate: Float[Array, ""]  # of C(tau) at long lags, per tau
+    site: Site
+    residual: Float[Array, ""]
+    converged: Bool[Array, ""]
+
+    def response(self, frequency: Float[ArrayLike, "..."]) -> Complex[Array, "..."]:
+        """S(w) = <d phi / d eta> = beta / (1 + i w), at angular frequencies w in 1/tau."""
+        frequency = jnp.asarray(frequency, self.beta.dtype)
+        return as_complex(self.beta) / jax.lax.complex(jnp.ones_like(frequency), frequency)
+
+
+def stationary(
+    ensemble: Ensemble,
+    transfer: Transfer,
+    noise: Float[ArrayLike, ""] = 0.0,
+    *,
+    nodes: int = 201,
+    num_lags: int = 1025,
+    duration: Float[ArrayLike, ""] | None = None,
+) -> Stationary:
+    r"""The stationary state of dx/dt = -x + J phi(x) + sqrt(2) sigma xi(t) for N -> infinity, J without memory kernel.
+
+    $$ C'' = (1 - a \beta^2)\, C - g^2\, C^\phi(C), \qquad C'(0^+) = -\sigma^2, \qquad C(\infty) = 0 $$
+
+    with g^2 = N Var J_ij; a = gamma^2 for the shift (DeepHebbian with auto = 0 and one element of hetero), else 0.
+    Below the onset of chaos and without noise this is C = 0; above it, the chaotic state.
+
+    `noise` is sigma, so that an isolated unit has variance sigma^2. The shift is solved without noise only.
+    `nodes` is the number of points of Gaussian averages; it must grow like g (201 for tanh up to g = 5, 801 at g = 20).
+    `duration` is the last lag, by default 16 decay times (and then not differentiated: derivatives are at fixed lag),
+    of `num_lags`.
+
+    Valid for odd phi with one decaying orbit (tanh, erf; linear phi below onset, with noise). `residual` is the largest
+    of the errors of the Gaussian averages, of the series, of C_0 and of the energy along the lags, all relative;
+    `converged` asks for 1e-6 (single precision: 4e-4). Differentiable in every float that is not held at 0.
+
+    Raises:
+        ValueError: for an ensemble with a memory kernel or a shift in a sum, a shift with noise, phi that is not odd,
+            negative noise, nodes < 41, num_lags < 17 and a duration that is not positive.
+
+    Source: Sompolinsky, Crisanti & Sommers 1988; with noise, Schuecker et al. 2018.
+    """
+    site = one_site(ensemble)
+    dtype = site.strength.dtype
+    if not isinstance(transfer, Transfer):
+        raise ValueError(f"`transfer` must be one of `jaxnets.transfer`, such as `Tanh()`, got {transfer!r}")
+    odd = _is_odd(transfer, dtype)
+    sigma = scalar("noise", noise).astype(dtype)
+    require("noise", sigma, nonnegative, "a finite number >= 0")
+    require_whole("nodes", nodes, least=41)
+    require_whole("num_lags", num_lags, least=17)
+    if duration is not None:
+        duration = scalar("duration", duration).astype(dtype)
+        require("duration", duration, positive, "a finite number > 0")
+    if site.echo is not None and not (is_concrete(noise) and np.all(np.asarray(noise) == 0)):
+        # There the noise is filtered by the sequence too, and the energy is not conserved.
+        raise ValueError(f"`noise` must be 0 (and not traced) for a shift, whose noise is coloured, got {noise!r}")
+
+    rest_slope = transfer.slope(jnp.zeros((), dtype))
+    quiet = (sigma == 0) & (site.total * rest_slope**2 <= 1)
+    # Where C = 0 the state of unit noise is computed in its place, so that no derivative divides by 0.
+    state = _active(site, transfer, jnp.where(quiet, 1, sigma), nodes, num_lags, duration)
+    at_rest = Stationary(
+        lags=state.lags,
+        c_x=jnp.zeros_like(state.c_x),
+        c_phi=jnp.zeros_like(state.c_phi),
+        c_slope=jnp.full_like(state.c_slope, rest_slope**2),
+        beta=rest_slope,
+        variance=jnp.zeros_like(sigma),
+        decay_rate=jnp.sqrt(jnp.where(quiet, jnp.maximum(1 - site.total * rest_slope**2, 0), 1)),
+        site=site,
+        residual=jnp.zeros_like(sigma),
+        converged=jnp.array(True),
+    )
+    state = jax.tree.map(lambda rest, active: jnp.where(quiet, rest, active), at_rest, state)
+    return eqx.tree_at(lambda s: s.converged, state, state.converged & odd)
+
+
+@eqx.filter_jit
+def _active(
+    site: Site,
+    transfer: Transfer,
+    sigma: Float[Array, ""],
+    nodes: int,
+    num_lags: int,
+    duration: Float[Array, ""] | None,
+) -> Stationary:
+    """The state with C_0 > 0."""
+    dtype = sigma.dtype
+    root = _variance(site, transfer, sigma, nodes)
+    variance = root.value
+    averages = _averages(transfer, variance, nodes)
+    finer = _averages(transfer, variance, 2 * nodes - 1)
+    beta = averages[0]
+
+    # G(t) on the nodes of the series; the correlation is sqrt(t).
+    grid = series.grid(max(nodes // 4, 16))
+    to_series, to_mean, to_slope = (jnp.asarray(m, dtype) for m in (grid.series, grid.running_mean, grid.slope))
+    correlations = jnp.asarray(np.sqrt(grid.nodes), dtype)
+    covariance = jax.checkpoint(lambda c: transfer.covariance(variance, c, nodes))
+    G = jax.lax.map(covariance, correlations) / correlations
+    share, mean, slope = to_series @ G, to_mean @ G, to_slope @ G
+
+    k, pull = site.decay(beta), site.strength / variance
+    rate = jnp.sqrt(k - site.strength * beta**2)
+    last = jax.lax.stop_gradient(16 / rate) if duration is None else duration
+    lags = last * jnp.linspace(0, 1, num_lags, dtype=dtype)
+    acceleration = pull * (share - mean)
+    log_c, speed = _orbit(acceleration, sigma**2 / variance, last / (num_lags - 1), num_lags, max(nodes // 50, 4))
+
+    c = jnp.exp(-log_c)
+    share_at, mean_at, slope_at = (_along(coefficients, c**2) for coefficients in (share, mean, slope))
+    misses = [
+        _relative(averages, finer),
+        jnp.max(jnp.abs(share[-2:])) / jnp.max(jnp.abs(share)),
+        root.residual,
+        jnp.max(jnp.abs(speed**2 - (k - pull * mean_at))) / rate**2,
+    ]
+    residual = jax.lax.stop_gradient(jnp.max(jnp.stack(misses)))
+    return Stationary(
+        lags=lags,
+        c_x=variance * c,
+        c_phi=c * share_at,
+        c_slope=(share_at + 2 * c**2 * slope_at) / variance,
+        beta=beta,
+        variance=variance,
+        decay_rate=rate,
+        site=site,
+        residual=residual,
+        converged=root.converged & (residual <= max(1e-6, 3000 * float(jnp.finfo(dtype).eps))),
+    )
+
+
+def _averages(transfer: Transfer, variance: Float[Array, ""], nodes: int) -> Float[Array, " 3"]:
+    """<phi'>, 2 Var Phi / C_0^2 and <phi^2> / C_0: all 1 for phi(x) = x."""
+    # Nine standard deviations: the fourth moment is then right to rounding, as a C_0 near onset needs.
+    z, weights = (a.astype(variance.dtype) for a in gaussian_quadrature(nodes, width=9.0))
+    x = jnp.sqrt(variance) * z
+    Phi = transfer.antiderivative(x)
+    spread = weights @ (Phi - weights @ Phi) ** 2
+    return jnp.stack([weights @ transfer.slope(x), 2 * spread / variance**2, weights @ transfer(x) ** 2 / variance])
+
+
+def _variance(site: Site, transfer: Transfer, sigma: Float[Array, ""], nodes: int) -> Root:
+    """C_0, from the energy at lag 0: bisection in its logarithm, then Newton steps that make it differentiable.
+
+    Below the root the energy is negative: noise and expansion win over the decay at small C_0, not at large.
+    """
+
+    def energy(u, args):
+        site, transfer, sigma = args
+        variance = jnp.exp(u[0])
+        beta, spread, _ = _averages(transfer, variance, nodes)
+        return (site.decay(beta) - site.strength * spread - (sigma**2 / variance) ** 2)[None]
+
+    args = (site, transfer, sigma)
+
+    def halve(_, bracket):
+        low, high = bracket
+        middle = (low + high) / 2
+        below = energy(middle[None], args)[0] < 0
+        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+    low = jnp.log(jnp.maximum(sigma**2, 1e-12))
+    bracket = jax.lax.stop_gradient((low, jnp.maximum(low, 0) + 28))
+    low, high = jax.lax.fori_loop(0, 50, lambda i, b: jax.lax.stop_gradient(halve(i, b)), bracket)
+    root = polish_root(energy, ((low + high) / 2)[None], args)
+    return Root(jnp.exp(root.value[0]), root.residual, root.converged)
+
+
+def _orbit(
+    acceleration: Float[Array, " num"],
+    start: Float[Array, ""],
+    spacing: Float[Array, ""],
+    num_lags: int,
+    substeps: int,
+) -> tuple[Float[Array, " T"], Float[Array, " T"]]:
+    """l and l' on the lags: l'' = acceleration(e^{-2l}) from l = 0, l' = start, by fourth-order Runge-Kutta steps."""
+    h = spacing / substeps
+
+    def force(l):
+        return series.evaluate(acceleration, jnp.exp(-2 * l))
+
+    def step(_, carry):
+        l, v = carry
+        k1 = force(l)
+        k2 = force(l + h / 2 * v)
+        k3 = force(l + h / 2 * v + h**2 / 4 * k1)
+        k4 = force(l + h * v + h**2 / 2 * k2)
+        return l + h * v + h**2 / 6 * (k1 + k2 + k3), v + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+
+    @jax.checkpoint
+    def lag(carry, _):
+        return jax.lax.fori_loop(0, substeps, step, carry), carry
+
+    _, orbit = jax.lax.scan(lag, (jnp.zeros_like(start), start), None, length=num_lags)
+    return orbit
+
+
+def _along(coefficients: Float[Array, " num"], t: Float[Array, " T"]) -> Float[Array, " T"]:
+    return jax.vmap(series.evaluate, in_axes=(None, 0))(coefficients, t)
+
+
+def _relative(found: Float[Array, " k"], better: Float[Array, " k"]) -> Float[Array, ""]:
+    return jnp.max(jnp.abs(found / better - 1))
+
+
+def _is_odd(transfer: Callable[[Any], Any], dtype: Any) -> Bool[Array, ""]:
+    x = jnp.asarray(np.linspace(0, 4, 17), dtype)
+    even_part = jnp.max(jnp.abs(transfer(x) + transfer(-x)))
+    require("transfer", even_part, lambda e: e <= 1e-5, "an odd function, phi(-x) = -phi(x); its even part")
+    return even_part <= 1e-5

@@ -1,0 +1,117 @@
+"""Linear networks, F = (1 - s J)^{-1}: the dressed response, sums over pairs of units, and one network's own matrix.
+
+A linear network x' = -x + J x + noise has s = 1 / (1 + i w). Any matrix (1 - s J)^{-1} will do, for one at the
+eigenvalues of a Jacobian too, as long as 1/s lies outside the spectrum of J.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Complex, Float
+
+from .._arguments import require
+from .._numerics import Root, as_complex, find_root, polish_root, square_modulus
+from ..couplings import Ensemble
+from ..couplings.operators import Dense, Operator
+from ._responses import complex_scalar, r_and_power
+from .sums import four_point_sum
+
+
+def dressed(ensemble: Ensemble, s: Complex[ArrayLike, ""]) -> Root:
+    r"""The response S of a unit inside the network, from its response s alone (N to infinity).
+
+    $$ S = \frac{1}{1/s - r(S)}, \qquad S / s = \frac1N \mathrm{tr}\, (1 - s J)^{-1} $$
+
+    Followed along the ray from s = 0, where S = s, and differentiable in `s` and the ensemble. `converged` asks for
+    kappa(S) |S|^2 < 1 too, so it is False where 1/s lies in the support of the spectrum of J, and a S that has
+    `converged` is the only one. `residual` is that of S / s = 1 + S r(S).
+    Raises `ValueError` if `s` is not one finite number.
+    """
+    return _dressed(ensemble, complex_scalar("s", s))
+
+
+@eqx.filter_jit
+def _dressed(ensemble: Ensemble, s: Complex[Array, ""]) -> Root:
+    def misfit(y, args):
+        ensemble, s = args
+        ratio = jax.lax.complex(y[0], y[1])
+        miss = ratio - 1 - s * ratio * r_and_power(ensemble, s * ratio)[0]
+        return jnp.stack([miss.real, miss.imag])
+
+    def follow(y, part):
+        return find_root(misfit, y, (ensemble, part * s), tolerance=1e-4), None
+
+    parts = jnp.linspace(0, 1, _RAY_STEPS + 1, dtype=s.real.dtype)[1:]
+    y, _ = jax.lax.scan(follow, jnp.array([1, 0], parts.dtype), as_complex(parts))
+    root = polish_root(misfit, y, (ensemble, s))
+    S = s * jax.lax.complex(root.value[0], root.value[1])
+    return Root(S, root.residual, root.converged & (r_and_power(ensemble, S)[1] < 1))
+
+
+_RAY_STEPS = 16
+
+
+def linear_sum(ensemble: Ensemble, s1: Complex[ArrayLike, ""], s2: Complex[ArrayLike, ""]) -> Float[Array, ""]:
+    r"""(1/N) tr F_1 F_1^* F_2 F_2^* of F_k = (1 - s_k J)^{-1}, for N to infinity.
+
+    $$ n_1 n_2\, \mathtt{four\_point\_sum}(S_1, S_2), \qquad
+       n_k = \frac1N \mathrm{tr}\, F_k F_k^* = \frac{|S_k / s_k|^2}{1 - \kappa(S_k) |S_k|^2} $$
+
+    `s1`, `s2` are bare responses, those of a unit alone; S_k are `dressed`. NaN where a 1/s_k lies in the support of
+    the spectrum of J, or its S_k is not found. Raises `ValueError` if a response is not one finite number.
+    """
+    return _linear_sum(ensemble, complex_scalar("s1", s1), complex_scalar("s2", s2))
+
+
+@eqx.filter_jit
+def _linear_sum(ensemble: Ensemble, s1: Complex[Array, ""], s2: Complex[Array, ""]) -> Float[Array, ""]:
+    (S1, n1), (S2, n2) = _gain(ensemble, s1), _gain(ensemble, s2)
+    return n1 * n2 * four_point_sum(ensemble, S1, S2)
+
+
+def _gain(ensemble: Ensemble, s: Complex[Array, ""]) -> tuple[Complex[Array, ""], Float[Array, ""]]:
+    """S and (1/N) tr F F^*."""
+    root = dressed(ensemble, s)
+    r, power = r_and_power(ensemble, root.value)
+    n = square_modulus(1 + root.value * r) / (1 - power)
+    return root.value, jnp.where(root.converged, n, jnp.nan)
+
+
+def cross_spectrum(
+    J: Operator | Float[ArrayLike, "n n"], s: Complex[ArrayLike, "*freq"], c0: Float[ArrayLike, "*#freq"] = 1.0
+) -> Complex[Array, "*freq n n"]:
+    r"""Cross-spectra between all units of one network, sampled or measured, to leading order in 1/n.
+
+    $$ C(w) = (1 - s J)^{-1}\, c_0\, (1 - s J)^{-\dagger} $$
+
+    `s` is the bare response S_b at each frequency and `c0` >= 0 the spectrum of a unit's own fluctuations, which
+    broadcasts against it. C_ij(w) is Hermitian, and the transform of <phi_i(t + tau) phi_j(t)> with e^{-i w tau}. One
+    inverse of an n x n matrix a frequency; infinite or NaN where 1/s is an eigenvalue of J.
+    Raises `ValueError` if `J` is not one square matrix, or anything is not finite or does not fit.
+    """
+    if not isinstance(J, Operator):
+        J = Dense(J)
+    if len(J.shape) != 2:
+        raise ValueError(f"`J` must be one network, got shape {J.shape}: map over more with `jax.vmap`")
+    matrix, s, c0 = J.dense(), jnp.asarray(s), jnp.asarray(c0)
+    require("J", matrix, np.isfinite, "finite")
+    require("s", s, np.isfinite, "finite")
+    require("c0", c0, lambda c: np.isfinite(c) & (c >= 0), "finite and >= 0")
+    try:
+        if np.broadcast_shapes(s.shape, c0.shape) != s.shape:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"`c0` of shape {c0.shape} must broadcast to the shape of `s`, {s.shape}") from None
+    matrix = as_complex(matrix)
+    c0 = jnp.broadcast_to(c0, s.shape).astype(matrix.dtype)
+    return _cross_spectrum(matrix, s.astype(matrix.dtype), c0)
+
+
+@eqx.filter_jit
+def _cross_spectrum(J, s, c0):
+    def one(s, c0):
+        F = jnp.linalg.inv(jnp.eye(J.shape[0], dtype=J.dtype) - s * J)
+        return c0 * (F @ jnp.conj(F.T))
+
+    return jnp.vectorize(one, signature="(),()->(n,n)")(s, c0)

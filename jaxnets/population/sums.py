@@ -1,0 +1,100 @@
+r"""Sums over all pairs of units of the squared cross-covariance, for any ensemble.
+
+To leading order in 1/N the units of a network act on each other as those of a linear network do. With the bare
+response S_b, the dressed one S = S_b (1 + S r(S)) and F = (1 - S_b J)^{-1}, the cross-spectra of the rates phi are
+C = F c0 F^*, and those of the states x are c0 (F - 1)(F - 1)^* / |S_b (1 + i w)|^2. At two frequencies, k = 1 and 2,
+
+$$ \frac1N \mathrm{tr}\, F_1 F_1^* F_2 F_2^* = n_1 n_2 |F|^2 \{ b |S_1 S_2|^2 - 1 + 2\, \mathrm{Re}\, P V_1 V_2 \}, $$
+
+$$ F = \frac{1}{1 - \kappa_{12} \bar S_1 S_2}, \quad P = \frac{1}{1 - S_1 S_2 T}, \quad V_1 = 1 + |S_1|^2 S_2 u_1,
+   \quad V_2 = 1 + |S_2|^2 S_1 u_2, \quad
+   n_k = \frac1N \mathrm{tr}\, F_k F_k^* = \frac{|A_k|^2}{1 - \kappa(S_k) |S_k|^2}, $$
+
+with A_k = 1 + S_k r(S_k) and kappa_12, T, u_k, b of `Ensemble.four_point`. Shorter products follow from this one's
+parts, as F_2 F_1 = (s_2 F_2 - s_1 F_1) / (s_2 - s_1) for the bare s_k:
+
+$$ \frac1N \mathrm{tr}\, F_1 F_2 = A_1 A_2 P, \quad \frac1N \mathrm{tr}\, F_1 F_2^* = A_1 \bar A_2 \bar F, \quad
+   \frac1N \mathrm{tr}\, F_1 F_1^* F_2 = n_1 A_2 P F V_1. $$
+
+Source: Clark, Abbott & Litwin-Kumar 2023 (arXiv 2207.12373) for independent weights and Clark et al. 2024 (arXiv
+2409.01969) for modes without overlaps.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Complex, Float
+
+from .._numerics import as_complex, square_modulus
+from ..couplings import Ensemble
+from ._responses import complex_scalar, r_and_power
+
+
+def four_point_sum(ensemble: Ensemble, s1: Complex[ArrayLike, ""], s2: Complex[ArrayLike, ""]) -> Float[Array, ""]:
+    r"""(1/N) tr C(w_1) C(w_2) of the rates, in units of C^phi(w_1) C^phi(w_2), their spectra averaged over units.
+
+    $$ |F|^2 \{ b |S_1 S_2|^2 - 1 + 2\, \mathrm{Re}\, P V_1 V_2 \} $$
+
+    `s1` and `s2` are the dressed responses S(w_1), S(w_2) = <d phi / d eta> (see the head of this module). Equal
+    frequencies give at least 1. NaN unless kappa(S_k) |S_k|^2 < 1, which a stationary state has.
+    Raises `ValueError` if a response is not one finite number.
+    """
+    return _four_point_sum(ensemble, complex_scalar("s1", s1), complex_scalar("s2", s2))
+
+
+@eqx.filter_jit
+def _four_point_sum(ensemble: Ensemble, s1: Complex[Array, ""], s2: Complex[Array, ""]) -> Float[Array, ""]:
+    (_, power1), (_, power2) = r_and_power(ensemble, s1), r_and_power(ensemble, s2)
+    pair = _pair(ensemble, s1, s2)
+    total = square_modulus(pair.F) * (pair.b - 1 + 2 * (pair.P * pair.V1 * pair.V2).real)
+    return jnp.where((power1 < 1) & (power2 < 1), total, jnp.nan)
+
+
+def four_point_sum_x(ensemble: Ensemble, s1: Complex[ArrayLike, ""], s2: Complex[ArrayLike, ""]) -> Float[Array, ""]:
+    r"""(1/N) tr C^x(w_1) C^x(w_2) of the states, in units of C^x(w_1) C^x(w_2), their spectra averaged over units.
+
+    $$ \frac{\frac1N \mathrm{tr}\, (F_1 - 1)(F_1 - 1)^* (F_2 - 1)(F_2 - 1)^*}{m_1 m_2}, \qquad
+       m_k = \frac1N \mathrm{tr}\, (F_k - 1)(F_k - 1)^* = n_k - 2\, \mathrm{Re}\, A_k + 1 $$
+
+    Arguments, validity and errors are those of `four_point_sum`; S_k must not vanish, and rounding errors are about
+    the machine precision over min |S_1|^2, |S_2|^2. NaN where nothing recurs, m_k = 0.
+    """
+    return _four_point_sum_x(ensemble, complex_scalar("s1", s1), complex_scalar("s2", s2))
+
+
+@eqx.filter_jit
+def _four_point_sum_x(ensemble: Ensemble, s1: Complex[Array, ""], s2: Complex[Array, ""]) -> Float[Array, ""]:
+    (r1, power1), (r2, power2) = r_and_power(ensemble, s1), r_and_power(ensemble, s2)
+    pair = _pair(ensemble, s1, s2)
+    # Expanded around A_k = F = 1, where the products cancel for small S_k.
+    e1, e2 = s1 * r1, s2 * r2
+    A1, A2 = 1 + e1, 1 + e2
+    n1, n2 = square_modulus(A1) / (1 - power1), square_modulus(A2) / (1 - power2)
+    m1, m2 = n1 * power1 + square_modulus(e1), n2 * power2 + square_modulus(e2)
+    Q1 = jnp.conj(A1) / as_complex(1 - power1) * pair.F * pair.V1 - 1
+    Q2 = jnp.conj(A2) / as_complex(1 - power2) * jnp.conj(pair.F) * pair.V2 - 1
+    total = (
+        n1 * n2 * (square_modulus(pair.F) * pair.b - 2 * pair.f.real - square_modulus(pair.f))
+        - (m1 + 2 * e1.real) * (m2 + 2 * e2.real)
+        + 2 * (A1 * A2 * pair.P * Q1 * Q2 + e1 * jnp.conj(e2) + A1 * jnp.conj(A2 * pair.f)).real
+    )
+    return jnp.where((power1 < 1) & (power2 < 1), total / (m1 * m2), jnp.nan)
+
+
+class _Pair(eqx.Module):
+    """F and f = F - 1, P, V_1, V_2 and b |S_1 S_2|^2 of the head of this module."""
+
+    F: Complex[Array, ""]
+    f: Complex[Array, ""]
+    P: Complex[Array, ""]
+    V1: Complex[Array, ""]
+    V2: Complex[Array, ""]
+    b: Float[Array, ""]
+
+
+def _pair(ensemble: Ensemble, s1: Complex[Array, ""], s2: Complex[Array, ""]) -> _Pair:
+    at = ensemble.four_point(s1, s2)
+    size1, size2 = s1 * jnp.conj(s1), s2 * jnp.conj(s2)
+    recurrence = at.kappa * jnp.conj(s1) * s2
+    F = 1 / (1 - recurrence)
+    P = 1 / (1 - s1 * s2 * at.T)
+    return _Pair(F, recurrence * F, P, 1 + size1 * s2 * at.u1, 1 + size2 * s1 * at.u2, (at.b * size1 * size2).real)
