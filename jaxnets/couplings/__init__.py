@@ -1,6 +1,6 @@
 """Random couplings: ensembles with their R-transforms, the operators they sample, and those estimated from data."""
 
-from .ensembles import IID, Elliptic, Ensemble, Scaled, Sum
+from .ensembles import IID, Elliptic, Ensemble, FourPoint, Scaled, Sum
 from .measured import SingularModes, from_matrix, larva_connectome, random_modes_from_matrix, singular_mismatch
 from .modes import DeepHebbian, LowRank, RandomModes
 from .operators import Dense, Modes, Operator
@@ -11,6 +11,7 @@ __all__ = [
     "Dense",
     "Elliptic",
     "Ensemble",
+    "FourPoint",
     "LowRank",
     "Modes",
     "Operator",

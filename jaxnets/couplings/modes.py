@@ -157,7 +157,9 @@ class RandomModes(Ensemble):
         return self.load * jnp.sum(jnp.where(self.amplitudes != 0, self.weights, 0))
 
     def poles(self):
-        return as_complex(self.overlap * self.amplitudes)
+        modal = self.overlap * self.amplitudes
+        # Silent modes have none: another one takes their place.
+        return as_complex(jnp.where(self.amplitudes != 0, modal, modal[jnp.argmax(jnp.abs(self.amplitudes))]))
 
     def is_symmetric(self):
         return is_concrete(self.overlap) and bool(np.all(np.abs(np.asarray(self.overlap)) == 1))
@@ -291,7 +293,7 @@ def _moments_of_real(denominator: Complex[Array, " 2*d+1"]) -> Complex[Array, " 
     return jnp.concatenate([jnp.conj(half[:0:-1]), half])
 
 
-_POLES = 128  # points on the curve lambda(theta)
+_POLES = 120  # points on the curve lambda(theta), among them those at which equal strengths cancel
 
 
 class LowRank(Ensemble):

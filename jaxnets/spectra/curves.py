@@ -26,6 +26,7 @@ Points = NDArray[np.complex128]  # of a plane; a closed curve repeats its first 
 _COARSE = 96  # cells of the first grid along the real axis
 _REFINE = 3  # odd, so that no row of points ever falls on the real axis, where poles are
 _FINEST = 27  # _COARSE * _FINEST cells at most
+_RESOLUTION = 2000  # curves smaller than the support by more than this may be of the grid's making
 _CHUNK = 1024  # points evaluated in one call, so that every call has one shape
 
 
@@ -39,6 +40,8 @@ def boundary(ensemble: Ensemble, gains: Gains, num: int) -> list[Points]:
         circle = np.exp(2j * np.pi * np.arange(num) / (num - 1))
         circle[-1] = circle[0]
         voids.append(centre + radius * circle)
+    least = max(map(_size, edges + voids), default=0.0) / _RESOLUTION
+    edges, voids = ([curve for curve in curves if _size(curve) > least] for curves in (edges, voids))
     return sorted(edges, key=_size, reverse=True) + sorted(voids, key=_size, reverse=True)
 
 

@@ -156,7 +156,8 @@ def rightmost(ensemble: Ensemble, gains: Gains) -> Edge:
         zeta <G / (z - G r)> = 1,   m = 1,   d m / d Im z = 0,
 
     where the last is replaced by Im zeta = 0 if that crossing is on the real axis. Differentiable in every float of
-    the ensemble and of the gains.
+    the ensemble and of the gains. Where the eigenvalues of a core of few modes come arbitrarily close to 0, so does
+    the support, without a regular edge there: the point 0 then counts, and has no derivative.
     """
     start, on_axis = _edge_guess(*frozen((ensemble, gains)))
 
@@ -167,7 +168,22 @@ def rightmost(ensemble: Ensemble, gains: Gains) -> Edge:
     # The guess is close enough for Newton's method as it is; off the axis it starts between two lines.
     root = polish_root(equations, start, (ensemble, gains), steps=10)
     y = root.value
-    return Edge(jax.lax.complex(y[2], y[3]), jax.lax.complex(y[0], y[1]), root.residual, root.converged)
+    fixed = frozen((ensemble, gains))
+    # The crossing next to such a pole is as close to 0 as the halving is fine.
+    at_zero = _touches_zero(*fixed) & ~(start[2] > 1e-4 * extent(*fixed))
+    return Edge(
+        jnp.where(at_zero, 0, jax.lax.complex(y[2], y[3])),
+        jnp.where(at_zero, 0, jax.lax.complex(y[0], y[1])),
+        jnp.where(at_zero, 0, root.residual),
+        at_zero | root.converged,
+    )
+
+
+def _touches_zero(ensemble: Ensemble, gains: Gains) -> Bool[Array, ""]:
+    """Whether poles reach zeta = 0, which maps to z = 0, while m < 1 right beside it."""
+    reach = extent(ensemble, gains)
+    beside = exterior(ensemble, gains, as_complex(1e-6 * reach))
+    return jnp.any(jnp.abs(ensemble.poles()) < 1e-9 * reach) & (beside.m < 1)
 
 
 def critical(
