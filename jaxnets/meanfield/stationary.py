@@ -32,6 +32,7 @@ from ..couplings import Ensemble
 from ..transfer import Transfer
 from . import series
 from .site import Site, one_site
+from .spectrum import spectrum
 
 
 class Stationary(eqx.Module):
@@ -45,6 +46,7 @@ class Stationary(eqx.Module):
     beta: Float[Array, ""]  # <phi'>
     variance: Float[Array, ""]  # C_0
     decay_rate: Float[Array, ""]  # of C(tau) at long lags, per tau
+    noise: Float[Array, ""]  # sigma
     site: Site
     residual: Float[Array, ""]
     converged: Bool[Array, ""]
@@ -53,6 +55,15 @@ class Stationary(eqx.Module):
         """S(w) = <d phi / d eta> = beta / (1 + i w), at angular frequencies w in 1/tau."""
         frequency = jnp.asarray(frequency, self.beta.dtype)
         return as_complex(self.beta) / jax.lax.complex(jnp.ones_like(frequency), frequency)
+
+    def spectrum_x(self, frequency: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+        """The transform of c_x with e^{-i w tau}, at angular frequencies of any shape: fourth order in the spacing of
+        lags, with the exponential that is left beyond the last one."""
+        return spectrum(self.c_x, self.lags[1] - self.lags[0], self.decay_rate, frequency)
+
+    def spectrum_phi(self, frequency: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+        """The transform of c_phi, as `spectrum_x`."""
+        return spectrum(self.c_phi, self.lags[1] - self.lags[0], self.decay_rate, frequency)
 
 
 def stationary(
@@ -115,6 +126,7 @@ def stationary(
         beta=rest_slope,
         variance=jnp.zeros_like(sigma),
         decay_rate=jnp.sqrt(jnp.where(quiet, jnp.maximum(1 - site.total * rest_slope**2, 0), 1)),
+        noise=sigma,
         site=site,
         residual=jnp.zeros_like(sigma),
         converged=jnp.array(True),
@@ -177,6 +189,7 @@ def _active(
         beta=beta,
         variance=variance,
         decay_rate=rate,
+        noise=sigma,
         site=site,
         residual=residual,
         converged=root.converged & (residual <= max(1e-6, 3000 * float(jnp.finfo(dtype).eps))),

@@ -1,6 +1,17 @@
 """Theory of the population: covariances between units, and what they sum to over all pairs."""
 
+from .dimension import Dimension, PairCovariance, dimension, pair_covariance
 from .linear import cross_spectrum, dressed, linear_sum
 from .sums import four_point_sum, four_point_sum_x
 
-__all__ = ["cross_spectrum", "dressed", "four_point_sum", "four_point_sum_x", "linear_sum"]
+__all__ = [
+    "Dimension",
+    "PairCovariance",
+    "cross_spectrum",
+    "dimension",
+    "dressed",
+    "four_point_sum",
+    "four_point_sum_x",
+    "linear_sum",
+    "pair_covariance",
+]

@@ -2,7 +2,8 @@ r"""Sums over all pairs of units of the squared cross-covariance, for any ensemb
 
 To leading order in 1/N the units of a network act on each other as those of a linear network do. With the bare
 response S_b, the dressed one S = S_b (1 + S r(S)) and F = (1 - S_b J)^{-1}, the cross-spectra of the rates phi are
-C = F c0 F^*, and those of the states x are c0 (F - 1)(F - 1)^* / |S_b (1 + i w)|^2. At two frequencies, k = 1 and 2,
+C = F c0 F^*, and those of the states x are c0 (F - 1)(F - 1)^* / |S_b (1 + i w)|^2, to which independent noise of
+spectrum 2 sigma^2 adds 2 sigma^2 (F + F^* - 1) / |1 + i w|^2. At two frequencies, k = 1 and 2,
 
 $$ \frac1N \mathrm{tr}\, F_1 F_1^* F_2 F_2^* = n_1 n_2 |F|^2 \{ b |S_1 S_2|^2 - 1 + 2\, \mathrm{Re}\, P V_1 V_2 \}, $$
 
@@ -22,8 +23,10 @@ Source: Clark, Abbott & Litwin-Kumar 2023 (arXiv 2207.12373) for independent wei
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
+from .._arguments import require, scalar
 from .._numerics import as_complex, square_modulus
 from ..couplings import Ensemble
 from ._responses import complex_scalar, r_and_power
@@ -49,20 +52,40 @@ def _four_point_sum(ensemble: Ensemble, s1: Complex[Array, ""], s2: Complex[Arra
     return jnp.where((power1 < 1) & (power2 < 1), total, jnp.nan)
 
 
-def four_point_sum_x(ensemble: Ensemble, s1: Complex[ArrayLike, ""], s2: Complex[ArrayLike, ""]) -> Float[Array, ""]:
+def four_point_sum_x(
+    ensemble: Ensemble,
+    s1: Complex[ArrayLike, ""],
+    s2: Complex[ArrayLike, ""],
+    noise1: Float[ArrayLike, ""] = 0.0,
+    noise2: Float[ArrayLike, ""] = 0.0,
+) -> Float[Array, ""]:
     r"""(1/N) tr C^x(w_1) C^x(w_2) of the states, in units of C^x(w_1) C^x(w_2), their spectra averaged over units.
 
-    $$ \frac{\frac1N \mathrm{tr}\, (F_1 - 1)(F_1 - 1)^* (F_2 - 1)(F_2 - 1)^*}{m_1 m_2}, \qquad
+    $$ \frac{\frac1N \mathrm{tr}\, X_1 X_2}{\frac1N \mathrm{tr} X_1\, \frac1N \mathrm{tr} X_2}, \qquad
+       X_k \propto (1 - q_k)\, \frac{(F_k - 1)(F_k - 1)^*}{m_k} + z_k\, (F_k + F_k^* - 1), \qquad
        m_k = \frac1N \mathrm{tr}\, (F_k - 1)(F_k - 1)^* = n_k - 2\, \mathrm{Re}\, A_k + 1 $$
 
-    Arguments, validity and errors are those of `four_point_sum`; S_k must not vanish, and rounding errors are about
-    the machine precision over min |S_1|^2, |S_2|^2. NaN where nothing recurs, m_k = 0.
+    `noise1`, `noise2` are z_k = 2 sigma^2 / ((1 + w_k^2) C^x(w_k)): independent noise of each unit is a part of its x
+    that the rates follow, and q_k = z_k (2 Re A_k - 1) that of C^x which the couplings do not make.
+
+    Validity and errors are those of `four_point_sum`; S_k must not vanish, and rounding errors are about the machine
+    precision over min |S_1|^2, |S_2|^2. NaN where nothing recurs, m_k = 0.
     """
-    return _four_point_sum_x(ensemble, complex_scalar("s1", s1), complex_scalar("s2", s2))
+    s1, s2 = complex_scalar("s1", s1), complex_scalar("s2", s2)
+    z1, z2 = scalar("noise1", noise1).astype(s1.real.dtype), scalar("noise2", noise2).astype(s1.real.dtype)
+    require("noise1", z1, np.isfinite, "a finite number")
+    require("noise2", z2, np.isfinite, "a finite number")
+    return _four_point_sum_x(ensemble, s1, s2, z1, z2)
 
 
 @eqx.filter_jit
-def _four_point_sum_x(ensemble: Ensemble, s1: Complex[Array, ""], s2: Complex[Array, ""]) -> Float[Array, ""]:
+def _four_point_sum_x(
+    ensemble: Ensemble,
+    s1: Complex[Array, ""],
+    s2: Complex[Array, ""],
+    z1: Float[Array, ""],
+    z2: Float[Array, ""],
+) -> Float[Array, ""]:
     (r1, power1), (r2, power2) = r_and_power(ensemble, s1), r_and_power(ensemble, s2)
     pair = _pair(ensemble, s1, s2)
     # Expanded around A_k = F = 1, where the products cancel for small S_k.
@@ -72,12 +95,18 @@ def _four_point_sum_x(ensemble: Ensemble, s1: Complex[Array, ""], s2: Complex[Ar
     m1, m2 = n1 * power1 + square_modulus(e1), n2 * power2 + square_modulus(e2)
     Q1 = jnp.conj(A1) / as_complex(1 - power1) * pair.F * pair.V1 - 1
     Q2 = jnp.conj(A2) / as_complex(1 - power2) * jnp.conj(pair.F) * pair.V2 - 1
-    total = (
+    recurrent = (
         n1 * n2 * (square_modulus(pair.F) * pair.b - 2 * pair.f.real - square_modulus(pair.f))
         - (m1 + 2 * e1.real) * (m2 + 2 * e2.real)
         + 2 * (A1 * A2 * pair.P * Q1 * Q2 + e1 * jnp.conj(e2) + A1 * jnp.conj(A2 * pair.f)).real
     )
-    return jnp.where((power1 < 1) & (power2 < 1), total / (m1 * m2), jnp.nan)
+    # Traces with G_k = F_k + F_k^* - 1 in place of one (F_k - 1)(F_k - 1)^*, or of both.
+    both = 2 * (A1 * A2 * pair.P + A1 * jnp.conj(A2 * pair.F) - A1 - A2).real + 1
+    first = 2 * n1 * (A2 * pair.P * pair.F * pair.V1).real - n1 - both
+    second = 2 * n2 * (A1 * pair.P * jnp.conj(pair.F) * pair.V2).real - n2 - both
+    y1, y2 = (1 - z1 * (1 + 2 * e1.real)) / m1, (1 - z2 * (1 + 2 * e2.real)) / m2
+    total = y1 * y2 * recurrent + y1 * z2 * first + y2 * z1 * second + z1 * z2 * both
+    return jnp.where((power1 < 1) & (power2 < 1), total, jnp.nan)
 
 
 class _Pair(eqx.Module):
