@@ -99,7 +99,8 @@ def pair_covariance(
 @eqx.filter_jit
 def _pair_covariance(state: Stationary, ensemble: Ensemble, lags: Float[Array, " L"], nodes: int) -> PairCovariance:
     total = _integral(state, ensemble, lags, nodes, stride=1)
-    coarse = _integral(*frozen((state, ensemble)), lags, nodes // 2, stride=2)
+    fixed_state, fixed_ensemble = frozen((state, ensemble))
+    coarse = _integral(fixed_state, fixed_ensemble, lags, nodes // 2, stride=2)
     misses = [
         jnp.max(jnp.abs(coarse - total) / jnp.max(jnp.abs(total), axis=1, keepdims=True)),
         # A tail e^{-rate tau} has corrections of this relative order.
@@ -153,7 +154,7 @@ def _integral(
 
 
 def _half_line(scale: Float[Array, ""], nodes: int) -> tuple[Float[Array, " nodes"], Float[Array, " nodes"]]:
-    """Frequencies from 0 to the largest, dense up to `scale`, and the weights of a rule for functions analytic there."""
+    """Frequencies from 0 to the highest, dense up to `scale`, and the weights of an integral over them."""
     scale = jax.lax.stop_gradient(scale)
     t = jnp.linspace(_FIRST, jnp.log(_HIGHEST / scale), nodes)
     w = scale * jnp.exp(t - jnp.exp(-t))
@@ -172,13 +173,7 @@ def _at_lags(
     x = jnp.minimum(jnp.abs(lags) / spacing, last)
     start = jnp.clip(jnp.floor(x).astype(int) - 1, 0, last - 3)
     u = x - start.astype(c.dtype)
-    weights = jnp.stack(
-        [
-            -(u - 1) * (u - 2) * (u - 3) / 6,
-            u * (u - 2) * (u - 3) / 2,
-            -u * (u - 1) * (u - 3) / 2,
-            u * (u - 1) * (u - 2) / 6,
-        ]
-    )
+    p, q = u * (u - 1), (u - 2) * (u - 3)
+    weights = jnp.stack([(1 - u) * q / 6, u * q / 2, p * (3 - u) / 2, p * (u - 2) / 6])
     inside = jnp.sum(weights[None] * c[:, start[None] + jnp.arange(4)[:, None]], axis=1)
     return inside * jnp.exp(-rate * jnp.maximum(jnp.abs(lags) - last * spacing, 0))[None]
