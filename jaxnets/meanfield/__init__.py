@@ -2,5 +2,6 @@
 
 from .stability import chaos_onset, largest_lyapunov
 from .stationary import Stationary, stationary
+from .units import RowGains, Units
 
-__all__ = ["Stationary", "chaos_onset", "largest_lyapunov", "stationary"]
+__all__ = ["RowGains", "Stationary", "Units", "chaos_onset", "largest_lyapunov", "stationary"]

@@ -47,8 +47,8 @@ def largest_lyapunov(state: Stationary) -> Root:
     """
     if state.site.echo is not None:
         raise ValueError("`state` must be that of an ensemble without echo (not of DeepHebbian): none is derived there")
-    U_inf = 1 - state.site.strength * state.beta**2
-    well = state.site.strength * (state.c_slope - state.beta**2)
+    U_inf = state.decay_rate**2  # 1 - g^2 <phi'>^2
+    well = state.site.strength * state.c_slope - (1 - U_inf)
     spacing = state.lags[1] - state.lags[0]
     kink = state.site.strength * state.c_slope_kink
     q, missed = _ground_decay(well, kink, spacing)

@@ -33,6 +33,7 @@ from ..transfer import Transfer
 from . import series
 from .site import Site, one_site
 from .spectrum import spectrum
+from .units import RowGains, Units
 
 
 class Stationary(eqx.Module):
@@ -41,13 +42,14 @@ class Stationary(eqx.Module):
     lags: Float[Array, " T"]
     c_x: Float[Array, " T"]  # C(tau) = <x(t) x(t + tau)>
     c_phi: Float[Array, " T"]  # <phi phi>
-    c_slope: Float[Array, " T"]  # <phi' phi'>
+    c_slope: Float[Array, " T"]  # that of d phi / d u: <phi' phi'> where all units are alike
     c_slope_kink: Float[Array, ""]  # its slope at 0+, -sigma^2 <phi'' phi''>
-    beta: Float[Array, ""]  # <phi'>
+    beta: Float[Array, ""]  # <d phi / d u>, u the field through the leak: <phi'> where all units are alike
     variance: Float[Array, ""]  # C_0
     decay_rate: Float[Array, ""]  # of C(tau) at long lags, per tau
     noise: Float[Array, ""]  # sigma
     site: Site
+    units: Units | None  # of each gain, where the rows of J have gains
     residual: Float[Array, ""]
     converged: Bool[Array, ""]
 
@@ -71,6 +73,7 @@ def stationary(
     transfer: Transfer,
     noise: Float[ArrayLike, ""] = 0.0,
     *,
+    row_gains: RowGains | None = None,
     nodes: int = 201,
     num_lags: int = 1025,
     duration: Float[ArrayLike, ""] | None = None,
@@ -83,6 +86,14 @@ def stationary(
     Below the onset of chaos and without noise this is C = 0; above it, the chaotic state.
 
     `noise` is sigma, so that an isolated unit has variance sigma^2. The shift is solved without noise only.
+
+    With `row_gains` unit i has the weights gamma_i J_ij, and x_i = gamma_i u_i. Then u obeys
+
+    $$ C_u'' = C_u - g^2 \langle C^\phi(\gamma^2 C_u) \rangle_\gamma, $$
+
+    `c_x` and `c_phi` are averages over units, and `units` has those of each gain. Neither noise, which would come to
+    x and not to u, nor an echo is solved with it.
+
     `nodes` is the number of points of Gaussian averages; it must grow like g (201 for tanh up to g = 5, 801 at g = 20).
     `duration` is the last lag, by default 16 decay times (and then not differentiated: derivatives are at fixed lag),
     of `num_lags`.
@@ -92,8 +103,9 @@ def stationary(
     `converged` asks for 1e-6 (single precision: 4e-4). Differentiable in every float that is not held at 0.
 
     Raises:
-        ValueError: for an ensemble with a memory kernel or a shift in a sum, a shift with noise, phi that is not odd,
-            negative noise, nodes < 41, num_lags < 17 and a duration that is not positive.
+        ValueError: for an ensemble with a memory kernel or a shift in a sum, a shift with noise or row gains, row gains
+            with noise, phi that is not odd, negative noise, nodes < 41, num_lags < 17 and a duration that is not
+            positive.
 
     Source: Sompolinsky, Crisanti & Sommers 1988; with noise, Schuecker et al. 2018.
     """
@@ -113,62 +125,84 @@ def stationary(
         # There the noise is filtered by the sequence too, and the energy is not conserved.
         raise ValueError(f"`noise` must be 0 (and not traced) for a shift, whose noise is coloured, got {noise!r}")
 
+    if row_gains is not None:
+        if not isinstance(row_gains, RowGains):
+            raise ValueError(f"`row_gains` must be `RowGains(values, weights)` or None, got {row_gains!r}")
+        if site.echo is not None:
+            raise ValueError("`row_gains` must be None for a shift: its echo is not derived with gains")
+        if not (is_concrete(noise) and np.all(np.asarray(noise) == 0)):
+            raise ValueError(f"`noise` must be 0 (and not traced) with `row_gains`, got {noise!r}")
+    gains = RowGains(jnp.ones(1, dtype)) if row_gains is None else jax.tree.map(lambda x: x.astype(dtype), row_gains)
+
     rest_slope = transfer.slope(jnp.zeros((), dtype))
-    quiet = (sigma == 0) & (site.total * rest_slope**2 <= 1)
+    rest_power = gains.mean(gains.values**2) * rest_slope**2
+    quiet = (sigma == 0) & (site.total * rest_power <= 1)
     # Where C = 0 the state of unit noise is computed in its place, so that no derivative divides by 0.
-    state = _active(site, transfer, jnp.where(quiet, 1, sigma), nodes, num_lags, duration)
+    state = _active(site, transfer, gains, jnp.where(quiet, 1, sigma), nodes, num_lags, duration)
+    silent = jnp.zeros((gains.values.size, num_lags), dtype)
     at_rest = Stationary(
         lags=state.lags,
         c_x=jnp.zeros_like(state.c_x),
         c_phi=jnp.zeros_like(state.c_phi),
-        c_slope=jnp.full_like(state.c_slope, rest_slope**2),
+        c_slope=jnp.full_like(state.c_slope, rest_power),
         c_slope_kink=jnp.zeros_like(sigma),
-        beta=rest_slope,
+        beta=gains.mean(gains.values) * rest_slope,
         variance=jnp.zeros_like(sigma),
-        decay_rate=jnp.sqrt(jnp.where(quiet, jnp.maximum(1 - site.total * rest_slope**2, 0), 1)),
+        decay_rate=jnp.sqrt(jnp.where(quiet, jnp.maximum(1 - site.total * rest_power, 0), 1)),
         noise=sigma,
         site=site,
+        units=Units(gains, silent, silent, jnp.full_like(gains.values, rest_slope)),
         residual=jnp.zeros_like(sigma),
         converged=jnp.array(True),
     )
     state = jax.tree.map(lambda rest, active: jnp.where(quiet, rest, active), at_rest, state)
-    return eqx.tree_at(lambda s: s.converged, state, state.converged & odd)
+    return eqx.tree_at(
+        lambda s: (s.converged, s.units),
+        state,
+        (state.converged & odd, None if row_gains is None else state.units),
+    )
 
 
 @eqx.filter_jit
 def _active(
     site: Site,
     transfer: Transfer,
+    gains: RowGains,
     sigma: Float[Array, ""],
     nodes: int,
     num_lags: int,
     duration: Float[Array, ""] | None,
 ) -> Stationary:
-    """The state with C_0 > 0."""
+    """The state with C_0 > 0, that of the field u."""
     dtype = sigma.dtype
-    root = _variance(site, transfer, sigma, nodes)
+    root = _variance(site, transfer, gains, sigma, nodes)
     variance = root.value
-    averages = _averages(transfer, variance, nodes)
-    finer = _averages(transfer, variance, 2 * nodes - 1)
-    beta = averages[0]
+    averages = _averages(transfer, gains, variance, nodes)
+    finer = _averages(transfer, gains, variance, 2 * nodes - 1)
+    beta = gains.mean(averages[:, 0])
 
     # G(t) on the nodes of the series; the correlation is sqrt(t).
     grid = series.grid(max(nodes // 4, 16))
     to_series, to_mean, to_slope = (jnp.asarray(m, dtype) for m in (grid.series, grid.running_mean, grid.slope))
     correlations = jnp.asarray(np.sqrt(grid.nodes), dtype)
-    covariance = jax.checkpoint(lambda c: transfer.covariance(variance, c, nodes))
-    G = jax.lax.map(covariance, correlations) / correlations
+    covariance = jax.checkpoint(
+        lambda c: jax.vmap(lambda gain: transfer.covariance(gain**2 * variance, c, nodes))(gains.values)
+    )
+    G_of = jax.lax.map(covariance, correlations) / correlations[:, None]  # of each gain
+    shares = (to_series @ G_of).T
+    G = gains.mean(G_of.T)
     share, mean, slope = to_series @ G, to_mean @ G, to_slope @ G
 
     k, pull = site.decay(beta), site.strength / variance
-    rate = jnp.sqrt(k - site.strength * beta**2)
+    rate = jnp.sqrt(k - site.strength * gains.mean(averages[:, 0] ** 2))
     last = jax.lax.stop_gradient(16 / rate) if duration is None else duration
     lags = last * jnp.linspace(0, 1, num_lags, dtype=dtype)
     acceleration = pull * (share - mean)
     log_c, speed = _orbit(acceleration, sigma**2 / variance, last / (num_lags - 1), num_lags, max(nodes // 50, 4))
 
     c = jnp.exp(-log_c)
-    share_at, mean_at = (jax.vmap(lambda t, f=f: series.evaluate(f, t))(c**2) for f in (share, mean))
+    at_lags = lambda f: jax.vmap(lambda t: series.evaluate(f, t))(c**2)
+    c_phi = c[None] * jax.vmap(at_lags)(shares)
 
     def slope_covariance(c):  # d C^phi / dC, C^phi = c G(c^2)
         return (series.evaluate(share, c**2) + 2 * c**2 * series.evaluate(slope, c**2)) / variance
@@ -177,48 +211,56 @@ def _active(
         _relative(averages, finer),
         jnp.max(jnp.abs(share[-2:])) / jnp.max(jnp.abs(share)),
         root.residual,
-        jnp.max(jnp.abs(speed**2 - (k - pull * mean_at))) / rate**2,
+        jnp.max(jnp.abs(speed**2 - (k - pull * at_lags(mean)))) / rate**2,
     ]
     residual = jax.lax.stop_gradient(jnp.max(jnp.stack(misses)))
+    c_x = variance * gains.values[:, None] ** 2 * c[None]
     return Stationary(
         lags=lags,
-        c_x=variance * c,
-        c_phi=c * share_at,
+        c_x=gains.mean(c_x),
+        c_phi=gains.mean(c_phi),
         c_slope=jax.vmap(slope_covariance)(c),
         c_slope_kink=-(sigma**2) / variance * jax.grad(slope_covariance)(jnp.ones_like(variance)),
         beta=beta,
-        variance=variance,
+        variance=gains.mean(gains.values**2) * variance,
         decay_rate=rate,
         noise=sigma,
         site=site,
+        units=Units(gains, c_x, c_phi, averages[:, 0] / gains.values),
         residual=residual,
         converged=root.converged & (residual <= max(1e-6, 3000 * float(jnp.finfo(dtype).eps))),
     )
 
 
-def _averages(transfer: Transfer, variance: Float[Array, ""], nodes: int) -> Float[Array, " 3"]:
-    """<phi'>, 2 Var Phi / C_0^2 and <phi^2> / C_0: all 1 for phi(x) = x."""
+def _averages(transfer: Transfer, gains: RowGains, variance: Float[Array, ""], nodes: int) -> Float[Array, "K 3"]:
+    """For each gain, with phi(gamma u): <slope>, 2 Var Phi / C_0^2 and <phi^2> / C_0; all 1 for phi(u) = u."""
     # Nine standard deviations: the fourth moment is then right to rounding, as a C_0 near onset needs.
     z, weights = (a.astype(variance.dtype) for a in gaussian_quadrature(nodes, width=9.0))
-    x = jnp.sqrt(variance) * z
-    Phi = transfer.antiderivative(x)
-    spread = weights @ (Phi - weights @ Phi) ** 2
-    return jnp.stack([weights @ transfer.slope(x), 2 * spread / variance**2, weights @ transfer(x) ** 2 / variance])
+
+    def of(gain):
+        x = gain * jnp.sqrt(variance) * z
+        Phi = transfer.antiderivative(x) / gain
+        spread = weights @ (Phi - weights @ Phi) ** 2
+        return jnp.stack(
+            [gain * (weights @ transfer.slope(x)), 2 * spread / variance**2, weights @ transfer(x) ** 2 / variance]
+        )
+
+    return jax.vmap(of)(gains.values)
 
 
-def _variance(site: Site, transfer: Transfer, sigma: Float[Array, ""], nodes: int) -> Root:
+def _variance(site: Site, transfer: Transfer, gains: RowGains, sigma: Float[Array, ""], nodes: int) -> Root:
     """C_0, from the energy at lag 0: bisection in its logarithm, then Newton steps that make it differentiable.
 
     Below the root the energy is negative: noise and expansion win over the decay at small C_0, not at large.
     """
 
     def energy(u, args):
-        site, transfer, sigma = args
+        site, transfer, gains, sigma = args
         variance = jnp.exp(u[0])
-        beta, spread, _ = _averages(transfer, variance, nodes)
+        beta, spread, _ = gains.mean(_averages(transfer, gains, variance, nodes))
         return (site.decay(beta) - site.strength * spread - (sigma**2 / variance) ** 2)[None]
 
-    args = (site, transfer, sigma)
+    args = (site, transfer, gains, sigma)
 
     def halve(_, bracket):
         low, high = bracket
@@ -262,7 +304,7 @@ def _orbit(
     return orbit
 
 
-def _relative(found: Float[Array, " k"], better: Float[Array, " k"]) -> Float[Array, ""]:
+def _relative(found: Float[Array, "..."], better: Float[Array, "..."]) -> Float[Array, ""]:
     return jnp.max(jnp.abs(found / better - 1))
 
 

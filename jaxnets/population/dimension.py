@@ -11,16 +11,20 @@ the diagonal, much narrower than C near onset, and K - 1 decays along the axes. 
 along the edges of a quadrant, where the trapezoid rule in (t, u), a = a_0 exp(t - e^{-t}), converges exponentially.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 from .._arguments import require, require_whole, vector
-from .._numerics import frozen
+from .._numerics import as_complex, frozen, square_modulus
 from ..couplings import Ensemble
-from ..meanfield import Stationary
+from ..meanfield import Stationary, Units
+from ..meanfield.site import one_site
 from ..meanfield.spectrum import spectra
 from ._responses import r_and_power
 from .sums import four_point_sum, four_point_sum_x
@@ -45,7 +49,7 @@ class PairCovariance(eqx.Module):
     converged: Bool[Array, ""]
 
 
-def dimension(state: Stationary, ensemble: Ensemble, *, nodes: int = 64) -> Dimension:
+def dimension(state: Stationary, ensemble: Ensemble, *, z_scored: bool = False, nodes: int = 64) -> Dimension:
     r"""The dimension of activity, PR / N for N to infinity: which share of all directions it explores.
 
     $$ \frac{\mathrm{PR}}{N} = \frac{\big(\frac1N \mathrm{tr}\, C(0)\big)^2}{\frac1N \mathrm{tr}\, C(0)^2}
@@ -55,52 +59,84 @@ def dimension(state: Stationary, ensemble: Ensemble, *, nodes: int = 64) -> Dime
     responses of `state`, which is the stationary state of `ensemble`. Only sums over pairs of squared covariances are
     needed, so it holds for any ensemble whose units fluctuate independently but for their couplings.
 
+    `z_scored` takes the activity of each unit in units of its own standard deviation, which matters for a state with
+    row gains. There the ensemble must have no memory kernel.
+
     `nodes` is the number of frequencies in each of two directions. `residual` is the largest of the relative
     difference from half the nodes and every second lag, of what an exponential beyond the last lag leaves open, and of
     the residual of the state; `converged` asks for 1e-4, and a converged state. NaN, not converged, for a state at
-    rest, and where kappa(S) |S|^2 >= 1 at some frequency. Differentiable in the floats of the state and the ensemble
-    (the state depends on the ensemble: differentiate through both).
+    rest, and where kappa(S) |S|^2 >= 1 at some frequency; for x also where nothing recurs, J = 0. Differentiable in
+    the floats of the state and the ensemble (the state depends on the ensemble: differentiate through both).
 
     Raises:
-        ValueError: for an `ensemble` that is none, and nodes < 16.
+        ValueError: for an `ensemble` that is none or, with row gains, has a memory kernel or an echo, and nodes < 16.
 
     Source: Clark, Abbott & Litwin-Kumar 2023 (arXiv 2207.12373); with modes, Clark et al. 2024 (arXiv 2409.01969).
     """
-    pairs = pair_covariance(state, ensemble, jnp.zeros(1, state.c_x.dtype), nodes=nodes)
-    return Dimension(
-        state.c_phi[0] ** 2 / pairs.phi[0], state.c_x[0] ** 2 / pairs.x[0], pairs.residual, pairs.converged
-    )
+    _check(state, ensemble, nodes)
+    W2_phi = W2_x = None
+    mean_phi, mean_x = state.c_phi[0], state.c_x[0]
+    if z_scored and state.units is not None:  # else all units have one variance
+        W2_phi, W2_x = 1 / state.units.c_phi[:, 0], 1 / state.units.c_x[:, 0]
+        mean_phi = mean_x = jnp.ones_like(mean_x)
+    pairs = _pair_covariance(state, ensemble, jnp.zeros(1, state.c_x.dtype), W2_phi, W2_x, nodes)
+    return Dimension(mean_phi**2 / pairs.phi[0], mean_x**2 / pairs.x[0], pairs.residual, pairs.converged)
 
 
 def pair_covariance(
-    state: Stationary, ensemble: Ensemble, lags: Float[ArrayLike, " L"], *, nodes: int = 64
+    state: Stationary, ensemble: Ensemble, lags: Float[ArrayLike, " L"], *, nodes: int = 128
 ) -> PairCovariance:
     r"""The squared covariances of all pairs of units at `lags`, for N to infinity: how long population modes live.
 
     $$ \frac1N \sum_{ij} C_{ij}(\tau)^2 = \iint C(w_1)\, C(w_2)\, K(w_1, w_2)\, \cos((w_1 - w_2) \tau)\,
        \frac{dw_1\, dw_2}{(2 \pi)^2} $$
 
-    Diagonal and pairs together: C(tau)^2 of single units is the part of order 1/N of it. Other arguments and results
-    are those of `dimension`; long lags need more `nodes`, and lags beyond the last of the state are extrapolated.
+    over all i and j; those with i = j are C(tau)^2, or its average over units. Other arguments and results are those
+    of `dimension`; the residual is the largest over lags, relative to the largest covariance. Long lags need more
+    `nodes`; lags beyond the last of the state are extrapolated.
 
     Raises:
-        ValueError: for an `ensemble` that is none, `lags` that are not a 1-d array of finite numbers, and nodes < 16.
+        ValueError: as `dimension`, and for `lags` that are not a 1-d array of finite numbers.
 
     Source: Clark, Abbott & Litwin-Kumar 2023 (arXiv 2207.12373).
     """
-    if not isinstance(ensemble, Ensemble):
-        raise ValueError(f"`ensemble` must be an ensemble of `jaxnets.couplings`, got {ensemble!r}")
+    _check(state, ensemble, nodes)
     lags = vector("lags", lags).astype(state.c_x.dtype)
     require("lags", lags, np.isfinite, "finite")
+    return _pair_covariance(state, ensemble, lags, None, None, nodes)
+
+
+def _check(state: Stationary, ensemble: Ensemble, nodes: int) -> None:
+    if not isinstance(ensemble, Ensemble):
+        raise ValueError(f"`ensemble` must be an ensemble of `jaxnets.couplings`, got {ensemble!r}")
     require_whole("nodes", nodes, least=16)
-    return _pair_covariance(state, ensemble, lags, nodes)
+    if state.units is not None and one_site(ensemble).echo is not None:
+        raise ValueError("`ensemble` must be without echo (not DeepHebbian) for a state with row gains")
 
 
 @eqx.filter_jit
-def _pair_covariance(state: Stationary, ensemble: Ensemble, lags: Float[Array, " L"], nodes: int) -> PairCovariance:
-    total = _integral(state, ensemble, lags, nodes, stride=1)
-    fixed_state, fixed_ensemble = frozen((state, ensemble))
-    coarse = _integral(fixed_state, fixed_ensemble, lags, nodes // 2, stride=2)
+def _pair_covariance(
+    state: Stationary,
+    ensemble: Ensemble,
+    lags: Float[Array, " L"],
+    W2_phi: Float[Array, " K"] | None,
+    W2_x: Float[Array, " K"] | None,
+    nodes: int,
+) -> PairCovariance:
+    """With output weights W^2 of each gain, 1 if None."""
+
+    def integral(state, ensemble, nodes, stride):
+        units = state.units
+        if units is None:
+            pairs = _alike(state, ensemble)
+        else:
+            ones = jnp.ones_like(units.beta)
+            W2 = (ones if W2_phi is None else W2_phi, ones if W2_x is None else W2_x)
+            pairs = _unlike(units, ensemble, *W2)
+        return _integral(state, ensemble, pairs, lags, nodes, stride)
+
+    total = integral(state, ensemble, nodes, 1)
+    coarse = jax.lax.stop_gradient(integral(*frozen((state, ensemble)), nodes // 2, 2))
     misses = [
         jnp.max(jnp.abs(coarse - total) / jnp.max(jnp.abs(total), axis=1, keepdims=True)),
         # A tail e^{-rate tau} has corrections of this relative order.
@@ -111,46 +147,104 @@ def _pair_covariance(state: Stationary, ensemble: Ensemble, lags: Float[Array, "
     return PairCovariance(lags, total[0], total[1], residual, state.converged & (residual <= 1e-4))
 
 
+class _Pairs(NamedTuple):
+    """(1/N) tr C(w_1) C(w_2) of rates and of states: what single units have, and what pairs add."""
+
+    response: Callable[[Float[Array, "..."]], Complex[Array, "..."]]  # S(w), or its root mean square over units
+    functions: Float[Array, "s T"]  # the C(tau) that both are made of
+    single: Callable[[Float[Array, "s L"]], Float[Array, "2 L"]]  # C(tau)^2 averaged over units, from these
+    added: Callable[..., Float[Array, " 2"]]  # at (w_1, w_2, S_1, S_2, spectra at w_1, spectra at w_2)
+
+
+def _alike(state: Stationary, ensemble: Ensemble) -> _Pairs:
+    noise = 2 * state.noise**2
+
+    def added(w1, w2, s1, s2, c1, c2):
+        """C C (K - 1)."""
+        z1, z2 = noise / ((1 + w1**2) * c1[1]), noise / ((1 + w2**2) * c2[1])
+        K = jnp.stack([four_point_sum(ensemble, s1, s2), four_point_sum_x(ensemble, s1, s2, z1, z2)])
+        return c1 * c2 * (K - 1)
+
+    return _Pairs(state.response, jnp.stack([state.c_phi, state.c_x]), jnp.square, added)
+
+
+def _unlike(units: Units, ensemble: Ensemble, W2_phi: Float[Array, " K"], W2_x: Float[Array, " K"]) -> _Pairs:
+    r"""Units of response s_i = gamma_i beta_i / (1 + i w), with output weights W_i, and no memory kernel.
+
+    With q = g^2 <conj(s_1) s_2>, C_i the spectra of rates, U = g^2 <C> / (1 + w^2) that of u and y_i = W_i gamma_i,
+
+    $$ \frac1N \sum_{ij} W_i^2 W_j^2\, C^\phi_{ij} C^\phi_{ji} = \Big\langle C_1 C_2\, \Big| W^2
+       + \frac{g^2 \langle W^2 \bar s_1 s_2 \rangle}{1 - q} \Big|^2 \Big\rangle + \frac{g^4}{\mathrm{PR}^D}
+       \langle C_1 \rangle \langle C_2 \rangle \Big| \frac{\langle W^2 \bar s_1 s_2 \rangle}{1 - q} \Big|^2, $$
+
+    $$ \frac{1}{U_1 U_2} \frac1N \sum_{ij} W_i^2 W_j^2\, C^x_{ij} C^x_{ji} = \langle y^4 \rangle
+       + \Big( \frac{\langle C_1 C_2 \rangle}{\langle C_1 \rangle \langle C_2 \rangle} + \frac{1}{\mathrm{PR}^D} \Big)
+       \Big| \frac{\langle y^2 \rangle}{1 - q} \Big|^2
+       + 2\, \mathrm{Re}\, \frac{g^2 \langle y^2 \bar s_1 s_2 \rangle \langle y^2 \rangle}{1 - q} $$
+
+    where C_i = c_i + |s_i|^2 g^2 <C>, and the second line is the first for x = gamma (F - 1) phi_0 / s.
+    """
+    g2, fourth = ensemble.variance(), ensemble.fourth_cumulant()
+    mean = units.gains.mean
+    slope2 = (units.gains.values * units.beta) ** 2
+    power, y2 = mean(slope2), W2_x * units.gains.values**2
+    share_phi, share_x = mean(W2_phi * slope2) / power, mean(y2 * slope2) / power
+
+    def response(w):
+        return as_complex(jnp.sqrt(power)) / jax.lax.complex(jnp.ones_like(w), w)
+
+    def single(c):
+        return jnp.stack([mean(W2_phi[:, None] ** 2 * c[:-1] ** 2), mean(y2**2) * c[-1] ** 2])
+
+    def added(w1, w2, s1, s2, c1, c2):
+        C1, C2, U1, U2 = c1[:-1], c2[:-1], c1[-1], c2[-1]
+        step = jnp.conj(s1) * s2  # the mean of conj(s_1) s_2
+        closed = 1 / (1 - as_complex(g2) * step)
+        turn = 2 * g2 * (step * closed).real
+        many, few = mean(C1 * C2), mean(C1) * mean(C2)
+        bridge = (g2**2 * many + fourth * few) * square_modulus(closed)
+        phi = mean(C1 * C2 * W2_phi) * share_phi * turn + bridge * share_phi**2 * square_modulus(step)
+        x = bridge * mean(y2) ** 2 / ((1 + w1**2) * (1 + w2**2)) + U1 * U2 * mean(y2) * share_x * turn
+        return jnp.stack([phi, x])
+
+    field = mean(units.c_x) / mean(units.gains.values**2)
+    return _Pairs(response, jnp.concatenate([units.c_phi, field[None]]), single, added)
+
+
 def _integral(
-    state: Stationary, ensemble: Ensemble, lags: Float[Array, " L"], nodes: int, stride: int
+    state: Stationary, ensemble: Ensemble, pairs: _Pairs, lags: Float[Array, " L"], nodes: int, stride: int
 ) -> Float[Array, "2 L"]:
     """The double integral for rates and states, from every `stride`-th lag."""
     spacing = stride * (state.lags[1] - state.lags[0])
-    c = jnp.stack([state.c_phi, state.c_x])[:, ::stride]
+    c = pairs.functions[:, ::stride]
     spectra_at = lambda a, b: spectra(c, spacing, state.decay_rate, a, b)
 
     zero = jnp.zeros(1, c.dtype)
     width = jnp.pi * c[0, 0] / spectra_at(zero, zero)[0, 0, 0]
     b, db = _half_line(width, nodes)
-    S2 = state.response(b)
+    S2 = pairs.response(b)
     power = jax.vmap(lambda s: r_and_power(ensemble, s)[1])(S2)
     a, da = _half_line(jnp.clip(jnp.min(1 - power), 1e-8, 1), nodes)  # the width of the ridge
-    S1 = state.response(b[:, None] + a[None])
+    S1 = pairs.response(b[:, None] + a[None])
     C2, C1 = spectra_at(zero, b)[:, 0].T, spectra_at(b, a).transpose(1, 2, 0)
-    noise = 2 * state.noise**2
 
-    def pair(a, b, s1, s2, c1, c2):
-        """C C (K - 1) of rates and states, with both signs of w_2 and the cosines of each."""
-        z1, z2 = noise / ((1 + (a + b) ** 2) * c1[1]), noise / ((1 + b**2) * c2[1])
-
-        def excess(s2):
-            K = jnp.stack([four_point_sum(ensemble, s1, s2), four_point_sum_x(ensemble, s1, s2, z1, z2)])
-            return c1 * c2 * (K - 1)
-
+    def point(a, b, s1, s2, c1, c2):
+        """What pairs add, with both signs of w_2 and the cosines of each."""
+        signs = jax.vmap(lambda w2, s2: pairs.added(a + b, w2, s1, s2, c1, c2))
         waves = jnp.cos(jnp.stack([a, a + 2 * b])[:, None] * lags[None])
-        return jax.vmap(excess)(jnp.stack([s2, jnp.conj(s2)])).T @ waves
+        return signs(jnp.stack([b, -b]), jnp.stack([s2, jnp.conj(s2)])).T @ waves
 
     @jax.checkpoint
     def row(at):
         """The integral over a."""
         b, s1, s2, c1, c2 = at
-        terms = jax.vmap(pair, in_axes=(0, None, 0, None, 0, None))(a, b, s1, s2, c1, c2)
+        terms = jax.vmap(point, in_axes=(0, None, 0, None, 0, None))(a, b, s1, s2, c1, c2)
         return jnp.tensordot(da, terms, 1)
 
     rows = jax.lax.map(row, (b, S1, S2, C1, C2))
-    # Eight octants, four of each sign; K = 1 gives the square of C.
+    # Eight octants, four of each sign.
     excess = 4 / (2 * jnp.pi) ** 2 * jnp.tensordot(db, rows, 1)
-    return _at_lags(c, spacing, state.decay_rate, lags) ** 2 + excess
+    return pairs.single(_at_lags(c, spacing, state.decay_rate, lags)) + excess
 
 
 def _half_line(scale: Float[Array, ""], nodes: int) -> tuple[Float[Array, " nodes"], Float[Array, " nodes"]]:
@@ -166,8 +260,8 @@ _HIGHEST = 100.0  # per tau; K - 1 falls as w^-2 and C as w^-2 at least, so that
 
 
 def _at_lags(
-    c: Float[Array, "2 T"], spacing: Float[Array, ""], rate: Float[Array, ""], lags: Float[Array, " L"]
-) -> Float[Array, "2 L"]:
+    c: Float[Array, "s T"], spacing: Float[Array, ""], rate: Float[Array, ""], lags: Float[Array, " L"]
+) -> Float[Array, "s L"]:
     """C by cubics through four lags, and its exponential beyond the last."""
     last = c.shape[1] - 1
     x = jnp.minimum(jnp.abs(lags) / spacing, last)
