@@ -9,8 +9,8 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, RandomModes, Scaled, SingularModes, Sum
+from jaxnets.meanfield.linear import r_and_power
 from jaxnets.population import cross_spectrum, dressed, four_point_sum, four_point_sum_x, linear_sum
-from jaxnets.population._responses import r_and_power
 
 HEBBIAN = DeepHebbian(load=0.8, auto=0.3, hetero=(0.6, 0.6))
 MODES = RandomModes.two_valued(2.0, 0.3, 0.2)

@@ -115,6 +115,11 @@ class Ensemble(eqx.Module):
         s12, s21, h = self.blocks(T[0, 1], T[1, 0], T[0, 0] * T[1, 1])
         return jnp.array([[T[1, 1] * h, s12], [s21, T[0, 0] * h]])
 
+    def r_and_kappa(self, t: Complex[Array, ""]) -> tuple[Complex[Array, ""], Float[Array, ""]]:
+        """r(t) and kappa(t) = kappa(t, t): the R-transform where the diagonal of T vanishes, T_21 = conj T_12 = t."""
+        r, _, kappa = self.blocks(jnp.conj(t), t, jnp.zeros_like(t.real))
+        return r, kappa.real
+
     def effective_rank(self) -> Float[Array, ""]:
         """PR^D = alpha <|lambda|^2>^2 / <|lambda|^4> = g^4 / fourth cumulant; infinite if that is not positive."""
         fourth = self.fourth_cumulant()

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._numerics import is_concrete
-from ..couplings import IID, DeepHebbian, Elliptic, Ensemble, RandomModes, Scaled, SingularModes, Sum
+from ..couplings import IID, DeepHebbian, Elliptic, Ensemble, LowRank, RandomModes, Scaled, SingularModes, Sum
 
 
 class Site(eqx.Module):
@@ -37,52 +37,69 @@ class Site(eqx.Module):
         return jnp.ones_like(beta) if self.echo is None else 1 - self.echo * beta**2
 
 
-def one_site(ensemble: Ensemble) -> Site:
-    """Strength and echo of an ensemble whose memory kernel is known to vanish.
+def one_site(ensemble: Ensemble) -> Site | None:
+    """Strength and echo of an ensemble, or None where there is a memory kernel, or an echo of only a part.
 
-    Fields that must be 0 for that (`overlap`, `symmetry`, `auto`) give NaN where they are traced and are not, and a
-    NaN for the derivative by them, which the theory without memory kernel does not have.
-
-    Raises:
-        ValueError: for any other ensemble.
+    Fields that must be 0 for there to be none (`overlap`, `symmetry`, `auto`) are taken to be 0 where they are traced.
+    They give NaN if they are not, and a NaN for the derivative by them, which the theory without memory kernel does
+    not have.
     """
-    if not isinstance(ensemble, Ensemble):
-        raise ValueError(f"`ensemble` must be an ensemble of `jaxnets.couplings`, got {ensemble!r}")
-    return _site(ensemble)
-
-
-def _site(ensemble: Ensemble) -> Site:
     match ensemble:
         case IID() | SingularModes():
             return Site(ensemble.variance(), None)
-        case Elliptic():
-            return Site(ensemble.variance() * _one_at_zero(ensemble, "symmetry"), None)
-        case RandomModes():
-            return Site(ensemble.variance() * _one_at_zero(ensemble, "overlap"), None)
-        case DeepHebbian() if ensemble.hetero.shape == (1,) and not ensemble.symmetric:
-            echo = ensemble.hetero[0] ** 2 * _one_at_zero(ensemble, "auto")
+        case Elliptic() if _may_vanish(ensemble.symmetry):
+            return Site(ensemble.variance() * _indicator(ensemble.symmetry), None)
+        case RandomModes() if _may_vanish(ensemble.overlap):
+            return Site(ensemble.variance() * _indicator(ensemble.overlap), None)
+        case DeepHebbian() if _is_shift(ensemble):
+            echo = ensemble.hetero[0] ** 2 * _indicator(ensemble.auto)
             return Site(ensemble.load * echo, echo)
         case Scaled():
-            site = _site(ensemble.ensemble)
+            site = one_site(ensemble.ensemble)
+            if site is None:
+                return None
             factor = ensemble.factor**2
             return Site(factor * site.strength, None if site.echo is None else factor * site.echo)
         case Sum() if len(ensemble.terms) == 1:
-            return _site(ensemble.terms[0])
+            return one_site(ensemble.terms[0])
         case Sum():
-            sites = [_site(term) for term in ensemble.terms]
-            if any(site.echo is not None for site in sites):
-                # Its kappa is a sum of different fractions: no energy in C alone is conserved.
-                raise _unsolved(ensemble, "a shift is solved alone, not in a sum")
-            return Site(jnp.sum(jnp.stack([site.strength for site in sites])), None)
+            sites = [site for term in ensemble.terms if (site := one_site(term)) is not None and site.echo is None]
+            # A shift and another have a kappa that is a sum of different fractions: no energy in C alone is conserved.
+            whole = len(sites) == len(ensemble.terms)
+            return Site(jnp.sum(jnp.stack([site.strength for site in sites])), None) if whole else None
         case _:
-            raise _unsolved(ensemble, "it is none of these")
+            return None
 
 
-def _one_at_zero(ensemble: Ensemble, name: str) -> Float[Array, ""]:
-    value = getattr(ensemble, name)
-    if is_concrete(value) and np.any(np.asarray(value) != 0):
-        raise _unsolved(ensemble, f"its `{name}` is not 0")
-    return _indicator(value)
+def has_memory(ensemble: Ensemble) -> bool:
+    """Whether r may differ from 0. Traced fields are taken as `one_site` does."""
+    match ensemble:
+        case Scaled():
+            return has_memory(ensemble.ensemble)
+        case Sum():
+            return any(has_memory(term) for term in ensemble.terms)
+        case _:
+            return one_site(ensemble) is None
+
+
+def require_no_mean(ensemble: Ensemble) -> None:
+    """Raises `ValueError` for what is no ensemble, and for a finite-rank part, which gives units a common mean."""
+    if not isinstance(ensemble, Ensemble):
+        raise ValueError(f"`ensemble` must be an ensemble of `jaxnets.couplings`, got {ensemble!r}")
+    parts = ensemble.terms if isinstance(ensemble, Sum) else (ensemble,)
+    for part in parts:
+        if isinstance(part, Scaled):
+            require_no_mean(part.ensemble)
+        if isinstance(part, LowRank):
+            raise ValueError(f"`ensemble` must have no finite-rank part, which gives units a common mean, got {part!r}")
+
+
+def _is_shift(ensemble: DeepHebbian) -> bool:
+    return ensemble.hetero.shape == (1,) and not ensemble.symmetric and _may_vanish(ensemble.auto)
+
+
+def _may_vanish(value: Float[Array, "..."]) -> bool:
+    return not is_concrete(value) or not np.any(np.asarray(value))
 
 
 @jax.custom_jvp
@@ -93,11 +110,3 @@ def _indicator(value: Float[Array, "..."]) -> Float[Array, ""]:
 @_indicator.defjvp
 def _(primals: Any, tangents: Any) -> Any:
     return _indicator(*primals), jnp.nan * jnp.sum(tangents[0])
-
-
-def _unsolved(ensemble: Ensemble, reason: str) -> ValueError:
-    return ValueError(
-        "`ensemble` must have no memory kernel (independent weights, random modes without overlap, singular modes, "
-        "their sums and multiples, or DeepHebbian with auto = 0 and one element of hetero), got "
-        f"{type(ensemble).__name__}: {reason}; it needs a solver on sampled paths, which is not there yet"
-    )

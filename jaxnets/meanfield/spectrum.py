@@ -7,7 +7,7 @@ e^{-rate tau}.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Complex, Float
 
 from .._numerics import as_float
 
@@ -40,6 +40,16 @@ def spectrum(
     """The spectrum of one function, at frequencies of any shape."""
     w = as_float(w).astype(values.dtype)
     return spectra(values[None], spacing, rate, w.ravel(), jnp.zeros(1, w.dtype))[0, :, 0].reshape(w.shape)
+
+
+def one_sided(values: Float[Array, " T"], spacing: Float[Array, ""], w: Float[Array, "..."]) -> Complex[Array, "..."]:
+    """The integral of f(tau) e^{-i w tau} over tau > 0, of an f that has come to 0 at the last lag."""
+    values = jnp.pad(values, (0, 1 - values.shape[0] % 2))
+    angles = (spacing * w)[..., None] * jnp.arange(values.shape[0]).astype(values.dtype).reshape((1,) * w.ndim + (-1,))
+    alpha, beta, gamma = _filon(spacing * w)
+    half = values.at[jnp.array([0, -1])].divide(2)
+    sums = lambda f: beta * (f(angles[..., ::2]) @ half[::2]) + gamma * (f(angles[..., 1::2]) @ half[1::2])
+    return spacing * jax.lax.complex(sums(jnp.cos), -sums(jnp.sin) - alpha * values[0])
 
 
 def _cosine_sums(

@@ -6,27 +6,38 @@ from jaxtyping import Array, Float
 
 from .._numerics import Root, polish_root
 from ..couplings import Ensemble
+from ..spectra import law
 from ..transfer import Transfer
 from .site import one_site
-from .stationary import Stationary
+from .state import Stationary
 
 
 def chaos_onset(ensemble: Ensemble, transfer: Transfer) -> Root:
     r"""The scale s from which the rest state x = 0 of s J is unstable, in a network without noise.
 
-    $$ s\, \phi'(0) \sqrt{g^2 + a} = 1 $$
+    $$ s\, \phi'(0)\, \max \mathrm{Re}\, z = 1 $$
 
-    The right edge of J is where kappa(t) |t|^2 = 1 at z = 1/t: g without echo, gamma sqrt(1 + load) for the shift.
-    Explicit, so that the residual is rounding. An ensemble of strength 0 has s = inf, not converged.
+    over the support of the spectrum of J: of the bulk alone, without the outliers of a finite-rank part. Without memory
+    kernel its right edge is explicit, sqrt(g^2 + a): g without echo, gamma sqrt(1 + load) for the shift. No finite s
+    will do where the right edge is not positive, or phi'(0) is 0: s = inf, not converged. Differentiable.
 
     Raises:
-        ValueError: for an ensemble with a memory kernel, as `stationary`.
+        ValueError: for what is no ensemble of positive variance.
     """
+    if not isinstance(ensemble, Ensemble):
+        raise ValueError(f"`ensemble` must be an ensemble of `jaxnets.couplings`, got {ensemble!r}")
     site = one_site(ensemble)
-    slope = transfer.slope(jnp.zeros((), site.total.dtype))
-    scale = 1 / (jnp.sqrt(site.total) * jnp.abs(slope))
-    residual = jax.lax.stop_gradient(jnp.abs(scale**2 * site.total * slope**2 - 1))
-    return Root(scale, residual, residual <= 1e-5)
+    slope = transfer.slope(jnp.zeros((), ensemble.variance().dtype))
+    if site is not None:
+        edge, found = jnp.sqrt(site.total), jnp.array(True)
+    else:
+        point = law(jnp.where(slope < 0, -1.0, 1.0) * ensemble).rightmost()
+        edge, found = point.z.real, point.converged
+    growth = jnp.abs(slope) * edge
+    unstable = growth > 0
+    scale = jnp.where(unstable, 1 / jnp.where(unstable, growth, 1), jnp.inf)
+    residual = jax.lax.stop_gradient(jnp.where(unstable, jnp.abs(scale * growth - 1), jnp.inf))
+    return Root(scale, residual, found & (residual <= 1e-5))
 
 
 def largest_lyapunov(state: Stationary) -> Root:
@@ -45,8 +56,8 @@ def largest_lyapunov(state: Stationary) -> Root:
 
     Source: Sompolinsky, Crisanti & Sommers 1988; with noise, Schuecker et al. 2018.
     """
-    if state.site.echo is not None:
-        raise ValueError("`state` must be that of an ensemble without echo (not of DeepHebbian): none is derived there")
+    if state.site is None or state.site.echo is not None:
+        raise ValueError("`state` must be that of an ensemble without memory kernel and echo: none is derived there")
     U_inf = state.decay_rate**2  # 1 - g^2 <phi'>^2
     well = state.site.strength * state.c_slope - (1 - U_inf)
     spacing = state.lags[1] - state.lags[0]

@@ -17,55 +17,21 @@ it is stable: an error of l' stays what it is, and the first equation measures i
 of t, analytic on [0, 1]: a Chebyshev series holds it.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Complex, Float
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._arguments import nonnegative, positive, require, require_whole, scalar
-from .._numerics import Root, as_complex, gaussian_quadrature, is_concrete, polish_root
+from .._numerics import Root, gaussian_quadrature, is_concrete, polish_root
 from ..couplings import Ensemble
 from ..transfer import Transfer
 from . import series
-from .site import Site, one_site
-from .spectrum import spectrum
+from .sampled import stationary_by_paths
+from .site import Site, has_memory, one_site, require_no_mean
+from .state import Stationary, is_odd
 from .units import RowGains, Units
-
-
-class Stationary(eqx.Module):
-    """The stationary state of a unit. Made by `stationary`; lags are in units of tau, and uniform from 0."""
-
-    lags: Float[Array, " T"]
-    c_x: Float[Array, " T"]  # C(tau) = <x(t) x(t + tau)>
-    c_phi: Float[Array, " T"]  # <phi phi>
-    c_slope: Float[Array, " T"]  # that of d phi / d u: <phi' phi'> where all units are alike
-    c_slope_kink: Float[Array, ""]  # its slope at 0+, -sigma^2 <phi'' phi''>
-    beta: Float[Array, ""]  # <d phi / d u>, u the field through the leak: <phi'> where all units are alike
-    variance: Float[Array, ""]  # C_0
-    decay_rate: Float[Array, ""]  # of C(tau) at long lags, per tau
-    noise: Float[Array, ""]  # sigma
-    site: Site
-    units: Units | None  # of each gain, where the rows of J have gains
-    residual: Float[Array, ""]
-    converged: Bool[Array, ""]
-
-    def response(self, frequency: Float[ArrayLike, "..."]) -> Complex[Array, "..."]:
-        """S(w) = <d phi / d eta> = beta / (1 + i w), at angular frequencies w in 1/tau."""
-        frequency = jnp.asarray(frequency, self.beta.dtype)
-        return as_complex(self.beta) / jax.lax.complex(jnp.ones_like(frequency), frequency)
-
-    def spectrum_x(self, frequency: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
-        """The transform of c_x with e^{-i w tau}, at angular frequencies of any shape: fourth order in the spacing of
-        lags, with the exponential that is left beyond the last one."""
-        return spectrum(self.c_x, self.lags[1] - self.lags[0], self.decay_rate, frequency)
-
-    def spectrum_phi(self, frequency: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
-        """The transform of c_phi, as `spectrum_x`."""
-        return spectrum(self.c_phi, self.lags[1] - self.lags[0], self.decay_rate, frequency)
 
 
 def stationary(
@@ -77,15 +43,22 @@ def stationary(
     nodes: int = 201,
     num_lags: int = 1025,
     duration: Float[ArrayLike, ""] | None = None,
+    key: PRNGKeyArray | None = None,
 ) -> Stationary:
-    r"""The stationary state of dx/dt = -x + J phi(x) + sqrt(2) sigma xi(t) for N -> infinity, J without memory kernel.
+    r"""The stationary state of dx/dt = -x + J phi(x) + sqrt(2) sigma xi(t) for N -> infinity.
+
+    `noise` is sigma, so that an isolated unit has variance sigma^2. Below the onset of chaos and without noise the
+    state is C = 0; above it, the chaotic one. Without memory kernel it follows from the conservation of an energy,
 
     $$ C'' = (1 - a \beta^2)\, C - g^2\, C^\phi(C), \qquad C'(0^+) = -\sigma^2, \qquad C(\infty) = 0 $$
 
     with g^2 = N Var J_ij; a = gamma^2 for the shift (DeepHebbian with auto = 0 and one element of hetero), else 0.
-    Below the onset of chaos and without noise this is C = 0; above it, the chaotic state.
 
-    `noise` is sigma, so that an isolated unit has variance sigma^2. The shift is solved without noise only.
+    Other ensembles (overlaps, partial symmetry, sequences in general), a shift with noise and one in a sum are solved
+    by `stationary_by_paths` with its defaults, which takes some 30 s and has sampling errors if there is a memory
+    kernel: `key` draws its paths (a fixed one if None); call it for other settings. `nodes`, `num_lags` and `duration`
+    have no meaning there. Where `overlap`, `symmetry` or `auto` are traced they are taken to be 0; if they are not, the
+    state is NaN.
 
     With `row_gains` unit i has the weights gamma_i J_ij, and x_i = gamma_i u_i. Then u obeys
 
@@ -103,17 +76,23 @@ def stationary(
     `converged` asks for 1e-6 (single precision: 4e-4). Differentiable in every float that is not held at 0.
 
     Raises:
-        ValueError: for an ensemble with a memory kernel or a shift in a sum, a shift with noise or row gains, row gains
-            with noise, phi that is not odd, negative noise, nodes < 41, num_lags < 17 and a duration that is not
-            positive.
+        ValueError: for an ensemble with a finite-rank part, row gains with noise, a memory kernel or a shift, phi that
+            is not odd, negative noise, nodes < 41, num_lags < 17 and a duration that is not positive.
 
     Source: Sompolinsky, Crisanti & Sommers 1988; with noise, Schuecker et al. 2018.
     """
+    require_no_mean(ensemble)
     site = one_site(ensemble)
+    silent_input = is_concrete(noise) and np.all(np.asarray(noise) == 0)
+    if site is None or (site.echo is not None and not silent_input):
+        # With noise, which the sequence filters too, the energy is not conserved.
+        if row_gains is not None:
+            raise ValueError("`row_gains` must be None for ensembles with a memory kernel or an echo: none is derived")
+        key = jax.random.key(0) if key is None else key
+        tolerance = 1e-4 if has_memory(ensemble) else 1e-8
+        return stationary_by_paths(ensemble, transfer, noise, key=key, tolerance=tolerance)
     dtype = site.strength.dtype
-    if not isinstance(transfer, Transfer):
-        raise ValueError(f"`transfer` must be one of `jaxnets.transfer`, such as `Tanh()`, got {transfer!r}")
-    odd = _is_odd(transfer, dtype)
+    odd = is_odd(transfer, dtype)
     sigma = scalar("noise", noise).astype(dtype)
     require("noise", sigma, nonnegative, "a finite number >= 0")
     require_whole("nodes", nodes, least=41)
@@ -121,16 +100,12 @@ def stationary(
     if duration is not None:
         duration = scalar("duration", duration).astype(dtype)
         require("duration", duration, positive, "a finite number > 0")
-    if site.echo is not None and not (is_concrete(noise) and np.all(np.asarray(noise) == 0)):
-        # There the noise is filtered by the sequence too, and the energy is not conserved.
-        raise ValueError(f"`noise` must be 0 (and not traced) for a shift, whose noise is coloured, got {noise!r}")
-
     if row_gains is not None:
         if not isinstance(row_gains, RowGains):
             raise ValueError(f"`row_gains` must be `RowGains(values, weights)` or None, got {row_gains!r}")
         if site.echo is not None:
             raise ValueError("`row_gains` must be None for a shift: its echo is not derived with gains")
-        if not (is_concrete(noise) and np.all(np.asarray(noise) == 0)):
+        if not silent_input:
             raise ValueError(f"`noise` must be 0 (and not traced) with `row_gains`, got {noise!r}")
     gains = RowGains(jnp.ones(1, dtype)) if row_gains is None else jax.tree.map(lambda x: x.astype(dtype), row_gains)
 
@@ -152,6 +127,9 @@ def stationary(
         noise=sigma,
         site=site,
         units=Units(gains, silent, silent, jnp.full_like(gains.values, rest_slope)),
+        impulse=None,
+        c_x_error=silent[0],
+        c_phi_error=silent[0],
         residual=jnp.zeros_like(sigma),
         converged=jnp.array(True),
     )
@@ -227,6 +205,9 @@ def _active(
         noise=sigma,
         site=site,
         units=Units(gains, c_x, c_phi, averages[:, 0] / gains.values),
+        impulse=None,
+        c_x_error=jnp.zeros_like(c),
+        c_phi_error=jnp.zeros_like(c),
         residual=residual,
         converged=root.converged & (residual <= max(1e-6, 3000 * float(jnp.finfo(dtype).eps))),
     )
@@ -306,10 +287,3 @@ def _orbit(
 
 def _relative(found: Float[Array, "..."], better: Float[Array, "..."]) -> Float[Array, ""]:
     return jnp.max(jnp.abs(found / better - 1))
-
-
-def _is_odd(transfer: Callable[[Any], Any], dtype: Any) -> Bool[Array, ""]:
-    x = jnp.asarray(np.linspace(0, 4, 17), dtype)
-    even_part = jnp.max(jnp.abs(transfer(x) + transfer(-x)))
-    require("transfer", even_part, lambda e: e <= 1e-5, "odd, with phi(x) + phi(-x) = 0")
-    return even_part <= 1e-5

@@ -24,9 +24,9 @@ from .._arguments import require, require_whole, vector
 from .._numerics import as_complex, frozen, square_modulus
 from ..couplings import Ensemble
 from ..meanfield import Stationary, Units
+from ..meanfield.linear import r_and_power
 from ..meanfield.site import one_site
 from ..meanfield.spectrum import spectra
-from ._responses import r_and_power
 from .sums import four_point_sum, four_point_sum_x
 
 
@@ -110,8 +110,10 @@ def _check(state: Stationary, ensemble: Ensemble, nodes: int) -> None:
     if not isinstance(ensemble, Ensemble):
         raise ValueError(f"`ensemble` must be an ensemble of `jaxnets.couplings`, got {ensemble!r}")
     require_whole("nodes", nodes, least=16)
-    if state.units is not None and one_site(ensemble).echo is not None:
-        raise ValueError("`ensemble` must be without echo (not DeepHebbian) for a state with row gains")
+    if state.units is not None:
+        site = one_site(ensemble)
+        if site is None or site.echo is not None:
+            raise ValueError("`ensemble` must be without memory kernel and echo for a state with row gains")
 
 
 @eqx.filter_jit

@@ -45,15 +45,9 @@ class Exterior(eqx.Module):
     m: Float[Array, ""]
 
 
-def r_and_kappa(ensemble: Ensemble, t: Complex[Array, ""]) -> tuple[Complex[Array, ""], Float[Array, ""]]:
-    """r(t) and kappa(t): the R-transform at vanishing diagonal."""
-    r, _, kappa = ensemble.blocks(jnp.conj(t), t, jnp.zeros_like(t.real))
-    return r, kappa.real
-
-
 def exterior(ensemble: Ensemble, gains: Gains, zeta: Complex[Array, ""]) -> Exterior:
     """z and m at zeta."""
-    r, kappa = r_and_kappa(ensemble, 1 / zeta)
+    r, kappa = ensemble.r_and_kappa(1 / zeta)
     z = _preimage(gains, zeta, r)
     return Exterior(z, kappa * _square_resolvent(gains, z, r))
 
@@ -84,7 +78,7 @@ def _preimage(gains: Gains, zeta, r):
 
 def preimage_step(ensemble: Ensemble, gains: Gains, zeta, z) -> Complex[Array, ""]:
     """One Newton step from z towards the image of zeta."""
-    return z * jnp.expm1(_newton_step(gains, zeta, r_and_kappa(ensemble, 1 / zeta)[0], z))
+    return z * jnp.expm1(_newton_step(gains, zeta, ensemble.r_and_kappa(1 / zeta)[0], z))
 
 
 def _newton_step(gains, zeta, r, z):
@@ -116,7 +110,7 @@ def slope(ensemble: Ensemble, gains: Gains, zeta: Complex[Array, ""], z: Complex
     one = jnp.ones_like(zeta)
 
     def blocks(zeta):
-        return r_and_kappa(ensemble, 1 / zeta)
+        return ensemble.r_and_kappa(1 / zeta)
 
     (r, kappa), (dr, kappa_x) = jax.jvp(blocks, (zeta,), (one,))
     _, (_, kappa_y) = jax.jvp(blocks, (zeta,), (1j * one,))
@@ -227,14 +221,14 @@ def _edge_equations(ensemble, gains, y, on_axis):
 
 def preimage_error(ensemble: Ensemble, gains: Gains, zeta, z) -> Complex[Array, ""]:
     """zeta <G / (z - G r)> - 1, which vanishes at the z of zeta."""
-    r, _ = r_and_kappa(ensemble, 1 / zeta)
+    r, _ = ensemble.r_and_kappa(1 / zeta)
     g = as_complex(gains.values)
     return zeta * gains.average(g / (z - g * r)) - 1
 
 
 def stability(ensemble: Ensemble, gains: Gains, zeta, z) -> Float[Array, ""]:
     """m, below 1 outside the support."""
-    r, kappa = r_and_kappa(ensemble, 1 / zeta)
+    r, kappa = ensemble.r_and_kappa(1 / zeta)
     return kappa * _square_resolvent(gains, z, r)
 
 

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from .._numerics import as_complex, find_root, frozen, polish_root
 from ..couplings import Ensemble, Scaled, SingularModes, Sum
-from .exterior import Gains, r_and_kappa
+from .exterior import Gains
 
 
 class Point(eqx.Module):
@@ -99,7 +99,7 @@ def inner_void(ensemble: Ensemble, gains: Gains) -> tuple[Float[Array, ""], Floa
     zero = jnp.zeros_like(ensemble.variance())
     if chart.pivot is None:
         return zero, zero
-    r0, kappa0 = (zero, zero) if chart.rest is None else r_and_kappa(chart.rest, as_complex(zero))
+    r0, kappa0 = (zero, zero) if chart.rest is None else chart.rest.r_and_kappa(as_complex(zero))
     values, weights = chart.pivot.values, chart.pivot.weights
     invertible = jnp.all((values > 0) | (weights == 0)) & jnp.all((gains.values != 0) | (gains.weights == 0))
     inverse_square = jnp.sum(weights / jnp.where(values > 0, values, 1) ** 2)
@@ -186,7 +186,7 @@ def line_density(ensemble: Ensemble, gains: Gains, x: Float[Array, ""]) -> tuple
     scale = jnp.sqrt(ensemble.variance())
 
     def resolvent(t, x, ensemble, gains):
-        r, kappa = r_and_kappa(ensemble, t)
+        r, kappa = ensemble.r_and_kappa(t)
         inverse = 1 / (x - as_complex(gains.values) * r)
         return inverse, gains.average(as_complex(gains.values) * inverse), kappa
 
