@@ -16,7 +16,7 @@ ARROWS = {
     "transfer": {"_numerics"},
     "couplings": {"_numerics", "_arguments", "data"},
     "spectra": {"_numerics", "_arguments", "couplings", "transfer"},
-    "meanfield": {"_numerics", "_arguments", "couplings", "transfer"},
+    "meanfield": {"_numerics", "_arguments", "couplings", "spectra", "transfer"},
     "population": {"_numerics", "_arguments", "couplings", "meanfield"},
     # Arrays and operators, and the one door to `eig`: no ensemble and no law.
     "dynamics": {"_numerics", "_arguments", "couplings.operators", "spectra.eigen"},
