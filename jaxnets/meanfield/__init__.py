@@ -1,15 +1,23 @@
-"""Mean field: the stationary state of one unit for N -> infinity, where chaos begins, and its Lyapunov exponent."""
+"""Mean field: the stationary state of one unit for N -> infinity, where chaos begins, and its Lyapunov exponent.
+
+Fixed points of networks with inputs and finite-rank couplings are static states.
+"""
 
 from .stability import chaos_onset, largest_lyapunov
 from .static import Input, StaticState, static_state
+from .static_stability import StaticStability, StaticStates, static_stability, static_states
 from .stationary import Stationary, stationary
 
 __all__ = [
     "Input",
+    "StaticStability",
     "StaticState",
+    "StaticStates",
     "Stationary",
     "chaos_onset",
     "largest_lyapunov",
+    "static_stability",
     "static_state",
+    "static_states",
     "stationary",
 ]

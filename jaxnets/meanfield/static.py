@@ -1,10 +1,10 @@
 r"""Fixed points of a network for N -> infinity: the law of a unit's state, with inputs and finite-rank couplings.
 
-Of J = (random part) + U V^T / N the random part acts through r and kappa alone, and the modes through the numbers
-kappa_k = E[v_k phi]. A unit whose field is h settles at x(h), the solution of x - r phi(x) = h, with h Gaussian:
+Of J = (random part) + U V^T / N the random part acts through r and kappa(S) alone, and the modes through the numbers
+kappa_k = E[v_k phi]. A unit whose field is h settles at x(h), the solution of x - r(S) phi(x) = h, with h Gaussian:
 
 $$ h = I + U \kappa + \sqrt{\kappa(S)\, \langle\phi^2\rangle}\, z, \qquad
-   S = \Big\langle \frac{d\phi(x(h))}{dh} \Big\rangle = \Big\langle \frac{\phi'}{1 - r \phi'} \Big\rangle, \quad r = r(S) $$
+   S = \Big\langle \frac{d\phi(x(h))}{dh} \Big\rangle = \Big\langle \frac{\phi'}{1 - r \phi'} \Big\rangle $$
 
 The unknowns are kappa, <phi^2> and S. All averages are over one Gaussian variable, because Gaussian loadings obey
 E[u phi] = Cov(u, h) S.
@@ -121,8 +121,8 @@ def static_state(
 
     with kappa = (O (kappa + I_l) + sigma I_r) S; a uniform column adds to the mean of h instead, and its E[u phi] is
     <phi>. The search starts at the averages over a Gaussian field with `start_kappa` (K,; a number is one for all) and
-    `start_variance`, beside the input. It has no derivative; the solution has those by every float of the ensemble,
-    the transfer function and the input. K is the number of modes in all `LowRank` parts.
+    `start_variance`, beside the input. It has no derivative; a solution that is isolated has those by every float of
+    the ensemble, the transfer function and the input. K is the number of modes in all `LowRank` parts.
 
     `nodes` is the number of quadrature points on either side of x = 0, where phi may have a kink. `residual` is the
     largest of the errors of the equations and of the averages (against half the nodes). `converged` asks for 1e-6,
@@ -327,7 +327,7 @@ def first_guess(
 
 @eqx.filter_jit
 def solve(problem: Problem, kappa: Float[Array, " K"], variance: Float[Array, ""], nodes: int) -> StaticState:
-    """The solution near the field that is guessed: a damped search, then Newton steps."""
+    """The solution near the field that is guessed: a damped search, then Newton steps that make it differentiable."""
     start = first_guess(problem, kappa, variance, nodes)
 
     def equations(y, problem):
@@ -339,11 +339,16 @@ def solve(problem: Problem, kappa: Float[Array, " K"], variance: Float[Array, ""
     # Its damping has JAX's default precision, and so must all else.
     guess, fixed = jax.tree.map(_as_default_float, frozen((start, problem)))
     found = optx.root_find(equations, search, guess, fixed, max_steps=200, throw=False).value
-    root = polish_root(equations, found.astype(dtype), problem, steps=4)
-    return _state(problem, root.value, root.residual, root.converged, nodes)
+    found = found.astype(dtype)
+    root = polish_root(equations, found, problem, steps=4)
+    # Newton steps leave a point that is not isolated (a ring): there the search itself is the answer.
+    isolated = jnp.all(jnp.abs(root.value - found) <= 1e-3 * (1 + jnp.abs(found))) & root.converged
+    y = jnp.where(isolated, root.value, found)
+    missed = jnp.where(isolated, root.residual, jnp.max(jnp.abs(equations(found, frozen(problem)))))
+    return _state(problem, y, missed, nodes)
 
 
-def _state(problem, y, residual, converged, nodes) -> StaticState:
+def _state(problem, y, residual, nodes) -> StaticState:
     transfer, field = problem.transfer, field_at(problem, y)
     of = averages(transfer, field.mean, field.variance, field.reaction, nodes)
     coarse = averages(transfer, field.mean, field.variance, field.reaction, nodes // 2)
@@ -362,7 +367,7 @@ def _state(problem, y, residual, converged, nodes) -> StaticState:
     return StaticState(
         kappa=y[:-2],
         mean=field.mean,
-        variance=jnp.where(spread, field.variance, 0),
+        variance=field.variance - jnp.where(spread, 0, jax.lax.stop_gradient(field.variance)),
         rate=of.rate,
         rate_power=of.power,
         response=of.response,
@@ -371,7 +376,7 @@ def _state(problem, y, residual, converged, nodes) -> StaticState:
         x=x,
         weights=law.weights / jnp.sum(law.weights),
         residual=residual,
-        converged=converged & meaningful & (residual <= max(1e-6, 3000 * float(jnp.finfo(y.dtype).eps))),
+        converged=meaningful & (residual <= max(1e-6, 3000 * float(jnp.finfo(y.dtype).eps))),
         problem=problem,
     )
 
