@@ -65,6 +65,7 @@ def test_erf_has_closed_forms():
     np.testing.assert_allclose(V, mu2 + g**2 * state.rate_power, rtol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("s", [-0.5, 0.0, 0.6])
 def test_linear_networks(s):
     """x = (1 - J)^{-1} I: S solves S (1 - s g^2 S) = 1, and <x^2> = <x>^2 + (...)."""
@@ -148,6 +149,7 @@ def test_phase_diagram_of_one_mode():
     np.testing.assert_allclose(above.stability.outliers[0, 0], 1.02, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_structured_state_becomes_chaotic():
     """g^2 <phi'^2> = 1 with V set by O; beside it, at larger g, the unstructured state, unstable along the mode."""
     overlap = 3.0
@@ -162,6 +164,7 @@ def test_structured_state_becomes_chaotic():
         np.testing.assert_allclose(found.stability.outliers[1, 0], overlap * found.state.response[1], rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_two_modes():
     """O = diag(a, b), a > b > 1: pure states +-, those of b unstable towards a at z = a / b, and no mixed ones."""
     found = static_states(IID(0.5) + LowRank(np.diag([2.0, 1.7])), Tanh(), key=KEY, starts=32)
@@ -171,6 +174,7 @@ def test_two_modes():
     assert np.all(np.abs(found.state.kappa[1:3, 0]) < 1e-8) and np.all(np.abs(found.state.kappa[3:, 1]) < 1e-8)
 
 
+@pytest.mark.slow
 def test_ring():
     """O = a 1: a ring of states of one radius, marginal along it, which an input selects."""
     ensemble = IID(0.5) + LowRank(2 * np.eye(2))
@@ -188,6 +192,7 @@ def test_ring():
 # --- stability --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mu", [1.4, 0.9 + 1.1j])
 def test_outliers_at_rest(mu):
     """At x = 0 an eigenvalue mu of O has its outlier at mu + s g^2 / mu; also as the spectra room finds it."""
@@ -209,9 +214,9 @@ def _at_one(ensemble, transfer, inp):
     state = static_state(ensemble, transfer, inp)
     assert state.converged
     gains = Gains(transfer.slope(state.x), state.weights)
-    M = order_parameter_map(state, gains, jnp.array(1.0 + 0j), state.response.astype(complex))
+    M = eqx.filter_jit(order_parameter_map)(state, gains, jnp.array(1.0 + 0j), state.response.astype(complex))
     y = jnp.concatenate([state.kappa, jnp.stack([state.rate_power, state.response])])
-    jacobian = jax.jacfwd(lambda y: mismatch(y, state.problem, 100))(y)
+    jacobian = eqx.filter_jit(jax.jacfwd(mismatch))(y, state.problem, 100)
     c = np.sqrt(float(state.rate_power))
     scale = np.concatenate([np.ones(state.kappa.shape), [2 * c, 1 / c]])
     return M, (np.eye(len(y)) - np.asarray(jacobian)) * scale[None] / scale[:, None]
@@ -278,12 +283,12 @@ CASES = {
     "unequal loadings": (IID(0.5), LowRank(np.outer([1.2, 0.8], [0.8, 0.7]), 0.5, True), Tanh(), Input(0.1, 0.1)),
     "rotation": (IID(0.5), LowRank(np.array([[1.6, -0.5], [0.5, 1.6]])), Tanh(), Input(left=jnp.array([0.6, 0.0]))),
     "balance": (IID(1.0), LowRank(-2.5, 0.0, True), ReLU(), Input(1.0, 0.1)),
-    "excitation": (IID(0.5), LowRank(0.8, 0.0, True), ReLU(), Input(0.2, 0.3)),
+    "excitation": (IID(0.5), LowRank(0.6, 0.0, True), ReLU(), Input(0.2, 0.3)),
     "symmetric": (Elliptic(0.4, 0.7), LowRank(1.4), Tanh(), Input(0.3, 0.2)),
     "antisymmetric": (Elliptic(0.6, -0.7), LowRank(1.7), Tanh(), Input(0.3, 0.2)),
-    "modes": (RandomModes.flat(0.5, 0.5, 0.7), LowRank(1.3), Tanh(), Input(0.3, 0.2)),
-    "sequence": (DeepHebbian(0.3, 0.2, (0.4,)), LowRank(1.3), Tanh(), Input(0.3, 0.2)),
-    "singular": (SingularModes(jnp.array([0.2, 0.6, 0.9])), LowRank(1.3), Tanh(), Input(0.3, 0.2)),
+    "modes": (RandomModes.flat(0.5, 0.5, 0.7), LowRank(1.5), Tanh(), Input(0.3, 0.2, left=0.3)),
+    "sequence": (DeepHebbian(0.3, 0.2, (0.4,)), LowRank(1.5), Tanh(), Input(0.3, 0.2, left=0.3)),
+    "singular": (SingularModes(jnp.array([0.2, 0.6, 0.9])), LowRank(1.5), Tanh(), Input(0.3, 0.2, left=0.3)),
 }
 
 
@@ -311,7 +316,9 @@ def test_one_sampled_network():
     theory, numbers, found, z = _compare("unequal loadings", 300, 6)
     _agree(theory, numbers, 300)
     outlier = z[:, 0].real
-    np.testing.assert_allclose(np.mean(outlier), found.outliers[0].real, atol=4 * np.std(outlier) / np.sqrt(6) + 4 / 300)
+    np.testing.assert_allclose(
+        np.mean(outlier), found.outliers[0].real, atol=4 * np.std(outlier) / np.sqrt(6) + 4 / 300
+    )
 
 
 @pytest.mark.slow
@@ -320,18 +327,20 @@ def test_sampled_networks(name):
     n = 800
     theory, numbers, found, z = _compare(name, n, 8)
     _agree(theory, numbers, n)
-    isolated = int(np.sum(np.isfinite(found.outliers)))
+    for outlier in found.outliers[jnp.isfinite(found.outliers.real)]:
+        nearest = np.argmin(np.abs(z - complex(outlier)), axis=1)
+        at = z[np.arange(8), nearest]
+        error = 4 * np.std(at) / np.sqrt(8) + 4 / n
+        np.testing.assert_allclose(np.mean(at), complex(outlier), atol=error)
+        z = np.stack([np.delete(row, k) for row, k in zip(z, nearest, strict=True)])
     # The edge of n eigenvalues is blurred by n^{-1/2} at most (a disc), in units of its radius.
-    np.testing.assert_allclose(np.mean(z[:, isolated].real), found.edge, atol=2.5 / np.sqrt(n))
-    for k in range(isolated):
-        outlier = z[:, k].real
-        error = 4 * np.std(outlier) / np.sqrt(8) + 4 / n
-        np.testing.assert_allclose(np.mean(outlier), found.outliers[k].real, atol=error)
+    np.testing.assert_allclose(np.mean(np.max(z.real, axis=1)), found.edge, atol=2.5 / np.sqrt(n))
 
 
 # --- derivatives, transformations, failures ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_gradients():
     def numbers(p):
         ensemble = Elliptic(p[0], p[1]) + LowRank(p[2] * jnp.array([[1.0, 0.3], [-0.2, 0.8]]), p[3])
@@ -348,6 +357,7 @@ def test_gradients():
     np.testing.assert_allclose(exact, central, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradient_of_the_rest_state():
     """<phi^2> = variance / (1 - g^2) to first order in the input, also at 0."""
     power = lambda v: static_state(IID(0.5) + LowRank(0.3), Tanh(), Input(variance=v)).rate_power
@@ -356,6 +366,7 @@ def test_gradient_of_the_rest_state():
     np.testing.assert_allclose(jax.grad(kappa)(0.0), 0.3 / 0.7, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_jit_vmap_is_the_loop():
     @jax.jit
     def kappa(g):
@@ -368,6 +379,7 @@ def test_jit_vmap_is_the_loop():
     np.testing.assert_allclose(mapped, np.stack([kappa(g) for g in gains]), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_failures_are_data():
     # Linear above onset: no fixed point has a finite positive variance.
     state = static_state(IID(1.2) + LowRank(0.0), Linear(), Input(variance=0.1))

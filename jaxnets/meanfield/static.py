@@ -219,9 +219,7 @@ def settle(transfer: Transfer, h: Float[Array, "..."], r: Float[Array, ""]) -> F
         return jax.lax.fori_loop(0, 40, narrow, (h, *bracket))[0]
 
     x = jax.lax.stop_gradient(search(*jax.lax.stop_gradient((h, r))))
-    for _ in range(3):
-        x = step(x, h, r)
-    return x
+    return jax.lax.scan(lambda x, _: (step(x, h, r), None), x, None, length=3)[0]
 
 
 _WIDTH = 9.0  # of the quadrature, in standard deviations
