@@ -1,4 +1,4 @@
-"""Fixed points for N -> infinity: exact cases, independent solutions, sampled networks, stability, gradients, failures."""
+"""Fixed points for N -> infinity: exact cases, branches, stability, sampled networks, gradients, failures."""
 
 import equinox as eqx
 import jax
@@ -38,7 +38,7 @@ def slope(x):
 @pytest.mark.parametrize("overlap", [1.05, 2.0, 20.0])
 def test_one_mode_alone(overlap):
     """kappa = O kappa <phi'>, and the outlier O <phi' + x phi''> in its direction."""
-    state = static_state(IID(0.0) + LowRank(overlap), Tanh())
+    state = static_state(IID(0.0) + LowRank(overlap), Tanh(), start_kappa=overlap)
     assert state.converged
     variance = brentq(lambda v: overlap * gauss(slope, v) - 1, 1e-4, 1e4, xtol=1e-13)
     np.testing.assert_allclose(state.kappa, [np.sqrt(variance)], rtol=1e-8)

@@ -125,7 +125,7 @@ def static_state(
     the ensemble, the transfer function and the input. K is the number of modes in all `LowRank` parts.
 
     `nodes` is the number of quadrature points on either side of x = 0, where phi may have a kink. `residual` is the
-    largest of the errors of the equations and of the averages (against half the nodes). `converged` asks for 1e-6,
+    largest of the errors of the equations and of the averages (against three quarters of the nodes). `converged` asks for 1e-6,
     and for a solution that has a meaning: variance >= 0, r phi' < 1 (else x(h) is not unique), and S within the domain
     of r (S Re(lambda rho) < 1). It need not be stable: see `static_stability`.
 
@@ -349,7 +349,7 @@ def solve(problem: Problem, kappa: Float[Array, " K"], variance: Float[Array, ""
 def _state(problem, y, residual, nodes) -> StaticState:
     transfer, field = problem.transfer, field_at(problem, y)
     of = averages(transfer, field.mean, field.variance, field.reaction, nodes)
-    coarse = averages(transfer, field.mean, field.variance, field.reaction, nodes // 2)
+    coarse = averages(transfer, field.mean, field.variance, field.reaction, 3 * nodes // 4)
     errors = jax.tree.map(lambda a, b: jnp.abs(a - b) / (1 + jnp.abs(a)), of, coarse)
     residual = jax.lax.stop_gradient(jnp.max(jnp.stack([residual, *jax.tree.leaves(errors)])))
 
