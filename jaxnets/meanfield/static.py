@@ -125,8 +125,8 @@ def static_state(
     the ensemble, the transfer function and the input. K is the number of modes in all `LowRank` parts.
 
     `nodes` is the number of quadrature points on either side of x = 0, where phi may have a kink. `residual` is the
-    largest of the errors of the equations and of the averages (against three quarters of the nodes). `converged` asks for 1e-6,
-    and for a solution that has a meaning: variance >= 0, r phi' < 1 (else x(h) is not unique), and S within the domain
+    largest of the errors of the equations and of the averages (against three quarters of the nodes). `converged` asks
+    for 1e-6, and for a solution that has a meaning: variance >= 0, r phi' < 1 (else x(h) is not unique), and S within the domain
     of r (S Re(lambda rho) < 1). It need not be stable: see `static_stability`.
 
     Raises:
