@@ -126,8 +126,8 @@ def static_state(
 
     `nodes` is the number of quadrature points on either side of x = 0, where phi may have a kink. `residual` is the
     largest of the errors of the equations and of the averages (against three quarters of the nodes). `converged` asks
-    for 1e-6, and for a solution that has a meaning: variance >= 0, r phi' < 1 (else x(h) is not unique), and S within the domain
-    of r (S Re(lambda rho) < 1). It need not be stable: see `static_stability`.
+    for 1e-6, and for a solution that has a meaning: variance >= 0, r phi' < 1 (else x(h) is not unique), and S
+    within the domain of r (S Re(lambda rho) < 1). It need not be stable: see `static_stability`.
 
     Raises:
         ValueError: for what is no ensemble or transfer function, start values or components of the input that do not
