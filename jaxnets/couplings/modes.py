@@ -303,17 +303,29 @@ class LowRank(Ensemble):
 
     It leaves the bulk of the spectrum as it is and adds outliers, which alone lie at the eigenvalues of `overlaps` = O
     (K, K; a number for K = 1) up to fluctuations of order 1 / sqrt(N); `noise` is sigma.
+
+    `uniform` makes the first column of U constant, all ones: column 0 of O then holds the means of V, and J has the
+    mean O_00 / N. So J_ij = J_0 / N is LowRank(J_0, noise=0, uniform=True), and loadings with means are covered:
+    (a + s u)(b + c u + w)^T / N has U = (1, u) and O = (a, s)(b, c)^T.
+
     Raises `ValueError` if O is not square or not finite, or sigma is negative.
     Source: Tao 2013; Mastrogiuseppe & Ostojic 2018.
     """
 
     overlaps: Float[Array, "K K"]
     noise: Float[Array, ""]
+    uniform: bool = eqx.field(static=True)
 
-    def __init__(self, overlaps: Float[ArrayLike, "K K"] | Float[ArrayLike, ""], noise: Float[ArrayLike, ""] = 1.0):
+    def __init__(
+        self,
+        overlaps: Float[ArrayLike, "K K"] | Float[ArrayLike, ""],
+        noise: Float[ArrayLike, ""] = 1.0,
+        uniform: bool = False,
+    ):
         overlaps = real_array("overlaps", overlaps)
         self.overlaps = overlaps[None, None] if overlaps.ndim == 0 else overlaps
         self.noise = scalar("noise", noise)
+        self.uniform = uniform
 
     def __check_init__(self):
         if self.overlaps.ndim != 2 or self.overlaps.shape[0] != self.overlaps.shape[1]:
@@ -325,6 +337,7 @@ class LowRank(Ensemble):
         require_whole("n", n)
         dtype = self.overlaps.dtype if dtype is None else dtype
         u, w = jax.random.normal(key, (2, n, self.overlaps.shape[0]), dtype)
+        u = u.at[:, 0].set(1) if self.uniform else u
         v = u @ self.overlaps.T.astype(dtype) + self.noise.astype(dtype) * w
         return operators.Modes(u, v, operators.Diagonal(jnp.ones(u.shape[1], dtype)))
 
