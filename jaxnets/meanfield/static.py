@@ -23,7 +23,6 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 from .._arguments import nonnegative, real_array, require, require_whole, scalar
 from .._numerics import as_complex, frozen, polish_root
 from ..couplings import Ensemble, LowRank
-from ..spectra.exterior import r_and_kappa
 from ..spectra.interior import parts
 from ..transfer import Transfer
 
@@ -291,7 +290,7 @@ class Field(eqx.Module):
 def field_at(problem: Problem, y: Float[Array, " K+2"]) -> Field:
     """The field that the order parameters y = (kappa, <phi^2>, S) make."""
     kappa, power, response = y[:-2], y[-2], y[-1]
-    r, strength = r_and_kappa(problem.ensemble, as_complex(response))
+    r, strength = problem.ensemble.r_and_kappa(as_complex(response))
     drive, uniform = problem.input, problem.modes.uniform
     left, random = kappa + drive.left, strength * power
     variance = jnp.sum((1 - uniform) * left**2) + jnp.sum(drive.right**2) + drive.variance + random

@@ -26,7 +26,7 @@ from .._arguments import positive, require, require_whole, scalar
 from .._numerics import as_complex, frozen, is_concrete, square_modulus
 from ..couplings import Ensemble
 from ..spectra.eigen import eigenvalues
-from ..spectra.exterior import Gains, r_and_kappa, rightmost
+from ..spectra.exterior import Gains, rightmost
 from ..transfer import Transfer
 from .static import Input, Problem, StaticState, field_at, has_spread, problem_of, solve
 
@@ -99,7 +99,7 @@ def _outliers(state: StaticState, gains: Gains) -> tuple[Complex[Array, " K+2"],
 
     def follow(z):
         z, t, residual = _newton(state, gains, z)
-        r, strength = r_and_kappa(state.problem.ensemble, t)
+        r, strength = state.problem.ensemble.r_and_kappa(t)
         g = as_complex(gains.values)
         outside = strength * gains.average(square_modulus(g / (z - r * g))) < 1
         size = jnp.abs(z)
@@ -116,7 +116,7 @@ def _newton(
     """z and t = <q> with det(1 - M) = 0, and what is left of these equations."""
 
     def equations(z, t):
-        r, _ = r_and_kappa(state.problem.ensemble, t)
+        r, _ = state.problem.ensemble.r_and_kappa(t)
         g = as_complex(gains.values)
         M = order_parameter_map(state, gains, z, t)
         det = jnp.linalg.det(jnp.eye(M.shape[0], dtype=M.dtype) - M)
@@ -147,7 +147,7 @@ def order_parameter_map(
     ensemble, modes = problem.ensemble, problem.modes
     field = field_at(problem, jnp.concatenate([state.kappa, jnp.stack([state.rate_power, state.response])]))
     at = ensemble.four_point(as_complex(state.response), t)
-    r, _ = r_and_kappa(ensemble, t)
+    r, _ = ensemble.r_and_kappa(t)
 
     # Directions of h in units of its standard deviation, 0 where there is none.
     spread = has_spread(field.variance)
