@@ -148,7 +148,7 @@ def test_linear_network_with_noise(g, rank):
 ENSEMBLES = {
     "iid": IID(0.6),
     "elliptic": Elliptic(0.6, -0.7),
-    "overlapping modes": RandomModes.two_valued(0.9, 0.3, 0.4, load=0.7, overlap=0.4),
+    "overlapping modes": RandomModes.two_valued(0.7, 0.2, 0.4, load=0.7, overlap=0.3),
     "deep-Hebbian": DeepHebbian(load=0.5, auto=0.2, hetero=(0.3, 0.2)),
     "symmetric": DeepHebbian(load=0.3, auto=0.2, hetero=(0.1,), symmetric=True),
 }
@@ -231,7 +231,7 @@ def test_any_ensemble_against_samples(name):
         np.testing.assert_allclose(trace.mean(), state.c_x[0], rtol=10 / n)
         # Twice for the square, to a mean over seeds whose scatter falls as 1/N too.
         errors.append(abs(C2 / trace**2 * found.phi - 1).mean())
-    assert errors[1] < 0.6 * errors[0] and errors[1] < 0.03
+    assert errors[1] < 0.6 * errors[0] and errors[1] < 0.08
 
 
 def test_lags_against_samples():
