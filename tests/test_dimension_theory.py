@@ -149,7 +149,7 @@ ENSEMBLES = {
     "iid": IID(0.6),
     "elliptic": Elliptic(0.6, -0.7),
     "overlapping modes": RandomModes.two_valued(0.7, 0.2, 0.4, load=0.7, overlap=0.3),
-    "deep-Hebbian": DeepHebbian(load=0.5, auto=0.2, hetero=(0.3, 0.2)),
+    "deep-Hebbian": DeepHebbian(load=0.5, auto=0.1, hetero=(0.2, 0.1)),
     "symmetric": DeepHebbian(load=0.3, auto=0.2, hetero=(0.1,), symmetric=True),
 }
 
