@@ -134,11 +134,12 @@ def _pair_covariance(
         else:
             ones = jnp.ones_like(units.beta)
             W2 = (ones if W2_phi is None else W2_phi, ones if W2_x is None else W2_x)
-            pairs = _unlike(units, ensemble, *W2)
+            pairs = _unlike(units, ensemble, W2[0], W2[1])
         return _integral(state, ensemble, pairs, lags, nodes, stride)
 
     total = integral(state, ensemble, nodes, 1)
-    coarse = jax.lax.stop_gradient(integral(*frozen((state, ensemble)), nodes // 2, 2))
+    fixed_state, fixed_ensemble = frozen((state, ensemble))
+    coarse = integral(fixed_state, fixed_ensemble, nodes // 2, 2)
     misses = [
         jnp.max(jnp.abs(coarse - total) / jnp.max(jnp.abs(total), axis=1, keepdims=True)),
         # A tail e^{-rate tau} has corrections of this relative order.

@@ -6,8 +6,10 @@ import numpy as np
 from systems import correlated_modes_density
 
 from jaxnets.couplings import RandomModes
-from jaxnets.population import four_point_sum, four_point_sum_x
+from jaxnets.meanfield import stationary
+from jaxnets.population import dimension, four_point_sum, four_point_sum_x
 from jaxnets.spectra import law
+from jaxnets.transfer import Tanh
 
 
 def test_without_overlaps_only_the_strength_sets_the_edge():
@@ -55,3 +57,14 @@ def test_without_overlaps_strength_and_rank_set_the_sums_over_pairs():
         power, ladder = g2**2 * abs(s1 * s2) ** 2, abs(1 - g2 * np.conj(s1) * s2) ** 2
         np.testing.assert_allclose(four_point_sum(ensemble, s1, s2), (1 + power / rank) / ladder, rtol=1e-12)
         np.testing.assert_allclose(four_point_sum_x(ensemble, s1, s2), (2 + 1 / rank - power) / ladder, rtol=1e-11)
+
+
+def test_without_overlaps_strength_and_rank_set_the_dimension():
+    """Equal amplitudes at PR^D = load, and two values of another load at the same strength and PR^D."""
+    two = RandomModes.two_valued(4.0, 0.5, 0.2, load=0.9)
+    same = RandomModes.flat(np.sqrt(two.variance() / two.effective_rank()), load=two.effective_rank())
+    np.testing.assert_allclose(same.variance(), two.variance(), rtol=1e-12)
+    state = stationary(two, Tanh())
+    found, expected = (dimension(state, ensemble) for ensemble in (two, same))
+    assert found.converged and expected.converged
+    np.testing.assert_allclose([found.phi, found.x], [expected.phi, expected.x], rtol=1e-9)
