@@ -29,7 +29,7 @@ def stationary_by_paths(
     noise: Float[ArrayLike, ""] = 0.0,
     *,
     key: PRNGKeyArray,
-    num_paths: int = 128,
+    num_paths: int = 256,
     period: float = 400.0,
     duration: float = 60.0,
     memory: float = 40.0,
@@ -155,8 +155,10 @@ def _errors(problem: Problem, unknowns: Unknowns) -> tuple[Float[Array, " T"], F
     @jax.vmap
     def group(normal):
         of_group = eqx.tree_at(lambda p: p.normal, problem, normal)
-        found = paths.solve(of_group, unknowns, 1e-3, 30).unknowns
-        return found.c_phi, paths.answer(of_group, found).c_x, found.response[-1]
+        # A part of an error will do, and the scatter is larger than that.
+        found = paths.solve(of_group, unknowns, 3e-3, 20).unknowns
+        averages = paths.answer(of_group, found)
+        return averages.c_phi, averages.c_x, averages.response[-1]
 
     groups = group(problem.normal.reshape(BATCHES, -1, problem.normal.shape[-1]))
     return jax.tree.map(lambda a: jnp.std(a, 0, ddof=1) / math.sqrt(BATCHES), groups)
