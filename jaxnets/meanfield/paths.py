@@ -10,8 +10,8 @@ The unknowns are C^phi and S on a grid of lags. The random numbers of the paths 
 measure is a function of the unknowns, and a root of it is found by Newton's method with the derivatives of a Gaussian
 unit. Three things keep the errors small. Realised spectra of the random numbers are made exactly white. Paths are
 compared with y, the Gaussian process that answers to the same eta with the mean response of x: what is measured is the
-difference, and the averages over y are known. And S is measured on tangents, each from a unit impulse. Without memory
-kernel x = y, and no path is needed.
+difference, and the averages over y are known. And S is measured on tangents, which white noise of their own kicks at
+every step, so that all times count. Without memory kernel x = y, and no path is needed.
 """
 
 from typing import NamedTuple
@@ -59,14 +59,14 @@ class Grid(eqx.Module):
 
 
 class Problem(eqx.Module):
-    """What is solved, on a grid. `normal` holds the random numbers of the paths; None without memory kernel."""
+    """What is solved, on a grid. `normal`: random numbers of paths and probes; None without memory kernel."""
 
     ensemble: Ensemble
     transfer: Transfer
     sigma: Float[Array, ""]
     memory: Float[Array, ""]  # the part of R that acts
     grid: Grid
-    normal: Complex[Array, "paths F/2+1"] | None
+    normal: Complex[Array, "2 paths F/2+1"] | None
 
 
 class Averages(NamedTuple):
@@ -129,7 +129,7 @@ def _covariance(spectrum: Float[Array, " F/2+1"], grid: Grid) -> Float[Array, " 
 
 
 def _gaussian(problem: Problem, field: Field) -> Averages:
-    """The averages over y, which answers to the field with the mean response of x; its S(tau) is that of the leak."""
+    """The averages over y, which answers to the field with the mean response of x."""
     grid, phi = problem.grid, problem.transfer
     cheb = series.grid(NODES // 4)
     c = _covariance(field.driven * square_modulus(field.dressing), grid)
@@ -137,6 +137,7 @@ def _gaussian(problem: Problem, field: Field) -> Averages:
     roots = jnp.asarray(np.sqrt(cheb.nodes), c.dtype)
     evaluate = jax.vmap(series.evaluate, in_axes=(None, 0))
 
+    decay = jnp.exp(-grid.h).astype(field.dressing.dtype)
     # phi is odd: C^phi = n G(n^2) at correlation n, and G is a Chebyshev series.
     n = c / c[0]
     G = jax.lax.map(lambda n: phi.covariance(c[0], n, NODES), roots) / roots
@@ -144,27 +145,30 @@ def _gaussian(problem: Problem, field: Field) -> Averages:
     beta = weights @ phi.slope(jnp.sqrt(c[0]) * z)
     return Averages(
         c_phi=n * share,
-        response=beta * jnp.exp(-grid.h * jnp.arange(grid.K)),
+        response=beta * jnp.fft.irfft(field.dressing / (1 - decay * grid.shift()), grid.F)[: grid.K],
         c_x=c,
         c_slope=(share + 2 * n**2 * slope) / c[0],
         beta=beta,
     )
 
 
-def _measure(problem: Problem, field: Field, normal: Complex[Array, "paths F/2+1"]) -> Averages:
+def _measure(problem: Problem, field: Field, normal: Complex[Array, "2 paths F/2+1"]) -> Averages:
     """The averages over paths of x, less those over the same paths of y, plus what is known of y."""
     grid, phi = problem.grid, problem.transfer
     h, K, F = grid.h, grid.K, grid.F
     exact = _gaussian(problem, field)
-    driven = jnp.sqrt(field.driven / h).astype(normal.dtype)[None] * normal
-    x0 = jnp.fft.irfft(driven, F).T
-    y = jnp.fft.irfft(driven * field.dressing[None], F).T
+    shift, decay = grid.shift(), jnp.exp(-h)
+    noise, probe = normal
+    driven = jnp.sqrt(field.driven / h).astype(shift.dtype)[None] * noise
+    kicked = probe / (1 - decay.astype(shift.dtype) * shift)[None]
+    transform = lambda u: jnp.fft.irfft(u, F).T
+    x0, y = transform(driven), transform(driven * field.dressing[None])
+    kick, u0, v = transform(probe), transform(kicked), transform(kicked * field.dressing[None])
     count = x0.shape[1]
 
-    # x = x0 + m with m' = -m + R * phi, and a tangent from a unit impulse at every K-th step, e^{-tau} + n with
-    # n' = -n + R * (phi' tangent); R * is linear between the steps. Buffers hold the last K values twice in a row, so
-    # that those of one window lie together.
-    decay = jnp.exp(-h)
+    # x = x0 + m with m' = -m + R * phi(x), and its tangent u = u0 + n, which is kicked at every step and decays, with
+    # n' = -n + R * (phi'(x) u); R * is linear between the steps. Buffers hold the last K values twice in a row, so that
+    # those of one window lie together.
     late = 1 + jnp.expm1(-h) / h
     early = -jnp.expm1(-h) - late
     now, window = field.kernel[0], jnp.concatenate([jnp.zeros(1, h.dtype), field.kernel[:0:-1]])
@@ -175,33 +179,32 @@ def _measure(problem: Problem, field: Field, normal: Complex[Array, "paths F/2+1
         return buffer, window @ jax.lax.dynamic_slice(buffer, ((i + 1) % K, 0), (K, count))
 
     def step(state, i):
-        (m, past_m, rates), (n, past_n, impulses) = state
-        k = i % K
-        begins = k == 0
-        n, past_n, impulses = (jnp.where(begins, 0, a) for a in (n, past_n, impulses))
-        x, here = x0[i % F] + m, jnp.exp(-h * k.astype(h.dtype))
-        rate, answer = phi(x), phi.slope(x) * (here + n)
+        (m, past_m, rates), (n, past_n, answers) = state
+        here, after = i % F, (i + 1) % F
+        x, u = x0[here] + m, u0[here] + n
+        rate, answer = phi(x), phi.slope(x) * u
+        # The part of the answer that begins now is an end of the trapezoid rule, and half of its weight.
+        begun = phi.slope(x) * kick[here]
         pull = now * rate + past_m
-        # An impulse is half an end of the trapezoid rule, and nothing of it is past yet.
-        push = jnp.where(begins, field.instantaneous * answer, now * answer + past_n)
+        push = now * (answer - begun) + field.instantaneous * begun + past_n
         rates, past_m = remember(rates, i, rate)
-        impulses, past_n = remember(impulses, i, jnp.where(begins, answer / 2, answer))
-        m_guess, n_guess = decay * m + (early + late) * pull, decay * n + (early + late) * push
-        x_guess = x0[(i + 1) % F] + m_guess
-        pull_next = now * phi(x_guess) + past_m
-        push_next = now * phi.slope(x_guess) * (decay * here + n_guess) + past_n
-        m = decay * m + early * pull + late * pull_next
-        n_next = decay * n + early * push + late * push_next
-        return ((m, past_m, rates), (n_next, past_n, impulses)), (x, answer, here + n)
+        answers, past_n = remember(answers, i, answer - begun / 2)
+        x_guess = x0[after] + decay * m + (early + late) * pull
+        u_guess = decay * u0[here] + decay * n + (early + late) * push
+        m = decay * m + early * pull + late * (now * phi(x_guess) + past_m)
+        n = decay * n + early * push + late * (now * phi.slope(x_guess) * u_guess + past_n)
+        return ((m, past_m, rates), (n, past_n, answers)), (x, answer)
 
     silence, nothing = jnp.zeros(count, h.dtype), jnp.zeros((2 * K, count), h.dtype)
     start = ((silence, silence, nothing),) * 2
     skipped = 2 * K
-    (x, answer, tangent) = jax.lax.scan(step, start, jnp.arange(skipped + F))[1]
-    x, answer, tangent, y = x[skipped:], answer[skipped:], tangent[skipped:], jnp.roll(y, -skipped, axis=0)
+    x, answer = jax.lax.scan(step, start, jnp.arange(skipped + F))[1]
+    # One period, from its beginning.
+    x, answer = (jnp.roll(a[skipped:], skipped, axis=0) for a in (x, answer))
 
-    def impulses(values):  # the mean over all impulses, by the time since
-        return jnp.mean(values[: F // K * K].reshape(F // K, K, count), (0, 2))
+    def response(answer):
+        cross = jnp.mean(jnp.fft.rfft(answer, axis=0).T * jnp.conj(probe), 0)
+        return jnp.fft.irfft(cross / F, F)[:K]
 
     def covariance(u):
         power = jnp.mean(square_modulus(jnp.fft.rfft(u, axis=0)), 1)
@@ -210,7 +213,7 @@ def _measure(problem: Problem, field: Field, normal: Complex[Array, "paths F/2+1
     slope_x, slope_y = phi.slope(x), phi.slope(y)
     return Averages(
         c_phi=exact.c_phi + covariance(phi(x)) - covariance(phi(y)),
-        response=impulses(answer) + (exact.beta - impulses(slope_y)) * impulses(tangent),
+        response=exact.response + response(answer) - response(slope_y * v),
         c_x=exact.c_x + covariance(x) - covariance(y),
         c_slope=exact.c_slope + covariance(slope_x) - covariance(slope_y),
         beta=exact.beta + jnp.mean(slope_x) - jnp.mean(slope_y),
@@ -248,7 +251,7 @@ def follow(problem: Problem, start: Unknowns, tolerance: float, max_steps: int) 
     ``start`` is a state without memory, of a noise larger by 1. Two steps for each of ten stages, with a quarter of
     the paths, then as `solve`.
     """
-    few = None if problem.normal is None else problem.normal[: problem.normal.shape[0] // 4]
+    few = None if problem.normal is None else problem.normal[:, : problem.normal.shape[1] // 4]
     parts = jnp.linspace(0, 1, STAGES + 1, dtype=problem.sigma.dtype)[1:]
 
     def stage(unknowns, part):
@@ -302,9 +305,10 @@ def _accelerated(problem: Problem, start: Unknowns, tolerance: Float[Array, ""],
     return Solution(unravel(u), residual)
 
 
-def white(key: PRNGKeyArray, paths: int, grid: Grid) -> Complex[Array, "paths F/2+1"]:
+def white(key: PRNGKeyArray, paths: int, grid: Grid) -> Complex[Array, "2 paths F/2+1"]:
     """Discrete Fourier transforms of independent normal numbers, with a mean power of exactly 1 at each frequency."""
     half = grid.F // 2 + 1
-    z = jax.lax.complex(*jax.random.normal(key, (2, paths, half), grid.h.dtype))
-    z = z.at[:, 0].set(as_complex(z[:, 0].real)).at[:, -1].set(as_complex(z[:, -1].real))
-    return z / as_complex(jnp.sqrt(jnp.mean(square_modulus(z), 0)))[None] * np.sqrt(grid.F)
+    z = jax.lax.complex(*jax.random.normal(key, (2, 2, paths, half), grid.h.dtype))
+    z = z.at[..., 0].set(as_complex(z[..., 0].real)).at[..., -1].set(as_complex(z[..., -1].real))
+    power = jnp.mean(square_modulus(z), 1, keepdims=True)
+    return z / as_complex(jnp.sqrt(power)) * np.sqrt(grid.F)

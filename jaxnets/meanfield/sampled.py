@@ -1,6 +1,7 @@
 """Stationary states of ensembles whose memory kernel, or echo, leaves no energy to conserve."""
 
 import math
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -44,9 +45,9 @@ def stationary_by_paths(
 
     Solved on `num_paths` sampled paths of length `period` (`key` draws their random numbers), with lags of spacing
     `step` up to `duration`, and up to `memory` for R and S; see `paths`. Where R = 0 no paths are needed, and the
-    result has no sampling error. `c_x_error`, `c_phi_error` are standard errors, from the scatter of the solutions of
-    eight groups of paths; they fall like 1 / sqrt(num_paths period). The error of the grid is of order step^2, below
-    1e-3 by default.
+    result has no sampling error. `c_x_error`, `c_phi_error` and `response_error` are standard errors, from the scatter
+    of the solutions of eight groups of paths; they fall like 1 / sqrt(num_paths period). The error of the grid is of
+    order step^2, below 1e-3 by default.
 
     The state is the one that is reached when the memory grows from none, and an additional noise falls from 1 to 0.
     Below the onset of chaos and without noise it is x = 0. `residual` is the relative miss of self-consistency;
@@ -87,7 +88,7 @@ def stationary_by_paths(
     normal = None
     if has_memory(ensemble):
         draw = lambda key: paths.white(key, num_paths // BATCHES, grid)
-        normal = jax.vmap(draw)(jax.random.split(key, BATCHES)).reshape(num_paths, -1)
+        normal = jnp.concatenate(jax.vmap(draw)(jax.random.split(key, BATCHES)), axis=1)
     onset = chaos_onset(ensemble, transfer)
     quiet = (sigma == 0) & ~(onset.value < 1)
     rest = _at_rest(ensemble, transfer, sigma, grid, onset.converged & odd)
@@ -107,16 +108,14 @@ def _active(problem: Problem, tolerance: float, max_steps: int) -> Stationary:
     found = paths.follow(fixed, _start(fixed), tolerance, max_steps)
     unknowns = _implicit(problem, found.unknowns)
     averages = paths.answer(problem, unknowns)
-    c_phi_error, c_x_error, tail_error = _errors(fixed, found.unknowns)
+    errors = _errors(fixed, found.unknowns)
 
     # What the last lags still hold must be sampling error.
     c, S = (jax.lax.stop_gradient(u) for u in unknowns)
     last = slice(-max(grid.T // 5, 1), None)
-    ended = jnp.all(jnp.abs(averages.c_phi[last]) <= 1e-3 * c[0] + 4 * c_phi_error[last])
-    ended &= jnp.abs(S[-1]) <= 1e-3 * jnp.abs(S[0]) + 4 * tail_error
-    return _state(
-        problem, unknowns, averages, (c_x_error, c_phi_error), found.residual, ended & (found.residual <= tolerance)
-    )
+    ended = jnp.all(jnp.abs(averages.c_phi[last]) <= 1e-3 * c[0] + 4 * errors.c_phi[last])
+    ended &= jnp.abs(S[-1]) <= 1e-3 * jnp.abs(S[0]) + 4 * errors.last_response
+    return _state(problem, unknowns, averages, errors, found.residual, ended & (found.residual <= tolerance))
 
 
 def _start(problem: Problem) -> Unknowns:
@@ -145,22 +144,34 @@ def _implicit(problem: Problem, unknowns: Unknowns) -> Unknowns:
     return Unknowns(*solution.value)
 
 
-def _errors(problem: Problem, unknowns: Unknowns) -> tuple[Float[Array, " T"], Float[Array, " T"], Float[Array, ""]]:
-    """Standard errors of C^phi, C^x and the last S: the scatter of the solutions of groups of paths."""
-    grid = problem.grid
+class Errors(NamedTuple):
+    """Standard errors."""
+
+    c_phi: Float[Array, " T"]
+    c_x: Float[Array, " T"]
+    response: Float[Array, ""]  # of its integral
+    last_response: Float[Array, ""]
+
+
+def _no_errors(grid: Grid) -> Errors:
+    none = jnp.zeros(grid.T, grid.h.dtype)
+    return Errors(none, none, none[0], none[0])
+
+
+def _errors(problem: Problem, unknowns: Unknowns) -> Errors:
+    """From the scatter of the solutions of groups of paths."""
     if problem.normal is None:
-        none = jnp.zeros(grid.T, grid.h.dtype)
-        return none, none, none[0]
+        return _no_errors(problem.grid)
 
     @jax.vmap
     def group(normal):
         of_group = eqx.tree_at(lambda p: p.normal, problem, normal)
-        # A part of an error will do, and the scatter is larger than that.
-        found = paths.solve(of_group, unknowns, 3e-3, 20).unknowns
+        found = paths.solve(of_group, unknowns, 0.0, 12).unknowns  # near by, and a part of an error will do
         averages = paths.answer(of_group, found)
-        return averages.c_phi, averages.c_x, averages.response[-1]
+        S = averages.response
+        return Errors(averages.c_phi, averages.c_x, problem.grid.h * (jnp.sum(S) - S[0] / 2), S[-1])
 
-    groups = group(problem.normal.reshape(BATCHES, -1, problem.normal.shape[-1]))
+    groups = group(jnp.stack(jnp.split(problem.normal, BATCHES, axis=1)))
     return jax.tree.map(lambda a: jnp.std(a, 0, ddof=1) / math.sqrt(BATCHES), groups)
 
 
@@ -181,14 +192,14 @@ def _at_rest(
     problem = Problem(ensemble, transfer, sigma, jnp.ones_like(sigma), grid, None)
     found = converged & jnp.all(S.converged)
     residual = jnp.max(S.residual)
-    return _state(problem, Unknowns(silence, response), averages, (silence, silence), residual, found)
+    return _state(problem, Unknowns(silence, response), averages, _no_errors(grid), residual, found)
 
 
 def _state(
     problem: Problem,
     unknowns: Unknowns,
     averages: Averages,
-    errors: tuple[Float[Array, " T"], Float[Array, " T"]],
+    errors: Errors,
     residual: Float[Array, ""],
     converged: Bool[Array, ""],
 ) -> Stationary:
@@ -209,8 +220,9 @@ def _state(
         site=None,
         units=None,
         impulse=unknowns.response,
-        c_x_error=errors[0],
-        c_phi_error=errors[1],
+        c_x_error=errors.c_x,
+        c_phi_error=errors.c_phi,
+        response_error=errors.response,
         residual=jax.lax.stop_gradient(residual),
         converged=converged,
     )

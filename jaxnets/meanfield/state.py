@@ -37,6 +37,7 @@ class Stationary(eqx.Module):
     impulse: Float[Array, " K"] | None  # S(tau); None where it is beta e^{-tau}
     c_x_error: Float[Array, " T"]
     c_phi_error: Float[Array, " T"]
+    response_error: Float[Array, ""]  # of S(0), at frequency 0
     residual: Float[Array, ""]
     converged: Bool[Array, ""]
 

@@ -130,6 +130,7 @@ def stationary(
         impulse=None,
         c_x_error=silent[0],
         c_phi_error=silent[0],
+        response_error=silent[0, 0],
         residual=jnp.zeros_like(sigma),
         converged=jnp.array(True),
     )
@@ -208,6 +209,7 @@ def _active(
         impulse=None,
         c_x_error=jnp.zeros_like(c),
         c_phi_error=jnp.zeros_like(c),
+        response_error=jnp.zeros_like(rate),
         residual=residual,
         converged=root.converged & (residual <= max(1e-6, 3000 * float(jnp.finfo(dtype).eps))),
     )
