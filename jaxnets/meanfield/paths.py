@@ -14,6 +14,7 @@ difference, and the averages over y are known. And S is measured on tangents, wh
 every step, so that all times count. Without memory kernel x = y, and no path is needed.
 """
 
+import math
 from typing import NamedTuple
 
 import equinox as eqx
@@ -45,7 +46,7 @@ class Grid(eqx.Module):
     F: int = eqx.field(static=True)
 
     def frequencies(self) -> Float[Array, " F/2+1"]:
-        return 2 * jnp.pi * jnp.arange(self.F // 2 + 1) / (self.F * self.h)
+        return jnp.asarray(2 * np.pi / self.F * np.arange(self.F // 2 + 1), self.h.dtype) / self.h
 
     def shift(self) -> Complex[Array, " F/2+1"]:
         """e^{-i w h}."""
@@ -56,6 +57,9 @@ class Grid(eqx.Module):
         """1, and a smooth fall to 0 over the last fifth: what is beyond the last lag must be 0."""
         t = np.linspace(0, 1, self.T)
         return jnp.asarray(np.where(t < 0.8, 1, np.cos(np.pi / 2 * (t - 0.8) / 0.2) ** 2), self.h.dtype)
+
+    def lags(self) -> Float[Array, " T"]:
+        return self.h * jnp.arange(self.T).astype(self.h.dtype)
 
 
 class Problem(eqx.Module):
@@ -95,11 +99,11 @@ class Field(NamedTuple):
 def _field(problem: Problem, unknowns: Unknowns) -> Field:
     grid, sigma = problem.grid, problem.sigma
     h, w, shift = grid.h, grid.frequencies(), grid.shift()
-    decay = jnp.exp(-h).astype(shift.dtype)
+    step, decay = h.astype(shift.dtype), jnp.exp(-h).astype(shift.dtype)
     leak = 1 / jax.lax.complex(jnp.ones_like(w), w)
     # The trapezoid rule keeps S causal. Its error is known for e^{-tau}, and taken out where that does not matter.
-    trapezoid = h * (jnp.fft.rfft(unknowns.response, grid.F) - as_complex(unknowns.response[0] / 2))
-    smooth = trapezoid * leak * 2 * (1 - decay * shift) / (h.astype(shift.dtype) * (1 + decay * shift))
+    trapezoid = step * (jnp.fft.rfft(unknowns.response, grid.F) - as_complex(unknowns.response[0] / 2))
+    smooth = trapezoid * leak * 2 * (1 - decay * shift) / (step * (1 + decay * shift))
     memory = problem.memory.astype(shift.dtype)
     r = memory * jax.vmap(problem.ensemble.r_and_kappa)(trapezoid)[0]
     _, kappa = jax.vmap(problem.ensemble.r_and_kappa)(smooth)
@@ -311,4 +315,4 @@ def white(key: PRNGKeyArray, paths: int, grid: Grid) -> Complex[Array, "2 paths 
     z = jax.lax.complex(*jax.random.normal(key, (2, 2, paths, half), grid.h.dtype))
     z = z.at[..., 0].set(as_complex(z[..., 0].real)).at[..., -1].set(as_complex(z[..., -1].real))
     power = jnp.mean(square_modulus(z), 1, keepdims=True)
-    return z / as_complex(jnp.sqrt(power)) * np.sqrt(grid.F)
+    return z / as_complex(jnp.sqrt(power)) * math.sqrt(grid.F)

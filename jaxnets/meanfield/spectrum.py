@@ -49,7 +49,7 @@ def one_sided(values: Float[Array, " T"], spacing: Float[Array, ""], w: Float[Ar
     alpha, beta, gamma = _filon(spacing * w)
     half = values.at[jnp.array([0, -1])].divide(2)
     sums = lambda f: beta * (f(angles[..., ::2]) @ half[::2]) + gamma * (f(angles[..., 1::2]) @ half[1::2])
-    return spacing * jax.lax.complex(sums(jnp.cos), -sums(jnp.sin) - alpha * values[0])
+    return jax.lax.complex(spacing * sums(jnp.cos), -spacing * (sums(jnp.sin) + alpha * values[0]))
 
 
 def _cosine_sums(

@@ -49,7 +49,7 @@ class Stationary(eqx.Module):
             return as_complex(self.beta) * leak
         spacing = self.lags[1] - self.lags[0]
         first = self.impulse[0]
-        rest = self.impulse - first * jnp.exp(-spacing * jnp.arange(self.impulse.shape[0]))
+        rest = self.impulse - first * jnp.exp(-self.lags[: self.impulse.shape[0]])
         return as_complex(first) * leak + one_sided(rest, spacing, frequency)
 
     def spectrum_x(self, frequency: Float[ArrayLike, "..."]) -> Float[Array, "..."]:

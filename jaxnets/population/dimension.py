@@ -31,10 +31,12 @@ from .sums import four_point_sum, four_point_sum_x
 
 
 class Dimension(eqx.Module):
-    """Participation ratios over N, of rates and of states. Made by `dimension`."""
+    """Participation ratios over N, of rates and of states, with standard errors. Made by `dimension`."""
 
     phi: Float[Array, ""]
     x: Float[Array, ""]
+    phi_error: Float[Array, ""]
+    x_error: Float[Array, ""]
     residual: Float[Array, ""]
     converged: Bool[Array, ""]
 
@@ -64,9 +66,12 @@ def dimension(state: Stationary, ensemble: Ensemble, *, z_scored: bool = False, 
 
     `nodes` is the number of frequencies in each of two directions. `residual` is the largest of the relative
     difference from half the nodes and every second lag, of what an exponential beyond the last lag leaves open, and of
-    the residual of the state; `converged` asks for 1e-4, and a converged state. NaN, not converged, for a state at
-    rest, and where kappa(S) |S|^2 >= 1 at some frequency; for x also where nothing recurs, J = 0. Differentiable in
-    the floats of the state and the ensemble (the state depends on the ensemble: differentiate through both).
+    the residual of the state; `converged` asks for 1e-4 (1e-3 with a memory kernel), and a converged state. The errors
+    are those that the sampling error of S brings, by far the largest: the sums have a pole at kappa(S) |S|^2 = 1.
+
+    NaN, not converged, for a state at rest, and where kappa(S) |S|^2 >= 1 at some frequency; for x also where nothing
+    recurs, J = 0. Differentiable in the floats of the state and the ensemble (the state depends on the ensemble:
+    differentiate through both).
 
     Raises:
         ValueError: for an `ensemble` that is none or, with row gains, has a memory kernel or an echo, and nodes < 16.
@@ -79,8 +84,16 @@ def dimension(state: Stationary, ensemble: Ensemble, *, z_scored: bool = False, 
     if z_scored and state.units is not None:  # else all units have one variance
         W2_phi, W2_x = 1 / state.units.c_phi[:, 0], 1 / state.units.c_x[:, 0]
         mean_phi = mean_x = jnp.ones_like(mean_x)
-    pairs = _pair_covariance(state, ensemble, jnp.zeros(1, state.c_x.dtype), W2_phi, W2_x, nodes)
-    return Dimension(mean_phi**2 / pairs.phi[0], mean_x**2 / pairs.x[0], pairs.residual, pairs.converged)
+    at_zero = jnp.zeros(1, state.c_x.dtype)
+    pairs = _pair_covariance(state, ensemble, at_zero, W2_phi, W2_x, nodes)
+    phi, x = mean_phi**2 / pairs.phi[0], mean_x**2 / pairs.x[0]
+    phi_error = x_error = jnp.zeros_like(phi)
+    if state.impulse is not None:
+        more = 1 + state.response_error / jnp.abs(state.response(0.0))
+        shifted = frozen(eqx.tree_at(lambda s: s.impulse, state, more * state.impulse))
+        others = _pair_covariance(shifted, frozen(ensemble), at_zero, W2_phi, W2_x, nodes)
+        phi_error, x_error = jnp.abs(mean_phi**2 / others.phi[0] - phi), jnp.abs(mean_x**2 / others.x[0] - x)
+    return Dimension(phi, x, *jax.lax.stop_gradient((phi_error, x_error)), pairs.residual, pairs.converged)
 
 
 def pair_covariance(
@@ -147,7 +160,8 @@ def _pair_covariance(
         state.residual,
     ]
     residual = jax.lax.stop_gradient(jnp.max(jnp.stack(misses)))
-    return PairCovariance(lags, total[0], total[1], residual, state.converged & (residual <= 1e-4))
+    tolerance = 1e-4 if state.impulse is None else 1e-3  # far below the errors of sampled paths
+    return PairCovariance(lags, total[0], total[1], residual, state.converged & (residual <= tolerance))
 
 
 class _Pairs(NamedTuple):
