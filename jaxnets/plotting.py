@@ -13,15 +13,20 @@ import numpy as np
 from jaxtyping import Complex, Float
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
-from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.colors import Colormap, LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.spines import Spine
+from matplotlib.typing import ColorType
 
 # Okabe & Ito (2008): told apart with every kind of colour vision, and in grey.
 BLUE, VERMILLION, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#8E4585", "#222222"
 
 # Lightness falls linearly from white and stops while points are still legible on top.
 QUIET = LinearSegmentedColormap.from_list("quiet", ["#ffffff", "#e9e3d5", "#d3c7ab"])
+
+# For curves in the order of a parameter: from dark to light, and still legible on white.
+COLD = LinearSegmentedColormap.from_list("cold", ["#1b1e4b", "#2166a5", "#1fa187", "#9bc53d"])
+WARM = LinearSegmentedColormap.from_list("warm", ["#3b0f4f", "#a3265f", "#e0592a", "#f2b134"])
 
 _MAP, _POINTS, _CURVES, _MARKS = 1.0, 2.0, 3.0, 4.0
 
@@ -189,7 +194,7 @@ def autocovariance(
     ax: Axes | None = None,
     *,
     error: Float[np.ndarray, " lags"] | None = None,
-    color: str = BLUE,
+    color: ColorType = BLUE,
     style: str = "-",
     label: str | None = None,
 ) -> Axes:
@@ -217,19 +222,45 @@ def components(
     return ax
 
 
+def dimension(
+    x: Float[np.ndarray, " x"],
+    values: Float[np.ndarray, " x"],
+    ax: Axes | None = None,
+    *,
+    color: ColorType = BLUE,
+    style: str = "-",
+    label: str | None = None,
+) -> Axes:
+    """PR / N against a parameter of the network, on a logarithmic axis; NaN leaves a gap."""
+    ax = _activity(ax, "parameter", "dimension PR / N")
+    ax.set_yscale("log")
+    ax.plot(x, values, style, color=color, lw=1.4, ms=3.5, zorder=_CURVES, label=label)
+    return ax
+
+
+def shades(count: int, scale: Colormap = COLD) -> list[ColorType]:
+    """So many colours in order, from dark to light, of one of the scales of this module."""
+    return [scale(part) for part in np.linspace(0, 1, count)]
+
+
 def level(x: float, ax: Axes, *, color: str = VERMILLION, style: str = "--", label: str | None = None) -> Axes:
     """A vertical line at x."""
     ax.axvline(x, color=color, ls=style, lw=1.4, zorder=_CURVES, label=label)
     return ax
 
 
-def legend(ax: Axes, title: str | None = None) -> Axes:
-    """The legend above the axes, where it hides no data."""
+def legend(ax: Axes, title: str | None = None, *, columns: int | None = None) -> Axes:
+    """The legend above the axes, where it hides no data; two columns, or one of long labels, unless told otherwise."""
     handles, labels = ax.get_legend_handles_labels()
     if handles:
         place = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0}
-        columns = 2 if max(map(len, labels)) < 24 else 1
-        box = ax.legend(handles, labels, title=title, ncols=columns, frameon=False, **place)
+        if columns is None:
+            columns = 2 if max(map(len, labels)) < 24 else 1
+        # Many short entries fit into one row.
+        gap, length = (1.2, 1.4) if columns > 2 else (2.0, 2.0)
+        box = ax.legend(
+            handles, labels, title=title, ncols=columns, frameon=False, columnspacing=gap, handlelength=length, **place
+        )
         box.set_alignment("left")
         for handle in box.legend_handles:
             if isinstance(handle, PathCollection):

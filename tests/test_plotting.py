@@ -94,3 +94,31 @@ def test_save_writes_the_metadata(ax, tmp_path):
     plotting.save(plotting.eigenvalues(POINTS, ax), tmp_path / "figure.png", metadata={"Software": "a test"})
     content = (tmp_path / "figure.png").read_bytes()
     assert content.startswith(b"\x89PNG") and b"Software\0a test" in content
+
+
+def test_dimension_on_a_logarithmic_axis(ax):
+    assert plotting.dimension([1, 2, 3], [1e-3, np.nan, 1e-1], ax, style="o", label="PR") is ax
+    (points,) = ax.lines
+    assert ax.get_yscale() == "log" and ax.get_ylabel() == "dimension PR / N"
+    np.testing.assert_array_equal(points.get_ydata(), [1e-3, np.nan, 1e-1])
+    new = plotting.dimension([1], [0.1])
+    assert new is not ax
+    plt.close(new.figure)
+
+
+@pytest.mark.parametrize("scale", [plotting.COLD, plotting.WARM])
+def test_shades_go_from_dark_to_light_and_are_legible_on_white(scale):
+    luminance = np.array([np.dot([0.2126, 0.7152, 0.0722], color[:3]) for color in plotting.shades(5, scale)])
+    assert np.all(np.diff(luminance) > 0.05) and luminance[-1] < 0.8
+    assert len(plotting.shades(1)) == 1
+
+
+def test_legend_in_one_row(ax):
+    for label in "abcde":
+        plotting.line(GRID, GRID, ax, label=label)
+    rows = []
+    for columns in (None, 5):
+        plotting.legend(ax, columns=columns)
+        ax.figure.draw_without_rendering()
+        rows.append(len({round(text.get_window_extent().y0) for text in ax.get_legend().get_texts()}))
+    assert rows == [3, 1]

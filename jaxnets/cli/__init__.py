@@ -10,6 +10,7 @@ import jax
 import tyro
 
 from .inputs import InputError
+from .meanfield import meanfield
 from .simulate import simulate
 from .spectrum import spectrum
 
@@ -20,6 +21,7 @@ def main(args: Sequence[str] | None = None) -> int:
     app = tyro.extras.SubcommandApp()
     app.command(spectrum)
     app.command(simulate)
+    app.command(meanfield)
     try:
         app.cli(prog="jaxnets", description="Theory and simulation of structured random neural networks.", args=args)
     except InputError as error:
