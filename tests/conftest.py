@@ -7,6 +7,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import matplotlib
+import pytest
 
 matplotlib.use("Agg")
 
@@ -19,3 +20,10 @@ def pytest_configure(config):
     # Quick tests mostly wait for the compiler, slow ones for what it made. Read when JAX first computes.
     if config.option.markexpr == "not slow":
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_programs():
+    """A process holds only so many compiled programs (memory maps) before the compiler crashes."""
+    yield
+    jax.clear_caches()

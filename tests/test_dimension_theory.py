@@ -180,6 +180,7 @@ class LinearState(eqx.Module):
     residual: jax.Array
     converged: jax.Array
     units: None = None
+    impulse: None = None
 
     def __init__(self, ensemble, duration=40.0, num=2049):
         self.ensemble = ensemble
@@ -298,6 +299,7 @@ def test_bad_arguments(call, message):
 SPREAD = RowGains([0.5, 1.0, 2.0], [0.3, 0.4, 0.3])
 
 
+@pytest.mark.slow
 def test_equal_gains_are_part_of_the_strength():
     alike = stationary(_modes(3.0, 0.5), Tanh())
     gained = stationary(_modes(1.5, 0.5), Tanh(), row_gains=RowGains([2.0, 2.0]))

@@ -222,6 +222,7 @@ def test_dimension_with_a_kernel_and_its_error():
 # --- failures ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_has_not_decayed_is_not_converged():
     # Near onset correlations last longer than the lags.
     state = stationary_by_paths(DeepHebbian(1.0, 0.0, (0.75,)), Tanh(), key=KEY, tolerance=1e-6, **SMALL)

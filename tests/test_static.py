@@ -35,7 +35,7 @@ def slope(x):
 # --- exact cases ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("overlap", [1.05, 2.0, 20.0])
+@pytest.mark.parametrize("overlap", [1.05, 2.0, pytest.param(20.0, marks=pytest.mark.slow)])
 def test_one_mode_alone(overlap):
     """kappa = O kappa <phi'>, and the outlier O <phi' + x phi''> in its direction."""
     state = static_state(IID(0.0) + LowRank(overlap), Tanh(), start_kappa=overlap)
@@ -133,8 +133,7 @@ def test_reaction_of_symmetric_couplings():
 
 
 # --- branches ---------------------------------------------------------------------------------------------------
-
-
+@pytest.mark.slow
 def test_phase_diagram_of_one_mode():
     """tanh: the structured states appear at O = 1 whatever g < 1; V depends on O alone, <phi'> = 1 / O."""
     g = 0.8
@@ -225,6 +224,7 @@ def _at_one(ensemble, transfer, inp):
 MIXED = Input(mean=0.3, variance=0.2, left=0.3, right=-0.4)
 
 
+@pytest.mark.slow
 def test_zero_frequency_is_the_static_equation():
     """A static change of the order parameters is an eigenvector at z = 1: with a reaction, means and all inputs."""
     ensemble = Elliptic(0.6, 0.5) + LowRank(np.array([[0.8, 0.5], [-0.3, 0.9]]), noise=0.7, uniform=True)

@@ -7,11 +7,11 @@ $$ \dot x = -x + \eta + R * \phi(x), \qquad C^\eta(w) = \kappa(S(w))\, C^\phi(w)
 with Gaussian eta, and C^phi and the response S(tau) = <d phi(t + tau) / d eta(t)> are to be those of its own paths.
 
 The unknowns are C^phi and S on a grid of lags. The random numbers of the paths are drawn once, so that what the paths
-measure is a function of the unknowns, and a root of it is found by Newton's method with the derivatives of a Gaussian
-unit. Three things keep the errors small. Realised spectra of the random numbers are made exactly white. Paths are
-compared with y, the Gaussian process that answers to the same eta with the mean response of x: what is measured is the
-difference, and the averages over y are known. And S is measured on tangents, which white noise of their own kicks at
-every step, so that all times count. Without memory kernel x = y, and no path is needed.
+measure is a function of the unknowns, and Anderson's acceleration finds where it gives them back; the plain iteration
+moves away from a chaotic state. Three things keep the errors small. Realised spectra of the random numbers are made
+exactly white. Paths are compared with y, the Gaussian process that answers to the same eta with the mean response of x:
+what is measured is the difference, and the averages over y are known. And S is measured on tangents, which white noise
+of their own kicks at every step, so that all times count. Without memory kernel x = y, and no path is needed.
 """
 
 import math
@@ -28,8 +28,6 @@ from .._numerics import as_complex, gaussian_quadrature, square_modulus
 from ..couplings import Ensemble
 from ..transfer import Transfer
 from . import series
-
-NODES = 201  # of Gaussian averages
 
 
 class Unknowns(NamedTuple):
@@ -71,6 +69,7 @@ class Problem(eqx.Module):
     memory: Float[Array, ""]  # the part of R that acts
     grid: Grid
     normal: Complex[Array, "2 paths F/2+1"] | None
+    nodes: int = eqx.field(static=True)  # of Gaussian averages
 
 
 class Averages(NamedTuple):
@@ -89,7 +88,6 @@ class Averages(NamedTuple):
 class Field(NamedTuple):
     """Spectra are h times sums over the lags, the integrals for h -> 0."""
 
-    gain: Float[Array, " F/2+1"]  # kappa(S) / |1 + i w|^2
     driven: Float[Array, " F/2+1"]  # spectrum of x without its memory: the field behind the leak
     dressing: Complex[Array, " F/2+1"]  # 1 + r S: what the memory makes of it on average
     kernel: Float[Array, " K"]  # h R(tau) at the lags, instantaneous parts in the first
@@ -107,11 +105,9 @@ def _field(problem: Problem, unknowns: Unknowns) -> Field:
     memory = problem.memory.astype(shift.dtype)
     r = memory * jax.vmap(problem.ensemble.r_and_kappa)(trapezoid)[0]
     _, kappa = jax.vmap(problem.ensemble.r_and_kappa)(smooth)
-    gain = kappa * square_modulus(leak)
     white = h * sigma**2 * -jnp.expm1(-2 * h) / square_modulus(1 - decay * shift)
     return Field(
-        gain=gain,
-        driven=jnp.maximum(gain * _spectrum(unknowns.c_phi, grid), 0) + white,
+        driven=jnp.maximum(kappa * _spectrum(unknowns.c_phi, grid), 0) * square_modulus(leak) + white,
         dressing=1 + r * trapezoid,
         kernel=jnp.fft.irfft(r, grid.F)[: grid.K],
         instantaneous=(memory * problem.ensemble.r_and_kappa(jnp.zeros((), shift.dtype))[0]).real,
@@ -135,16 +131,16 @@ def _covariance(spectrum: Float[Array, " F/2+1"], grid: Grid) -> Float[Array, " 
 def _gaussian(problem: Problem, field: Field) -> Averages:
     """The averages over y, which answers to the field with the mean response of x."""
     grid, phi = problem.grid, problem.transfer
-    cheb = series.grid(NODES // 4)
+    cheb = series.grid(problem.nodes // 4)
     c = _covariance(field.driven * square_modulus(field.dressing), grid)
-    z, weights = (a.astype(c.dtype) for a in gaussian_quadrature(NODES, width=9.0))
+    z, weights = (a.astype(c.dtype) for a in gaussian_quadrature(problem.nodes, width=9.0))
     roots = jnp.asarray(np.sqrt(cheb.nodes), c.dtype)
     evaluate = jax.vmap(series.evaluate, in_axes=(None, 0))
 
     decay = jnp.exp(-grid.h).astype(field.dressing.dtype)
     # phi is odd: C^phi = n G(n^2) at correlation n, and G is a Chebyshev series.
     n = c / c[0]
-    G = jax.lax.map(lambda n: phi.covariance(c[0], n, NODES), roots) / roots
+    G = jax.lax.map(lambda n: phi.covariance(c[0], n, problem.nodes), roots) / roots
     share, slope = (evaluate(jnp.asarray(m, c.dtype) @ G, n**2) for m in (cheb.series, cheb.slope))
     beta = weights @ phi.slope(jnp.sqrt(c[0]) * z)
     return Averages(
@@ -233,6 +229,16 @@ def answer(problem: Problem, unknowns: Unknowns) -> Averages:
     return _gaussian(problem, field) if problem.normal is None else _measure(problem, field, problem.normal)
 
 
+def quadrature_error(problem: Problem, variance: Float[Array, ""]) -> Float[Array, ""]:
+    """The relative error of Gaussian averages at some variance: that of <phi'>, by twice the nodes."""
+
+    def beta(nodes):
+        z, weights = (a.astype(variance.dtype) for a in gaussian_quadrature(nodes, width=9.0))
+        return weights @ problem.transfer.slope(jnp.sqrt(variance) * z)
+
+    return jnp.abs(beta(problem.nodes) / beta(2 * problem.nodes - 1) - 1)
+
+
 def update(problem: Problem, unknowns: Unknowns) -> Unknowns:
     """The unknowns that come out."""
     found = answer(problem, unknowns)
@@ -259,7 +265,9 @@ def follow(problem: Problem, start: Unknowns, tolerance: float, max_steps: int) 
     parts = jnp.linspace(0, 1, STAGES + 1, dtype=problem.sigma.dtype)[1:]
 
     def stage(unknowns, part):
-        eased = Problem(problem.ensemble, problem.transfer, problem.sigma + 1 - part, part, problem.grid, few)
+        eased = Problem(
+            problem.ensemble, problem.transfer, problem.sigma + 1 - part, part, problem.grid, few, problem.nodes
+        )
         return _accelerated(eased, unknowns, jnp.zeros_like(part), PER_STAGE).unknowns, None
 
     unknowns, _ = jax.lax.scan(stage, start, parts)

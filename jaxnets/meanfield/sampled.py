@@ -35,6 +35,7 @@ def stationary_by_paths(
     duration: float = 60.0,
     memory: float = 40.0,
     step: float = 0.1,
+    nodes: int = 201,
     tolerance: float = 1e-4,
     max_steps: int = 100,
 ) -> Stationary:
@@ -49,10 +50,12 @@ def stationary_by_paths(
     of the solutions of eight groups of paths; they fall like 1 / sqrt(num_paths period). The error of the grid is of
     order step^2, below 1e-3 by default.
 
+    `nodes` is the number of points of Gaussian averages, as in `stationary`; it must grow like the strength.
+
     The state is the one that is reached when the memory grows from none, and an additional noise falls from 1 to 0.
-    Below the onset of chaos and without noise it is x = 0. `residual` is the relative miss of self-consistency;
-    `converged` asks for `tolerance`, and that C^phi and S have come to 0, up to their errors, at the last lags: if
-    not, give a longer `duration`, or `memory`. States that freeze (C does not decay) never converge.
+    Below the onset of chaos and without noise it is x = 0. `residual` is the relative miss of self-consistency, or of
+    Gaussian averages; `converged` asks for `tolerance`, and that C^phi and S have come to 0, up to their errors, at the
+    last lags: if not, give a longer `duration`, or `memory`. States that freeze (C does not decay) never converge.
 
     Valid for odd phi. Derivatives, by the implicit function theorem, are those at fixed random numbers; with paths
     forward mode is meant, reverse mode stores all paths. About 30 s on two cores, with paths.
@@ -72,6 +75,7 @@ def stationary_by_paths(
     require_whole("num_paths", num_paths, least=2 * BATCHES)
     if num_paths % BATCHES:
         raise ValueError(f"`num_paths` must be a multiple of {BATCHES}, got {num_paths}")
+    require_whole("nodes", nodes, least=41)
     times = {"period": period, "duration": duration, "memory": memory, "step": step, "tolerance": tolerance}
     for name, value in times.items():
         require(name, value, positive, "a finite number > 0")
@@ -96,7 +100,8 @@ def stationary_by_paths(
         return rest
     # Where C = 0 the state of unit noise is computed in its place, so that no derivative divides by 0.
     one = jnp.ones_like(sigma)
-    active = _active(Problem(ensemble, transfer, jnp.where(quiet, one, sigma), one, grid, normal), tolerance, max_steps)
+    problem = Problem(ensemble, transfer, jnp.where(quiet, one, sigma), one, grid, normal, nodes)
+    active = _active(problem, tolerance, max_steps)
     active = eqx.tree_at(lambda s: s.converged, active, active.converged & odd)
     return jax.tree.map(lambda rest, active: jnp.where(quiet, rest, active), rest, active)
 
@@ -115,7 +120,8 @@ def _active(problem: Problem, tolerance: float, max_steps: int) -> Stationary:
     last = slice(-max(grid.T // 5, 1), None)
     ended = jnp.all(jnp.abs(averages.c_phi[last]) <= 5e-3 * c[0] + 4 * errors.c_phi[last])
     ended &= jnp.abs(S[-1]) <= 1e-3 * jnp.abs(S[0]) + 4 * errors.last_response
-    return _state(problem, unknowns, averages, errors, found.residual, ended & (found.residual <= tolerance))
+    residual = jnp.maximum(found.residual, paths.quadrature_error(fixed, jax.lax.stop_gradient(averages.c_x[0])))
+    return _state(problem.sigma, grid, unknowns, averages, errors, residual, ended & (residual <= tolerance))
 
 
 def _start(problem: Problem) -> Unknowns:
@@ -189,21 +195,21 @@ def _at_rest(
     response = slope * jnp.exp(-(1 - instantaneous) * tau[: grid.K]) + jnp.fft.irfft(rest, grid.F)[: grid.K] / grid.h
     silence = jnp.zeros_like(tau)
     averages = Averages(silence, response, silence, jnp.full_like(tau, slope**2), slope)
-    problem = Problem(ensemble, transfer, sigma, jnp.ones_like(sigma), grid, None)
     found = converged & jnp.all(S.converged)
     residual = jnp.max(S.residual)
-    return _state(problem, Unknowns(silence, response), averages, _no_errors(grid), residual, found)
+    return _state(sigma, grid, Unknowns(silence, response), averages, _no_errors(grid), residual, found)
 
 
 def _state(
-    problem: Problem,
+    sigma: Float[Array, ""],
+    grid: Grid,
     unknowns: Unknowns,
     averages: Averages,
     errors: Errors,
     residual: Float[Array, ""],
     converged: Bool[Array, ""],
 ) -> Stationary:
-    grid, c_x = problem.grid, averages.c_x
+    c_x = averages.c_x
     power = grid.h * jnp.sum(c_x**2)
     quiet = power == 0
     return Stationary(
@@ -216,7 +222,7 @@ def _state(
         variance=c_x[0],
         # That of the exponential with the same correlation time.
         decay_rate=jnp.where(quiet, 1, c_x[0] ** 2 / jnp.where(quiet, 1, 2 * power)),
-        noise=problem.sigma,
+        noise=sigma,
         site=None,
         units=None,
         impulse=unknowns.response,
