@@ -252,6 +252,7 @@ def test_lags_against_samples():
 # --- gradients, failures ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_gradients():
     def total(parameters):
         high, load, sigma = parameters

@@ -312,6 +312,7 @@ def _agree(theory, numbers, n):
     assert np.all(np.abs(numbers - theory[None]) < 5 / np.sqrt(n) * size[None])
 
 
+@pytest.mark.slow
 def test_one_sampled_network():
     theory, numbers, found, z = _compare("unequal loadings", 300, 6)
     _agree(theory, numbers, 300)
