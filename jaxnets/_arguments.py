@@ -15,6 +15,12 @@ def require(name: str, value: Any, holds: Callable[[np.ndarray], Any], expected:
         raise ValueError(f"`{name}` must be {expected}, got {np.array2string(np.asarray(value), threshold=8)}")
 
 
+def require_instance(name: str, value: Any, kind: type, expected: str) -> None:
+    """Raises `ValueError` unless ``value`` is of the class ``kind``."""
+    if not isinstance(value, kind):
+        raise ValueError(f"`{name}` must be {expected}, got {value!r}")
+
+
 def nonnegative(x):
     return np.isfinite(x) & (x >= 0)
 

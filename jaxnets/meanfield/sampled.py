@@ -219,7 +219,6 @@ def _state(
         c_slope=averages.c_slope,
         c_slope_kink=jnp.full_like(c_x[0], jnp.nan),
         beta=averages.beta,
-        variance=c_x[0],
         # That of the exponential with the same correlation time.
         decay_rate=jnp.where(quiet, 1, c_x[0] ** 2 / jnp.where(quiet, 1, 2 * power)),
         noise=sigma,

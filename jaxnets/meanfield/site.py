@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._arguments import require_instance
 from .._numerics import is_concrete
 from ..couplings import IID, DeepHebbian, Elliptic, Ensemble, LowRank, RandomModes, Scaled, SingularModes, Sum
 
@@ -84,8 +85,7 @@ def has_memory(ensemble: Ensemble) -> bool:
 
 def require_no_mean(ensemble: Ensemble) -> None:
     """Raises `ValueError` for what is no ensemble, and for a finite-rank part, which gives units a common mean."""
-    if not isinstance(ensemble, Ensemble):
-        raise ValueError(f"`ensemble` must be an ensemble of `jaxnets.couplings`, got {ensemble!r}")
+    require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     parts = ensemble.terms if isinstance(ensemble, Sum) else (ensemble,)
     for part in parts:
         if isinstance(part, Scaled):

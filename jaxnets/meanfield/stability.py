@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._arguments import require_instance
 from .._numerics import Root, polish_root
 from ..couplings import Ensemble
 from ..spectra import law
@@ -22,10 +23,10 @@ def chaos_onset(ensemble: Ensemble, transfer: Transfer) -> Root:
     will do where the right edge is not positive, or phi'(0) is 0: s = inf, not converged. Differentiable.
 
     Raises:
-        ValueError: for what is no ensemble of positive variance.
+        ValueError: for what is no ensemble of positive variance, or no transfer function.
     """
-    if not isinstance(ensemble, Ensemble):
-        raise ValueError(f"`ensemble` must be an ensemble of `jaxnets.couplings`, got {ensemble!r}")
+    require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
+    require_instance("transfer", transfer, Transfer, "one of `jaxnets.transfer`, such as `Tanh()`")
     site = one_site(ensemble)
     slope = transfer.slope(jnp.zeros((), ensemble.variance().dtype))
     if site is not None:

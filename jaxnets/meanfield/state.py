@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
-from .._arguments import require
+from .._arguments import require, require_instance
 from .._numerics import as_complex
 from ..transfer import Transfer
 from .site import Site
@@ -29,7 +29,6 @@ class Stationary(eqx.Module):
     c_slope: Float[Array, " T"]  # that of d phi / d u: <phi' phi'> where all units are alike
     c_slope_kink: Float[Array, ""]  # its slope at 0+, -sigma^2 <phi'' phi''>
     beta: Float[Array, ""]  # <d phi / d u>, u the field through the leak: <phi'> where all units are alike
-    variance: Float[Array, ""]  # C_0
     decay_rate: Float[Array, ""]  # of C(tau) at long lags, per tau
     noise: Float[Array, ""]  # sigma
     site: Site | None  # None without an energy to conserve
@@ -40,6 +39,11 @@ class Stationary(eqx.Module):
     response_error: Float[Array, ""]  # of S(0), at frequency 0
     residual: Float[Array, ""]
     converged: Bool[Array, ""]
+
+    @property
+    def variance(self) -> Float[Array, ""]:
+        """C_0."""
+        return self.c_x[..., 0]
 
     def response(self, frequency: Float[ArrayLike, "..."]) -> Complex[Array, "..."]:
         """S(w) = <d phi / d eta>, at angular frequencies w in 1/tau: beta / (1 + i w) without memory kernel."""
@@ -64,8 +68,7 @@ class Stationary(eqx.Module):
 
 def is_odd(transfer: Transfer, dtype: Any) -> Bool[Array, ""]:
     """Whether phi is odd. Raises `ValueError` if that is known to be false, and for what is no transfer function."""
-    if not isinstance(transfer, Transfer):
-        raise ValueError(f"`transfer` must be one of `jaxnets.transfer`, such as `Tanh()`, got {transfer!r}")
+    require_instance("transfer", transfer, Transfer, "one of `jaxnets.transfer`, such as `Tanh()`")
     x = jnp.asarray(np.linspace(0, 4, 17), dtype)
     even_part = jnp.max(jnp.abs(transfer(x) + transfer(-x)))
     require("transfer", even_part, lambda e: e <= 1e-5, "odd, with phi(x) + phi(-x) = 0")

@@ -20,7 +20,7 @@ from jax.scipy.linalg import block_diag
 from jax.scipy.stats import norm
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from .._arguments import nonnegative, real_array, require, require_whole, scalar
+from .._arguments import nonnegative, real_array, require, require_instance, require_whole, scalar
 from .._numerics import as_complex, frozen, polish_root
 from ..couplings import Ensemble, LowRank
 from ..spectra.interior import parts
@@ -146,13 +146,10 @@ def static_state(
 
 def problem_of(ensemble: Ensemble, transfer: Transfer, input: Input | None) -> Problem:
     """The checked arguments, in the precision of the ensemble."""
-    if not isinstance(ensemble, Ensemble):
-        raise ValueError(f"`ensemble` must be an ensemble of `jaxnets.couplings`, got {ensemble!r}")
-    if not isinstance(transfer, Transfer):
-        raise ValueError(f"`transfer` must be one of `jaxnets.transfer`, such as `Tanh()`, got {transfer!r}")
+    require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
+    require_instance("transfer", transfer, Transfer, "one of `jaxnets.transfer`, such as `Tanh()`")
     input = Input() if input is None else input
-    if not isinstance(input, Input):
-        raise ValueError(f"`input` must be an `Input`, got {input!r}")
+    require_instance("input", input, Input, "an `Input`")
     dtype = ensemble.variance().dtype
     low_rank = [(factor, part) for factor, part in parts(ensemble) if isinstance(part, LowRank)]
     sizes = [part.overlaps.shape[0] for _, part in low_rank]

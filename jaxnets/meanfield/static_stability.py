@@ -36,8 +36,8 @@ class StaticStability(eqx.Module):
 
     `outliers` (K + 2,) are sorted by falling real part, each once, followed by NaN; they lie beyond the bulk, whose
     largest real part is `edge` (0 without a random part). `stable` says that all real parts are below 1; a marginal
-    state, as on a ring, is not stable. `residual` is that of the
-    outliers' equations and of the edge's; `converged` asks for 1e-6.
+    state, as on a ring, is not stable. `residual` is that of the outliers' equations and of the edge's; `converged`
+    asks for 1e-6.
     """
 
     edge: Float[Array, ""]

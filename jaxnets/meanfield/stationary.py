@@ -56,8 +56,8 @@ def stationary(
 
     Other ensembles (overlaps, partial symmetry, sequences in general), a shift with noise and one in a sum are solved
     by `stationary_by_paths` with its defaults, which takes some 30 s and has sampling errors if there is a memory
-    kernel: `key` draws its paths (a fixed one if None); call it for other settings. `nodes`, `num_lags` and `duration`
-    have no meaning there. Where `overlap`, `symmetry` or `auto` are traced they are taken to be 0; if they are not, the
+    kernel: `key` draws its paths (a fixed one if None); call it for other settings. `num_lags` and `duration` have
+    no meaning there. Where `overlap`, `symmetry` or `auto` are traced they are taken to be 0; if they are not, the
     state is NaN.
 
     With `row_gains` unit i has the weights gamma_i J_ij, and x_i = gamma_i u_i. Then u obeys
@@ -90,7 +90,7 @@ def stationary(
             raise ValueError("`row_gains` must be None for ensembles with a memory kernel or an echo: none is derived")
         key = jax.random.key(0) if key is None else key
         tolerance = 1e-4 if has_memory(ensemble) else 1e-8
-        return stationary_by_paths(ensemble, transfer, noise, key=key, tolerance=tolerance)
+        return stationary_by_paths(ensemble, transfer, noise, key=key, nodes=nodes, tolerance=tolerance)
     dtype = site.strength.dtype
     odd = is_odd(transfer, dtype)
     sigma = scalar("noise", noise).astype(dtype)
@@ -122,7 +122,6 @@ def stationary(
         c_slope=jnp.full_like(state.c_slope, rest_power),
         c_slope_kink=jnp.zeros_like(sigma),
         beta=gains.mean(gains.values) * rest_slope,
-        variance=jnp.zeros_like(sigma),
         decay_rate=jnp.sqrt(jnp.where(quiet, jnp.maximum(1 - site.total * rest_power, 0), 1)),
         noise=sigma,
         site=site,
@@ -201,7 +200,6 @@ def _active(
         c_slope=jax.vmap(slope_covariance)(c),
         c_slope_kink=-(sigma**2) / variance * jax.grad(slope_covariance)(jnp.ones_like(variance)),
         beta=beta,
-        variance=gains.mean(gains.values**2) * variance,
         decay_rate=rate,
         noise=sigma,
         site=site,

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
-from .._arguments import require, require_whole, vector
+from .._arguments import require, require_instance, require_whole, vector
 from .._numerics import as_complex, frozen, square_modulus
 from ..couplings import Ensemble
 from ..meanfield import Stationary, Units
@@ -120,8 +120,7 @@ def pair_covariance(
 
 
 def _check(state: Stationary, ensemble: Ensemble, nodes: int) -> None:
-    if not isinstance(ensemble, Ensemble):
-        raise ValueError(f"`ensemble` must be an ensemble of `jaxnets.couplings`, got {ensemble!r}")
+    require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     require_whole("nodes", nodes, least=16)
     if state.units is not None:
         site = one_site(ensemble)
