@@ -40,5 +40,5 @@ def evaluate(coefficients: Float[Array, " num"], t: Float[Array, ""]) -> Float[A
         return (c + 2 * x * b1 - b2, b1), None
 
     zero = jnp.zeros_like(x)
-    (b1, b2), _ = jax.lax.scan(step, (zero, zero), coefficients[1:], reverse=True)
+    (b1, b2), _ = jax.lax.scan(step, (zero, zero), coefficients[1:], reverse=True, unroll=7)
     return coefficients[0] + x * b1 - b2

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from .._numerics import as_float
+from .._numerics import as_complex, as_float
 
 
 def spectra(
@@ -59,20 +59,24 @@ def _cosine_sums(
     num, T = values.shape
     blocks = -(-T // (2 * _BLOCK))
     padded = jnp.pad(values, ((0, 0), (0, 2 * _BLOCK * blocks - T)))
-    steps = jnp.arange(2 * _BLOCK * blocks).astype(values.dtype)
     # (blocks, parity, ...): lags 0, 2, 4... and 1, 3, 5... of each block.
     padded = padded.reshape(num, blocks, _BLOCK, 2).transpose(1, 3, 0, 2)
-    steps = steps.reshape(blocks, _BLOCK, 2).transpose(0, 2, 1)
+    steps = jnp.arange(2 * _BLOCK).reshape(_BLOCK, 2).T.astype(values.dtype)
+    starts = 2 * _BLOCK * jnp.arange(blocks).astype(values.dtype)
+    wave = lambda w, lags: jnp.exp(1j * as_complex(w * spacing * lags))
+    # Waves of a block are those of the first times one phase, which spares most of their sines.
+    first_a, first_b = (wave(w[None, :, None], steps[:, None]) for w in (a, b))  # (parity, frequency, lag)
+    phases_a, phases_b = (wave(w[None], starts[:, None]) for w in (a, b))
 
     @jax.checkpoint
     def add(total, block):
-        c, lags = block[0], spacing * block[1]
-        at_a, at_b = lags[:, None] * a[None, :, None], lags[:, None] * b[None, :, None]  # (parity, frequency, lag)
-        product = lambda f: jnp.einsum("pml,spkl->psmk", f(at_a), c.swapaxes(0, 1)[:, :, None] * f(at_b)[None])
-        return total + product(jnp.cos) - product(jnp.sin), None
+        c, phase_a, phase_b = block
+        at_a, at_b = first_a * phase_a[None, :, None], first_b * phase_b[None, :, None]
+        product = lambda x, y: jnp.einsum("pml,spkl->psmk", x, c.swapaxes(0, 1)[:, :, None] * y[None])
+        return total + product(at_a.real, at_b.real) - product(at_a.imag, at_b.imag), None
 
     start = jnp.zeros((2, num, a.shape[0], b.shape[0]), values.dtype)
-    return jax.lax.scan(add, start, (padded, steps))[0]
+    return jax.lax.scan(add, start, (padded, phases_a, phases_b))[0]
 
 
 _BLOCK = 64

@@ -17,6 +17,8 @@ it is stable: an error of l' stays what it is, and the first equation measures i
 of t, analytic on [0, 1]: a Chebyshev series holds it.
 """
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -163,9 +165,7 @@ def _active(
     grid = series.grid(max(nodes // 4, 16))
     to_series, to_mean, to_slope = (jnp.asarray(m, dtype) for m in (grid.series, grid.running_mean, grid.slope))
     correlations = jnp.asarray(np.sqrt(grid.nodes), dtype)
-    covariance = jax.checkpoint(
-        lambda c: jax.vmap(lambda gain: transfer.covariance(gain**2 * variance, c, nodes))(gains.values)
-    )
+    covariance = lambda c: jax.vmap(lambda gain: _covariance(gain**2 * variance, transfer, c, nodes))(gains.values)
     G_of = jax.lax.map(covariance, correlations) / correlations[:, None]  # of each gain
     shares = (to_series @ G_of).T
     G = gains.mean(G_of.T)
@@ -211,6 +211,26 @@ def _active(
         residual=residual,
         converged=root.converged & (residual <= max(1e-6, 3000 * float(jnp.finfo(dtype).eps))),
     )
+
+
+@eqx.filter_custom_jvp
+def _covariance(
+    variance: Float[Array, ""], transfer: Transfer, correlation: Float[Array, ""], nodes: int
+) -> Float[Array, ""]:
+    return transfer.covariance(variance, correlation, nodes)
+
+
+@_covariance.def_jvp
+def _covariance_jvp(primals, tangents):
+    # The slope with the value: a reverse pass would go through the whole quadrature once more.
+    variance, transfer, correlation, nodes = primals
+    by_variance, *others = tangents[:3]
+    at = lambda v, transfer, correlation: transfer.covariance(v, correlation, nodes)
+    value, slope = jax.jvp(lambda v: at(v, transfer, correlation), (variance,), (jnp.ones_like(variance),))
+    change = jnp.zeros_like(value) if by_variance is None else slope * by_variance
+    if jax.tree.leaves(others):
+        change += eqx.filter_jvp(functools.partial(at, variance), (transfer, correlation), tuple(others))[1]
+    return value, change
 
 
 def _averages(transfer: Transfer, gains: RowGains, variance: Float[Array, ""], nodes: int) -> Float[Array, "K 3"]:
