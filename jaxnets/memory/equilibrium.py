@@ -125,6 +125,12 @@ class Problem(eqx.Module):
     core: SymmetricCore
     temperature: Float[Array, ""]
 
+    def at_load(self, load: Float[Array, ""]) -> "Problem":
+        return eqx.tree_at(lambda problem: problem.core.load, self, load)
+
+    def at_temperature(self, temperature: Float[Array, ""]) -> "Problem":
+        return Problem(self.core, temperature)
+
 
 class Bulk(eqx.Module):
     """Averages over the eigenvalue law, at chi."""
@@ -291,9 +297,13 @@ def field_at(problem: Problem, m: Float[Array, " W"], chi: Float[Array, ""], nod
     return field_law(core.condensed @ m, noise_variance(problem, chi), problem.temperature, nodes, binary)
 
 
+def averages_at(problem: Problem, m: Float[Array, " W"], chi: Float[Array, ""], nodes: int) -> FieldAverages:
+    return field_averages(field_at(problem, m, chi, nodes))
+
+
 def mismatch(y: Float[Array, " W+1"], problem: Problem, nodes: int) -> Float[Array, " W+1"]:
     """The equations of the order parameters y = (m, chi)."""
-    of = field_averages(field_at(problem, y[:-1], y[-1], nodes))
+    of = averages_at(problem, y[:-1], y[-1], nodes)
     return jnp.append(of.overlaps, of.response) - y
 
 
@@ -319,6 +329,13 @@ def free_energy(
     chi = (1 - q) / temperature
     field = field_law(core.condensed @ m, core.load * r, temperature, nodes, core.patterns == "binary")
     return _free_energy(problem, m, q, r, chi, field_averages(field))
+
+
+def free_energy_at(y: Float[Array, " W+1"], problem: Problem, nodes: int) -> Float[Array, ""]:
+    """The same at a solution y = (m, chi), for T >= 0."""
+    m, chi = y[:-1], y[-1]
+    q = 1 - problem.temperature * chi
+    return _free_energy(problem, m, q, q * bulk(problem.core, chi).noise, chi, averages_at(problem, m, chi, nodes))
 
 
 def _free_energy(problem, m, q, r, chi, of):
@@ -455,8 +472,8 @@ def state_at(problem: Problem, y: Float[Array, " W+1"], residual: Float[Array, "
         replicon=replicon(core, T, law, of),
         stability=stability(*frozen((problem, m, chi)), nodes),
         residual=residual,
-        # q >= 0 up to the rounding of a paramagnet
-        converged=(residual <= tolerance) & (q >= -tolerance) & (chi >= 0),
+        # Up to rounding: a paramagnet has q = 0, a pattern almost without noise chi = 0.
+        converged=(residual <= tolerance) & (q >= -tolerance) & (chi >= -tolerance),
     )
 
 
