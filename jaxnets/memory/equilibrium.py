@@ -369,8 +369,8 @@ def replica_state(
     start: Float[ArrayLike, " W"],
     temperature: Float[ArrayLike, ""] = 0.0,
     *,
-    relax: int = 60,
-    nodes: int = 200,
+    relax: int = 30,
+    nodes: int = 128,
     angles: int = 512,
 ) -> ReplicaState:
     r"""A replica-symmetric state of the memory: the one to which overlaps m = `start` lead.
@@ -382,7 +382,7 @@ def replica_state(
     row; beyond both ends overlaps are taken to be 0, so leave room for the state to spread. A start at 0 gives the
     glass, or the paramagnet above its temperature.
 
-    The search takes `relax` steps m -> (m + <xi tanh>) / 2, with chi solved along, and then Newton's; with relax=0 it
+    The search takes `relax` steps m -> <xi tanh>, with chi solved along, and then Newton's; with relax=0 it
     is Newton's method alone, which finds unstable states too. The state is differentiable in every float of the
     ensemble, and in the temperature where that is positive.
 
@@ -431,14 +431,20 @@ def solve(problem: Problem, start: Float[Array, " W"], relax: int, nodes: int) -
     return state_at(problem, y, steps[-1], nodes)
 
 
-_SEARCH = 8  # Newton steps
+_SEARCH = 6  # Newton steps
 
 
 def relaxed(problem: Problem, m: Float[Array, " W"], steps: int, nodes: int) -> Float[Array, " W+1"]:
-    """(m, chi) after `steps` of m -> (m + <xi tanh>) / 2, where chi takes a Newton step each time within its bounds."""
+    """(m, chi) after `steps` of m -> <xi tanh>, where chi takes a Newton step each time within its bounds.
+
+    Such steps lower the energy of a core without negative eigenvalues; others make them shorter.
+    """
     T, top = problem.temperature, jnp.max(problem.core.eigenvalues)
+    tiny = float(jnp.finfo(m.dtype).tiny)
+    bottom = jnp.minimum(jnp.min(problem.core.eigenvalues), 0)
+    stride = 1 / (1 - bottom / jnp.maximum(top, jnp.maximum(-bottom, tiny)))
     # The phase ends where chi lambda = 1, and at q = 0.
-    bound = 1 / jnp.maximum(jnp.maximum(T, top), float(jnp.finfo(m.dtype).tiny))
+    bound = 1 / jnp.maximum(jnp.maximum(T, top), tiny)
 
     def step(_, carry):
         m, chi = carry
@@ -447,7 +453,7 @@ def relaxed(problem: Problem, m: Float[Array, " W"], steps: int, nodes: int) -> 
         gain = noise_slope(problem, chi) * field_slopes(field).response_variance
         newton = (of.response - chi * gain) / jnp.where(gain < 1, 1 - gain, 1)
         new = jnp.where(gain < 1, newton, of.response)
-        return (m + of.overlaps) / 2, jnp.clip(new, chi / 2, (chi + bound) / 2)
+        return m + stride * (of.overlaps - m), jnp.clip(new, chi / 2, (chi + bound) / 2)
 
     m, chi = jax.lax.fori_loop(0, steps, step, (m, jnp.zeros((), m.dtype)))
     return jnp.append(m, chi)
