@@ -1,7 +1,17 @@
 """Theory and simulation of structured random neural networks: one ensemble, its samples and its N -> infinity limit."""
 
-from . import couplings, dynamics, meanfield, observables, plotting, population, spectra, transfer
+from . import couplings, dynamics, meanfield, memory, observables, plotting, population, spectra, transfer
 
 __version__ = "0.1.0"
 
-__all__ = ["couplings", "dynamics", "meanfield", "observables", "plotting", "population", "spectra", "transfer"]
+__all__ = [
+    "couplings",
+    "dynamics",
+    "meanfield",
+    "memory",
+    "observables",
+    "plotting",
+    "population",
+    "spectra",
+    "transfer",
+]
