@@ -147,7 +147,7 @@ def test_on_top():
 
 
 def test_a_linear_chain_is_a_cascade_of_filters():
-    r"""Orthogonal patterns on a chain: dm^{k+1}/dt = -m^{k+1} + gamma m^k, m^k(t) = gamma^k t^k e^{-t} / k!, peak at k."""
+    """Orthogonal patterns: dm^{k+1}/dt = -m^{k+1} + gamma m^k, so that m^k(t) = (gamma t)^k e^{-t} / k! peaks at k."""
     n, num, gamma = 64, 6, 1.3
     patterns = np.array([[(-1) ** bin(i & mu).count("1") for mu in range(num)] for i in range(n)], float)  # Walsh
     net = RateNetwork(memory.hebbian(patterns, 0.0, (gamma,), ring=False), Linear())

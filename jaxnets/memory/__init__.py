@@ -1,19 +1,63 @@
-"""Associative memory: stored patterns and the retrieval of sequences of them."""
+"""Associative memory: stored patterns, the retrieval of sequences of them, and dense sequence memories."""
 
+from .dense import (
+    Exponential,
+    Interaction,
+    Polynomial,
+    Recall,
+    bit_error,
+    capacity,
+    crosstalk_variance,
+    gaussian_bit_error,
+    gaussian_capacity,
+    recall,
+    sampled_bit_error,
+)
 from .patterns import binary, correlated_binary, correlated_gaussian, exponential_correlation, gaussian, hebbian
+from .regimes import (
+    Observation,
+    PhaseDiagram,
+    Regime,
+    classify,
+    instability,
+    majority,
+    observe,
+    phase_diagram,
+    self_organised_edge,
+)
 from .sequences import Probability, Retrieval, on_top, retrieval, retrieve, success_probability
 
 __all__ = [
+    "Exponential",
+    "Interaction",
+    "Observation",
+    "PhaseDiagram",
+    "Polynomial",
     "Probability",
+    "Recall",
+    "Regime",
     "Retrieval",
     "binary",
+    "bit_error",
+    "capacity",
+    "classify",
     "correlated_binary",
     "correlated_gaussian",
+    "crosstalk_variance",
     "exponential_correlation",
     "gaussian",
+    "gaussian_bit_error",
+    "gaussian_capacity",
     "hebbian",
+    "instability",
+    "majority",
+    "observe",
     "on_top",
+    "phase_diagram",
+    "recall",
     "retrieval",
     "retrieve",
+    "sampled_bit_error",
+    "self_organised_edge",
     "success_probability",
 ]
