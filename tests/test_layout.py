@@ -21,7 +21,7 @@ ARROWS = {
     # Arrays and operators, and the one door to `eig`: no ensemble and no law.
     "dynamics": {"_numerics", "_arguments", "couplings.operators", "spectra.eigen"},
     "observables": {"_numerics", "_arguments"},
-    "memory": {"_numerics", "_arguments", "couplings", "dynamics", "observables", "transfer"},
+    "memory": {"_numerics", "_arguments", "couplings", "dynamics", "observables", "spectra", "transfer"},
     "multistability": {"_numerics", "couplings", "dynamics", "observables", "transfer"},
     "fitting": set(),
     "sweeps": set(),

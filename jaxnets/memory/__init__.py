@@ -1,7 +1,12 @@
-"""Associative memory: what a network that stores patterns recalls, in equilibrium and in time."""
+"""Associative memory: what a network that stores patterns recalls, in equilibrium and in time.
 
+`dense` has the memories of sequences with interactions of high order.
+"""
+
+from . import dense
 from .equilibrium import ReplicaState, SymmetricCore, replica_state, symmetric_core
 from .monte_carlo import GlauberRun, glauber
+from .patterns import binary, correlated_binary, correlated_gaussian, exponential_correlation, gaussian, hebbian
 from .phases import (
     Transition,
     capacity,
@@ -11,19 +16,53 @@ from .phases import (
     replicon_temperature,
     zero_load_overlaps,
 )
+from .regimes import (
+    Observation,
+    PhaseDiagram,
+    Regime,
+    classify,
+    instability,
+    majority,
+    observe,
+    phase_diagram,
+    self_organised_edge,
+)
+from .sequences import Probability, Retrieval, on_top, retrieval, retrieve, success_probability
 
 __all__ = [
     "GlauberRun",
+    "Observation",
+    "PhaseDiagram",
+    "Probability",
+    "Regime",
     "ReplicaState",
+    "Retrieval",
     "SymmetricCore",
     "Transition",
+    "binary",
     "capacity",
+    "classify",
     "coexistence",
+    "correlated_binary",
+    "correlated_gaussian",
     "correlation_profile",
+    "dense",
+    "exponential_correlation",
+    "gaussian",
     "glass_temperature",
     "glauber",
+    "hebbian",
+    "instability",
+    "majority",
+    "observe",
+    "on_top",
+    "phase_diagram",
     "replica_state",
     "replicon_temperature",
+    "retrieval",
+    "retrieve",
+    "self_organised_edge",
+    "success_probability",
     "symmetric_core",
     "zero_load_overlaps",
 ]

@@ -1,0 +1,323 @@
+r"""What a network does after a cue: regimes, their diagram over the strengths of couplings, and the lines of theory.
+
+One network is observed in three stretches: from the cue on, which shows whether the sequence is retrieved; for as long
+again, which shows the state it settles in; and along the tangent flow, which alone tells chaos from a long cycle.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from itertools import product
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
+from tqdm import tqdm
+
+from .._arguments import positive, require, require_instance, require_whole, scalar, vector
+from .._numerics import Root
+from ..couplings import DeepHebbian, Ensemble
+from ..dynamics import RateNetwork, lyapunov_spectrum, rk4, simulate
+from ..observables.online import Means, Overlaps
+from ..spectra import critical_value, law
+from ..transfer import Transfer
+from .sequences import PRESENT, retrieval
+
+# Mean square of x below which the network is silent.
+SILENT = 1e-3
+# Rate of change of the overlaps, per unit time and relative to their size, from which they oscillate. The carrier of a
+# packet that moves one pattern per time constant turns at about 1; what is at rest or drifts between attractors is
+# below .05.
+MOVING = 0.1
+# Effective number of patterns present below which one holds.
+SINGLE = 2.0
+# Standard errors by which the largest Lyapunov exponent exceeds zero in chaos.
+ERRORS = 3.0
+
+
+class Regime(IntEnum):
+    """What a network does after a cue: see `classify`."""
+
+    QUIESCENT = 0
+    SEQUENCE = 1
+    CHAOS = 2
+    OSCILLATION = 3
+    FROZEN = 4
+    MIXTURE = 5
+
+
+class Observation(eqx.Module):
+    """One network after a cue, or a batch of them.
+
+    regime: a `Regime`.
+    success, fidelity, reach, speed, period, peak_overlap: of the retrieval, as in `Retrieval`.
+    mean, variance: of x over units and time in the steady state.
+    pace: rate of change of the overlaps there, and `present`, the effective number of patterns: see `classify`.
+    exponent, exponent_error: the largest Lyapunov exponent and its standard error.
+    edge: the right edge of J diag(phi'(x)) for Gaussian x of that mean and variance (`self_organised_edge`).
+    """
+
+    regime: Int[Array, "*batch"]
+    success: Bool[Array, "*batch"]
+    fidelity: Float[Array, "*batch"]
+    reach: Int[Array, "*batch"]
+    speed: Float[Array, "*batch"]
+    period: Float[Array, "*batch"]
+    peak_overlap: Float[Array, "*batch"]
+    mean: Float[Array, "*batch"]
+    variance: Float[Array, "*batch"]
+    pace: Float[Array, "*batch"]
+    present: Float[Array, "*batch"]
+    exponent: Float[Array, "*batch"]
+    exponent_error: Float[Array, "*batch"]
+    edge: Float[Array, "*batch"]
+
+
+def pace(overlaps: Float[Array, "time P"], interval: Float[ArrayLike, ""]) -> Float[Array, ""]:
+    r"""How fast overlaps recorded every `interval` change, relative to their size; 0 when all vanish.
+
+    $$ \sqrt{\langle \sum_\mu \dot m_\mu^2 \rangle / \langle \sum_\mu m_\mu^2 \rangle} $$
+    """
+    change = jnp.mean(jnp.sum(jnp.diff(overlaps, axis=0) ** 2, 1)) / jnp.asarray(interval, overlaps.dtype) ** 2
+    return jnp.sqrt(_ratio(change, jnp.mean(jnp.sum(overlaps**2, 1))))
+
+
+def patterns_present(overlaps: Float[Array, "time P"]) -> Float[Array, ""]:
+    r"""Effective number of patterns with an overlap, from 1 for a single one to P for equal ones; 0 when all vanish.
+
+    $$ \Big( \sum_\mu \langle m_\mu^2 \rangle \Big)^2 \Big/ \sum_\mu \langle m_\mu^2 \rangle^2 $$
+    """
+    power = jnp.mean(overlaps**2, 0)
+    return _ratio(jnp.sum(power) ** 2, jnp.sum(power**2))
+
+
+def _ratio(a: Float[Array, ""], b: Float[Array, ""]) -> Float[Array, ""]:
+    return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))
+
+
+def classify(
+    success: Bool[Array, "..."],
+    activity: Float[Array, "..."],
+    pace: Float[Array, "..."],
+    present: Float[Array, "..."],
+    exponent: Float[Array, "..."],
+    exponent_error: Float[Array, "..."],
+) -> Int[Array, "..."]:
+    """The `Regime`, -1 where a number that decides is NaN. The first that holds of
+
+    QUIESCENT: the mean square `activity` of x in the steady state is below .001 (`SILENT`);
+    SEQUENCE: the sequence was retrieved from the cue (`Retrieval.success`), whatever came later;
+    CHAOS: the largest Lyapunov exponent of the flow is more than 3 (`ERRORS`) of its standard errors above 0;
+    OSCILLATION: the overlaps of the steady state change at a `pace` above .1 (`MOVING`);
+    FROZEN: an effective number `present` of patterns below 2 (`SINGLE`) has all the overlap: one pattern holds;
+    MIXTURE: several patterns at once, at rest or in slow drift.
+
+    At one network of finite size the exponent of a cycle is 0 to its error, so that about one cycle in a thousand
+    passes for chaos, and weak chaos for a cycle unless the exponent is followed for long enough.
+    """
+    states = [
+        (activity < SILENT, Regime.QUIESCENT),
+        (success, Regime.SEQUENCE),
+        (exponent > ERRORS * exponent_error, Regime.CHAOS),
+        (pace > MOVING, Regime.OSCILLATION),
+        (present < SINGLE, Regime.FROZEN),
+    ]
+    decided = jnp.select([holds for holds, _ in states], [int(regime) for _, regime in states], int(Regime.MIXTURE))
+    unknown = jnp.isnan(activity) | jnp.isnan(pace) | jnp.isnan(exponent) | jnp.isnan(exponent_error)
+    return jnp.where(unknown, -1, decided)
+
+
+def majority(regimes: Int[ArrayLike, "*batch trials"]) -> Int[Array, "*batch"]:
+    """The most frequent `Regime` of the trials, on the last axis; the first of those equally frequent; -1 if none."""
+    regimes = jnp.asarray(regimes)
+    counts = jnp.sum(regimes[..., None] == jnp.arange(len(Regime)), -2)
+    return jnp.where(jnp.any(counts > 0, -1), jnp.argmax(counts, -1), -1)
+
+
+def observe(
+    ensemble: DeepHebbian,
+    transfer: Transfer,
+    n: int,
+    *,
+    key: PRNGKeyArray,
+    duration: float = 200.0,
+    exponent_duration: float = 400.0,
+    length: int | None = None,
+    threshold: Float[ArrayLike, ""] = PRESENT,
+    dt: float = 0.05,
+    dtype: Any = None,
+    progress: bool = True,
+) -> Observation:
+    """Samples a network of n units, starts it at its first pattern and tells what it does.
+
+    The retrieval is measured for `duration` from the cue, the steady state for as long again, and the Lyapunov exponent
+    for `exponent_duration` from there, of which the first eighth aligns the tangent; all with steps of at most `dt` of
+    `rk4`. `duration` should be that of some cycles. `length` is the number of patterns that make a retrieval, by
+    default all: at a finite load no network retrieves all when n is large, and a fixed number (such as 20) has a limit.
+    No trajectory is kept but overlaps, every tenth of a time constant.
+
+    `vmap` over keys for many networks at once.
+
+    Raises:
+        ValueError: if ``ensemble`` is no `DeepHebbian` of at least 2 patterns, and as `simulate`, `lyapunov_spectrum`
+            and `retrieval` do.
+    """
+    require_instance("ensemble", ensemble, DeepHebbian, "a `DeepHebbian` ensemble")
+    coupling = ensemble.sample(n, key=key, dtype=dtype)
+    patterns = coupling.left
+    net = RateNetwork(coupling, transfer)
+    num = patterns.shape[1]
+    length = num if length is None else min(length, num)
+    every = max(1, round(0.1 / dt))
+    common: dict[str, Any] = {"dt": dt, "save_every": every, "scheme": rk4, "progress": progress}
+
+    cued = simulate(net, patterns[:, 0], duration=duration, record=Overlaps(patterns), **common)
+    found = retrieval(cued.records, cued.times, length=length, threshold=threshold, ring=ensemble.ring)
+
+    recorders = {"overlaps": Overlaps(patterns), "units": Means()}
+    steady = simulate(net, cued.final, duration=duration, record=recorders, **common)
+    units, overlaps = steady.records["units"].states, steady.records["overlaps"]
+    mean = jnp.mean(units.mean)
+    variance = jnp.mean(units.variance) + jnp.var(units.mean)
+    moving, present = pace(overlaps, every * dt), patterns_present(overlaps)
+
+    spectrum = lyapunov_spectrum(
+        net, steady.final, num=1, duration=exponent_duration, discard=exponent_duration / 8, dt=dt, progress=progress
+    )
+    exponent, error = spectrum.exponents[0], spectrum.errors[0]
+    return Observation(
+        regime=classify(found.success, variance + mean**2, moving, present, exponent, error),
+        success=found.success,
+        fidelity=found.fidelity,
+        reach=found.reach,
+        speed=found.speed,
+        period=found.period,
+        peak_overlap=found.peak_overlap,
+        mean=mean,
+        variance=variance,
+        pace=moving,
+        present=present,
+        exponent=exponent,
+        exponent_error=error,
+        edge=self_organised_edge(ensemble, transfer, variance, mean),
+    )
+
+
+class PhaseDiagram(eqx.Module):
+    """Observations over a grid: axes (load, hetero, auto, window, trial)."""
+
+    loads: Float[Array, " loads"]
+    heteros: Float[Array, " heteros"]
+    autos: Float[Array, " autos"]
+    windows: tuple[Float[Array, " d"], ...]
+    observations: Observation
+
+    def regimes(self) -> Int[Array, "loads heteros autos windows"]:
+        """The `majority` of trials at each point."""
+        return majority(self.observations.regime)
+
+
+def phase_diagram(
+    transfer: Transfer,
+    n: int,
+    *,
+    loads: Float[ArrayLike, " loads"],
+    heteros: Float[ArrayLike, " heteros"],
+    autos: Float[ArrayLike, " autos"] | Sequence[float] = (0.0,),
+    windows: Sequence[Float[ArrayLike, " d"] | Sequence[float]] = ((1.0,),),
+    trials: int,
+    key: PRNGKeyArray,
+    progress: bool = True,
+    **settings: Any,
+) -> PhaseDiagram:
+    """`observe` at each point of a grid of Hebbian couplings, with so many networks each.
+
+    At a point, gamma_r = hetero x window_r; a `window` is the profile of the synaptic window, whose length is d. Trial
+    t has the same key, `fold_in(key, t)`, at all points, whose differences are thus less noisy than their values. One
+    network is observed at a time, so that memory is that of the largest. `settings` go to `observe`.
+
+    Raises:
+        ValueError: if ``windows`` is empty or ``trials`` < 1, and as `DeepHebbian` and `observe` do.
+    """
+    loads, heteros, autos = vector("loads", loads), vector("heteros", heteros), vector("autos", autos)
+    profiles = tuple(vector("windows", window) for window in windows)
+    if not profiles:
+        raise ValueError("`windows` must have at least one profile, got none")
+    require_whole("trials", trials)
+    grid = list(product(loads, heteros, autos, profiles))
+    ensembles = [DeepHebbian(load, auto, hetero * window) for load, hetero, auto, window in grid]
+
+    found = []
+    with tqdm(total=len(ensembles) * trials, desc="Phase diagram", unit="network", disable=not progress) as bar:
+        for ensemble in ensembles:
+            for trial in range(trials):
+                trial_key = jax.random.fold_in(key, trial)
+                found.append(observe(ensemble, transfer, n, key=trial_key, progress=False, **settings))
+                bar.update()
+    shape = (len(loads), len(heteros), len(autos), len(profiles), trials)
+    observations = jax.tree.map(lambda *values: jnp.stack(values).reshape(shape), *found)
+    return PhaseDiagram(loads, heteros, autos, profiles, observations)
+
+
+# --- lines of theory
+
+
+def instability(
+    load: Float[ArrayLike, ""],
+    window: Float[ArrayLike, " d"] | Sequence[float] = (1.0,),
+    auto: Float[ArrayLike, ""] = 0.0,
+    *,
+    transfer: Transfer,
+    start: Float[ArrayLike, ""] | None = None,
+) -> Root:
+    r"""The hetero strength gamma, gamma_r = gamma x window_r, at which the silent state x = 0 becomes unstable.
+
+    $$ \phi'(0) \max \operatorname{Re} \operatorname{spec} J = 1 $$
+
+    The Newton search begins at `start`, by default where the same holds for few patterns, corrected by
+    1 / sqrt(1 + load). It does not converge where the line is gone because auto alone is unstable. For one point:
+    `vmap` for a line. Differentiable.
+
+    Raises:
+        ValueError: if ``load`` is not positive, ``window`` empty, or phi'(0) not positive.
+    Source: Jiang et al. 2022 (arXiv 2208.11411).
+    """
+    load, window, auto = scalar("load", load), vector("window", window), scalar("auto", auto)
+    require_instance("transfer", transfer, Transfer, "a transfer function such as `Tanh()`")
+    slope = transfer.slope(jnp.zeros((), load.dtype))
+    require("transfer", slope, positive, "of positive slope at 0")
+    if start is None:
+        # Of few patterns the spectrum is the curve auto + gamma sum_r window_r exp(-i r theta).
+        theta = np.linspace(0, np.pi, 181)
+        reach = jnp.max(jnp.asarray(np.cos(np.outer(theta, np.arange(1, len(window) + 1))), window.dtype) @ window)
+        start = jnp.maximum(1 / slope - auto, 0.1) / reach / jnp.sqrt(1 + load)
+    return _instability(load, window, auto, scalar("start", start), 1 / slope)
+
+
+@eqx.filter_jit
+def _instability(load, window, auto, start, edge) -> Root:
+    return critical_value(lambda gamma: DeepHebbian(load, auto, gamma * window), start, edge=edge)
+
+
+def self_organised_edge(
+    ensemble: Ensemble,
+    transfer: Transfer,
+    variance: Float[ArrayLike, ""],
+    mean: Float[ArrayLike, ""] = 0.0,
+) -> Float[Array, ""]:
+    r"""The right edge of J diag(phi'(x)) in a state with Gaussian x of measured `variance` and `mean`.
+
+    For one shift alone it is gamma sqrt(alpha <phi'^2> + <phi'>^2). Above 1, perturbations independent of the state
+    grow; networks that retrieve settle near 1. In the precision of the ensemble; NaN where the law finds no solution,
+    which in single precision is often so.
+
+    Source: Jiang et al. 2022 (arXiv 2208.11411).
+    """
+    dtype = ensemble.variance().dtype
+    variance = scalar("variance", variance).astype(dtype)
+    # Of a silent network the gains are those at its mean.
+    variance = jnp.maximum(variance, jnp.finfo(dtype).tiny)
+    edge = law(ensemble, transfer, variance, scalar("mean", mean).astype(dtype)).rightmost()
+    return jnp.where(edge.converged, edge.z.real, jnp.nan)
