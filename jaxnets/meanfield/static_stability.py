@@ -69,7 +69,7 @@ def static_stability(state: StaticState) -> StaticStability:
     but no mode, it is z = g^2 <phi'^2 + phi phi''> if that is beyond the bulk, of radius g <phi'^2>^(1/2).
 
     D is holomorphic right of the bulk and 1 at infinity, so that along a vertical line its phase winds once for each
-    zero on the right (Nyquist's criterion). Integrals of w^p / (1 - M) along the line, w a coordinate in which the right
+    zero on the right (Nyquist's criterion). Integrals of w^p / (1 - M) along the line, w a coordinate in which that
     half-plane is a disc, give guesses of these zeros (Beyn 2012), Newton's method makes them exact, and the winding of
     what remains when they are divided out says how many are missed.
 
@@ -90,10 +90,10 @@ def _stability(state: StaticState) -> StaticStability:
     edge = jnp.where(variance > 0, jnp.where(bulk.converged, bulk.z.real, jnp.nan), 0)
     unmet = jnp.where(variance > 0, bulk.residual, 0)
 
-    line = _line(state, gains, edge)
+    line = half_plane(state, gains, edge)
     found = _distinct(jax.vmap(lambda z: _outlier(state, gains, z))(_guesses(line)))
     isolated = ~jnp.isnan(found.z.real)
-    missed = _missed(line, found)
+    missed = number_missed(line, found.z, found.order)
     residual = jnp.maximum(jnp.max(jnp.where(isolated, found.residual, 0)), unmet)
     order = jnp.lexsort((-found.z.imag, jnp.where(isolated, -found.z.real, jnp.inf)))
     stable = (edge < 1 - _MARGIN) & ~jnp.any(found.z.real >= 1 - _MARGIN) & (missed == 0)
@@ -122,7 +122,8 @@ class _Line(eqx.Module):
 _POINTS = 128
 
 
-def _line(state: StaticState, gains: Gains, edge: Float[Array, ""]) -> _Line:
+def half_plane(state: StaticState, gains: Gains, edge: Float[Array, ""]) -> _Line:
+    """The line from which on outliers are sought."""
     # Not left of 0, where eigenvalues decide nothing: then rays from 0 lead to all points without crossing the bulk.
     first = jnp.maximum(edge, 0)
     start = first + jnp.where(first < 1, jnp.minimum(0.05, (1 - first) / 2), 0.05)
@@ -155,14 +156,16 @@ def _guesses(line: _Line) -> Complex[Array, " k"]:
     return jnp.concatenate([right, jnp.where(jnp.abs(anywhere) > 1e-6, anywhere, jnp.nan)])
 
 
-def _missed(line: _Line, found: "_Outlier") -> Int[Array, ""]:
-    """The winding number of D along the line without the zeros that were found; -1 if its phase is not resolved."""
-    known = found.z.real > line.start
-    z = jnp.where(known, found.z, 2 * as_complex(line.start))
-    # Factors that are 1 at infinity, with poles on the left, where they do not count.
-    mirrored = 2 * as_complex(line.start) - jnp.conj(z)
-    ratio = (line.z[:, None] - mirrored[None]) / (line.z[:, None] - z[None])
-    phase = jnp.angle(jnp.linalg.det(line.matrix)) + jnp.angle(ratio) @ jnp.where(known, found.order, 0)
+def number_missed(line: _Line, z: Complex[Array, " k"], order: Float[Array, " k"]) -> Int[Array, ""]:
+    """The zeros of D right of the line beside the known ones, z (NaN where there is none) of these orders.
+
+    The winding number of D along the line with these divided out; -1 if its phase is not resolved.
+    """
+    # Each zero is moved to the left, where it does not count: next to the line it would hide what the phase does there.
+    left = as_complex(line.start - line.length)
+    known = ~jnp.isnan(z.real)
+    ratio = (line.z[:, None] - left) / (line.z[:, None] - jnp.where(known, z, left)[None])
+    phase = jnp.angle(jnp.linalg.det(line.matrix)) + jnp.angle(ratio) @ jnp.where(known, order, 0)
     # All around: from above down the line, its conjugate below.
     around = jnp.concatenate([phase, -phase[::-1]])
     turns = (jnp.roll(around, -1) - around) / (2 * jnp.pi)
@@ -256,13 +259,14 @@ def _outlier(state: StaticState, gains: Gains, guess: Complex[Array, ""], steps:
         return jnp.where(move, z + dz, z), jnp.where(move, t + dt, t)
 
     def beside(offset):
-        at = z + as_complex(offset)
+        at = z + jax.lax.complex(offset, offset)  # between the directions in which other zeros crowd
         nearby, miss = jax.lax.fori_loop(0, 4, lambda _, carry: _settled(ensemble, gains, at, carry[0]), (t, offset))
         return jnp.abs(D(at, nearby)), miss
 
     z, t = jax.lax.fori_loop(0, steps, step, (guess, _response_at(ensemble, gains, guess)[0]))
     # D grows as the distance to the power of its order.
-    size, miss = jax.vmap(beside)(1e-3 * (1 + jnp.abs(z)) * jnp.array([0, 1, 2], z.real.dtype))
+    distance = float(jnp.finfo(z.real.dtype).eps) ** 0.25 * (1 + jnp.abs(z))
+    size, miss = jax.vmap(beside)(distance * jnp.array([0, 1, 2], z.real.dtype))
     order = jnp.maximum(jnp.round(jnp.log2(size[2] / size[1])), 1)
     residual = size[0] + miss[0]
     found = (residual < 1e-6) & (jnp.abs(z) > 1e-6) & _is_outside(ensemble, gains, z, t)

@@ -4,8 +4,8 @@ J_ij = g chi_ij + m_i n_j / N. Published: the equations for the mean and the var
 
     mu = M_m kappa,  Delta = g^2 <phi^2> + Sigma_m^2 kappa^2,  kappa = M_n <phi>,
 
-for independent m and n of means M, and kappa = O kappa <phi'> for an overlap O along random directions; structured states
-appear, for g < 1, where M_m M_n or O passes 1. The closed forms are derived here.
+for independent m and n of means M, and kappa = O kappa <phi'> for an overlap O along random directions; structured
+states appear, for g < 1, where M_m M_n or O passes 1. The closed forms are derived here.
 """
 
 import jax
