@@ -208,6 +208,7 @@ def test_outliers_at_rest(mu):
     np.testing.assert_allclose(found.outliers[0].real, outliers(ensemble).values[0].real, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_rightmost_of_a_pair_and_another():
     """At rest mu + s g^2 / mu: the pair is the rightmost, though mu and its place at z = 1 are further left."""
     g, s = 0.9, -0.8
