@@ -12,7 +12,7 @@ from scipy.stats import norm
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, LowRank, RandomModes, SingularModes
 from jaxnets.meanfield import Input, static_stability, static_state, static_states
 from jaxnets.meanfield.static import mismatch
-from jaxnets.meanfield.static_stability import order_parameter_map
+from jaxnets.meanfield.static_stability import half_plane, number_missed, order_parameter_map
 from jaxnets.spectra import outliers
 from jaxnets.spectra.exterior import Gains
 from jaxnets.transfer import Erf, Linear, ReLU, Tanh
@@ -206,6 +206,64 @@ def test_outliers_at_rest(mu):
     np.testing.assert_allclose(found.edge, g * (1 + s), rtol=1e-6)
     np.testing.assert_allclose(found.outliers[0], mu + s * g**2 / mu, rtol=1e-6)
     np.testing.assert_allclose(found.outliers[0].real, outliers(ensemble).values[0].real, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_rightmost_of_a_pair_and_another():
+    """At rest mu + s g^2 / mu: the pair is the rightmost, though mu and its place at z = 1 are further left."""
+    g, s = 0.9, -0.8
+    overlaps = np.zeros((3, 3))
+    overlaps[0, 0], overlaps[1:, 1:] = 1.0, [[0.9, -1.2], [1.2, 0.9]]
+    rest = static_state(Elliptic(g, s) + LowRank(overlaps), Tanh(), start_kappa=0.0, start_variance=1e-3)
+    found = static_stability(rest)
+    mu = np.array([0.9 + 1.2j, 0.9 - 1.2j, 1.0])
+    np.testing.assert_allclose(found.outliers[:3], mu + s * g**2 / mu, rtol=1e-8)
+    assert found.missed == 0 and found.converged and found.stable
+    np.testing.assert_allclose(found.rightmost, found.outliers[0])
+    assert np.all(np.isnan(found.outliers[3:]))
+
+
+@pytest.mark.slow
+def test_unstable_outlier_far_from_the_guess():
+    """Beside a bulk that is stable, one that Newton's method from z = 1 does not reach.
+
+    D(1) < 0 and D(inf) = 1: an odd number of real zeros beyond 1.
+    """
+    ensemble = Elliptic(1.134, 0.78) + LowRank(np.array([[4.134, 1.562], [-1.172, -2.006]]))
+    inp = Input(-0.087, 0.00185, left=-0.163, right=-0.04)
+    state = static_state(ensemble, Tanh(), inp, start_kappa=-0.326)
+    found = static_stability(state)
+    assert state.converged and found.converged and found.edge < 1
+    gains = Gains(Tanh().slope(state.x), state.weights)
+    M = order_parameter_map(state, gains, jnp.array(1.0 + 0j), state.response.astype(complex))
+    assert np.linalg.det(np.eye(4) - np.asarray(M)).real < 0
+    assert not found.stable and found.rightmost.real > 1 and found.missed == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overlaps", [np.array([[0.8, 1.0], [0.0, 0.8]]), 0.8 * np.eye(2), np.diag([0.8, 0.8 + 1e-3]), np.diag([40.0, 0.54])]
+)
+def test_zeros_are_counted_with_their_multiplicity(overlaps):
+    rest = static_state(IID(0.5) + LowRank(overlaps), Tanh(), start_kappa=0.0, start_variance=1e-3)
+    found = static_stability(rest)
+    assert found.missed == 0 and found.converged
+    np.testing.assert_allclose(found.rightmost, np.max(np.diag(overlaps)), rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_what_is_missed_is_counted():
+    """Of three zeros known, one or a pair is taken away from the list."""
+    overlaps = np.zeros((3, 3))
+    overlaps[0, 0], overlaps[1:, 1:] = 1.0, [[0.9, -1.2], [1.2, 0.9]]
+    state = static_state(Elliptic(0.9, -0.8) + LowRank(overlaps), Tanh(), start_kappa=0.0, start_variance=1e-3)
+    gains = Gains(Tanh().slope(state.x), state.weights)
+    line = eqx.filter_jit(half_plane)(state, gains, jnp.array(0.18))
+    mu = jnp.array([0.9 + 1.2j, 0.9 - 1.2j, 1.0])
+    z = mu - 0.8 * 0.81 / mu
+    for kept in ([0, 1, 2], [0, 1], [2], []):
+        known = jnp.full(3, jnp.nan + 0j).at[jnp.array(kept, int)].set(z[jnp.array(kept, int)])
+        assert number_missed(line, known, jnp.ones(3)) == 3 - len(kept)
 
 
 def _at_one(ensemble, transfer, inp):

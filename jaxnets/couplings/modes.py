@@ -306,7 +306,8 @@ class LowRank(Ensemble):
 
     `uniform` makes the first column of U constant, all ones: column 0 of O then holds the means of V, and J has the
     mean O_00 / N. So J_ij = J_0 / N is LowRank(J_0, noise=0, uniform=True), and loadings with means are covered:
-    (a + s u)(b + c u + w)^T / N has U = (1, u) and O = (a, s)(b, c)^T.
+    (a + s u)(b + c u + w)^T / N has U = (1, u) and O = (a, s)(b, c)^T. Uniform parts of one sum share that column,
+    and are the one exception to its terms being independent.
 
     Raises `ValueError` if O is not square or not finite, or sigma is negative.
     Source: Tao 2013; Mastrogiuseppe & Ostojic 2018.

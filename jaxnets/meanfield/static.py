@@ -256,18 +256,22 @@ def averages(
     transfer: Transfer, mean: Float[Array, ""], variance: Float[Array, ""], r: Float[Array, ""], nodes: int
 ) -> Averages:
     """At variance 0 (and below, where Newton's method may look) the Taylor series f + variance f'' / 2."""
-
-    def observables(x):
-        slope = transfer.slope(x)
-        phi, response = transfer(x), slope / (1 - r * slope)
-        return jnp.stack([phi, phi**2, response, response**2])
-
-    def along_h(f):  # df/dh at x(h)
-        return lambda x: jax.jvp(f, (x,), (1 / (1 - r * transfer.slope(x)),))[1]
-
     law = law_of_x(transfer, mean, variance, r, nodes)
-    near = observables(law.x_of_mean) + variance / 2 * along_h(along_h(observables))(law.x_of_mean)
-    return Averages(*jnp.where(has_spread(variance), observables(law.x) @ law.weights, near))
+    phi, slope = transfer(law.x), transfer.slope(law.x)
+    response = slope / (1 - r * slope)
+    over_spread = jnp.stack([phi, phi**2, response, response**2]) @ law.weights
+
+    def bend(x):
+        return jax.jvp(transfer.slope, (x,), (jnp.ones_like(x),))[1]
+
+    x = law.x_of_mean
+    phi, slope = transfer(x), transfer.slope(x)
+    bent, bent_twice = jax.jvp(bend, (x,), (jnp.ones_like(x),))
+    D = 1 / (1 - r * slope)  # dx/dh
+    R, R_h, R_hh = slope * D, bent * D**3, bent_twice * D**4 + 3 * r * bent**2 * D**5  # dphi/dh and its derivatives
+    curvature = jnp.stack([R_h, 2 * (R**2 + phi * R_h), R_hh, 2 * (R_h**2 + R * R_hh)])
+    near = jnp.stack([phi, phi**2, R, R**2]) + variance / 2 * curvature
+    return Averages(*jnp.where(has_spread(variance), over_spread, near))
 
 
 # --- the equations --------------------------------------------------------------------------------------------

@@ -34,31 +34,47 @@ from .static import Input, Problem, StaticState, field_at, has_spread, problem_o
 class StaticStability(eqx.Module):
     """Leading eigenvalues of J phi'(x) at a fixed point: those of the Jacobian are z - 1, per tau.
 
-    `outliers` (K + 2,) are sorted by falling real part, each once, followed by NaN; they lie beyond the bulk, whose
-    largest real part is `edge` (0 without a random part). `stable` says that all real parts are below 1; a marginal
-    state, as on a ring, is not stable. `residual` is that of the outliers' equations and of the edge's; `converged`
-    asks for 1e-6.
+    `edge` is the largest real part of the bulk (0 without a random part). `outliers` are sorted by falling real part,
+    each once, followed by NaN. `missed` is how many more there are with Re z > `searched_from`, a line between the edge
+    and 1 if the edge is below 1, counted with their multiplicity: 0 says that the list is complete there, -1 that they
+    could not be counted. Left of the line there may be others.
+
+    `stable` says that all real parts are below 1, and is True only where none is missed; a marginal state, as on a
+    ring, is not stable. `residual` is that of the outliers' equations and of the edge's; `converged` asks for 1e-6 and
+    for none missed.
     """
 
     edge: Float[Array, ""]
-    outliers: Complex[Array, " K+2"]
+    outliers: Complex[Array, " k"]
     stable: Bool[Array, ""]
+    searched_from: Float[Array, ""]
+    missed: Int[Array, ""]
     residual: Float[Array, ""]
     converged: Bool[Array, ""]
+
+    @property
+    def rightmost(self) -> Complex[Array, ""]:
+        """What decides stability: the first outlier if it lies beyond the edge, else the edge."""
+        first = self.outliers[..., 0]
+        return jnp.where(first.real > self.edge, first, as_complex(self.edge))
 
 
 def static_stability(state: StaticState) -> StaticStability:
     r"""The right edge of the bulk and the isolated eigenvalues of J phi'(x) at a `static_state`.
 
-    $$ \kappa(t) \langle |q|^2 \rangle = 1 \;\text{ on the edge}, \qquad \det(1 - M(z)) = 0, \quad
+    $$ \kappa(t) \langle |q|^2 \rangle = 1 \;\text{ on the edge}, \qquad D(z) = \det(1 - M(z)) = 0, \quad
        q = \frac{\phi'}{z - r(t) \phi'}, \quad t = \langle q \rangle $$
 
     For one mode and no random part the outlier is z = O <phi' + (h - <h>) phi''>. With independent weights and inputs,
     but no mode, it is z = g^2 <phi'^2 + phi phi''> if that is beyond the bulk, of radius g <phi'^2>^(1/2).
 
-    Valid for N -> infinity; isolated eigenvalues of samples scatter by 1 / sqrt(N). Where neither r nor kappa depends
-    on t they are those of one matrix; else each is sought by Newton's method from that matrix at z = 1, so that one
-    far from its guess may be missed. Not differentiable (`state.bulk` is); works under `jit` and `vmap`.
+    D is holomorphic right of the bulk and 1 at infinity, so that along a vertical line its phase winds once for each
+    zero on the right (Nyquist's criterion). Integrals of w^p / (1 - M) along the line, w a coordinate in which that
+    half-plane is a disc, give guesses of these zeros (Beyn 2012), Newton's method makes them exact, and the winding of
+    what remains when they are divided out says how many are missed.
+
+    Valid for N -> infinity; isolated eigenvalues of samples scatter by 1 / sqrt(N). Not differentiable (`state.bulk`
+    is); works under `jit` and `vmap`.
 
     Source: Mastrogiuseppe & Ostojic 2018, with the fluctuations at finite z and memory kernels derived here.
     """
@@ -72,71 +88,189 @@ def _stability(state: StaticState) -> StaticStability:
     variance = problem.ensemble.variance()
     bulk = rightmost(problem.ensemble, gains)
     edge = jnp.where(variance > 0, jnp.where(bulk.converged, bulk.z.real, jnp.nan), 0)
-    missed = jnp.where(variance > 0, bulk.residual, 0)
-    outliers, residuals = _outliers(state, gains)
-    outliers = _distinct(outliers)
-    isolated = ~jnp.isnan(outliers.real)
-    residual = jnp.maximum(jnp.max(jnp.where(isolated, residuals, 0)), missed)
-    order = jnp.lexsort((-outliers.imag, jnp.where(isolated, -outliers.real, jnp.inf)))
-    stable = (edge < 1 - _MARGIN) & ~jnp.any(outliers.real >= 1 - _MARGIN)
-    return StaticStability(edge, outliers[order], stable, residual, state.converged & (residual <= 1e-6))
+    unmet = jnp.where(variance > 0, bulk.residual, 0)
+
+    line = half_plane(state, gains, edge)
+    found = _distinct(jax.vmap(lambda z: _outlier(state, gains, z))(_guesses(line)))
+    isolated = ~jnp.isnan(found.z.real)
+    missed = number_missed(line, found.z, found.order)
+    residual = jnp.maximum(jnp.max(jnp.where(isolated, found.residual, 0)), unmet)
+    order = jnp.lexsort((-found.z.imag, jnp.where(isolated, -found.z.real, jnp.inf)))
+    stable = (edge < 1 - _MARGIN) & ~jnp.any(found.z.real >= 1 - _MARGIN) & (missed == 0)
+    converged = state.converged & (residual <= 1e-6) & (missed == 0)
+    return StaticStability(edge, found.z[order], stable, line.start, missed, residual, converged)
 
 
 _MARGIN = 1e-6  # within which an eigenvalue is marginal
 
 
-def _distinct(z: Complex[Array, " k"]) -> Complex[Array, " k"]:
-    """Each value once, NaN in place of those that are there already."""
-    near = jnp.abs(z[:, None] - z[None]) <= 1e-5 * (1 + jnp.abs(z))[None]
-    repeated = jnp.any(jnp.tril(near, -1), axis=1)
-    return jnp.where(repeated, jnp.nan, z)
+# --- the half-plane right of the bulk -------------------------------------------------------------------------
 
 
-def _outliers(state: StaticState, gains: Gains) -> tuple[Complex[Array, " K+2"], Float[Array, " K+2"]]:
-    """z, NaN where no outlier is found, and the residuals."""
-    one, response = as_complex(jnp.ones_like(state.mean)), as_complex(state.response)
-    at_1 = eigenvalues(order_parameter_map(state, gains, one, response).real)
+class _Line(eqx.Module):
+    """Points z = start + length (1 + w) / (1 - w) of a vertical line, Im z > 0, |w| = 1, with 1 - M there."""
 
-    def follow(z):
-        z, t, residual = _newton(state, gains, z)
-        r, strength = state.problem.ensemble.r_and_kappa(t)
-        g = as_complex(gains.values)
-        outside = strength * gains.average(square_modulus(g / (z - r * g))) < 1
-        size = jnp.abs(z)
-        return jnp.where(outside & (residual < 1e-6) & (size > 1e-6), z, jnp.nan), residual
+    start: Float[Array, ""]
+    length: Float[Array, ""]
+    w: Complex[Array, " n"]
+    z: Complex[Array, " n"]
+    matrix: Complex[Array, "n m m"]
+    at_start: Complex[Array, "m m"]  # 1 - M where the line meets the real axis
+    outside: Bool[Array, ""]  # that all points lie outside of the bulk, without which there is no telling
 
+
+_POINTS = 128
+
+
+def half_plane(state: StaticState, gains: Gains, edge: Float[Array, ""]) -> _Line:
+    """The line from which on outliers are sought."""
+    # Not left of 0, where eigenvalues decide nothing: then rays from 0 lead to all points without crossing the bulk.
+    first = jnp.maximum(edge, 0)
+    start = first + jnp.where(first < 1, jnp.minimum(0.05, (1 - first) / 2), 0.05)
+    length = jnp.maximum(start, 1)
+    angle = (jnp.arange(_POINTS, dtype=edge.dtype) + 0.5) * jnp.pi / _POINTS
+    w = jax.lax.complex(jnp.cos(angle), jnp.sin(angle))
+    z = jax.lax.complex(jnp.full_like(angle, start), length / jnp.tan(angle / 2))
+
+    def at(z):
+        t, outside = _response_at(state.problem.ensemble, gains, z)
+        return _one_less(order_parameter_map(state, gains, z, t)), outside
+
+    matrices, outside = jax.vmap(at)(jnp.append(z, as_complex(start)))
+    return _Line(start, length, w, z, matrices[:-1], matrices[-1], jnp.all(outside))
+
+
+def _guesses(line: _Line) -> Complex[Array, " k"]:
+    """Where D may vanish: right of the line, by integrals along it; anywhere, if M falls as 1 / z."""
+    inverse = jnp.linalg.inv(line.matrix)
+    # The lower half of the circle is the complex conjugate of the upper one.
+    A = [jnp.mean((line.w ** (p + 1))[:, None, None] * inverse, axis=0).real for p in range(4)]
+    low, high = jnp.block([[A[0], A[1]], [A[1], A[2]]]), jnp.block([[A[1], A[2]], [A[2], A[3]]])
+    # As many eigenvalues as `low` has directions are zeros w of D, the others are 0.
+    w = eigenvalues(_finite(jnp.linalg.pinv(_finite(low), rtol=1e-8) @ high))
+    right = as_complex(line.start) + as_complex(line.length) * (1 + w) / (1 - w)
+
+    M = _one_less(line.at_start)
+    anywhere = as_complex(line.start) * eigenvalues(_finite(M.real))
     # An eigenvalue 0 is no outlier, but a combination of order parameters that does not act back.
-    start = jnp.where(jnp.abs(at_1) > 1e-6, at_1, jnp.nan)
-    return jax.vmap(follow)(start)
+    return jnp.concatenate([right, jnp.where(jnp.abs(anywhere) > 1e-6, anywhere, jnp.nan)])
 
 
-def _newton(
-    state: StaticState, gains: Gains, z: Complex[Array, ""], steps: int = 30
-) -> tuple[Complex[Array, ""], Complex[Array, ""], Float[Array, ""]]:
-    """z and t = <q> with det(1 - M) = 0, and what is left of these equations."""
+def number_missed(line: _Line, z: Complex[Array, " k"], order: Float[Array, " k"]) -> Int[Array, ""]:
+    """The zeros of D right of the line beside the known ones, z (NaN where there is none) of these orders.
+
+    The winding number of D along the line with these divided out; -1 if its phase is not resolved.
+    """
+    # Each zero is moved to the left, where it does not count: next to the line it would hide what the phase does there.
+    left = as_complex(line.start - line.length)
+    known = ~jnp.isnan(z.real)
+    ratio = (line.z[:, None] - left) / (line.z[:, None] - jnp.where(known, z, left)[None])
+    phase = jnp.angle(jnp.linalg.det(line.matrix)) + jnp.angle(ratio) @ jnp.where(known, order, 0)
+    # All around: from above down the line, its conjugate below.
+    around = jnp.concatenate([phase, -phase[::-1]])
+    turns = (jnp.roll(around, -1) - around) / (2 * jnp.pi)
+    turns = turns - jnp.round(turns)
+    resolved = line.outside & jnp.all(jnp.abs(turns) < 0.25)
+    zeros = jnp.round(jnp.sum(jnp.where(resolved, turns, 0))).astype(int)
+    return jnp.where(resolved, jnp.maximum(zeros, -1), -1)
+
+
+def _response_at(
+    ensemble: Ensemble, gains: Gains, z: Complex[Array, ""], steps: int = 16
+) -> tuple[Complex[Array, ""], Bool[Array, ""]]:
+    """t(z) = <q>, followed from infinity along the ray to z, and whether z lies outside of the bulk there."""
+
+    def follow(k, carry):  # along the ray, then on the spot
+        t, _ = carry
+        part = jnp.minimum((k + 1) / steps, 1)
+        ahead = jnp.where(k < steps, (k + 1) / jnp.maximum(k, 1), 1)
+        return _settled(ensemble, gains, z / as_complex(part), t * as_complex(ahead))
+
+    start = as_complex(gains.moment(1)) / (steps * z), jnp.zeros_like(z.real)
+    t, miss = jax.lax.fori_loop(0, steps + 5, follow, start)
+    return t, (miss < 1e-6 * jnp.abs(t)) & _is_outside(ensemble, gains, z, t)
+
+
+def _settled(ensemble: Ensemble, gains: Gains, z, t) -> tuple[Complex[Array, ""], Float[Array, ""]]:
+    """One Newton step from t towards <q> at z, and how far they were apart."""
+    miss, slope = jax.jvp(lambda t: _mean_response(ensemble, gains, z, t) - t, (t,), (jnp.ones_like(t),))
+    return t - miss / slope, jnp.abs(miss)
+
+
+def _mean_response(ensemble: Ensemble, gains: Gains, z, t) -> Complex[Array, ""]:
+    """<q> if it were t."""
+    g = as_complex(gains.values)
+    return gains.average(g / (z - ensemble.r_and_kappa(t)[0] * g))
+
+
+def _is_outside(ensemble: Ensemble, gains: Gains, z: Complex[Array, ""], t: Complex[Array, ""]) -> Bool[Array, ""]:
+    """m < 1: there is one such t at most, and only outside of the bulk (see `spectra.exterior`)."""
+    r, strength = ensemble.r_and_kappa(t)
+    g = as_complex(gains.values)
+    return strength * gains.average(square_modulus(g / (z - r * g))) < 1
+
+
+def _one_less(M: Complex[Array, "m m"]) -> Complex[Array, "m m"]:
+    return jnp.eye(M.shape[0], dtype=M.dtype) - M
+
+
+def _finite(a: Array) -> Array:
+    """For decompositions that know no NaN: what they give for 0 is certified like any other guess."""
+    return jnp.where(jnp.all(jnp.isfinite(a)), a, jnp.zeros_like(a))
+
+
+# --- one outlier ----------------------------------------------------------------------------------------------
+
+
+class _Outlier(eqx.Module):
+    """A zero of D outside of the bulk (NaN if there is none), its order, and how well the equations hold."""
+
+    z: Complex[Array, ""]
+    order: Float[Array, ""]
+    residual: Float[Array, ""]
+
+
+def _distinct(found: _Outlier) -> _Outlier:
+    """Each zero once, NaN in place of those that are there already."""
+    near = jnp.abs(found.z[:, None] - found.z[None]) <= 1e-5 * (1 + jnp.abs(found.z))[None]
+    repeated = jnp.any(jnp.tril(near, -1), axis=1)
+    return _Outlier(jnp.where(repeated, jnp.nan, found.z), found.order, found.residual)
+
+
+def _outlier(state: StaticState, gains: Gains, guess: Complex[Array, ""], steps: int = 30) -> _Outlier:
+    """Newton's method for z and t with D = 0 and t = <q>."""
+    ensemble = state.problem.ensemble
+
+    def D(z, t):
+        return jnp.linalg.det(_one_less(order_parameter_map(state, gains, z, t)))
 
     def equations(z, t):
-        r, _ = state.problem.ensemble.r_and_kappa(t)
-        g = as_complex(gains.values)
-        M = order_parameter_map(state, gains, z, t)
-        det = jnp.linalg.det(jnp.eye(M.shape[0], dtype=M.dtype) - M)
-        return gains.average(g / (z - r * g)) - t, det
+        errors = _mean_response(ensemble, gains, z, t) - t, D(z, t)
+        return errors, errors
 
     def step(_, carry):
         z, t = carry
-        one, zero = jnp.ones_like(z), jnp.zeros_like(z)
-        (f, det), (f_z, det_z) = jax.jvp(equations, (z, t), (one, zero))
-        _, (f_t, det_t) = jax.jvp(equations, (z, t), (zero, one))
-        pivot = f_z * det_t - f_t * det_z
+        ((f_z, f_t), (D_z, D_t)), (f, D) = jax.jacfwd(equations, (0, 1), holomorphic=True, has_aux=True)(z, t)
+        pivot = f_z * D_t - f_t * D_z
         # At a root that is double by symmetry the pivot vanishes too: there the step ends.
-        move = (jnp.abs(f) + jnp.abs(det) > 1e-13) & (pivot != 0)
+        move = (jnp.abs(f) + jnp.abs(D) > 1e-13) & (pivot != 0)
         pivot = jnp.where(move, pivot, 1)
-        dz, dt = (det * f_t - f * det_t) / pivot, (f * det_z - det * f_z) / pivot
+        dz, dt = (D * f_t - f * D_t) / pivot, (f * D_z - D * f_z) / pivot
         return jnp.where(move, z + dz, z), jnp.where(move, t + dt, t)
 
-    z, t = jax.lax.fori_loop(0, steps, step, (z, as_complex(state.response) / z))
-    f, det = equations(z, t)
-    return z, t, jnp.abs(f) + jnp.abs(det)
+    def beside(offset):
+        at = z + jax.lax.complex(offset, offset)  # between the directions in which other zeros crowd
+        nearby, miss = jax.lax.fori_loop(0, 4, lambda _, carry: _settled(ensemble, gains, at, carry[0]), (t, offset))
+        return jnp.abs(D(at, nearby)), miss
+
+    z, t = jax.lax.fori_loop(0, steps, step, (guess, _response_at(ensemble, gains, guess)[0]))
+    # D grows as the distance to the power of its order.
+    distance = float(jnp.finfo(z.real.dtype).eps) ** 0.25 * (1 + jnp.abs(z))
+    size, miss = jax.vmap(beside)(distance * jnp.array([0, 1, 2], z.real.dtype))
+    order = jnp.maximum(jnp.round(jnp.log2(size[2] / size[1])), 1)
+    residual = size[0] + miss[0]
+    found = (residual < 1e-6) & (jnp.abs(z) > 1e-6) & _is_outside(ensemble, gains, z, t)
+    return _Outlier(jnp.where(found, z, jnp.nan), order, residual)
 
 
 def order_parameter_map(

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.linalg import block_diag
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 from .._numerics import Root, as_complex, as_float, is_concrete, polish_root
@@ -162,7 +163,7 @@ def _as_points(z, law: SpectralLaw) -> Complex[Array, "..."]:
 
 
 class Outliers(eqx.Module):
-    """Isolated eigenvalues; one entry for each eigenvalue of the overlaps, NaN where it has no outlier."""
+    """Isolated eigenvalues; one entry for each eigenvalue of the joint overlaps, NaN where it has no outlier."""
 
     values: Complex[Array, " k"]
     converged: Bool[Array, " k"]
@@ -180,13 +181,14 @@ def outliers(
     $$ \det(1 - V^T \mathcal{G}(z) U) = 0, \qquad V^T \mathcal{G} U \to O\, t(z) $$
 
     so that an eigenvalue mu of the overlaps O has an outlier at t(z) = 1/mu: in the coordinate of the boundary,
-    zeta = mu and z = mu <G> + ..., if m(mu) < 1; else the bulk has swallowed it. Fluctuations are of order
-    1 / sqrt(N). Raises `ValueError` as `law` does. Source: Tao 2013; Benaych-Georges & Nadakuditi 2011.
+    zeta = mu and z = mu <G> + ..., if m(mu) < 1; else the bulk has swallowed it. U and V hold the modes of all
+    parts. Those of different parts do not overlap, but for uniform columns of U, which are one. Fluctuations are of
+    order 1 / sqrt(N). Raises `ValueError` as `law` does. Source: Tao 2013; Benaych-Georges & Nadakuditi 2011.
     """
     low_rank, rest = [], []
     for factor, part in interior.parts(ensemble):
         if isinstance(part, LowRank):
-            low_rank.append(factor * part.overlaps)
+            low_rank.append((factor, part))
         else:
             rest.append(factor * part)
     if not low_rank:
@@ -194,8 +196,16 @@ def outliers(
     if not rest:
         raise ValueError("`ensemble` must have a part beside `LowRank`: alone, its eigenvalues are those of `overlaps`")
     bulk = law(Sum(tuple(rest)), gains, variance, mean)
-    strengths = jnp.concatenate([eigenvalues(overlaps) for overlaps in low_rank])
-    return jax.vmap(lambda mu: _outlier(bulk, mu))(strengths)
+    return jax.vmap(lambda mu: _outlier(bulk, mu))(eigenvalues(_joint_overlaps(low_rank)))
+
+
+def _joint_overlaps(low_rank: list[tuple[Array | float, LowRank]]) -> Float[Array, "k k"]:
+    """E^T O E, the overlaps of all parts as one: E says which column of the joint U a column of a part is."""
+    uniform = np.concatenate([part.uniform & (np.arange(part.overlaps.shape[0]) == 0) for _, part in low_rank])
+    column = np.where(uniform, -1, np.arange(uniform.size))
+    overlaps = block_diag(*(factor * part.overlaps for factor, part in low_rank))
+    E = jnp.asarray(column[:, None] == np.unique(column)[None], overlaps.dtype)
+    return E.T @ overlaps @ E
 
 
 def _outlier(bulk: SpectralLaw, mu: Complex[Array, ""]) -> Outliers:
