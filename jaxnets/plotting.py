@@ -4,16 +4,16 @@ Nothing here knows what is drawn: the arguments are arrays. Layers have a fixed 
 points, curves, marks, in whatever order they are called. This is the one module that imports matplotlib.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
-from matplotlib.colors import Colormap, LinearSegmentedColormap, PowerNorm
+from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.spines import Spine
 from matplotlib.typing import ColorType
@@ -27,6 +27,9 @@ QUIET = LinearSegmentedColormap.from_list("quiet", ["#ffffff", "#e9e3d5", "#d3c7
 # For curves in the order of a parameter: from dark to light, and still legible on white.
 COLD = LinearSegmentedColormap.from_list("cold", ["#1b1e4b", "#2166a5", "#1fa187", "#9bc53d"])
 WARM = LinearSegmentedColormap.from_list("warm", ["#3b0f4f", "#a3265f", "#e0592a", "#f2b134"])
+
+# For areas of different kinds, which curves are drawn over: the colours of the same scheme, paler.
+TINTS = ("#e6e6e6", "#7fb8d8", "#eaae7f", "#7fceb9", "#c6a1c2", "#f3df9a")
 
 _MAP, _POINTS, _CURVES, _MARKS = 1.0, 2.0, 3.0, 4.0
 
@@ -185,6 +188,29 @@ def raster(
         place = ax.inset_axes((1.03, 0.0, 0.02, 1.0))
         bar = _figure_of(ax).colorbar(mesh, cax=place, label=label, format="{x:.2g}", ticks=[-top, 0, top])
         cast(Spine, bar.outline).set_visible(False)
+    return ax
+
+
+def phases(
+    x: Float[np.ndarray, " x"],
+    y: Float[np.ndarray, " y"],
+    values: Int[np.ndarray, "y x"],
+    names: Sequence[str],
+    ax: Axes | None = None,
+) -> Axes:
+    """A map of kinds: `values` are indices into `names`, one colour and one entry of the legend for each that occurs.
+
+    Other values leave a gap.
+    """
+    ax = _activity(ax, "parameter", "parameter")
+    values = np.asarray(values)
+    colors = ListedColormap([TINTS[kind % len(TINTS)] for kind in range(len(names))])
+    kinds = np.ma.masked_outside(values, 0, len(names) - 1)
+    top = len(names) - 0.5
+    ax.pcolormesh(x, y, kinds, cmap=colors, vmin=-0.5, vmax=top, shading="nearest", rasterized=True, zorder=_MAP)
+    for kind, name in enumerate(names):
+        if np.any(values == kind):
+            ax.scatter([], [], marker="s", color=colors(kind), label=name)
     return ax
 
 

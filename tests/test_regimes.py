@@ -1,0 +1,159 @@
+"""Regimes after a cue: the classifier on numbers, one network at a time, small diagrams, and the lines of theory."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnets import memory, plotting
+from jaxnets.couplings import IID, DeepHebbian
+from jaxnets.memory import Regime
+from jaxnets.memory.regimes import pace, patterns_present
+from jaxnets.transfer import Erf, Tanh
+
+
+@pytest.mark.parametrize(
+    "success, activity, pace, present, exponent, error, expected",
+    [
+        (True, 1e-4, 1.0, 9.0, 1.0, 0.01, Regime.QUIESCENT),
+        (True, 1.0, 1.0, 9.0, 1.0, 0.01, Regime.SEQUENCE),
+        (False, 1.0, 1.0, 9.0, 0.04, 0.01, Regime.CHAOS),
+        (False, 1.0, 1.0, 9.0, 0.02, 0.01, Regime.OSCILLATION),
+        (False, 1.0, 0.05, 1.2, 0.02, 0.01, Regime.FROZEN),
+        (False, 1.0, 0.05, 9.0, 0.02, 0.01, Regime.MIXTURE),
+        (False, 1.0, 0.05, 1.2, np.nan, 0.01, -1),
+        (False, np.nan, 0.05, 1.2, 0.0, 0.01, -1),
+    ],
+)
+def test_classify(success, activity, pace, present, exponent, error, expected):
+    numbers = [jnp.asarray(x) for x in (success, activity, pace, present, exponent, error)]
+    assert memory.classify(*numbers) == expected
+    assert jax.jit(jax.vmap(memory.classify))(*(x[None] for x in numbers))[0] == expected
+
+
+def test_majority():
+    regimes = np.array([[2, 3, 3, 5], [5, 5, 2, 2], [-1, -1, -1, 4], [-1, -1, -1, -1]])
+    np.testing.assert_array_equal(memory.majority(regimes), [3, 2, 4, -1])
+
+
+def test_pace_of_a_rotation_is_its_angular_frequency():
+    omega, interval = 0.7, 0.01
+    angle = omega * interval * np.arange(5000)
+    m = jnp.asarray(0.3 * np.stack([np.cos(angle), np.sin(angle)], 1))
+    # The chord of a step instead of its arc.
+    np.testing.assert_allclose(pace(m, interval), omega, rtol=(omega * interval) ** 2)
+    assert pace(jnp.ones((5, 3)), interval) == 0 and pace(jnp.zeros((5, 3)), interval) == 0
+
+
+def test_patterns_present():
+    np.testing.assert_allclose(patterns_present(jnp.array([[0.2, 0.0, 0.0], [-0.4, 0.0, 0.0]])), 1)
+    np.testing.assert_allclose(patterns_present(jnp.array([[0.2, -0.2, 0.2, 0.0], [-0.4, 0.4, 0.4, 0.0]])), 3)
+    assert patterns_present(jnp.zeros((2, 3))) == 0
+
+
+def _observe(*couplings, n=300, seed=0, **settings):
+    settings = {"duration": 40.0, "exponent_duration": 40.0, "dt": 0.1, "dtype": jnp.float32, **settings}
+    return memory.observe(DeepHebbian(*couplings), Tanh(), n, key=jax.random.key(seed), progress=False, **settings)
+
+
+def test_a_network_below_the_instability_is_quiescent():
+    found = _observe(0.02, 0.0, (0.5,))
+    assert found.regime == Regime.QUIESCENT and found.variance < 1e-6
+    # The slopes are 1: nothing is driven, and the edge is that of J, whose eigenvalues set the exponent.
+    np.testing.assert_allclose(found.edge, 0.5 * np.sqrt(1.02), rtol=1e-3)
+    np.testing.assert_allclose(found.exponent, found.edge - 1, atol=0.05)
+
+
+def test_chaos_of_strong_couplings():
+    """At load 1 and three times the instability, where the exponent is large."""
+    found = _observe(1.0, 0.0, (2.5,), n=400, duration=20.0, exponent_duration=80.0)
+    assert found.regime == Regime.CHAOS and found.exponent > 0.05
+    assert not found.success and found.reach < 15 and found.edge > 1
+
+
+def test_observations_of_many_networks_at_once():
+    keys = jax.random.split(jax.random.key(1), 2)
+
+    def observe(key):
+        ensemble = DeepHebbian(0.04, 0.0, (1.5,))
+        return memory.observe(ensemble, Tanh(), 100, key=key, duration=12.0, exponent_duration=8.0, dt=0.1)
+
+    mapped = jax.vmap(observe)(keys)
+    for i, key in enumerate(keys):
+        for a, b in zip(jax.tree.leaves(mapped), jax.tree.leaves(observe(key)), strict=True):
+            np.testing.assert_allclose(a[i], b, rtol=1e-6, atol=1e-6)
+
+
+def test_a_phase_diagram_is_its_points():
+    key = jax.random.key(2)
+    settings = {"duration": 12.0, "exponent_duration": 8.0, "dt": 0.1, "length": 3}
+    diagram = memory.phase_diagram(
+        Tanh(), 100, loads=[0.04], heteros=[0.3, 1.5], autos=[0.0, 0.4], trials=2, key=key, progress=False, **settings
+    )
+    assert diagram.observations.regime.shape == (1, 2, 2, 1, 2) and diagram.regimes().shape == (1, 2, 2, 1)
+    assert diagram.regimes()[0, 0, 0, 0] == Regime.QUIESCENT and diagram.regimes()[0, 1, 0, 0] == Regime.SEQUENCE
+    point = jax.tree.map(lambda values: values[0, 1, 1, 0, 1], diagram.observations)
+    ensemble, trial = DeepHebbian(0.04, 0.4, (1.5,)), jax.random.fold_in(key, 1)
+    alone = memory.observe(ensemble, Tanh(), 100, key=trial, progress=False, **settings)
+    for a, b in zip(jax.tree.leaves(point), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_map_of_regimes():
+    values = np.array([[0, 1, 5], [-1, 1, 5]])
+    names = [regime.name for regime in Regime]
+    ax = plotting.phases(np.arange(3), np.arange(2), values, names, plotting.figure())
+    (mesh,) = ax.collections[:1]
+    shown = mesh.get_array()
+    np.testing.assert_array_equal(shown.mask, values < 0)
+    colors = mesh.cmap(mesh.norm(shown))
+    assert len({tuple(color) for color in colors[~shown.mask]}) == 3
+    assert ax.get_legend_handles_labels()[1] == ["QUIESCENT", "SEQUENCE", "MIXTURE"]
+
+
+# --- lines of theory
+
+
+def test_instability_of_one_shift():
+    loads = jnp.array([0.05, 0.5])
+    line = jax.vmap(lambda load: memory.instability(load, transfer=Tanh()))(loads)
+    assert np.all(line.converged)
+    np.testing.assert_allclose(line.value, 1 / np.sqrt(1 + loads), rtol=1e-8)
+
+
+@pytest.mark.slow
+def test_instability_of_windows():
+    np.testing.assert_allclose(memory.instability(0.1, (1.0, 1.0), transfer=Erf()).value, 0.4842, atol=6e-5)
+    np.testing.assert_allclose(memory.instability(0.1, (1.0,), 0.5, transfer=Tanh()).value, 0.3011, atol=6e-5)
+    gone = memory.instability(0.5, (1.0,), 0.5, transfer=Tanh())
+    assert np.isnan(gone.value) and not gone.converged
+
+
+def test_self_organised_edge_of_one_shift():
+    load, gamma, variance, mean = 0.3, 1.4, 0.9, 0.2
+    x = np.linspace(-10, 10, 20001) * np.sqrt(variance)
+    weights = np.exp(-(x**2) / (2 * variance))
+    slopes, weights = 1 / np.cosh(x + mean) ** 2, weights / weights.sum()
+    expected = gamma * np.sqrt(load * weights @ slopes**2 + (weights @ slopes) ** 2)
+    found = memory.self_organised_edge(DeepHebbian(load, 0.0, (gamma,)), Tanh(), variance, mean)
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda key: memory.observe(IID(1.5), Tanh(), 50, key=key), "`ensemble` must be a `DeepHebbian`"),
+        (lambda key: memory.instability(0.1, transfer=np.tanh), "`transfer` must be a transfer function"),
+        (
+            lambda key: memory.phase_diagram(Tanh(), 50, loads=[0.1], heteros=[1.0], windows=(), trials=1, key=key),
+            "`windows` must have at least one",
+        ),
+        (
+            lambda key: memory.phase_diagram(Tanh(), 50, loads=[0.1], heteros=[1.0], trials=0, key=key),
+            "`trials` must be a whole number",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(jax.random.key(0))
