@@ -264,6 +264,21 @@ def dimension(
     return ax
 
 
+def profile(
+    x: Float[np.ndarray, " x"],
+    values: Float[np.ndarray, " x"],
+    ax: Axes | None = None,
+    *,
+    color: ColorType = BLACK,
+    style: str = "-",
+    label: str | None = None,
+) -> Axes:
+    """A quantity against another, both axes linear; NaN leaves a gap."""
+    ax = _activity(ax, "x", "y")
+    ax.plot(x, values, style, color=color, lw=1.4, ms=3.5, zorder=_CURVES, label=label)
+    return ax
+
+
 def shades(count: int, scale: Colormap = COLD) -> list[ColorType]:
     """So many colours in order, from dark to light, of one of the scales of this module."""
     return [scale(part) for part in np.linspace(0, 1, count)]

@@ -11,6 +11,7 @@ import tyro
 
 from .inputs import InputError
 from .meanfield import meanfield
+from .memory import memory
 from .simulate import simulate
 from .spectrum import spectrum
 
@@ -22,6 +23,7 @@ def main(args: Sequence[str] | None = None) -> int:
     app.command(spectrum)
     app.command(simulate)
     app.command(meanfield)
+    app.command(memory)
     try:
         app.cli(prog="jaxnets", description="Theory and simulation of structured random neural networks.", args=args)
     except InputError as error:

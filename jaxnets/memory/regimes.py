@@ -148,6 +148,7 @@ def observe(
     threshold: Float[ArrayLike, ""] = PRESENT,
     dt: float = 0.05,
     dtype: Any = None,
+    max_modes: int | None = None,
     progress: bool = True,
 ) -> Observation:
     """Samples a network of n units, starts it at its first pattern and tells what it does.
@@ -156,7 +157,8 @@ def observe(
     for `exponent_duration` from there, of which the first eighth aligns the tangent; all with steps of at most `dt` of
     `rk4`. `duration` should be that of some cycles. `length` is the number of patterns that make a retrieval, by
     default all: at a finite load no network retrieves all when n is large, and a fixed number (such as 20) has a limit.
-    No trajectory is kept but overlaps, every tenth of a time constant.
+    No trajectory is kept but overlaps, every tenth of a time constant. Networks of different loads with the same
+    `max_modes`, at least all their numbers of patterns, are compiled once.
 
     `vmap` over keys for many networks at once.
 
@@ -165,16 +167,16 @@ def observe(
             and `retrieval` do.
     """
     require_instance("ensemble", ensemble, DeepHebbian, "a `DeepHebbian` ensemble")
-    coupling = ensemble.sample(n, key=key, dtype=dtype)
+    coupling = ensemble.sample(n, key=key, dtype=dtype, max_modes=max_modes)
     patterns = coupling.left
     net = RateNetwork(coupling, transfer)
-    num = patterns.shape[1]
+    num = round(float(ensemble.load) * n)
     length = num if length is None else min(length, num)
     every = max(1, round(0.1 / dt))
     common: dict[str, Any] = {"dt": dt, "save_every": every, "scheme": rk4, "progress": progress}
 
     cued = simulate(net, patterns[:, 0], duration=duration, record=Overlaps(patterns), **common)
-    found = retrieval(cued.records, cued.times, length=length, threshold=threshold, ring=ensemble.ring)
+    found = retrieval(cued.records[:, :num], cued.times, length=length, threshold=threshold, ring=ensemble.ring)
 
     recorders = {"overlaps": Overlaps(patterns), "units": Means()}
     steady = simulate(net, cued.final, duration=duration, record=recorders, **common)
@@ -249,12 +251,14 @@ def phase_diagram(
     grid = list(product(loads, heteros, autos, profiles))
     ensembles = [DeepHebbian(load, auto, hetero * window) for load, hetero, auto, window in grid]
 
+    most = max(round(float(ensemble.load) * n) for ensemble in ensembles)
     found = []
     with tqdm(total=len(ensembles) * trials, desc="Phase diagram", unit="network", disable=not progress) as bar:
         for ensemble in ensembles:
             for trial in range(trials):
                 trial_key = jax.random.fold_in(key, trial)
-                found.append(observe(ensemble, transfer, n, key=trial_key, progress=False, **settings))
+                observed = observe(ensemble, transfer, n, key=trial_key, max_modes=most, progress=False, **settings)
+                found.append(observed)
                 bar.update()
     shape = (len(loads), len(heteros), len(autos), len(profiles), trials)
     observations = jax.tree.map(lambda *values: jnp.stack(values).reshape(shape), *found)
