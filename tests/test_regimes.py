@@ -57,11 +57,12 @@ def _observe(*couplings, n=300, seed=0, **settings):
 
 
 def test_a_network_below_the_instability_is_quiescent():
-    found = _observe(0.02, 0.0, (0.5,))
+    found = _observe(0.02, 0.0, (0.5,), exponent_duration=300.0)
     assert found.regime == Regime.QUIESCENT and found.variance < 1e-6
-    # The slopes are 1: nothing is driven, and the edge is that of J, whose eigenvalues set the exponent.
+    # The slopes are 1: the edge is that of J, and the eigenvalues of the sample set the exponent.
     np.testing.assert_allclose(found.edge, 0.5 * np.sqrt(1.02), rtol=1e-3)
-    np.testing.assert_allclose(found.exponent, found.edge - 1, atol=0.05)
+    J = DeepHebbian(0.02, 0.0, (0.5,)).sample(300, key=jax.random.key(0), dtype=jnp.float32)
+    np.testing.assert_allclose(found.exponent, np.max(np.linalg.eigvals(J.dense()).real) - 1, atol=0.02)
 
 
 def test_chaos_of_strong_couplings():
@@ -71,6 +72,7 @@ def test_chaos_of_strong_couplings():
     assert not found.success and found.reach < 15 and found.edge > 1
 
 
+@pytest.mark.slow
 def test_observations_of_many_networks_at_once():
     keys = jax.random.split(jax.random.key(1), 2)
 
@@ -114,6 +116,7 @@ def test_a_map_of_regimes():
 # --- lines of theory
 
 
+@pytest.mark.slow
 def test_instability_of_one_shift():
     loads = jnp.array([0.05, 0.5])
     line = jax.vmap(lambda load: memory.instability(load, transfer=Tanh()))(loads)

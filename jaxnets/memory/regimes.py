@@ -132,7 +132,7 @@ def classify(
 def majority(regimes: Int[ArrayLike, "*batch trials"]) -> Int[Array, "*batch"]:
     """The most frequent `Regime` of the trials, on the last axis; the first of those equally frequent; -1 if none."""
     regimes = jnp.asarray(regimes)
-    counts = jnp.sum(regimes[..., None] == jnp.arange(len(Regime)), -2)
+    counts = jnp.stack([jnp.sum(regimes == int(regime), -1) for regime in Regime], -1)
     return jnp.where(jnp.any(counts > 0, -1), jnp.argmax(counts, -1), -1)
 
 
