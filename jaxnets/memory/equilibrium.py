@@ -431,11 +431,12 @@ def solve(problem: Problem, start: Float[Array, " W"], relax: int, nodes: int) -
     return state_at(problem, y, steps[-1], nodes)
 
 
+_SETTLING = 6  # steps of chi alone
 _SEARCH = 6  # Newton steps
 
 
 def relaxed(problem: Problem, m: Float[Array, " W"], steps: int, nodes: int) -> Float[Array, " W+1"]:
-    """(m, chi) after `steps` of m -> <xi tanh>, where chi takes a Newton step each time within its bounds.
+    """(m, chi) after `steps` of m -> <xi tanh>, each with a Newton step of chi in its bounds, and some of chi first.
 
     Such steps lower the energy of a core without negative eigenvalues; others make them shorter.
     """
@@ -446,16 +447,17 @@ def relaxed(problem: Problem, m: Float[Array, " W"], steps: int, nodes: int) -> 
     # The phase ends where chi lambda = 1, and at q = 0.
     bound = 1 / jnp.maximum(jnp.maximum(T, top), tiny)
 
-    def step(_, carry):
+    def step(i, carry):
         m, chi = carry
         field = field_at(problem, m, chi, nodes)
         of = field_averages(field)
         gain = noise_slope(problem, chi) * field_slopes(field).response_variance
         newton = (of.response - chi * gain) / jnp.where(gain < 1, 1 - gain, 1)
         new = jnp.where(gain < 1, newton, of.response)
-        return m + stride * (of.overlaps - m), jnp.clip(new, chi / 2, (chi + bound) / 2)
+        moved = jnp.where(i < _SETTLING, m, m + stride * (of.overlaps - m))
+        return moved, jnp.clip(new, chi / 2, (chi + bound) / 2)
 
-    m, chi = jax.lax.fori_loop(0, steps, step, (m, jnp.zeros((), m.dtype)))
+    m, chi = jax.lax.fori_loop(0, _SETTLING + steps, step, (m, jnp.zeros((), m.dtype)))
     return jnp.append(m, chi)
 
 
