@@ -134,7 +134,7 @@ def mean_overlaps(ensemble, n, networks, around, T, sweeps, fraction, key=KEY):
         return run.overlaps[sweeps // 2 :].mean(0)
 
     found = np.stack([one(key) for key in jax.random.split(key, networks)])
-    return found.mean(0), found.std(0, ddof=1) / np.sqrt(networks)
+    return found.mean(0), found.std(0) / np.sqrt(max(networks - 1, 1))
 
 
 def test_retrieval_of_the_hopfield_model():
@@ -156,7 +156,7 @@ def test_retrieval_of_large_networks(load, T):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("load", "gamma", "T"), [(0.0015, 0.55, 0.0), (0.003, 0.45, 0.1), (0.01, 0.3, 0.2)])
+@pytest.mark.parametrize(("load", "gamma", "T"), [(0.0015, 0.55, 0.0), (0.002, 0.52, 0.0), (0.01, 0.3, 0.1)])
 def test_profile_of_large_networks(load, gamma, T):
     around = np.arange(-4, 5)
     ensemble = window(load, gamma)

@@ -382,9 +382,9 @@ def replica_state(
     row; beyond both ends overlaps are taken to be 0, so leave room for the state to spread. A start at 0 gives the
     glass, or the paramagnet above its temperature.
 
-    The search takes `relax` steps m -> <xi tanh>, with chi solved along, and then Newton's; with relax=0 it
-    is Newton's method alone, which finds unstable states too. The state is differentiable in every float of the
-    ensemble, and in the temperature where that is positive.
+    The search takes `relax` steps m -> <xi tanh>, half of them at chi = 0 (the noise of patterns at random) and half
+    with chi solved along, and then Newton's; with relax=0 it is Newton's method alone, which finds unstable states
+    too. The state is differentiable in every float of the ensemble, and in the temperature where that is positive.
 
     `replicon` is 1 - (alpha / T^2) <lambda^2 / (1 - chi lambda)^2> <sech^4(x/T)>. It tends to -infinity at T = 0 for
     every alpha > 0, where the symmetric solution is an approximation, good as long as chi is small. `stability` is
@@ -436,9 +436,11 @@ _SEARCH = 6  # Newton steps
 
 
 def relaxed(problem: Problem, m: Float[Array, " W"], steps: int, nodes: int) -> Float[Array, " W+1"]:
-    """(m, chi) after `steps` of m -> <xi tanh>, each with a Newton step of chi in its bounds, and some of chi first.
+    """(m, chi) after `steps` of m -> <xi tanh>: half of them at chi = 0, then chi alone, then both.
 
-    Such steps lower the energy of a core without negative eigenvalues; others make them shorter.
+    A start far from a state has units whose field is nearly 0, and chi solved for it would be that of the glass.
+    Steps of m lower the energy of a core without negative eigenvalues; others make them shorter. Those of chi are
+    Newton's, within its bounds.
     """
     T, top = problem.temperature, jnp.max(problem.core.eigenvalues)
     tiny = float(jnp.finfo(m.dtype).tiny)
@@ -454,8 +456,10 @@ def relaxed(problem: Problem, m: Float[Array, " W"], steps: int, nodes: int) -> 
         gain = noise_slope(problem, chi) * field_slopes(field).response_variance
         newton = (of.response - chi * gain) / jnp.where(gain < 1, 1 - gain, 1)
         new = jnp.where(gain < 1, newton, of.response)
-        moved = jnp.where(i < _SETTLING, m, m + stride * (of.overlaps - m))
-        return moved, jnp.clip(new, chi / 2, (chi + bound) / 2)
+        new = jnp.clip(new, chi / 2, (chi + bound) / 2)
+        half = steps // 2
+        alone = (i >= half) & (i < half + _SETTLING)
+        return jnp.where(alone, m, m + stride * (of.overlaps - m)), jnp.where(i < half, chi, new)
 
     m, chi = jax.lax.fori_loop(0, _SETTLING + steps, step, (m, jnp.zeros((), m.dtype)))
     return jnp.append(m, chi)
