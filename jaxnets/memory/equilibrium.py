@@ -382,9 +382,9 @@ def replica_state(
     row; beyond both ends overlaps are taken to be 0, so leave room for the state to spread. A start at 0 gives the
     glass, or the paramagnet above its temperature.
 
-    The search takes `relax` steps m -> <xi tanh>, with chi solved along, and then Newton's; with relax=0 it
-    is Newton's method alone, which finds unstable states too. The state is differentiable in every float of the
-    ensemble, and in the temperature where that is positive.
+    The search takes `relax` steps m -> <xi tanh>, half of them at chi = 0 (the noise of patterns at random) and half
+    with chi solved along, and then Newton's; with relax=0 it is Newton's method alone, which finds unstable states
+    too. The state is differentiable in every float of the ensemble, and in the temperature where that is positive.
 
     `replicon` is 1 - (alpha / T^2) <lambda^2 / (1 - chi lambda)^2> <sech^4(x/T)>. It tends to -infinity at T = 0 for
     every alpha > 0, where the symmetric solution is an approximation, good as long as chi is small. `stability` is
@@ -431,13 +431,16 @@ def solve(problem: Problem, start: Float[Array, " W"], relax: int, nodes: int) -
     return state_at(problem, y, steps[-1], nodes)
 
 
+_SETTLING = 6  # steps of chi alone
 _SEARCH = 6  # Newton steps
 
 
 def relaxed(problem: Problem, m: Float[Array, " W"], steps: int, nodes: int) -> Float[Array, " W+1"]:
-    """(m, chi) after `steps` of m -> <xi tanh>, where chi takes a Newton step each time within its bounds.
+    """(m, chi) after `steps` of m -> <xi tanh>: half of them at chi = 0, then chi alone, then both.
 
-    Such steps lower the energy of a core without negative eigenvalues; others make them shorter.
+    A start far from a state has units whose field is nearly 0, and chi solved for it would be that of the glass.
+    Steps of m lower the energy of a core without negative eigenvalues; others make them shorter. Those of chi are
+    Newton's, within its bounds.
     """
     T, top = problem.temperature, jnp.max(problem.core.eigenvalues)
     tiny = float(jnp.finfo(m.dtype).tiny)
@@ -446,16 +449,19 @@ def relaxed(problem: Problem, m: Float[Array, " W"], steps: int, nodes: int) -> 
     # The phase ends where chi lambda = 1, and at q = 0.
     bound = 1 / jnp.maximum(jnp.maximum(T, top), tiny)
 
-    def step(_, carry):
+    def step(i, carry):
         m, chi = carry
         field = field_at(problem, m, chi, nodes)
         of = field_averages(field)
         gain = noise_slope(problem, chi) * field_slopes(field).response_variance
         newton = (of.response - chi * gain) / jnp.where(gain < 1, 1 - gain, 1)
         new = jnp.where(gain < 1, newton, of.response)
-        return m + stride * (of.overlaps - m), jnp.clip(new, chi / 2, (chi + bound) / 2)
+        new = jnp.clip(new, chi / 2, (chi + bound) / 2)
+        half = steps // 2
+        alone = (i >= half) & (i < half + _SETTLING)
+        return jnp.where(alone, m, m + stride * (of.overlaps - m)), jnp.where(i < half, chi, new)
 
-    m, chi = jax.lax.fori_loop(0, steps, step, (m, jnp.zeros((), m.dtype)))
+    m, chi = jax.lax.fori_loop(0, _SETTLING + steps, step, (m, jnp.zeros((), m.dtype)))
     return jnp.append(m, chi)
 
 

@@ -13,10 +13,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .._arguments import nonnegative, require, require_instance, require_whole, scalar, vector
-from .._numerics import Root, find_root, frozen, polish_root
+from .._numerics import Root, frozen, polish_root
 from ..couplings import DeepHebbian
 from .equilibrium import (
-    Problem,
     ReplicaState,
     SymmetricCore,
     averages_at,
@@ -67,7 +66,7 @@ def capacity(
 
     Source: Amit, Gutfreund & Sompolinsky 1987: .138 for the Hopfield model at T = 0.
     """
-    problem, start = _checked(ensemble, start, temperature, loads, relax, nodes, angles)
+    problem, start, loads = _checked(ensemble, start, temperature, loads, relax, nodes, angles)
     return _capacity(problem, start, loads, relax, nodes)
 
 
@@ -104,7 +103,7 @@ def coexistence(
     The branch, its validity and the errors are those of `capacity`. Source: Amit, Gutfreund & Sompolinsky 1987: .051
     for the Hopfield model at T = 0.
     """
-    problem, start = _checked(ensemble, start, temperature, loads, relax, nodes, angles)
+    problem, start, loads = _checked(ensemble, start, temperature, loads, relax, nodes, angles)
     return _coexistence(problem, start, loads, relax, nodes)
 
 
@@ -137,16 +136,17 @@ def _end_of_branch(problem, start, loads, relax, nodes, holds: Callable[[Replica
         glass = solve(here, jnp.zeros_like(start), relax, nodes)
         return state, retrieves(state) & holds(state, glass)
 
-    low, high = (jnp.asarray(load, start.dtype) for load in loads)
-    found = jnp.asarray(True)
-    for _ in range(2):
-        grid = jnp.geomspace(low, high, _GRID).astype(start.dtype)
-        states, present = jax.vmap(follow, (0, None))(grid, start)
-        first_lost = jnp.argmin(present)
-        found = found & present[0] & ~present[-1]
-        last = jnp.maximum(first_lost - 1, 0)
-        low, high, start = grid[last], grid[last + 1], states.m[last]
-    return low, jnp.append(start, states.chi[last]), found
+    def refine(carry, _):
+        loads, y, found = carry
+        grid = jnp.geomspace(*loads, _GRID).astype(start.dtype)
+        states, present = jax.vmap(follow, (0, None))(grid, y[:-1])
+        last = jnp.maximum(jnp.argmin(present) - 1, 0)
+        y = jnp.append(states.m[last], states.chi[last])
+        return ((grid[last], grid[last + 1]), y, found & present[0] & ~present[-1]), None
+
+    first = (loads, jnp.append(start, 0), jnp.asarray(True))
+    ((load, _), y, found), _ = jax.lax.scan(refine, first, None, length=2)
+    return load, y, found
 
 
 def retrieves(state: ReplicaState) -> Bool[Array, ""]:
@@ -318,7 +318,7 @@ def _zero_load(signs, K, start, temperature, relax):
 # --- what they share ------------------------------------------------------------------------------------------
 
 
-def _checked(ensemble, start, temperature, loads, relax, nodes, angles) -> tuple[Problem, Float[Array, " W"]]:
+def _checked(ensemble, start, temperature, loads, relax, nodes, angles):
     start = vector("start", start)
     require("start", start, np.isfinite, "finite numbers")
     problem = problem_of(ensemble, start.shape[0], temperature, angles)
@@ -326,11 +326,12 @@ def _checked(ensemble, start, temperature, loads, relax, nodes, angles) -> tuple
         raise ValueError(f"`loads` must be two numbers with 0 < loads[0] < loads[1], got {loads!r}")
     require_whole("relax", relax, least=0)
     require_whole("nodes", nodes, least=20)
-    return problem, start.astype(problem.core.load.dtype)
+    dtype = problem.core.load.dtype
+    return problem, start.astype(dtype), tuple(jnp.asarray(load, dtype) for load in loads)
 
 
 def _root(equations, guess, problem) -> Root:
-    return polish_root(equations, find_root(equations, guess, problem), problem)
+    return polish_root(equations, guess, problem, steps=10)
 
 
 def _transition(root: Root, y, load, temperature, found) -> Transition:

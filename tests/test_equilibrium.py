@@ -1,0 +1,366 @@
+"""Replica-symmetric theory of memory: averages by enumeration, exact cases, gradients, lines, failures."""
+
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.special import erf
+
+from jaxnets.couplings import DeepHebbian
+from jaxnets.memory import (
+    SymmetricCore,
+    capacity,
+    coexistence,
+    correlation_profile,
+    glass_temperature,
+    replica_state,
+    replicon_temperature,
+    symmetric_core,
+    zero_load_overlaps,
+)
+from jaxnets.memory.equilibrium import (
+    bulk,
+    field_averages,
+    field_law,
+    field_slopes,
+    free_energy,
+    jacobian,
+    mismatch,
+    problem_of,
+)
+
+PURE = np.eye(9)[4]
+
+
+def window(load, *hetero, auto=1.0, patterns="binary"):
+    return DeepHebbian(load, auto, hetero or (0.0,), patterns=patterns, symmetric=True)
+
+
+def enumerated(a, variance, T, patterns="binary"):
+    """The averages over x = xi a + Delta z by all signs, or Gaussian nodes, of xi and a fine rule for z."""
+    z = np.linspace(-9, 9, 4001)
+    weights = np.exp(-(z**2) / 2) / np.sum(np.exp(-(z**2) / 2))
+    if patterns == "binary":
+        xi = np.array(list(itertools.product([1, -1], repeat=len(a))))
+        chances = np.full(len(xi), 1 / len(xi))
+    else:
+        nodes, chance = np.polynomial.hermite_e.hermegauss(60)
+        xi = np.array(list(itertools.product(nodes, repeat=len(a))))
+        chances = np.prod(list(itertools.product(chance / chance.sum(), repeat=len(a))), 1)
+    h = xi @ a
+    if T == 0:
+        density = 2 * np.exp(-(h**2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+        spin, response, fourth, entropy = erf(h / np.sqrt(2 * variance)), density, 2 / 3 * density, 0 * h
+    else:
+        u = np.abs(h[:, None] + np.sqrt(variance) * z) / T
+        t = np.tanh(u)
+        spin = np.tanh((h[:, None] + np.sqrt(variance) * z) / T) @ weights
+        response, fourth = (1 - t**2) @ weights / T, (1 - t**2) ** 2 @ weights / T
+        entropy = (u + np.log1p(np.exp(-2 * u)) - u * t) @ weights
+    return (chances * spin) @ xi, chances @ response, chances @ fourth, chances @ entropy
+
+
+@partial(jax.jit, static_argnums=3)
+def averages(a, variance, T, binary):
+    return field_averages(field_law(a, variance, T, 200, binary))
+
+
+# --- averages ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("T", [0.0, 0.05, 0.7])
+@pytest.mark.parametrize(("a", "variance"), [((0.9, 0.4, -0.3, 0.05, 0.4), 0.06), ((1.3,), 0.3), ((0.0, 0.0), 1.0)])
+def test_averages_by_enumeration(a, variance, T):
+    found = averages(jnp.array(a), jnp.array(variance), jnp.array(T), True)
+    exact = enumerated(np.array(a), variance, T)
+    for ours, theirs in zip(jax.tree.leaves(found), exact, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-13)
+
+
+def test_averages_over_gaussian_patterns():
+    a, variance, T = np.array([0.5, -0.2]), 0.1, 0.6
+    found = averages(jnp.array(a), jnp.array(variance), jnp.array(T), False)
+    for ours, theirs in zip(jax.tree.leaves(found), enumerated(a, variance, T, "gaussian"), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-10)
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_slopes_are_derivatives(binary):
+    """Of the overlaps and the response by the fields and the variance, and of all equations by the unknowns."""
+    a, variance, T = jnp.array([0.9, 0.4, 0.4]), jnp.array(0.06), jnp.array(0.2)
+
+    def of(a, variance):
+        found = field_averages(field_law(a, variance, T, 128, binary))
+        return found.overlaps, found.response
+
+    slopes = jax.jit(lambda a, variance: field_slopes(field_law(a, variance, T, 128, binary)))(a, variance)
+    (m_a, m_v), (chi_a, chi_v) = jax.jit(jax.jacfwd(of, (0, 1)))(a, variance)
+    np.testing.assert_allclose(slopes.overlaps_a, m_a, atol=1e-11)
+    np.testing.assert_allclose(slopes.overlaps_variance, m_v, atol=1e-11)
+    np.testing.assert_allclose(2 * slopes.overlaps_variance, chi_a, atol=1e-11)
+    np.testing.assert_allclose(slopes.response_variance, chi_v, atol=1e-11)
+    problem = problem_of(window(0.05, 0.2, patterns="binary" if binary else "gaussian"), 3, 0.2, 64)
+    y = jnp.array([0.8, 0.1, 0.05, 0.3])
+    ours, theirs = jax.jit(lambda y: (jacobian(y, problem, 128), jax.jacfwd(mismatch)(y, problem, 128)))(y)
+    np.testing.assert_allclose(ours, theirs, atol=1e-11)
+
+
+def test_law_of_a_window():
+    """d = 1: <ln(1 - x lambda)> = ln (b + sqrt(b^2 - 4 x^2 gamma^2)) / 2 with b = 1 - x c, and its derivatives."""
+    c, gamma = 1.0, 0.4
+    log = lambda x: jnp.log((1 - x * c + jnp.sqrt((1 - x * c) ** 2 - 4 * (x * gamma) ** 2)) / 2)
+    core = symmetric_core(window(0.1, gamma, auto=c), 3)
+    derivatives = [log, jax.grad(log), jax.grad(jax.grad(log)), jax.grad(jax.grad(jax.grad(log)))]
+    exact = jax.jit(lambda x: [f(x) for f in derivatives])
+    for x in (0.3, -1.0, 0.9 / 1.8, 0.99 / 1.8):
+        found = bulk(core, jnp.array(x))
+        value, *slopes = exact(x)
+        np.testing.assert_allclose(found.log, value, atol=1e-14)
+        for ours, slope in zip((found.pull, found.noise, found.noise_slope), slopes, strict=True):
+            np.testing.assert_allclose(ours, -slope, rtol=1e-9)
+    np.testing.assert_array_equal(core.condensed, np.eye(3) + gamma * (np.eye(3, k=1) + np.eye(3, k=-1)))
+    assert np.isnan(bulk(core, jnp.array(1 / 1.79)).noise)
+
+
+# --- states -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("T", [0.0, 0.15])
+def test_state_of_a_window(T):
+    """The equations by enumeration and adaptive quadrature of the angle."""
+    load, gammas = 0.004, (0.15, -0.1)
+    state = replica_state(window(load, *gammas), PURE, T, angles=64)
+    assert state.converged and state.stability > 0
+    lam = lambda theta: 1 + 2 * sum(g * np.cos((r + 1) * theta) for r, g in enumerate(gammas))
+    average = lambda f: quad(lambda theta: f(lam(theta)), 0, np.pi, epsabs=1e-13, epsrel=1e-13)[0] / np.pi
+    m, chi, q, r = (np.asarray(x) for x in (state.m, state.chi, state.q, state.r))
+    K = np.eye(9) + sum(g * (np.eye(9, k=i + 1) + np.eye(9, k=-i - 1)) for i, g in enumerate(gammas))
+    overlaps, response, fourth, entropy = enumerated(K @ m, load * r, T)
+    np.testing.assert_allclose(m, overlaps, atol=1e-11)
+    np.testing.assert_allclose([chi, q], [response, 1 - T * chi], atol=1e-10)
+    noise = average(lambda x: x**2 / (1 - chi * x) ** 2)
+    np.testing.assert_allclose(r, q * noise, rtol=1e-11)
+    field = m @ K @ m + load * r * chi + T * entropy  # T <ln 2cosh>
+    loops = T * average(lambda x: np.log(1 - chi * x)) - q * average(lambda x: x / (1 - chi * x)) + r * chi
+    np.testing.assert_allclose(state.free_energy, m @ K @ m / 2 + load / 2 * (1 + loops) - field, atol=1e-11)
+    np.testing.assert_allclose(state.replicon, 1 - load * noise * fourth / T if T else -np.inf, rtol=1e-10)
+
+
+def test_free_energy_is_stationary():
+    """In m, q and r at once, which fixes every sign in it."""
+    problem = problem_of(window(0.02, 0.2, -0.1), 9, 0.3, 512)
+    value_and_slopes = jax.jit(jax.value_and_grad(lambda *args: free_energy(problem, *args, 128), (0, 1, 2)))
+    for start in (PURE, 0 * PURE):
+        state = replica_state(window(0.02, 0.2, -0.1), start, 0.3)
+        assert state.converged and state.q > 0.1
+        value, slopes = value_and_slopes(state.m, state.q, state.r)
+        np.testing.assert_allclose(value, state.free_energy, rtol=1e-12)
+        for slope in slopes:
+            np.testing.assert_allclose(slope, 0, atol=1e-12)
+
+
+def test_paramagnet():
+    """q = 0 above the glass: f = alpha / 2 (1 + T ln(1 - 1 / T)) - T ln 2 for the Hopfield model."""
+    load, T = 0.1, 1.5
+    state = replica_state(window(load), [0.0], T)
+    assert state.converged
+    np.testing.assert_allclose([state.q, state.chi], [0, 1 / T], atol=1e-12)
+    np.testing.assert_allclose(state.free_energy, load / 2 * (1 + T * np.log(1 - 1 / T)) - T * np.log(2), rtol=1e-12)
+    np.testing.assert_allclose(state.replicon, 1 - load / (T - 1) ** 2, rtol=1e-11)
+    np.testing.assert_allclose(state.stability, 1 - 1 / T, rtol=1e-11)
+
+
+def test_replicon_of_the_glass_near_its_onset():
+    """q ~ tau: the symmetric glass is unstable at once, the paramagnet stable above."""
+    T_g = 1 + np.sqrt(0.2)
+    above, below = (replica_state(window(0.2), [0.0], T_g * factor) for factor in (1.02, 0.98))
+    assert above.replicon > 0 and below.replicon < 0 and 0 < below.q < 0.1 and below.converged
+
+
+def test_cold_states_are_the_limit():
+    """Corrections begin with q = 1 - T chi, in r at first order."""
+    cold = replica_state(window(0.1), [1.0])
+    for T in (1e-3, 1e-4):
+        state = replica_state(window(0.1), [1.0], T)
+        np.testing.assert_allclose(state.r, cold.r * (1 - T * cold.chi), atol=T * cold.chi / 5)
+        for name in ("m", "chi", "free_energy"):
+            np.testing.assert_allclose(getattr(state, name), getattr(cold, name), atol=2 * T * cold.chi)
+
+
+def test_mixtures_of_three_and_two():
+    """Odd mixtures are attractors, even ones saddles, found by Newton's method alone."""
+    load = 1e-5
+    three = replica_state(window(load), [0.5, 0.5, 0.5], 0.2)
+    two = replica_state(window(load), [0.43, 0.43, 0.0], 0.7, relax=0)
+    assert three.converged and three.stability > 0
+    assert two.converged and two.stability < 0
+    np.testing.assert_allclose(three.m, 0.5, atol=1e-2)
+    assert two.m[0] > 0.1
+    np.testing.assert_allclose(two.m, two.m[0] * jnp.array([1, 1, 0]), atol=1e-12)
+    pure = replica_state(window(load), [0.45, 0.4, 0.0], 0.7, relax=200)
+    assert pure.stability > 0 and pure.m[0] > 0.5 and abs(pure.m[1]) < 1e-9
+
+
+def test_any_core():
+    """A core by its eigenvalues: patterns rotated among themselves, and two groups of unequal strength."""
+    hopfield = replica_state(window(0.08), [1.0], 0.2)
+    core = SymmetricCore(0.08, [[1.0]], [1.0])
+    np.testing.assert_allclose(replica_state(core, [1.0], 0.2).m, hopfield.m, rtol=1e-12)
+    core = SymmetricCore(0.08, [[1.5]], [1.5, 0.5], [0.25, 0.75])
+    state = replica_state(core, [1.0], 0.2)
+    chi, T = state.chi, 0.2
+    noise = 0.25 * 1.5**2 / (1 - 1.5 * chi) ** 2 + 0.75 * 0.5**2 / (1 - 0.5 * chi) ** 2
+    np.testing.assert_allclose(state.r, (1 - T * chi) * noise, rtol=1e-12)
+    overlap, response, *_ = enumerated(1.5 * np.asarray(state.m), 0.08 * float(state.r), T)
+    np.testing.assert_allclose([state.m[0], chi], [overlap[0], response], rtol=1e-11)
+
+
+def test_gaussian_patterns():
+    """m = K m chi by parts: chi = 1 where one pattern of strength 1 is recalled, which needs more than alpha allows."""
+    state = replica_state(window(1e-3, patterns="gaussian"), [0.8], 0.3, relax=5)
+    assert not state.converged or abs(state.m[0]) < 1e-6  # 1 - chi lambda = 0 in the bulk: no retrieval
+    core = SymmetricCore(1e-2, [[1.5]], [0.5], patterns="gaussian")
+    state = replica_state(core, [0.8], 0.3)
+    assert state.converged
+    np.testing.assert_allclose(state.chi, 1 / 1.5, rtol=1e-10)
+    # The part of x along xi: <xi tanh(x / T)> = a / s <u tanh(s u / T)> for x = s u.
+    a, z = 1.5 * float(state.m[0]), np.linspace(-9, 9, 4001)
+    s, weights = np.sqrt(a**2 + 1e-2 * float(state.r)), np.exp(-(z**2) / 2) / np.sum(np.exp(-(z**2) / 2))
+    np.testing.assert_allclose(state.m[0], a / s * (weights @ (z * np.tanh(s * z / 0.3))), rtol=1e-11)
+
+
+def test_gradients():
+    """By load, window and temperature against central differences, of second order in their step."""
+
+    def quantities(load, gamma, T):
+        state = replica_state(window(load, gamma), PURE[2:7], T)
+        return jnp.stack([state.free_energy, state.m[2], state.m[3], state.chi, state.replicon])
+
+    point, step = (0.01, 0.3, 0.25), 1e-4
+    found = jax.jit(jax.jacrev(quantities, (0, 1, 2)))(*point)
+    for i, slope in enumerate(found):
+        low, high = (quantities(*(x + s * step * (i == j) for j, x in enumerate(point))) for s in (-1, 1))
+        np.testing.assert_allclose(slope, (high - low) / (2 * step), rtol=1e-4, atol=1e-6)
+    # -df/dT is the entropy, which no gradient of the order parameters enters.
+    cold = jax.grad(lambda load: replica_state(window(load), [1.0]).free_energy)(0.1)
+    low, high = (replica_state(window(load), [1.0]).free_energy for load in (0.1 - step, 0.1 + step))
+    np.testing.assert_allclose(cold, (high - low) / (2 * step), rtol=1e-5)
+
+
+def test_many_at_once():
+    loads, temperatures = jnp.linspace(0.02, 0.1, 4), jnp.array([0.0, 0.1, 0.3, 1.5])
+    solve = lambda load, T: replica_state(window(load, 0.2), PURE, T)
+    together = jax.jit(jax.vmap(solve))(loads, temperatures)
+    for i in range(4):
+        alone = solve(loads[i], temperatures[i])
+        for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
+            np.testing.assert_allclose(a, b[i], rtol=1e-9, atol=1e-10)
+
+
+def test_failures_are_data():
+    few = replica_state(window(1e-4, 0.3), PURE, nodes=20)
+    assert not few.converged and not few.residual < 1e-8
+    # Close to the end of the phase the law of lambda needs more angles.
+    coarse, fine = (replica_state(window(1e-3, 0.5), [0.0], angles=angles) for angles in (16, 1024))
+    assert not coarse.converged and fine.converged
+
+
+def test_bad_arguments():
+    cases = [
+        (lambda: replica_state(DeepHebbian(0.1, 1.0, (0.5,)), [1.0]), "ensemble"),
+        (lambda: replica_state(0.1, [1.0]), "ensemble"),
+        (lambda: replica_state(window(0.1), 1.0), "start"),
+        (lambda: replica_state(window(0.1), [np.nan]), "start"),
+        (lambda: replica_state(window(0.1), [1.0], -0.1), "temperature"),
+        (lambda: replica_state(window(0.1), [1.0], nodes=3), "nodes"),
+        (lambda: replica_state(SymmetricCore(0.1, np.eye(2), [1.0]), [1.0]), "num"),
+        (lambda: SymmetricCore(-0.1, np.eye(2), [1.0]), "load"),
+        (lambda: SymmetricCore(0.1, [[1.0, 0.5], [0.0, 1.0]], [1.0]), "condensed"),
+        (lambda: SymmetricCore(0.1, np.eye(2), [1.0], [1.0, 2.0]), "weights"),
+        (lambda: SymmetricCore(0.1, np.eye(2), [1.0], patterns="sparse"), "patterns"),
+        (lambda: capacity(window(0.1), [1.0], loads=(0.1, 0.0)), "loads"),
+        (lambda: correlation_profile(window(0.1), -1), "reach"),
+        (lambda: zero_load_overlaps(np.eye(2), [1.0]), "start"),
+    ]
+    for call, name in cases:
+        with pytest.raises(ValueError, match=f"`{name}`"):
+            call()
+
+
+# --- lines ------------------------------------------------------------------------------------------------------
+
+
+def test_fold_of_the_hopfield_model():
+    """T = 0 in one variable: m = erf t, and sqrt(2 alpha) = erf(t) / t - (2 / sqrt pi) exp(-t^2)."""
+    t = np.linspace(0.5, 4, 200001)
+    loads = (erf(t) / t - 2 / np.sqrt(np.pi) * np.exp(-(t**2))) ** 2 / 2
+    best = np.argmax(np.where(t > 1, loads, 0))
+    found = capacity(window(0.1), [1.0])
+    assert found.converged
+    np.testing.assert_allclose(found.load, loads[best], rtol=1e-9)
+    np.testing.assert_allclose(found.m, erf(t[best : best + 1]), atol=1e-4)
+    # The branch itself: retrieval below, none above, its softest mode vanishing in between.
+    below, above = (replica_state(window(found.load * f), [1.0], relax=300) for f in (0.9999, 1.002))
+    assert 0 < below.stability < 0.1 and below.m[0] > 0.9 and abs(above.m[0]) < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "line",
+    [
+        lambda gamma: capacity(window(0.1, gamma), PURE[3:6]).load,
+        lambda gamma: coexistence(window(0.1, gamma), PURE[3:6], 0.2).load,
+        lambda gamma: glass_temperature(window(0.1, gamma)).temperature,
+        lambda gamma: jnp.log(replicon_temperature(window(0.05, gamma), PURE[3:6]).temperature),
+    ],
+    ids=["capacity", "coexistence", "glass", "replicon"],
+)
+def test_lines_have_gradients(line):
+    step = 1e-4
+    slope = jax.grad(line)(0.1)
+    np.testing.assert_allclose(slope, (line(0.1 + step) - line(0.1 - step)) / (2 * step), rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_lines_meet_their_conditions():
+    found = coexistence(window(0.1), [1.0], 0.2)
+    retrieval, glass = (replica_state(window(found.load), start, 0.2) for start in ([1.0], [0.0]))
+    np.testing.assert_allclose(retrieval.free_energy, glass.free_energy, rtol=1e-12)
+    found = replicon_temperature(window(0.1, 0.1), PURE[3:6])
+    assert found.converged
+    state = replica_state(window(0.1, 0.1), PURE[3:6], found.temperature)
+    np.testing.assert_allclose(state.replicon, 0, atol=1e-8)
+
+
+def test_no_line():
+    assert not capacity(window(0.1), [1.0], loads=(1e-3, 0.1)).converged  # ends beyond
+    assert not glass_temperature(window(0.5, auto=-1.0)).converged  # no attraction
+    assert not replicon_temperature(window(0.3), [1.0]).converged  # no retrieval
+
+
+# --- few patterns -----------------------------------------------------------------------------------------------
+
+
+def test_zero_load_is_the_limit():
+    """Of small loads, at T = 0 and above."""
+    gamma = 0.3
+    K = np.asarray(symmetric_core(window(0.1, gamma), 9).condensed)
+    for T, load in ((0.0, 1e-3), (0.2, 1e-6)):
+        limit = zero_load_overlaps(K, PURE, T)
+        assert limit.converged
+        state = correlation_profile(window(load, gamma), 4, T, nodes=200)
+        np.testing.assert_allclose(limit.value, state.m, atol=1e-5)
+    slope = jax.grad(lambda T: zero_load_overlaps(K, PURE, T).value[4])(0.3)
+    low, high = (zero_load_overlaps(K, PURE, T).value[4] for T in (0.29999, 0.30001))
+    np.testing.assert_allclose(slope, (high - low) / 2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_pure_pattern_is_lost_at_half_its_strength_over_the_window(d):
+    for gamma, kept in ((0.49 / d, True), (0.51 / d, False)):
+        K = np.asarray(symmetric_core(window(0.1, *(gamma,) * d), 9).condensed)
+        assert np.array_equal(zero_load_overlaps(K, PURE).value, PURE) == kept
