@@ -168,11 +168,10 @@ def test_regimes_of_retrieval(name):
         np.testing.assert_allclose(found.peak_overlap, 0.95, atol=0.02)
 
 
-@pytest.mark.parametrize("name", ["sequence", "frozen", "no clean sequence"])
+@pytest.mark.parametrize("name", ["sequence", "frozen", pytest.param("no clean sequence", marks=pytest.mark.slow)])
 def test_regimes_of_smaller_networks(name):
     found, cycle = _regimes(name, 1000, 20, 2, duration=60.0, exponent_duration=40.0)
     if cycle is not None:
-        # The packet is ahead of one pattern in a time constant before it has spread: by about half a pattern of 20.
         np.testing.assert_allclose(found.period, cycle / 2, rtol=0.1)
 
 
