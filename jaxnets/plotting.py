@@ -175,11 +175,13 @@ def raster(
     ax: Axes | None = None,
     *,
     label: str | None = "rate",
+    top: float | None = None,
 ) -> Axes:
-    """Every unit as a row whose colour is its value in time, from dark at -top to light at top."""
+    """Every unit as a row whose colour is its value in time, from dark at -top to light at top, the largest if None."""
     ax = _activity(ax, "time (τ)", "unit")
     values = np.asarray(values)
-    top = float(np.max(np.abs(values), where=np.isfinite(values), initial=0)) or 1.0
+    if top is None:
+        top = float(np.max(np.abs(values), where=np.isfinite(values), initial=0)) or 1.0
     units = np.arange(1, values.shape[1] + 1)
     mesh = ax.pcolormesh(
         times, units, values.T, cmap="cividis", vmin=-top, vmax=top, shading="nearest", rasterized=True, zorder=_MAP

@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 
 from jaxnets import memory
+from jaxnets.memory import dense
 
-INTERACTIONS = [memory.Polynomial(1), memory.Polynomial(2), memory.Polynomial(3), memory.Exponential()]
+INTERACTIONS = [
+    dense.Polynomial(1),
+    dense.Polynomial(2),
+    dense.Polynomial(3),
+    dense.Exponential(),
+]
 
 
 @pytest.mark.parametrize("interaction", INTERACTIONS, ids=str)
@@ -19,7 +25,7 @@ def test_recall_against_direct_sums(interaction, ring):
     n, num, steps = 15, 9, 4
     rng = np.random.default_rng(0)
     xi, s = rng.choice([-1.0, 1.0], (n, num)), rng.choice([-1.0, 1.0], n)
-    found = memory.recall(interaction, xi, s, steps=steps, ring=ring)
+    found = dense.recall(interaction, xi, s, steps=steps, ring=ring)
     expected = [xi.T @ s / n]
     for _ in range(steps):
         f = interaction(xi.T @ s / n, n)
@@ -35,7 +41,7 @@ def test_many_trials_and_networks():
     keys = jax.random.split(jax.random.key(0), 3)
     patterns = jax.vmap(lambda key: memory.binary(20, 6, key=key))(keys)
     states = jax.vmap(lambda key: memory.binary(20, 4, key=key).T)(keys)
-    recall = lambda xi, s: memory.recall(memory.Polynomial(2), xi, s, steps=3)
+    recall = lambda xi, s: dense.recall(dense.Polynomial(2), xi, s, steps=3)
     batch = jax.jit(jax.vmap(recall))(patterns, states)
     assert batch.overlaps.shape == (3, 4, 4, 6) and batch.final.shape == (3, 4, 20)
     for i, k in np.ndindex(3, 4):
@@ -46,8 +52,8 @@ def test_many_trials_and_networks():
 
 def test_a_few_patterns_are_recalled_in_order():
     patterns = memory.binary(200, 12, key=jax.random.key(1), dtype=jnp.float32)
-    for interaction in (memory.Polynomial(2), memory.Exponential()):
-        found = memory.recall(interaction, patterns, patterns[:, 5], steps=30)
+    for interaction in (dense.Polynomial(2), dense.Exponential()):
+        found = dense.recall(interaction, patterns, patterns[:, 5], steps=30)
         assert found.final.dtype == jnp.float32
         retrieved = memory.retrieval(found.overlaps, jnp.arange(31.0), start=5)
         np.testing.assert_array_equal(retrieved.visited, (5 + np.arange(12)) % 12)
@@ -60,14 +66,14 @@ def test_far_from_all_patterns_nothing_underflows():
     patterns = memory.binary(n, 3, key=jax.random.key(2), dtype=jnp.float32)
     state = jnp.where(jnp.arange(n) < 240, patterns[:, 0], -patterns[:, 0])  # overlap .2
     assert math.exp(-0.8 * n) < np.finfo(np.float32).tiny
-    found = memory.recall(memory.Exponential(), patterns, state, steps=1)
+    found = dense.recall(dense.Exponential(), patterns, state, steps=1)
     np.testing.assert_array_equal(found.final, patterns[:, 1])
 
 
 def test_a_bit_without_a_field_stays():
     patterns = np.array([[1.0, 1.0], [1.0, 1.0], [1.0, -1.0], [1.0, -1.0]])
     state = np.array([1.0, 1.0, 1.0, -1.0])  # overlap 1/2 with both, which call each other: field (1, 1, 0, 0)
-    np.testing.assert_array_equal(memory.recall(memory.Polynomial(), patterns, state, steps=1).final, state)
+    np.testing.assert_array_equal(dense.recall(dense.Polynomial(), patterns, state, steps=1).final, state)
 
 
 # --- theory
@@ -83,7 +89,7 @@ def test_second_moments_by_enumeration(interaction):
 @pytest.mark.parametrize("order, double_factorial", [(1, 1), (2, 3), (3, 15), (4, 105)])
 def test_polynomial_crosstalk_of_large_networks(order, double_factorial):
     n, num = 4000, 11
-    found = memory.crosstalk_variance(memory.Polynomial(order), n, num)
+    found = dense.crosstalk_variance(dense.Polynomial(order), n, num)
     # The cumulants of the overlap beyond the Gaussian give corrections of order k (k - 1) / (3 n), k = 2 order - 1 + 1.
     k = 2 * order
     np.testing.assert_allclose(found, (num - 1) * double_factorial / n**order, rtol=k * (k - 1) / n)
@@ -106,27 +112,27 @@ def _error_by_enumeration(interaction, n, num):
 def test_bit_error_by_enumeration(interaction, n, num):
     """Terms off the grid spread an atom of the law over its neighbours: to 1e-3 where there are few terms."""
     np.testing.assert_allclose(
-        memory.bit_error(interaction, n, num), _error_by_enumeration(interaction, n, num), rtol=1e-9, atol=2e-3
+        dense.bit_error(interaction, n, num), _error_by_enumeration(interaction, n, num), rtol=1e-9, atol=2e-3
     )
 
 
 @pytest.mark.parametrize(
     "interaction, n, num, networks",
     [
-        (memory.Polynomial(1), 200, 60, 40),
-        (memory.Polynomial(2), 100, 900, 20),
-        (memory.Polynomial(3), 20, 300, 40),
-        (memory.Exponential(), 10, 100, 200),
-        (memory.Exponential(), 12, 300, 60),
+        (dense.Polynomial(1), 200, 60, 40),
+        (dense.Polynomial(2), 100, 900, 20),
+        (dense.Polynomial(3), 20, 300, 40),
+        (dense.Exponential(), 10, 100, 200),
+        (dense.Exponential(), 12, 300, 60),
     ],
     ids=str,
 )
 def test_bit_error_of_samples(interaction, n, num, networks):
-    found = memory.sampled_bit_error(interaction, n, num, networks=networks, key=jax.random.key(3), progress=False)
+    found = dense.sampled_bit_error(interaction, n, num, networks=networks, key=jax.random.key(3), progress=False)
     assert found.error < 0.06 * found.value
-    np.testing.assert_allclose(memory.bit_error(interaction, n, num), found.value, rtol=0.05, atol=3 * found.error)
-    gaussian = memory.gaussian_bit_error(interaction, n, num)
-    if isinstance(interaction, memory.Polynomial):
+    np.testing.assert_allclose(dense.bit_error(interaction, n, num), found.value, rtol=0.05, atol=3 * found.error)
+    gaussian = dense.gaussian_bit_error(interaction, n, num)
+    if isinstance(interaction, dense.Polynomial):
         np.testing.assert_allclose(gaussian, found.value, rtol=0.05, atol=3 * found.error)
     else:
         assert gaussian < found.value / 5  # the crosstalk is that of few patterns
@@ -136,46 +142,59 @@ def test_bit_error_of_very_many_patterns():
     """Terms of 1e-40 and a chance 2^-n of a full one: where var << 1, a bit is lost to a pattern equal to the state."""
     n = 200
     num = round(1e-4 * 2.0**n)
-    found = memory.bit_error(memory.Exponential(), n, num)
+    found = dense.bit_error(dense.Exponential(), n, num)
     # Half of these call the opposite bit, and the field is then that of all the rest, of either sign.
     np.testing.assert_allclose(found, 1e-4 / 2 / 2, rtol=1e-2)
 
 
 @pytest.mark.parametrize(
-    "interaction, n", [(memory.Polynomial(1), 200), (memory.Polynomial(2), 60), (memory.Exponential(), 9)]
+    "interaction, n",
+    [(dense.Polynomial(1), 200), (dense.Polynomial(2), 60), (dense.Exponential(), 9)],
 )
 def test_capacity_is_where_the_error_is_reached(interaction, n):
-    one = memory.capacity(interaction, n, error=0.01)
-    assert memory.bit_error(interaction, n, one) <= 0.01 < memory.bit_error(interaction, n, one + 1)
-    whole = memory.capacity(interaction, n, error=0.5, whole=True)
-    wrong = lambda num: num * n * memory.bit_error(interaction, n, num)
+    one = dense.capacity(interaction, n, error=0.01)
+    assert dense.bit_error(interaction, n, one) <= 0.01 < dense.bit_error(interaction, n, one + 1)
+    whole = dense.capacity(interaction, n, error=0.5, whole=True)
+    wrong = lambda num: num * n * dense.bit_error(interaction, n, num)
     assert wrong(whole) <= 0.5 < wrong(whole + 1) and whole < one
 
 
 def test_gaussian_capacity_inverts_the_gaussian_error():
-    for interaction in (memory.Polynomial(1), memory.Polynomial(3)):
-        num = memory.gaussian_capacity(interaction, 50, error=0.02)
-        below, above = (memory.gaussian_bit_error(interaction, 50, math.floor(num) + k) for k in (0, 1))
+    for interaction in (dense.Polynomial(1), dense.Polynomial(3)):
+        num = dense.gaussian_capacity(interaction, 50, error=0.02)
+        below, above = (dense.gaussian_bit_error(interaction, 50, math.floor(num) + k) for k in (0, 1))
         assert below <= 0.02 < above
     # Many patterns have Gaussian crosstalk.
-    exact = memory.capacity(memory.Polynomial(1), 400, error=0.02)
-    np.testing.assert_allclose(memory.gaussian_capacity(memory.Polynomial(1), 400, error=0.02), exact, rtol=0.02)
+    exact = dense.capacity(dense.Polynomial(1), 400, error=0.02)
+    np.testing.assert_allclose(dense.gaussian_capacity(dense.Polynomial(1), 400, error=0.02), exact, rtol=0.02)
 
 
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda xi: memory.Polynomial(0), "`order` must be a whole number >= 1"),
-        (lambda xi: memory.recall(memory.Polynomial(), xi[:, 0], xi[:, 0], steps=1), "`patterns` must have shape"),
-        (lambda xi: memory.recall(memory.Polynomial(), xi, xi[:2, 0], steps=1), "`states` must have shape"),
-        (lambda xi: memory.recall(memory.Polynomial(), xi, 0.5 * xi[:, 0], steps=1), "`states` must be of entries 1"),
-        (lambda xi: memory.recall(memory.Polynomial(), xi, xi[:, 0], steps=0), "`steps` must be a whole number"),
-        (lambda xi: memory.recall(np.exp, xi, xi[:, 0], steps=1), "`interaction` must be an `Interaction`"),
-        (lambda xi: memory.bit_error(memory.Polynomial(), 0, 5), "`n` must be a whole number"),
-        (lambda xi: memory.crosstalk_variance(memory.Polynomial(), 5, 0), "`num` must be a whole number"),
-        (lambda xi: memory.capacity(memory.Polynomial(), 5, error=0.5), "`error` must be in"),
-        (lambda xi: memory.capacity(memory.Polynomial(), 5, error=0.0, whole=True), "`error` must be a finite number"),
-        (lambda xi: memory.gaussian_capacity(memory.Polynomial(), 5, error=0.0), "`error` must be in"),
+        (lambda xi: dense.Polynomial(0), "`order` must be a whole number >= 1"),
+        (
+            lambda xi: dense.recall(dense.Polynomial(), xi[:, 0], xi[:, 0], steps=1),
+            "`patterns` must have shape",
+        ),
+        (lambda xi: dense.recall(dense.Polynomial(), xi, xi[:2, 0], steps=1), "`states` must have shape"),
+        (
+            lambda xi: dense.recall(dense.Polynomial(), xi, 0.5 * xi[:, 0], steps=1),
+            "`states` must be of entries 1",
+        ),
+        (
+            lambda xi: dense.recall(dense.Polynomial(), xi, xi[:, 0], steps=0),
+            "`steps` must be a whole number",
+        ),
+        (lambda xi: dense.recall(np.exp, xi, xi[:, 0], steps=1), "`interaction` must be an `Interaction`"),
+        (lambda xi: dense.bit_error(dense.Polynomial(), 0, 5), "`n` must be a whole number"),
+        (lambda xi: dense.crosstalk_variance(dense.Polynomial(), 5, 0), "`num` must be a whole number"),
+        (lambda xi: dense.capacity(dense.Polynomial(), 5, error=0.5), "`error` must be in"),
+        (
+            lambda xi: dense.capacity(dense.Polynomial(), 5, error=0.0, whole=True),
+            "`error` must be a finite number",
+        ),
+        (lambda xi: dense.gaussian_capacity(dense.Polynomial(), 5, error=0.0), "`error` must be in"),
     ],
 )
 def test_bad_arguments_are_named(call, message):

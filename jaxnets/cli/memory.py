@@ -20,13 +20,13 @@ from ..observables.online import Overlaps
 from .inputs import InputError, evaluate, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
 
-DEFAULT_LOADS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
-DEFAULT_STRENGTHS = (0.6, 0.8, 1.0, 1.2, 1.5, 2.0)
+DEFAULT_LOADS = (0.02, 0.06, 0.1, 0.2, 0.3, 0.5, 0.7)
+DEFAULT_STRENGTHS = (0.6, 0.8, 1.0, 1.25, 1.6, 2.2, 3.0)
 FIGURE, STORE = "memory.png", "memory.zarr"
 LENGTH = 20  # patterns in order that make a retrieval, whatever the size
-CUED, FOLLOWED = 100.0, 400.0  # time constants after the cue, and of the Lyapunov exponent
+CUED, FOLLOWED = 100.0, 300.0  # time constants after the cue, and of the Lyapunov exponent
 SHOWN, RECALLED = 30, 45.0  # patterns of the raster, and its time constants
-REACH = 6  # neighbours on each side to which a pattern converts
+REACH = 8  # patterns on each side of the one that converts
 
 
 def memory(
@@ -38,7 +38,7 @@ def memory(
     auto: float = 0.0,
     lengths: tuple[int, ...] = (1, 2, 3),
     conversion: float = 0.7,
-    spins: int = 4000,
+    spins: int = 100_000,
     transfer: str = "Tanh()",
     trials: int = 1,
     seed: int = 0,
@@ -135,21 +135,19 @@ def _distinct(option: str, values: tuple[float, ...], *, positive: bool = False)
 # --- what is computed
 
 
-def _recall(
-    ensemble: DeepHebbian, function: transfers.Transfer, n: int, key: Array
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times, overlaps and variance of the network that is drawn, from its first pattern on."""
+def _recall(ensemble: DeepHebbian, function: transfers.Transfer, n: int, key: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Times and overlaps of the network that is drawn, from its first pattern on."""
     # Larger than those of the diagram: what one sees is then not the noise of few neurons.
     patterns = memories.binary(max(n, 2000), SHOWN, key=key, dtype=jnp.float32)
     net = dynamics.RateNetwork(memories.hebbian(patterns, ensemble.auto, ensemble.hetero), function)
     run = dynamics.simulate(net, patterns[:, 0], duration=RECALLED, save_every=4, record=Overlaps(patterns))
-    return np.asarray(run.times), np.asarray(run.records), np.asarray(jnp.var(run.final))
+    return np.asarray(run.times), np.asarray(run.records)
 
 
 def _conversion(
     lengths: tuple[int, ...], strength: float, spins: int, key: Array
 ) -> tuple[Float[np.ndarray, "k REACH+1"], Float[np.ndarray, "k REACH+1"]]:
-    """Overlaps with a pattern and its successors after conversion: exact for few patterns, and of one sample each."""
+    """Overlaps with a pattern and its neighbours after conversion: exact for few patterns, and of one sample each."""
     exact, sampled = [], []
     num = 2 * REACH + 1
     for d in tqdm(lengths, desc="Conversion", unit="window", delay=1):
@@ -163,12 +161,13 @@ def _conversion(
         patterns = memories.binary(spins, num, key=key_patterns, dtype=jnp.float32)
         J = memories.hebbian(patterns, 1.0, window, ring=False, symmetric=True)
         run = memories.glauber(J, patterns[:, REACH], temperature=0.0, sweeps=100, key=key_moves, patterns=patterns)
-        sampled.append(np.asarray(run.overlaps[-1, REACH:]))
+        overlaps = np.asarray(run.overlaps[-1])
+        sampled.append((overlaps[REACH:] + overlaps[REACH::-1]) / 2)
     return np.array(exact), np.array(sampled)
 
 
 def _dataset(recalled, diagram, unstable, converted, lengths) -> xr.Dataset:
-    times, overlaps, _ = recalled
+    times, overlaps = recalled
     at = lambda values: np.asarray(values)[:, :, 0, 0]
     observed = diagram.observations
     measured: dict[str, Any] = {
@@ -224,7 +223,7 @@ def _tables(data: xr.Dataset) -> str:
 
 def _draw(data: xr.Dataset) -> plotting.Axes:
     raster, diagram, profile = plotting.panels(3, height=3.1)
-    plotting.raster(data.time.values, data.overlaps.values, raster, label="overlap")
+    plotting.raster(data.time.values, data.overlaps.values, raster, label="overlap", top=0.5)
     raster.set(xlabel="time (τ)", ylabel="stored pattern")
 
     names = [regime.name.lower() for regime in Regime]
