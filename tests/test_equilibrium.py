@@ -200,7 +200,7 @@ def test_mixtures_of_three_and_two():
     assert two.converged and two.stability < 0
     np.testing.assert_allclose(three.m, 0.5, atol=1e-2)
     assert two.m[0] > 0.1
-    np.testing.assert_allclose(two.m, two.m[0] * jnp.array([1, 1, 0]), atol=1e-12)
+    np.testing.assert_allclose(two.m, two.m[0] * jnp.array([1.0, 1.0, 0.0]), atol=1e-12)
     pure = replica_state(window(load), [0.45, 0.4, 0.0], 0.7, relax=200)
     assert pure.stability > 0 and pure.m[0] > 0.5 and abs(pure.m[1]) < 1e-9
 

@@ -92,11 +92,11 @@ def symmetric_core(ensemble: DeepHebbian | SymmetricCore, num: int, *, angles: i
         ValueError: for an ensemble that is not symmetric, a core of another size than `num`, and odd `angles`.
     """
     require_whole("num", num)
-    require_instance("ensemble", ensemble, DeepHebbian | SymmetricCore, "a `DeepHebbian` or a `SymmetricCore`")
     if isinstance(ensemble, SymmetricCore):
         if ensemble.condensed.shape[0] != num:
             raise ValueError(f"`num` must be that of the core, {ensemble.condensed.shape[0]} patterns, got {num}")
         return ensemble
+    require_instance("ensemble", ensemble, DeepHebbian, "a `DeepHebbian` or a `SymmetricCore`")
     require_whole("angles", angles, least=2)
     if angles % 2:
         raise ValueError(f"`angles` must be even, got {angles}")
@@ -422,7 +422,7 @@ def solve(problem: Problem, start: Float[Array, " W"], relax: int, nodes: int) -
     y = relaxed(fixed, jax.lax.stop_gradient(start), relax, nodes)
 
     def newton(y, problem):
-        step = jnp.linalg.solve(jacobian(*frozen((y, problem)), nodes), mismatch(y, problem, nodes))
+        step = jnp.linalg.solve(jacobian(jax.lax.stop_gradient(y), fixed, nodes), mismatch(y, problem, nodes))
         return y - step, jnp.max(jnp.abs(step))
 
     y = jax.lax.fori_loop(0, _SEARCH, lambda _, y: newton(y, fixed)[0], y)
@@ -482,7 +482,7 @@ def state_at(problem: Problem, y: Float[Array, " W+1"], residual: Float[Array, "
         chi=chi,
         free_energy=_free_energy(problem, m, q, r, chi, of),
         replicon=replicon(core, T, law, of),
-        stability=stability(*frozen((problem, m, chi)), nodes),
+        stability=stability(frozen(problem), jax.lax.stop_gradient(y), nodes),
         residual=residual,
         # Up to rounding: a paramagnet has q = 0, a pattern almost without noise chi = 0.
         converged=(residual <= tolerance) & (q >= -tolerance) & (chi >= -tolerance),
@@ -494,8 +494,9 @@ def replicon(core: SymmetricCore, temperature: Float[Array, ""], law: Bulk, of: 
     return jnp.where(cold & (glassy > 0), -jnp.inf, 1 - glassy / jnp.where(cold, 1, temperature))
 
 
-def stability(problem: Problem, m: Float[Array, " W"], chi: Float[Array, ""], nodes: int) -> Float[Array, ""]:
+def stability(problem: Problem, y: Float[Array, " W+1"], nodes: int) -> Float[Array, ""]:
     """1 - max eig(A K), A = dm/da with chi following; NaN where A, a covariance, is not positive."""
+    m, chi = y[:-1], y[-1]
     slopes, drift, K = field_slopes(field_at(problem, m, chi, nodes)), noise_slope(problem, chi), problem.core.condensed
     by_variance = slopes.overlaps_variance
     following = 2 * drift / (1 - drift * slopes.response_variance)

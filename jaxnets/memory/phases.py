@@ -66,13 +66,13 @@ def capacity(
 
     Source: Amit, Gutfreund & Sompolinsky 1987: .138 for the Hopfield model at T = 0.
     """
-    problem, start, loads = _checked(ensemble, start, temperature, loads, relax, nodes, angles)
-    return _capacity(problem, start, loads, relax, nodes)
+    problem, start, ends = _checked(ensemble, start, temperature, loads, relax, nodes, angles)
+    return _capacity(problem, start, ends, relax, nodes)
 
 
 @eqx.filter_jit
 def _capacity(problem, start, loads, relax, nodes):
-    load, y, found = _end_of_branch(problem, start, loads, relax, nodes, lambda retrieval, glass: True)
+    load, y, found = _end_of_branch(problem, start, loads, relax, nodes, lambda retrieval, glass: retrieval.converged)
     size = y.shape[0]
     soft = jnp.linalg.svd(jacobian(y, frozen(problem.at_load(load)), nodes))[2][-1]
 
@@ -103,8 +103,8 @@ def coexistence(
     The branch, its validity and the errors are those of `capacity`. Source: Amit, Gutfreund & Sompolinsky 1987: .051
     for the Hopfield model at T = 0.
     """
-    problem, start, loads = _checked(ensemble, start, temperature, loads, relax, nodes, angles)
-    return _coexistence(problem, start, loads, relax, nodes)
+    problem, start, ends = _checked(ensemble, start, temperature, loads, relax, nodes, angles)
+    return _coexistence(problem, start, ends, relax, nodes)
 
 
 @eqx.filter_jit
@@ -138,7 +138,7 @@ def _end_of_branch(problem, start, loads, relax, nodes, holds: Callable[[Replica
 
     def refine(carry, _):
         loads, y, found = carry
-        grid = jnp.geomspace(*loads, _GRID).astype(start.dtype)
+        grid = jnp.geomspace(loads[0], loads[1], _GRID).astype(start.dtype)
         states, present = jax.vmap(follow, (0, None))(grid, y[:-1])
         last = jnp.maximum(jnp.argmin(present) - 1, 0)
         y = jnp.append(states.m[last], states.chi[last])
@@ -289,7 +289,7 @@ def zero_load_overlaps(
     Raises:
         ValueError: if the core is not symmetric or does not fit the start, and for a temperature < 0.
     """
-    core = SymmetricCore(0.0, condensed, [0.0])
+    core = SymmetricCore(0.0, condensed, jnp.zeros(1))
     start, temperature = vector("start", start), scalar("temperature", temperature)
     require("temperature", temperature, nonnegative, "a finite number >= 0")
     require_whole("relax", relax)
