@@ -64,10 +64,10 @@ def _linear_variance(ensemble, sigma):
 
 
 LINEAR = [
-    Elliptic(0.6, 0.5),
+    Elliptic(0.5, 0.5),
     Elliptic(0.8, -0.6),
-    RandomModes.flat(0.5, overlap=0.6),
-    DeepHebbian(0.5, 0.2, (0.3, 0.2)),
+    RandomModes.flat(0.3, overlap=0.6),
+    DeepHebbian(0.5, 0.1, (0.2, 0.15)),
 ]
 
 
