@@ -22,7 +22,16 @@ ARROWS = {
     "dynamics": {"_numerics", "_arguments", "couplings.operators", "spectra.eigen"},
     "observables": {"_numerics", "_arguments"},
     "memory": {"_numerics", "couplings", "dynamics", "observables", "transfer"},
-    "multistability": {"_numerics", "couplings", "dynamics", "observables", "transfer"},
+    # The R x R eigenvalues of low-rank networks come through the one door to `eig`.
+    "multistability": {
+        "_numerics",
+        "_arguments",
+        "couplings",
+        "dynamics",
+        "observables",
+        "transfer",
+        "spectra.eigen",
+    },
     "fitting": set(),
     "sweeps": set(),
     "plotting": set(),
