@@ -22,7 +22,7 @@ ARROWS = {
     "dynamics": {"_numerics", "_arguments", "couplings.operators", "spectra.eigen"},
     "observables": {"_numerics", "_arguments"},
     "memory": {"_numerics", "couplings", "dynamics", "observables", "transfer"},
-    "multistability": {"_numerics", "couplings", "dynamics", "observables", "transfer"},
+    "multistability": {"_numerics", "_arguments", "couplings", "dynamics", "observables", "transfer"},
     "fitting": set(),
     "sweeps": set(),
     "plotting": set(),
