@@ -320,7 +320,9 @@ def _cycle(excites: np.ndarray, units: np.ndarray) -> tuple[int, ...] | None:
     path = [int(np.flatnonzero(alive)[0])]
     while (sender := int(np.flatnonzero(excites[path[-1]] & alive)[0])) not in path:
         path.append(sender)
-    return tuple(int(units[i]) for i in reversed(path[path.index(sender) :]))
+    cycle = [int(units[i]) for i in reversed(path[path.index(sender) :])]
+    first = cycle.index(min(cycle))
+    return tuple(cycle[first:] + cycle[:first])
 
 
 def _one_pattern(name: str, pattern: ArrayLike) -> Int[np.ndarray, " n"]:
@@ -425,7 +427,8 @@ def coupling(
     would be positive on one side and negative on the other. Such an identity, over the senders of the unit, is the
     certificate; with signs it need hold only up to what they let pass. Two linear programmes a unit. A pattern that
     differs from a held one in unit i alone is forbidden, as i sees no difference. The union and intersection of two
-    patterns (`union_and_intersection`) are never forbidden by them, if neither is empty nor one unit all that differs.
+    patterns (`union_and_intersection`) are compatible with them, if these share two units or more and each has two
+    or more of its own.
     `signs` and `mask` are those of `weight_limits`. Raises `ValueError` for shapes and entries.
     """
     s = as_patterns(patterns)
