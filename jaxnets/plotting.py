@@ -307,13 +307,18 @@ def graph(
     widths = edges / max(float(np.max(edges - np.diag(np.diag(edges)), initial=0)), 1.0)
     for a, b in np.argwhere(edges > 0):
         if a != b:
-            style = {"arrowstyle": "-|>,head_width=.2,head_length=.4", "connectionstyle": "arc3,rad=.15"}
+            style = {
+                "arrowstyle": "-|>,head_width=.2,head_length=.4",
+                "connectionstyle": "arc3,rad=.15",
+                "shrinkA": 9,
+                "shrinkB": 9,
+            }
             width = 0.4 + 2 * widths[a, b]
             ax.annotate(
                 "",
                 points[b],
                 points[a],
-                arrowprops=style | {"lw": width, "color": colors[a], "shrinkA": 9, "shrinkB": 9},
+                arrowprops=style | {"lw": width, "color": colors[a]},
             )
     area = 30 + 900 * sizes / max(float(np.max(sizes, initial=0)), 1e-12)
     ax.scatter(points[:, 0], points[:, 1], s=area, c=list(colors), alpha=0.85, lw=0, zorder=_POINTS)
