@@ -2,18 +2,34 @@
 
 from .flow import Basins, Flow, StateGraph, Trajectory, basins, flow, state_graph
 from .patterns import StablePatterns, descend, is_stable, margins, stable_patterns
+from .piecewise import (
+    PiecewiseFixedPoints,
+    PiecewiseLinear,
+    clipped_linear,
+    heaviside,
+    piecewise_fixed_points,
+    regions,
+    threshold_linear,
+)
 
 __all__ = [
     "Basins",
     "Flow",
+    "PiecewiseFixedPoints",
+    "PiecewiseLinear",
     "StablePatterns",
     "StateGraph",
     "Trajectory",
     "basins",
+    "clipped_linear",
     "descend",
     "flow",
+    "heaviside",
     "is_stable",
     "margins",
+    "piecewise_fixed_points",
+    "regions",
     "stable_patterns",
     "state_graph",
+    "threshold_linear",
 ]
