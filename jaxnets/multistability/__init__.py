@@ -11,12 +11,15 @@ from .piecewise import (
     regions,
     threshold_linear,
 )
+from .smooth import Logistic, SmoothBranch, follow_pattern
 
 __all__ = [
     "Basins",
     "Flow",
+    "Logistic",
     "PiecewiseFixedPoints",
     "PiecewiseLinear",
+    "SmoothBranch",
     "StablePatterns",
     "StateGraph",
     "Trajectory",
@@ -24,6 +27,7 @@ __all__ = [
     "clipped_linear",
     "descend",
     "flow",
+    "follow_pattern",
     "heaviside",
     "is_stable",
     "margins",
