@@ -20,7 +20,7 @@ LISTED, DRAWN = 20, 24  # attractors of the table, and of the figure
 def multistable(
     *,
     n: int = 12,
-    patterns: int = 5,
+    patterns: int = 8,
     active: float = 0.5,
     matrix: str | None = None,
     scale: float = 1.0,
@@ -31,10 +31,9 @@ def multistable(
 ) -> None:
     """Multistability of x' = -x + W H(x) + b, H(x) = 1 for x > 0: every stable pattern, and how they are connected.
 
-    Stores random patterns with the largest margin for weights within [-1, 1], or says which of them conflict; or takes
-    the W of `--matrix`. Finds all stable patterns (to 28 units each of 2^n is looked at; beyond, a programme is given a
-    minute), the basins of all attractors from random starts by the exact flow, and where the flip of a single unit
-    leads. Writes multistable.png (patterns, graph of states, margins against basins) and multistable.zarr (all of it,
+    Stores random patterns by the smallest weights of margin 1, or says which of them conflict; or takes the W of
+    `--matrix`. Finds all stable patterns (to 28 units each of 2^n is looked at; beyond, a programme is given a minute),
+    the basins of all attractors from random starts by the exact flow, and where the flip of a single unit leads. Writes multistable.png (patterns, graph of states, margins against basins) and multistable.zarr (all of it,
     with all parameters) and prints a table. Outputs of an earlier run are replaced; files of these names that jaxnets
     did not write are left alone, and nothing is run.
 
@@ -92,7 +91,7 @@ def multistable(
 
 
 def _stored(wanted: Bool[np.ndarray, "K n"], bias: float) -> Float[np.ndarray, "n n"]:
-    storage = multistability.store(wanted, bias=bias)
+    storage = multistability.store_widest(wanted, bias=bias)
     if not storage.stored:
         unit = int(np.flatnonzero(~storage.feasible)[0])
         certificate = storage.certificates[unit]
@@ -107,7 +106,7 @@ def _stored(wanted: Bool[np.ndarray, "K n"], bias: float) -> Float[np.ndarray, "
 
 @dataclass(frozen=True)
 class _Found:
-    """Attractors: stable patterns first, then cycles and sliding states; in the order of falling basins within each."""
+    """Attractors: stable patterns first, then cycles and fixed points with marginal or sliding units."""
 
     activities: Float[np.ndarray, "k n"]
     kinds: list[str]
@@ -123,7 +122,7 @@ class _Found:
         order = np.concatenate([np.argsort(-graph.shares[:num], kind="stable"), np.arange(num, k)])
         is_wanted = [bool(np.any(np.all(wanted == s, axis=1))) for s in graph.activities[:num] > 0.5]
         kinds = ["stored" if stored else "stable" for stored in is_wanted]
-        kinds += ["cycle" if period > 0 else "sliding" for period in graph.periods[num:]]
+        kinds += ["cycle" if period > 0 else "other" for period in graph.periods[num:]]
         margins, edges = np.full(k, np.nan), np.zeros((k, k))
         if num:
             margins[:num] = multistability.margins(W, graph.activities[:num] > 0.5, bias)
@@ -181,7 +180,7 @@ COLORS = {
     "stored": plotting.BLUE,
     "stable": plotting.VERMILLION,
     "cycle": plotting.GREEN,
-    "sliding": plotting.BLACK,
+    "other": plotting.BLACK,
 }
 
 

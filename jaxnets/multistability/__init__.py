@@ -3,10 +3,55 @@
 Piecewise-linear and smooth kin of such networks too.
 """
 
-from .constraints import FREE, Certificate, Margin, explain, largest_margin, margin_limit, weight_limits
-from .design import Storable, Storage, compose, factorise, storable, store, store_sparsest, store_widest
-from .flow import Basins, Flow, StateGraph, Trajectory, basins, flow, state_graph
-from .patterns import StablePatterns, descend, is_stable, margins, stable_patterns
+from .constraints import (
+    FREE,
+    Certificate,
+    Margin,
+    explain,
+    largest_margin,
+    margin_limit,
+    weight_limits,
+)
+from .design import (
+    Storable,
+    Storage,
+    compose,
+    factorise,
+    storable,
+    store,
+    store_sparsest,
+    store_widest,
+)
+from .flow import (
+    Basins,
+    Flow,
+    StateGraph,
+    Trajectory,
+    basins,
+    flow,
+    state_graph,
+)
+from .patterns import (
+    StablePatterns,
+    descend,
+    is_stable,
+    margins,
+    stable_patterns,
+)
+from .piecewise import (
+    PiecewiseFixedPoints,
+    PiecewiseLinear,
+    clipped_linear,
+    heaviside,
+    piecewise_fixed_points,
+    regions,
+    threshold_linear,
+)
+from .smooth import (
+    Logistic,
+    SmoothBranch,
+    follow_pattern,
+)
 from .structure import (
     Coupling,
     Failure,
@@ -33,10 +78,14 @@ __all__ = [
     "FREE",
     "Failure",
     "Flow",
+    "Logistic",
     "Margin",
     "Need",
+    "PiecewiseFixedPoints",
+    "PiecewiseLinear",
     "SignConstraints",
     "SignStability",
+    "SmoothBranch",
     "StablePatterns",
     "StateGraph",
     "Storable",
@@ -45,6 +94,7 @@ __all__ = [
     "Trajectory",
     "basins",
     "check_topology",
+    "clipped_linear",
     "closure",
     "completes",
     "compose",
@@ -55,10 +105,14 @@ __all__ = [
     "factorise",
     "fewest_synapses",
     "flow",
+    "follow_pattern",
+    "heaviside",
     "is_stable",
     "largest_margin",
     "margin_limit",
     "margins",
+    "piecewise_fixed_points",
+    "regions",
     "sign_constraints",
     "sign_matrices",
     "sign_stability",
@@ -68,6 +122,7 @@ __all__ = [
     "store",
     "store_sparsest",
     "store_widest",
+    "threshold_linear",
     "union_and_intersection",
     "weight_limits",
 ]
