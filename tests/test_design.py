@@ -114,6 +114,26 @@ def test_a_given_and_a_free_bias():
     assert not tight.stored and all(c.limit == Fraction(1, 4) for c in tight.certificates)
 
 
+def test_a_unit_without_synapses_has_its_bias():
+    found = store([[1, 1, 0], [1, 0, 1]], mask=np.zeros((3, 3)), bias=FREE, bounds=2.0)
+    np.testing.assert_array_equal(found.feasible, [True, False, False])
+    assert found.bias[0] == found.margins[0] == 2 and not np.any(found.weights[0])
+    assert found.certificates[1].weights == (1, 1) and found.certificates[1].limit == 0
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_scale_does_not_matter(scale):
+    """Weights, margins and biases in other units."""
+    patterns = np.array([[1, 1, 0, 0, 1], [0, 1, 1, 0, 0], [1, 0, 0, 1, 1]])
+    bias = np.array([0.1, -0.1, 0.2, -0.2, FREE])
+    same = lambda found, unit: np.testing.assert_allclose(found.weights / scale, unit.weights, rtol=1e-9, atol=1e-9)
+    same(store(patterns, bounds=scale, bias=scale * bias), store(patterns, bias=bias))
+    for variant in (store_widest, store_sparsest):
+        unit, found = variant(patterns, bias=bias), variant(patterns, margin=scale, bias=scale * bias)
+        assert unit.stored
+        same(found, unit)
+
+
 def test_margins_that_cannot_be_have_their_limit():
     """n = 3 units on together: a drive is the sum of two weights of at most 1."""
     patterns = np.ones((1, 3))
@@ -312,6 +332,7 @@ def test_gradients_of_the_factorisation():
         (lambda: store([1, 0]), "`patterns`"),
         (lambda: store([[1, 2]]), "`patterns`"),
         (lambda: store(np.zeros((0, 3))), "`patterns`"),
+        (lambda: jax.jit(lambda s: store(s).weights)(jnp.eye(2)), "`patterns` must be known, not traced"),
         (lambda: store([[1, 0]], bounds=inf), "`bounds`"),
         (lambda: store([[1, 0]], bias=[1, 2, 3]), "`bias`"),
         (lambda: store([[1, 0]], bias=inf), "`bias`"),
