@@ -279,7 +279,8 @@ def weight_limits(
     if bound is None or not np.all(bound >= 0):
         raise ValueError(f"`bounds` must be a number >= 0, or ({n}, {n}) of them, got {bounds}")
     s = np.full((n, n), FREE) if signs is None else as_signs(signs, n)
-    exists = as_mask(mask, n) if mask is not None or np.ndim(signs) != 2 else np.ones((n, n), bool)  # type: ignore
+    everywhere = mask is None and signs is not None and np.ndim(signs) == 2
+    exists = np.ones((n, n), bool) if everywhere else as_mask(mask, n)
     return (
         np.where(exists & ((s < 0) | np.isnan(s)), -bound, 0.0),
         np.where(exists & ((s > 0) | np.isnan(s)), bound, 0.0),

@@ -316,7 +316,8 @@ def compose(
 
     To design a network, choose the sizes of Y, whose signs are those of 2 X - 1, and Z: ``compose(s, kappa *
     (2 * s.T - 1))`` holds all patterns s (K, n) with margin kappa, by the weights of least Euclidean norm with these
-    drives; Z changes everything but them. Differentiable in Y and Z. Raises `ValueError` as `factorise`.
+    drives; Z changes everything but them. There are self-couplings in general. Differentiable in Y and Z. Raises
+    `ValueError` as `factorise`.
     """
     X = _independent(patterns)
     Y = real_array("Y", Y).astype(X.dtype)
