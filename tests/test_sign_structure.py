@@ -157,10 +157,10 @@ def test_two_overlapping_pairs():
     np.testing.assert_array_equal(constraints.forced, [[0, 0, -1], [1, 0, 1], [-1, 0, 0]])
     texts = [str(need) for need in constraints.impossible]
     assert texts == [
-        "unit 0, active in pattern 0, needs an excitatory synapse from a unit active there "
-        "that is never active where 0 is inactive",
-        "unit 2, active in pattern 1, needs an excitatory synapse from a unit active there "
-        "that is never active where 2 is inactive",
+        "unit 0, active in pattern 0, needs an excitatory synapse from a unit that is active there "
+        "and never where 0 is inactive, and there is none",
+        "unit 2, active in pattern 1, needs an excitatory synapse from a unit that is active there "
+        "and never where 2 is inactive, and there is none",
     ]
     # With self-couplings those of 0 and 2 are forced, and unit 1 needs a + from 0 or 1 and from 1 or 2: five choices.
     assert count_sign_matrices([[1, 1, 0], [0, 1, 1]], mask=np.ones((3, 3))) == 5

@@ -28,6 +28,7 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 from scipy.optimize import linprog
 
 from .._arguments import nonnegative
+from .._numerics import is_concrete
 
 FREE = math.nan
 """A sign, or a bias, that is to be found."""
@@ -69,11 +70,10 @@ def largest_margin(
     $$ \max_{l \le w \le u} \; \min_k \; (A w + a)_k $$
 
     `conditions` A, `lower` l <= 0 and `upper` u >= 0, which may be infinite if `cap` is not, `offset` a (0 if None).
-    The limits set the unit of margin and weights. Where A has whole entries the mixture is exact: its
-    `limit` then is 0 for any a = 0 without solution of A w > 0. Between `margin` and `limit` there may be a gap of
-    rounding, about 1e-9 of the largest drive. If the cap is reached, the mixture says nothing. Raises `ValueError` for
-    shapes that do not match, NaN, limits that do not enclose 0 and a problem without bound. Source: HiGHS through
-    `scipy.optimize.linprog`.
+    The limits set the unit of margin and weights. The mixture is rational, so that its `limit` is 0, and not nearly 0,
+    if a = 0 and A w > 0 has no solution; otherwise `margin` and `limit` differ by rounding. If the cap is reached, the
+    mixture says nothing. Raises `ValueError` for shapes that do not match, NaN, limits that do not enclose 0 and a
+    problem without bound. Source: HiGHS through `scipy.optimize.linprog`.
     """
     A, l, u = (np.asarray(x, dtype=float) for x in (conditions, lower, upper))
     if A.ndim != 2 or 0 in A.shape:
@@ -107,12 +107,15 @@ class Row(NamedTuple):
 def solve_row(row: Row, cap: float = math.inf) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " K"]]:
     """The weights of largest margin, and the mixture of conditions that limits it, in floating point."""
     A, l, u, a = row
+    # HiGHS has absolute tolerances: what it sees is in the unit of the cap, or else of the weights.
+    finite = np.abs(np.concatenate([l, u]))
+    unit = cap if 0 < cap < math.inf else np.max(finite[np.isfinite(finite)], initial=0) or 1.0
     # Unknowns: w and kappa.
     solution = linprog(
         np.append(np.zeros(A.shape[1]), -1.0),
         A_ub=np.column_stack([-A, np.ones(len(A))]),
-        b_ub=a,
-        bounds=np.column_stack([np.append(l, -np.inf), np.append(u, cap)]),
+        b_ub=a / unit,
+        bounds=np.column_stack([np.append(l, -np.inf), np.append(u, cap)]) / unit,
         method="highs-ds",  # ends at a vertex, which has few patterns and rational weights
         options=_TOLERANCES,
     )
@@ -121,7 +124,7 @@ def solve_row(row: Row, cap: float = math.inf) -> tuple[Float[np.ndarray, " m"],
     y = np.maximum(-solution.ineqlin.marginals, 0)
     # Nothing binds below the cap.
     y = y / np.sum(y) if np.sum(y) > 0.5 else np.full(len(A), 1 / len(A))
-    return np.clip(solution.x[:-1], l, u), y
+    return np.clip(unit * solution.x[:-1], l, u), y
 
 
 def certify(row: Row, y: Float[np.ndarray, " K"]) -> Certificate:
@@ -233,12 +236,13 @@ def row_problem(
     lower: Float[np.ndarray, " n"],
     upper: Float[np.ndarray, " n"],
     bias: float = 0.0,
+    bias_bound: float = 0.0,
     weight_noise: float = 0.0,
 ) -> Row:
     """The conditions of a unit that shall be on where `on`, from checked arguments; `store` documents them."""
     d = 2.0 * on - 1
     free = math.isnan(bias)
-    bias_limit = max(np.max(upper), np.max(-lower)) if free else 0.0
+    bias_limit = bias_bound if free else 0.0
     synapses = patterns @ ((lower < 0) | (upper > 0))
     return Row(
         np.column_stack([d[:, None] * patterns, d]),
@@ -253,7 +257,7 @@ def reaches(row: Row, weights: Float[np.ndarray, " m"], margin: float) -> bool:
     drives = row.conditions @ weights + row.offset
     size = np.max(np.abs(row.conditions) @ np.abs(weights) + np.abs(row.offset))
     rounding = 4 * len(weights) * np.finfo(float).eps * size
-    return bool(np.min(drives) > max(rounding, 0.0) and np.min(drives) >= (1 - 1e-9) * margin)
+    return bool(np.min(drives) > rounding and np.min(drives) >= (1 - 1e-9) * margin)
 
 
 def weight_limits(
@@ -275,7 +279,8 @@ def weight_limits(
     if bound is None or not np.all(bound >= 0):
         raise ValueError(f"`bounds` must be a number >= 0, or ({n}, {n}) of them, got {bounds}")
     s = np.full((n, n), FREE) if signs is None else as_signs(signs, n)
-    exists = as_mask(mask, n) if mask is not None or np.ndim(signs) != 2 else np.ones((n, n), bool)  # type: ignore
+    everywhere = mask is None and signs is not None and np.ndim(signs) == 2
+    exists = np.ones((n, n), bool) if everywhere else as_mask(mask, n)
     return (
         np.where(exists & ((s < 0) | np.isnan(s)), -bound, 0.0),
         np.where(exists & ((s > 0) | np.isnan(s)), bound, 0.0),
@@ -284,6 +289,8 @@ def weight_limits(
 
 def as_patterns(patterns: ArrayLike, n: int | None = None, name: str = "patterns") -> Int[np.ndarray, "K n"]:
     """(K, n) whole numbers 0 and 1, or `ValueError`."""
+    if not is_concrete(patterns):
+        raise ValueError(f"`{name}` must be known, not traced: what is asked of them is worked out on the host")
     s = np.asarray(patterns)
     if s.ndim != 2 or 0 in s.shape or (n is not None and s.shape[1] != n):
         raise ValueError(f"`{name}` must have shape (K, {'n' if n is None else n}) with K >= 1, got {s.shape}")

@@ -17,7 +17,6 @@ from scipy.optimize import linprog, nnls
 from tqdm import tqdm
 
 from .._arguments import real_array
-from .._numerics import is_concrete
 from .constraints import (
     Certificate,
     Row,
@@ -91,8 +90,9 @@ def store(
     - `weight_noise` epsilon: the patterns stay held when every existing weight errs by up to epsilon.
 
     One linear programme a row; 200 rows of 100 patterns take seconds. Where a row cannot be, its certificate names the
-    patterns that conflict, with an exact `limit` of the margin. Raises `ValueError` for bad shapes, entries that are
-    not 0 or 1, and bounds that are not finite.
+    patterns that conflict, with an exact `limit` of the margin; a row is also given up, with a `limit` above `margin`,
+    if its margin cannot be told from rounding. Raises `ValueError` for bad shapes, entries that are not 0 or 1, and
+    bounds that are not finite.
     """
     if not np.all(np.isfinite(bounds)):
         raise ValueError(f"`bounds` must be finite to have a largest margin, got {bounds}")
@@ -164,7 +164,8 @@ def _rows(patterns, signs, mask, bounds, bias, weight_noise) -> list[Row]:
     lower, upper = weight_limits(n, signs=signs, mask=mask, bounds=bounds)
     b = as_bias(bias, n)
     require_nonnegative("weight_noise", weight_noise)
-    return [row_problem(s, s[:, i], lower[i], upper[i], b[i], weight_noise) for i in range(n)]
+    largest = np.max(np.broadcast_to(bounds, (n, n)), axis=1)
+    return [row_problem(s, s[:, i], lower[i], upper[i], b[i], largest[i], weight_noise) for i in range(n)]
 
 
 def _store(
@@ -214,15 +215,15 @@ def _least_sum(row: Row, margin: float) -> Float[np.ndarray, " m"]:
     solution = linprog(
         np.ones(2 * A.shape[1]),
         A_ub=np.column_stack([-A, A]),
-        b_ub=a - margin,
-        bounds=np.column_stack([np.zeros(2 * A.shape[1]), np.concatenate([u, -l])]),
+        b_ub=a / margin - 1,
+        bounds=np.column_stack([np.zeros(2 * A.shape[1]), np.concatenate([u, -l]) / margin]),
         method="highs-ds",
         options={"primal_feasibility_tolerance": 1e-10},
     )
     if solution.status != 0:
         raise RuntimeError(f"the linear programme failed: {solution.message}")
     p, q = np.split(solution.x, 2)
-    return p - q
+    return margin * (p - q)
 
 
 # --- how many
@@ -315,7 +316,8 @@ def compose(
 
     To design a network, choose the sizes of Y, whose signs are those of 2 X - 1, and Z: ``compose(s, kappa *
     (2 * s.T - 1))`` holds all patterns s (K, n) with margin kappa, by the weights of least Euclidean norm with these
-    drives; Z changes everything but them. Differentiable in Y and Z. Raises `ValueError` as `factorise`.
+    drives; Z changes everything but them. There are self-couplings in general. Differentiable in Y and Z. Raises
+    `ValueError` as `factorise`.
     """
     X = _independent(patterns)
     Y = real_array("Y", Y).astype(X.dtype)
@@ -337,8 +339,6 @@ def _square(W: ArrayLike, patterns: ArrayLike, name: str = "W") -> tuple[Float[A
 
 def _independent(patterns: ArrayLike) -> Float[Array, "n K"]:
     """The patterns as columns."""
-    if not is_concrete(patterns):
-        raise ValueError("`patterns` must be known, not traced")
     X = as_patterns(patterns).T.astype(float)
     rank = np.linalg.matrix_rank(X)
     if rank < X.shape[1]:

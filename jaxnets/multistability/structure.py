@@ -112,12 +112,10 @@ class Need:
 
     def __str__(self) -> str:
         kind, state = ("an excitatory", "active") if self.sign > 0 else ("an inhibitory", "inactive")
-        why = (
-            f"one of {_listed(self.sources)}"
-            if self.sources
-            else f"a unit active there that is never active where {self.unit} is {'in' if self.sign > 0 else ''}active"
-        )
-        return f"unit {self.unit}, {state} in pattern {self.pattern}, needs {kind} synapse from {why}"
+        other = "inactive" if self.sign > 0 else "active"
+        rule = f"a unit that is active there and never where {self.unit} is {other}, and there is none"
+        whom = f"one of {_listed(self.sources)}" if self.sources else rule
+        return f"unit {self.unit}, {state} in pattern {self.pattern}, needs {kind} synapse from {whom}"
 
 
 @dataclasses.dataclass(frozen=True)
