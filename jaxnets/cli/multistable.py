@@ -33,9 +33,10 @@ def multistable(
 
     Stores random patterns by the smallest weights of margin 1, or says which of them conflict; or takes the W of
     `--matrix`. Finds all stable patterns (to 28 units each of 2^n is looked at; beyond, a programme is given a minute),
-    the basins of all attractors from random starts by the exact flow, and where the flip of a single unit leads. Writes multistable.png (patterns, graph of states, margins against basins) and multistable.zarr (all of it,
-    with all parameters) and prints a table. Outputs of an earlier run are replaced; files of these names that jaxnets
-    did not write are left alone, and nothing is run.
+    the basins of all attractors from random starts by the exact flow, and where the flip of a single unit leads. Writes
+    multistable.png (patterns, graph of states, margins against basins) and multistable.zarr (all of it, with all
+    parameters) and prints a table. Outputs of an earlier run are replaced; files of these names that jaxnets did not
+    write are left alone, and nothing is run.
 
     Args:
         n: Number of units.
