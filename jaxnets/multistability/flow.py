@@ -168,13 +168,17 @@ def _flow(W, b, x0, max_events: int, record: int, tolerance: float) -> Flow:
         wrong_side = jnp.where(sides.h > 0.5, sides.f < 0, sides.f > 0)
         return at_zero & jnp.where(sides.sliding, (sides.h < -slack) | (sides.h > 1 + slack), wrong_side)
 
+    def patience(at_zero):
+        """Pivots in the first order, which a few for every unit at 0 suffice for if there is one solution."""
+        return 4 * jnp.sum(at_zero, dtype=jnp.int32) + 4
+
     def pivot(sides, at_zero, count):
         """A contradicted unit changes: slides where that attracts, else takes a side.
 
         The first one, by which matrices with positive principal minors are solved. For others this may go round, and
         after a while the order changes with every pivot, and repelling units slide in between.
         """
-        ordered = count < 2 * n + 8
+        ordered = count < patience(at_zero)
         unit = jnp.arange(n, dtype=W.dtype)
         shuffled = jnp.mod((unit + 1) * (count + 1).astype(W.dtype) * ((math.sqrt(5) - 1) / 2), 1)
         rank = jnp.where(ordered, unit, shuffled)
@@ -187,10 +191,12 @@ def _flow(W, b, x0, max_events: int, record: int, tolerance: float) -> Flow:
         on = jnp.where(slides, (sides.h[i] > 1) == (d < 0), sides.h[i] < 0.5)
         enters = ~slides & jnp.where(ordered | (count % 3 > 0), d < -zero[i], jnp.abs(d) > zero[i])
         chosen = jnp.arange(n) == i
-        u, v = jnp.where(chosen, -1, column), jnp.where(chosen, -1, row)
-        bordered = P + jnp.outer(u, v) / jnp.where(enters, d, 1)
-        reduced = jnp.where(chosen[:, None] | chosen[None], 0, P - jnp.outer(P[:, i], P[i]) * d)
-        inverse = jnp.where(enters, bordered, jnp.where(slides, reduced, P))
+        # Bordering by a row and a column, or taking them out: one update of rank one.
+        u = jnp.where(slides, P[:, i], jnp.where(chosen, -1, column))
+        v = jnp.where(slides, P[i], jnp.where(chosen, -1, row))
+        weight = jnp.where(slides, -d, jnp.where(enters, 1 / jnp.where(enters, d, 1), 0))
+        left = slides & (chosen[:, None] | chosen[None])
+        inverse = jnp.where(left, 0, P + weight * jnp.outer(u, v))
         h = jnp.where(chosen, on.astype(W.dtype), sides.h)
         return settled(h, jnp.where(chosen, enters, sides.sliding), inverse)
 
@@ -199,7 +205,7 @@ def _flow(W, b, x0, max_events: int, record: int, tolerance: float) -> Flow:
 
         def wrong(carry):
             sides, count = carry
-            return (count < 16 * n + 64) & jnp.any(contradicted(sides, at_zero))
+            return (count < 16 * patience(at_zero)) & jnp.any(contradicted(sides, at_zero))
 
         sides, _ = jax.lax.while_loop(
             wrong, lambda carry: (pivot(carry[0], at_zero, carry[1]), carry[1] + 1), (sides, jnp.zeros((), jnp.int32))
