@@ -10,8 +10,8 @@ linear system, W_SS h_S + W_SA h_A + b_S = 0.
 
 At an event the units at 0 must be on, off or sliding consistently, which is a linear complementarity problem in
 [0, 1]. It is solved by principal pivoting from the sides that the units were about to enter; each pivot updates the
-inverse of W_SS in O(n^2). Where the matrix -W of these units has positive principal minors (one unit: W_ii < 0) there
-is one consistent choice, else there may be several, of which one is taken.
+inverse of W_SS by a term of rank one. Where the matrix -W of these units has positive principal minors (one unit:
+W_ii < 0) there is one consistent choice, else there may be several, of which one is taken.
 """
 
 import math
@@ -25,6 +25,9 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from .._arguments import positive, real_array, require, require_whole
 from ..couplings.operators import Operator
 from .patterns import as_bias, as_coupling, as_patterns, is_stable, require_concrete, stable_patterns
+
+# Units that may slide at once; with more a flow ends undecided.
+MAX_SLIDING = 32
 
 
 class Trajectory(eqx.Module):
@@ -51,9 +54,10 @@ class Flow(eqx.Module):
     `fixed`: a fixed point, `state` = W `activity` + b, in whose orthant the flow remains from `time` on. `activity`
     is the pattern, with values between 0 and 1 in units that slide (`sliding`). `cycle`: a limit cycle of this `period`
     (0 at fixed points, NaN when undecided); `activity` is then that of the last event. Neither: undecided after
-    `max_events`, or where no consistent side was found. `mean_activity` is the average of h over the attractor, the
-    same from whichever start it was reached, and `itinerary` a number (0 at fixed points) that also tells the order in
-    which a cycle visits its orthants. `events` is the number of events, `trajectory` what was recorded.
+    `max_events`, or earlier where no consistent sides were found or more than 32 units would slide at once.
+    `mean_activity` is the average of h over the attractor, the same from whichever start it was reached, and
+    `itinerary` a number (0 at fixed points) that also tells the order in which a cycle visits its orthants. `events` is
+    the number of events, `trajectory` what was recorded.
     """
 
     state: Float[Array, " n"]
@@ -108,12 +112,17 @@ def flow(
 
 
 class _Sides(eqx.Module):
-    """What units do: `h` in [0, 1], the fields f = W h + b, who slides, and W_SS^{-1} with zeros around it."""
+    """What units do: `h` in [0, 1], the fields f = W h + b, who slides, and W_SS^{-1} for these.
+
+    They have places, `slots`; rows and columns of `inverse` for places that are not `used` are 0.
+    """
 
     h: Float[Array, " n"]
     f: Float[Array, " n"]
     sliding: Bool[Array, " n"]
-    inverse: Float[Array, "n n"]
+    slots: Int[Array, " m"]
+    used: Bool[Array, " m"]
+    inverse: Float[Array, "m m"]
 
 
 class _State(eqx.Module):
@@ -155,12 +164,12 @@ def _flow(W, b, x0, max_events: int, record: int, tolerance: float) -> Flow:
         f = W @ h + b
         return jnp.where(sliding | (jnp.abs(f) <= zero), 0, f)
 
-    def settled(h, sliding, inverse):
-        """The sides with h of the sliding units solved for: f = 0 there, given the others."""
-        h = jnp.where(sliding, 0, h)
+    def settled(sides):
+        """With h of the sliding units solved for: f = 0 there, given the others."""
+        h = jnp.where(sides.sliding, 0, sides.h)
         for _ in range(2):  # the second time for the rounding errors of the inverse
-            h = h - inverse @ (W @ h + b)
-        return _Sides(h, fields(h, sliding), sliding, inverse)
+            h = h.at[sides.slots].add(-(sides.inverse @ (W @ h + b)[sides.slots]))
+        return _Sides(h, fields(h, sides.sliding), sides.sliding, sides.slots, sides.used, sides.inverse)
 
     def contradicted(sides, at_zero):
         """Units at 0 that would not stay on their side, or whose sliding h is none."""
@@ -182,23 +191,34 @@ def _flow(W, b, x0, max_events: int, record: int, tolerance: float) -> Flow:
         unit = jnp.arange(n, dtype=W.dtype)
         shuffled = jnp.mod((unit + 1) * (count + 1).astype(W.dtype) * ((math.sqrt(5) - 1) / 2), 1)
         rank = jnp.where(ordered, unit, shuffled)
-        i = jnp.argmin(jnp.where(contradicted(sides, at_zero), rank, jnp.inf))
-        P, slides = sides.inverse, sides.sliding[i]
-        column, row = P @ W[:, i], W[i] @ P
+        i = jnp.argmin(jnp.where(contradicted(sides, at_zero), rank, jnp.inf)).astype(jnp.int32)
+        P, slots, slides = sides.inverse, sides.slots, sides.sliding[i]
+        # Its own place, or the first that is free.
+        k = jnp.where(slides, jnp.argmax(sides.used & (slots == i)), jnp.argmin(sides.used))
+        column, row = P @ W[slots, i], W[i, slots] @ P
         # Slope of f_i with h_i, the other sliding units answering.
-        d = jnp.where(slides, 1 / P[i, i], W[i, i] - W[i] @ column)
+        d = jnp.where(slides, 1 / P[k, k], W[i, i] - W[i, slots] @ column)
         # A unit leaves the wall to where its field then points; one that enters it needs f_i to fall with h_i.
         on = jnp.where(slides, (sides.h[i] > 1) == (d < 0), sides.h[i] < 0.5)
-        enters = ~slides & jnp.where(ordered | (count % 3 > 0), d < -zero[i], jnp.abs(d) > zero[i])
-        chosen = jnp.arange(n) == i
+        attracts = jnp.where(ordered | (count % 3 > 0), d < -zero[i], jnp.abs(d) > zero[i])
+        enters = ~slides & attracts & ~jnp.all(sides.used)
         # Bordering by a row and a column, or taking them out: one update of rank one.
-        u = jnp.where(slides, P[:, i], jnp.where(chosen, -1, column))
-        v = jnp.where(slides, P[i], jnp.where(chosen, -1, row))
+        place = jnp.arange(len(slots)) == k
+        u = jnp.where(slides, P[:, k], jnp.where(place, -1, column))
+        v = jnp.where(slides, P[k], jnp.where(place, -1, row))
         weight = jnp.where(slides, -d, jnp.where(enters, 1 / jnp.where(enters, d, 1), 0))
-        left = slides & (chosen[:, None] | chosen[None])
-        inverse = jnp.where(left, 0, P + weight * jnp.outer(u, v))
-        h = jnp.where(chosen, on.astype(W.dtype), sides.h)
-        return settled(h, jnp.where(chosen, enters, sides.sliding), inverse)
+        left = slides & (place[:, None] | place[None])
+        chosen, moves = jnp.arange(n, dtype=i.dtype) == i, place & (slides | enters)
+        return settled(
+            _Sides(
+                h=jnp.where(chosen, on.astype(W.dtype), sides.h),
+                f=sides.f,
+                sliding=jnp.where(chosen, enters, sides.sliding),
+                slots=jnp.where(moves, jnp.where(enters, i, 0), slots),
+                used=jnp.where(moves, enters, sides.used),
+                inverse=jnp.where(left, 0, P + weight * jnp.outer(u, v)),
+            )
+        )
 
     def resolve(sides, at_zero):
         """Sides that contradict nothing, and whether they were found."""
@@ -236,7 +256,7 @@ def _flow(W, b, x0, max_events: int, record: int, tolerance: float) -> Flow:
         x = jnp.where(at_zero, 0, arrived)
         # Switching units enter the other side, unless their field there sends them back.
         h_next = jnp.where(crossing, (f > 0).astype(h.dtype), h)
-        sides, consistent = resolve(settled(h_next, state.sides.sliding, state.sides.inverse), at_zero)
+        sides, consistent = resolve(settled(eqx.tree_at(lambda sides: sides.h, state.sides, h_next)), at_zero)
 
         time, charge, events = state.time + first, state.charge + first * h, state.events + 1
         path = state.path + (probes[0] @ h) * (probes[1] @ sides.h)
@@ -259,7 +279,9 @@ def _flow(W, b, x0, max_events: int, record: int, tolerance: float) -> Flow:
     probes = jnp.cos(jnp.outer(jnp.array([1, math.sqrt(2)], x0.dtype), jnp.arange(1, n + 1, dtype=x0.dtype)))
     at_zero = jnp.abs(x0) <= zero
     x = jnp.where(at_zero, 0, x0)
-    sides, consistent = resolve(settled((x > 0).astype(x.dtype), none, jnp.zeros_like(W)), at_zero)
+    h, m = (x > 0).astype(x.dtype), min(n, MAX_SLIDING)
+    free = jnp.zeros(m, jnp.int32), jnp.zeros(m, bool), jnp.zeros((m, m), x.dtype)
+    sides, consistent = resolve(settled(_Sides(h, h, none, *free)), at_zero)
     reference = _Reference(x, sides.h, sides.sliding, now, zeros, now, count + 1, none, now)
     room = jnp.zeros((record + 1, n), x.dtype)
     empty = Trajectory(jnp.full(record + 1, jnp.inf, x.dtype), room, room, room) if record else None

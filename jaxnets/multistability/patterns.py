@@ -200,7 +200,7 @@ def exhaustive(W: Operator, b: Float[Array, " n"]) -> StablePatterns:
     """All of 2^n patterns."""
     n = W.shape[-1]
     # Larger sets are more work to make and soon leave the caches, smaller ones are looked up more often.
-    h = min(max(5, n // 2), 10)
+    h = min(max(5, n // 2 - 2), 10)
     # Silent units without a field would never be stable: they are off, with a field below 0, up to h units in all.
     padded = max(n, h)
     matrix = np.zeros((padded, padded), W.dtype)
