@@ -215,6 +215,7 @@ def test_flow_is_the_limit_of_steep_ramps():
     assert num_sliding >= 10
 
 
+@pytest.mark.slow
 def test_every_end_is_an_attractor():
     num_sliding = num_cycles = 0
     for seed in range(6):
@@ -261,6 +262,7 @@ def test_jit_of_vmap_is_the_loop_and_derivatives_pass():
     np.testing.assert_allclose(slope, [1 / 1.5], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_single_precision():
     W, b = ring(3)
     found = flow(W.astype(np.float32), np.array([0.3, -0.2, 0.1]), b)
@@ -281,6 +283,7 @@ def test_basins_of_a_bistable_unit():
     assert found.undecided == 0 and np.all(found.periods == 0)
 
 
+@pytest.mark.slow
 def test_basins_of_a_pair_have_exact_shares():
     # Mutual inhibition, fields 1 and -1: who starts higher wins when both start on or both off, by symmetry one half;
     # a quarter of the starts is decided at once for either.
@@ -315,6 +318,7 @@ def test_graph_of_a_bistable_unit():
     np.testing.assert_array_equal(still.edges, np.diag([1, 1]))
 
 
+@pytest.mark.slow
 def test_targets_are_where_flows_go():
     n, key = 8, jax.random.key(0)
     W = _normal(4, n, n) + 1.5 * np.eye(n)

@@ -55,6 +55,7 @@ def test_degenerate_arrangements():
     assert len(regions(A, np.zeros(4))) == 12
 
 
+@pytest.mark.slow
 def test_regions_are_those_that_have_an_interior():
     for seed in range(3):
         A, h = np.round(2 * _normal(seed, 6, 3)), np.round(2 * _normal(10 + seed, 6))
@@ -114,6 +115,7 @@ def test_fixed_points_are_those_of_all_orthants(rank):
     assert count > 20 and several > 3
 
 
+@pytest.mark.slow
 def test_several_break_points():
     several = 0
     for seed in range(4):
@@ -152,6 +154,7 @@ def test_two_units_that_inhibit_each_other():
     np.testing.assert_allclose(found.eigenvalues[order[1]], [1, -3], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_borders_and_continua():
     # h = 0: the origin belongs to all regions, and is found once; its stability is not decided by one of them.
     M, N = _normal(0, 5, 2), _normal(1, 5, 2) / 5

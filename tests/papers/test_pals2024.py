@@ -15,6 +15,7 @@ def test_number_of_regions(n, rank, expected):
     assert len(found) == sum(comb(n, r) for r in range(rank + 1)) == expected
 
 
+@pytest.mark.slow
 def test_fixed_points_of_a_large_network_solve_its_equation():
     """Rank 2, n = 60: 1831 of 2^60 regions."""
     rng, n = np.random.default_rng(0), 60
