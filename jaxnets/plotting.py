@@ -305,25 +305,16 @@ def graph(
     angles = np.pi / 2 - 2 * np.pi * np.arange(len(sizes)) / max(len(sizes), 1)
     points = np.column_stack([1.6 * np.cos(angles), np.sin(angles)])
     widths = edges / max(float(np.max(edges - np.diag(np.diag(edges)), initial=0)), 1.0)
+    arrow = {"arrowstyle": "-|>,head_width=.2,head_length=.4", "connectionstyle": "arc3,rad=.15"}
     for a, b in np.argwhere(edges > 0):
         if a != b:
-            style = {
-                "arrowstyle": "-|>,head_width=.2,head_length=.4",
-                "connectionstyle": "arc3,rad=.15",
-                "shrinkA": 9,
-                "shrinkB": 9,
-            }
-            width = 0.4 + 2 * widths[a, b]
-            ax.annotate(
-                "",
-                points[b],
-                points[a],
-                arrowprops=style | {"lw": width, "color": colors[a]},
-            )
+            look = arrow | {"shrinkA": 9, "shrinkB": 9, "lw": 0.4 + 2 * widths[a, b], "color": colors[a]}
+            start, end = tuple(points[a]), tuple(points[b])
+            ax.annotate("", end, start, arrowprops=look)
     area = 30 + 900 * sizes / max(float(np.max(sizes, initial=0)), 1e-12)
     ax.scatter(points[:, 0], points[:, 1], s=area, c=list(colors), alpha=0.85, lw=0, zorder=_POINTS)
     for point, name in zip(points * 1.22, names, strict=True):
-        ax.text(*point, name, ha="center", va="center", zorder=_MARKS)
+        ax.text(point[0], point[1], name, ha="center", va="center", zorder=_MARKS)
     ax.set(xlim=(-2.4, 2.4), ylim=(-1.4, 1.4), aspect="equal")
     ax.axis("off")
     return ax
