@@ -1,6 +1,17 @@
 """Theory and simulation of structured random neural networks: one ensemble, its samples and its N -> infinity limit."""
 
-from . import couplings, dynamics, meanfield, memory, observables, plotting, population, spectra, transfer
+from . import (
+    couplings,
+    dynamics,
+    meanfield,
+    memory,
+    multistability,
+    observables,
+    plotting,
+    population,
+    spectra,
+    transfer,
+)
 
 __version__ = "0.1.0"
 
@@ -9,6 +20,7 @@ __all__ = [
     "dynamics",
     "meanfield",
     "memory",
+    "multistability",
     "observables",
     "plotting",
     "population",

@@ -281,6 +281,45 @@ def profile(
     return ax
 
 
+def patterns(values: Float[np.ndarray, "k n"], names: Sequence[str], ax: Axes | None = None) -> Axes:
+    """Activities from 0 (white) to 1 (black) of n units in k states, a column each."""
+    ax = _activity(ax, "state", "unit")
+    values = np.asarray(values)
+    columns, units = np.arange(len(values)), np.arange(1, values.shape[1] + 1)
+    ax.pcolormesh(columns, units, values.T, cmap="Greys", vmin=0, vmax=1, edgecolors="white", lw=0.5, zorder=_MAP)
+    ax.set_xticks(columns, names)
+    return ax
+
+
+def graph(
+    sizes: Float[np.ndarray, " k"],
+    edges: Float[np.ndarray, "k k"],
+    names: Sequence[str],
+    ax: Axes | None = None,
+    *,
+    colors: Sequence[ColorType],
+) -> Axes:
+    """States on a circle, with areas as `sizes`; arrows from a to b as wide as edges[a, b], none to oneself."""
+    ax = _new(5.6, 3.4) if ax is None else ax
+    sizes, edges = np.asarray(sizes, float), np.asarray(edges, float)
+    angles = np.pi / 2 - 2 * np.pi * np.arange(len(sizes)) / max(len(sizes), 1)
+    points = np.column_stack([1.6 * np.cos(angles), np.sin(angles)])
+    widths = edges / max(float(np.max(edges - np.diag(np.diag(edges)), initial=0)), 1.0)
+    arrow = {"arrowstyle": "-|>,head_width=.2,head_length=.4", "connectionstyle": "arc3,rad=.15"}
+    for a, b in np.argwhere(edges > 0):
+        if a != b:
+            look = arrow | {"shrinkA": 9, "shrinkB": 9, "lw": 0.4 + 2 * widths[a, b], "color": colors[a]}
+            start, end = tuple(points[a]), tuple(points[b])
+            ax.annotate("", end, start, arrowprops=look)
+    area = 30 + 900 * sizes / max(float(np.max(sizes, initial=0)), 1e-12)
+    ax.scatter(points[:, 0], points[:, 1], s=area, c=list(colors), alpha=0.85, lw=0, zorder=_POINTS)
+    for point, name in zip(points * 1.22, names, strict=True):
+        ax.text(point[0], point[1], name, ha="center", va="center", zorder=_MARKS)
+    ax.set(xlim=(-2.4, 2.4), ylim=(-1.4, 1.4), aspect="equal")
+    ax.axis("off")
+    return ax
+
+
 def shades(count: int, scale: Colormap = COLD) -> list[ColorType]:
     """So many colours in order, from dark to light, of one of the scales of this module."""
     return [scale(part) for part in np.linspace(0, 1, count)]

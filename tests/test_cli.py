@@ -79,6 +79,7 @@ def test_gains(here):
     assert (data.attrs["gains"], data.attrs["variance"]) == ("Tanh()", 0.5)
 
 
+@pytest.mark.slow
 def test_symmetric_ensemble_lies_on_the_real_line(here):
     assert command("--ensemble", "DeepHebbian(load=.3, auto=1, hetero=(.5,), symmetric=True)", *SMALL) == 0
     data = xr.open_zarr(here / "spectrum.zarr").load()
@@ -88,6 +89,7 @@ def test_symmetric_ensemble_lies_on_the_real_line(here):
     assert is_a_figure(here / "spectrum.png")
 
 
+@pytest.mark.slow
 def test_outliers_are_reported(here, capsys):
     assert command("--ensemble", "IID(gain=.5) + LowRank(2.)", *SMALL) == 0
     assert "outliers" in capsys.readouterr().out
@@ -97,6 +99,7 @@ def test_outliers_are_reported(here, capsys):
 # --- matrices
 
 
+@pytest.mark.slow
 def test_larva(here, capsys):
     assert command("--matrix", "larva-left", "--scale", 0.01, "--out", "a/b") == 0
     data = xr.open_zarr(here / "a" / "b" / "spectrum.zarr").load()

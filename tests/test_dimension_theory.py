@@ -218,7 +218,7 @@ def _sampled(ensemble, n, seeds, lags=(0.0,)):
 
 @pytest.mark.parametrize(
     "name",
-    ["overlapping modes"] + [pytest.param(name, marks=pytest.mark.slow) for name in ("elliptic", "deep-Hebbian")],
+    ["elliptic"] + [pytest.param(name, marks=pytest.mark.slow) for name in ("overlapping modes", "deep-Hebbian")],
 )
 def test_any_ensemble_against_samples(name):
     ensemble = ENSEMBLES[name]
@@ -266,6 +266,7 @@ def test_gradients():
     np.testing.assert_allclose(exact, (sides[:3] - sides[3:]) / (2 * step), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_is_not_known_is_not_converged():
     ensemble = IID(3.0)
     poor = stationary(ensemble, Tanh(), num_lags=81)

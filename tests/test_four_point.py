@@ -149,7 +149,7 @@ def test_limits_that_coincide():
     np.testing.assert_allclose(_found(one), _found(two), rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["deep-Hebbian", "multiple", "singular modes"])
+@pytest.mark.parametrize("name", [pytest.param("deep-Hebbian", marks=pytest.mark.slow), "multiple", "singular modes"])
 def test_transformations(name):
     ensemble = ENSEMBLES[name]
     s = jnp.array([0.3 + 0.2j, -0.1 + 0.4j])

@@ -45,6 +45,7 @@ def test_right_edge_and_its_gradient(name):
     np.testing.assert_allclose(np.hstack(found), np.hstack(expected), rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["singular modes", *(pytest.param(name, marks=pytest.mark.slow) for name in ("iid", "shift"))]
 )
@@ -92,6 +93,7 @@ def test_noise_turns_the_zeros_into_a_disc_inside_the_void():
     assert law(system.ensemble()).zero_mass() == 0
 
 
+@pytest.mark.slow
 def test_spectra_on_the_line():
     load, c = SYSTEMS["Hopfield"].params
     spectrum = law(SYSTEMS["Hopfield"].ensemble())
@@ -186,7 +188,8 @@ def _random_points(curves, num):
     return x + 1j * rng.uniform(-1.1, 1.1, num) * all_points.imag.max()
 
 
-@pytest.mark.parametrize("name", [pytest.param("overlapping modes", marks=pytest.mark.slow), "ring with gains"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["overlapping modes", "ring with gains"])
 def test_mass(name):
     # Midpoint rule; the error is that of the cells which the boundary cuts.
     ensemble, gains, *_ = CASES[name]
@@ -286,6 +289,7 @@ def test_samples_fill_the_boundary(name):
     assert found.outside < 0.01 and found.in_voids < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ensemble", [RandomModes.flat(2.0, load=0.5, overlap=0.6), DeepHebbian(1.5, 1.0, (1.0,))], ids=["modes", "touching"]
 )
@@ -352,6 +356,7 @@ def test_large_samples(name):
 # --- edges and gradients by central differences
 
 
+@pytest.mark.slow
 def test_rightmost_points_off_the_axis():
     edge = jax.jit(lambda ensemble: law(ensemble).rightmost())(LEFT)
     assert edge.converged and edge.z.imag > 0.1
@@ -365,6 +370,7 @@ def test_left_edges():
     assert lowest * (1 + 2e-3) < law(OVERLAPPING).left_edge() < lowest + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [0.5, 0.8])
 def test_a_core_that_vanishes_at_one_angle(load):
     """lambda = 1 + e^{-i theta}, of fewer modes than units: edge and void of the support touch at 0."""
@@ -492,6 +498,7 @@ def test_zero_mass():
 # --- outliers
 
 
+@pytest.mark.slow
 def test_outliers_against_samples():
     bulk = DeepHebbian(0.2, 0.0, (0.6,))
     ensemble = bulk + LowRank(np.array([[1.5, 0.8], [-0.8, 1.5]]))
@@ -529,6 +536,7 @@ def test_uniform_modes_act_together():
     assert found.size == 4 and np.all(nearest < 5 * 2 / np.sqrt(n))
 
 
+@pytest.mark.slow
 def test_uniform_modes_against_samples():
     ensemble = Elliptic(0.4, 0.5) + SHARED
     expected = np.asarray(outliers(ensemble, GAINS).values)

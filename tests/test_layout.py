@@ -22,7 +22,16 @@ ARROWS = {
     "dynamics": {"_numerics", "_arguments", "couplings.operators", "spectra.eigen"},
     "observables": {"_numerics", "_arguments"},
     "memory": {"_numerics", "_arguments", "couplings", "dynamics", "observables", "spectra", "transfer"},
-    "multistability": {"_numerics", "couplings", "dynamics", "observables", "transfer"},
+    # As for dynamics: eigenvalues come through the one door.
+    "multistability": {
+        "_numerics",
+        "_arguments",
+        "couplings",
+        "dynamics",
+        "observables",
+        "spectra.eigen",
+        "transfer",
+    },
     "fitting": set(),
     "sweeps": set(),
     "plotting": set(),

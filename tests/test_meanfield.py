@@ -86,6 +86,7 @@ def test_near_onset():
 # --- independent solutions --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_orbit_by_direct_integration():
     """C'' = C - g^2 C^phi(C) from C_0, by scipy on another rule; instability lets this follow the orbit for a while."""
     g = 3.0
@@ -113,6 +114,7 @@ def test_equation_in_frequency(g, sigma):
         assert abs((1 + w**2) * C_x - total) < 1e-5 * 2 * simpson(x, x=t)
 
 
+@pytest.mark.slow
 def test_equation_of_the_shift():
     """(1 + w^2) C^x(w) = kappa(S(w)) C^phi(w), kappa from the ensemble."""
     ensemble = 0.8 * DeepHebbian(load=0.7, auto=0.0, hetero=(1.9,))
@@ -150,6 +152,7 @@ def test_small_noise_is_continuous():
         assert jnp.max(jnp.abs(noisy.c_x - quiet.c_x)) < 10 * sigma**2
 
 
+@pytest.mark.slow
 def test_strong_gain():
     state = stationary(IID(20.0), Erf(), nodes=801)
     assert state.converged
@@ -341,6 +344,7 @@ def test_two_hundred_gains_at_once():
         np.testing.assert_allclose(exponent[i], alone[1], rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_single_precision():
     state = stationary(IID(jnp.float32(2.0)), Tanh(), nodes=101, num_lags=257)
     assert state.c_x.dtype == state.residual.dtype == jnp.float32
@@ -348,6 +352,7 @@ def test_single_precision():
     np.testing.assert_allclose(state.variance, 1.924805, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_traced_fields_that_must_vanish():
     def variance(ensemble):
         return stationary(ensemble, Erf(), num_lags=17, nodes=101).variance

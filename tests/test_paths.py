@@ -31,6 +31,7 @@ def _same(state, other, lags, rtol):
 # --- exact cases ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_shift_has_its_energy():
     state = stationary_by_paths(SHIFT, Tanh(), key=KEY, tolerance=1e-8)
     assert state.converged and np.all(state.c_x_error == 0)
@@ -79,6 +80,7 @@ def _linear_errors(ensemble, step):
     return np.array([state.variance / _linear_variance(ensemble, 0.7) - 1, abs(state.response(0.5) / S - 1)])
 
 
+@pytest.mark.slow
 def test_a_linear_network():
     assert np.all(np.abs(_linear_errors(LINEAR[0], 0.1)) < 2e-3)
 

@@ -122,3 +122,17 @@ def test_legend_in_one_row(ax):
         ax.figure.draw_without_rendering()
         rows.append(len({round(text.get_window_extent().y0) for text in ax.get_legend().get_texts()}))
     assert rows == [3, 1]
+
+
+def test_states_and_their_graph():
+    activities = np.array([[1, 0, 1], [0, 1, 0.5]])
+    ax = plotting.patterns(activities, ["a", "b"])
+    (mesh,) = ax.collections
+    np.testing.assert_array_equal(np.ravel(mesh.get_array()), activities.T.ravel())
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b"]
+    # Units lead from the first to the second; what stays has no arrow.
+    ax = plotting.graph(np.array([0.75, 0.25]), np.array([[2, 1], [0, 3]]), ["a", "b"], colors=["k", "r"])
+    arrows = [text for text in ax.texts if text.get_text() == ""]
+    assert len(arrows) == 1 and {"a", "b"} <= {text.get_text() for text in ax.texts}
+    large, small = ax.collections[0].get_sizes()
+    assert large > small

@@ -190,6 +190,7 @@ def test_states_of_small_response():
         np.testing.assert_allclose(four_point_sum_x(ensemble, 1e-3, 1e-3j), expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_dressed_up_to_the_edge():
     """Hopfield couplings: 1 / (1/s - r) solves a quadratic equation, with its edge at (1 + sqrt alpha)^2."""
     ensemble, alpha = DeepHebbian(load=0.3, auto=1.0, hetero=(0.0,)), 0.3
@@ -206,6 +207,7 @@ def test_dressed_up_to_the_edge():
     assert np.isnan(four_point_sum(IID(2.0), 0.6, 0.1)) and np.isnan(four_point_sum_x(IID(2.0), 0.6, 0.1))
 
 
+@pytest.mark.slow
 def test_transformations():
     s1, s2 = jnp.array([0.3 + 0.2j, 0.1 - 0.2j]), jnp.array([0.25 - 0.1j, 0.2 + 0.0j])
     ensemble = Elliptic(0.8, 0.4) + 0.3 * OVERLAPPING
@@ -226,7 +228,8 @@ def test_single_precision():
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param("deep-Hebbian", marks=pytest.mark.slow), "modes with overlaps", "elliptic"]
+    "name",
+    ["elliptic", *(pytest.param(name, marks=pytest.mark.slow) for name in ("deep-Hebbian", "modes with overlaps"))],
 )
 def test_gradients(name):
     ensemble, s1, s2 = CASES[name]

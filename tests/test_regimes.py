@@ -65,6 +65,7 @@ def test_a_network_below_the_instability_is_quiescent():
     np.testing.assert_allclose(found.exponent, np.max(np.linalg.eigvals(J.dense()).real) - 1, atol=0.02)
 
 
+@pytest.mark.slow
 def test_chaos_of_strong_couplings():
     """At load 1 and three times the instability, where the exponent is large."""
     found = _observe(1.0, 0.0, (2.5,), n=400, duration=20.0, exponent_duration=80.0)

@@ -35,7 +35,7 @@ def slope(x):
 # --- exact cases ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("overlap", [1.05, 2.0, pytest.param(20.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("overlap", [2.0, *(pytest.param(x, marks=pytest.mark.slow) for x in (1.05, 20.0))])
 def test_one_mode_alone(overlap):
     """kappa = O kappa <phi'>, and the outlier O <phi' + x phi''> in its direction."""
     state = static_state(IID(0.0) + LowRank(overlap), Tanh(), start_kappa=overlap)

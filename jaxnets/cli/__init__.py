@@ -12,6 +12,7 @@ import tyro
 from .inputs import InputError
 from .meanfield import meanfield
 from .memory import memory
+from .multistable import multistable
 from .simulate import simulate
 from .spectrum import spectrum
 
@@ -24,6 +25,7 @@ def main(args: Sequence[str] | None = None) -> int:
     app.command(simulate)
     app.command(meanfield)
     app.command(memory)
+    app.command(multistable)
     try:
         app.cli(prog="jaxnets", description="Theory and simulation of structured random neural networks.", args=args)
     except InputError as error:

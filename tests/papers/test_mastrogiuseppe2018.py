@@ -31,6 +31,7 @@ def independent(mean_m, sigma_m, mean_n):
     return LowRank(np.outer([mean_m, sigma_m], [mean_n, 0.0]), noise=0.0, uniform=True)
 
 
+@pytest.mark.slow
 def test_vectors_with_means():
     """The published equations, solved by SciPy."""
     g, mean_m, sigma_m, mean_n = 0.8, 1.1, 0.6, 1.9

@@ -1,0 +1,203 @@
+"""`jaxnets multistable`: the stable patterns of a threshold network, their margins and basins, and what leads where."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float
+
+from .. import __version__, multistability, plotting
+from .inputs import InputError, read_weights
+from .outputs import MAKER, check_replaceable, made_by, replacing, table
+
+FIGURE, STORE = "multistable.png", "multistable.zarr"
+LISTED, DRAWN = 20, 24  # attractors of the table, and of the figure
+
+
+def multistable(
+    *,
+    n: int = 12,
+    patterns: int = 8,
+    active: float = 0.5,
+    matrix: str | None = None,
+    scale: float = 1.0,
+    bias: float = 0.0,
+    starts: int = 4000,
+    seed: int = 0,
+    out: Path = Path("."),
+) -> None:
+    """Multistability of x' = -x + W H(x) + b, H(x) = 1 for x > 0: every stable pattern, and how they are connected.
+
+    Stores random patterns by the smallest weights of margin 1, or says which of them conflict; or takes the W of
+    `--matrix`. Finds all stable patterns (to 28 units each of 2^n is looked at; beyond, a programme is given a minute),
+    the basins of all attractors from random starts by the exact flow, and where the flip of a single unit leads. Writes
+    multistable.png (patterns, graph of states, margins against basins) and multistable.zarr (all of it, with all
+    parameters) and prints a table. Outputs of an earlier run are replaced; files of these names that jaxnets did not
+    write are left alone, and nothing is run.
+
+    Args:
+        n: Number of units.
+        patterns: Number of random patterns to store.
+        active: Share of units that are on in them.
+        matrix: W from a file (.csv, .npy, .npz), W_ij from j to i, or larva-left, larva-right; nothing is stored then.
+        scale: Factor of this matrix.
+        bias: Bias b of all units.
+        starts: Random starts of the flow.
+        seed: Seed of all that is random.
+        out: Folder for the outputs, made if it is missing.
+    """
+    for name, value in (("n", n), ("patterns", patterns), ("starts", starts)):
+        if value < 1:
+            raise InputError(f"`--{name}` must be at least 1, got {value}")
+    if not 0 < active < 1:
+        raise InputError(f"`--active` must be between 0 and 1, got {active}")
+    if not np.isfinite(bias):
+        raise InputError(f"`--bias` must be a finite number, got {bias}")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"`--seed` must be in [0, 2^63), got {seed}")
+    if matrix is None and scale != 1.0:
+        raise InputError("`--scale` belongs to `--matrix`")
+    check_replaceable(out, (FIGURE, STORE))
+    key_patterns, key_starts = jax.random.split(jax.random.key(seed))
+
+    if matrix is None:
+        wanted = np.asarray(jax.random.bernoulli(key_patterns, active, (patterns, n)))
+        W = _stored(wanted, bias)
+        source = {"n": n, "stored_patterns": patterns, "active": active}
+    else:
+        W = read_weights(matrix, scale)
+        wanted = np.zeros((0, len(W)), bool)
+        source = {"matrix": matrix, "scale": scale}
+
+    began = time.perf_counter()
+    stable = multistability.stable_patterns(W, bias)
+    graph = multistability.state_graph(W, bias, patterns=stable.patterns, num_starts=starts, key=key_starts)
+    seconds = time.perf_counter() - began
+    found = _Found.of(W, bias, wanted, stable, graph)
+
+    data = found.dataset(W).assign_attrs(
+        source
+        | {"bias": bias, "starts": starts, "seed": seed, "complete": int(stable.complete), "reason": stable.reason}
+        | made_by("multistable")
+    )
+    with replacing(out, (FIGURE, STORE)) as folder:
+        # Format 2 of zarr, because format 3 has no settled form of consolidated metadata and of strings.
+        data.to_zarr(folder / STORE, zarr_format=2)
+        plotting.save(_draw(found), folder / FIGURE, metadata={"Software": f"{MAKER} {__version__}"})
+    print(_table(found, stable))
+    print(f"{seconds:.1f} s; wrote {out / FIGURE} and {out / STORE}")
+
+
+def _stored(wanted: Bool[np.ndarray, "K n"], bias: float) -> Float[np.ndarray, "n n"]:
+    storage = multistability.store_widest(wanted, bias=bias)
+    if not storage.stored:
+        unit = int(np.flatnonzero(~storage.feasible)[0])
+        certificate = storage.certificates[unit]
+        assert certificate is not None  # of a row that cannot be
+        conflict = ", ".join(str(k + 1) for k in certificate.patterns)
+        raise InputError(
+            f"`--patterns`: {int(np.sum(~storage.feasible))} of {len(storage.feasible)} units cannot hold "
+            f"{len(wanted)} such patterns; at unit {unit + 1}, patterns {conflict} conflict: ask for fewer"
+        )
+    return storage.weights
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Attractors: stable patterns first, then cycles and fixed points with marginal or sliding units."""
+
+    activities: Float[np.ndarray, "k n"]
+    kinds: list[str]
+    margins: Float[np.ndarray, " k"]  # NaN where there is no pattern
+    shares: Float[np.ndarray, " k"]
+    errors: Float[np.ndarray, " k"]
+    periods: Float[np.ndarray, " k"]
+    edges: Float[np.ndarray, "k k"]  # of stable patterns; 0 in other rows
+
+    @classmethod
+    def of(cls, W, bias, wanted, stable, graph) -> "_Found":
+        k, num = len(graph.shares), graph.num_stable
+        order = np.concatenate([np.argsort(-graph.shares[:num], kind="stable"), np.arange(num, k)])
+        is_wanted = [bool(np.any(np.all(wanted == s, axis=1))) for s in graph.activities[:num] > 0.5]
+        kinds = ["stored" if stored else "stable" for stored in is_wanted]
+        kinds += ["cycle" if period > 0 else "other" for period in graph.periods[num:]]
+        margins, edges = np.full(k, np.nan), np.zeros((k, k))
+        if num:
+            margins[:num] = multistability.margins(W, graph.activities[:num] > 0.5, bias)
+        edges[:num] = graph.edges
+        return cls(
+            graph.activities[order],
+            [kinds[i] for i in order],
+            margins[order],
+            graph.shares[order],
+            graph.standard_errors[order],
+            graph.periods[order],
+            edges[order][:, order],
+        )
+
+    def dataset(self, W: Float[np.ndarray, "n n"]) -> xr.Dataset:
+        return xr.Dataset(
+            {
+                "weights": (("to", "from"), W),
+                "activity": (("attractor", "unit"), self.activities),
+                "kind": (("attractor",), np.array(self.kinds, dtype=object).astype(str)),
+                "margin": (("attractor",), self.margins),
+                "basin": (("attractor",), self.shares),
+                "basin_error": (("attractor",), self.errors),
+                "period": (("attractor",), self.periods),
+                "flips": (("attractor", "target"), self.edges),
+            }
+        )
+
+
+# --- what is printed and drawn
+
+
+def _table(found: _Found, stable: multistability.StablePatterns) -> str:
+    rows = [("", "units on", "margin", "basin", "flips that return", "period")]
+    n = found.activities.shape[1]
+    for i, kind in enumerate(found.kinds[:LISTED]):
+        known = not np.isnan(found.margins[i])
+        rows.append(
+            (
+                f"{i + 1} {kind}",
+                " ".join(str(unit + 1) for unit in np.flatnonzero(found.activities[i] > 0.5)) or "none",
+                f"{found.margins[i]:.4g}" if known else "",
+                f"{found.shares[i]:.4f} ± {found.errors[i]:.4f}",
+                f"{int(found.edges[i, i])} of {n}" if known else "",
+                f"{found.periods[i]:.4f}" if found.periods[i] > 0 else "",
+            )
+        )
+    proof = "proven to be all" if stable.complete else "perhaps not all"
+    title = f"{len(stable.patterns)} stable patterns of {n} units ({proof}: {stable.reason})"
+    more = [f"and {len(found.kinds) - LISTED} more in {STORE}"] if len(found.kinds) > LISTED else []
+    return "\n".join([table(title, rows), *more])
+
+
+COLORS = {
+    "stored": plotting.BLUE,
+    "stable": plotting.VERMILLION,
+    "cycle": plotting.GREEN,
+    "other": plotting.BLACK,
+}
+
+
+def _draw(found: _Found) -> plotting.Axes:
+    patterns, graph, margins = plotting.panels(3, height=3.4)
+    shown = slice(0, DRAWN)
+    kinds = found.kinds[shown]
+    names = [str(i + 1) for i in range(len(kinds))]
+    plotting.patterns(found.activities[shown], names, patterns)
+    colors = [COLORS[kind] for kind in kinds]
+    plotting.graph(found.shares[shown], found.edges[shown, shown], names, graph, colors=colors)
+    for kind, color in COLORS.items():
+        of = np.array([i for i, other in enumerate(kinds) if other == kind and kind in ("stored", "stable")], int)
+        if of.size:
+            label = {"stored": "stored patterns", "stable": "other stable patterns"}[kind]
+            plotting.profile(found.margins[of], found.shares[of], margins, color=color, style="o", label=label)
+    margins.set(xlabel="margin: least (2s − 1)(Ws + b)", ylabel="basin (share of starts)")
+    plotting.legend(margins)
+    return patterns

@@ -1,0 +1,346 @@
+r"""Weights that hold given patterns as fixed points of x' = -x + W H(x) + b, or the proof that there are none.
+
+The rows of W are problems of their own (`constraints`). Three choices among the weights that hold the patterns:
+`store` has the largest margin for weights within bounds, `store_widest` the largest margin for its Euclidean norm,
+`store_sparsest` the least sum of |W|, and so few synapses. Linear algebra has all of them, for independent patterns:
+`factorise` and `compose`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
+from scipy.optimize import linprog, nnls
+from tqdm import tqdm
+
+from .._arguments import real_array
+from .constraints import (
+    Certificate,
+    Row,
+    as_bias,
+    as_patterns,
+    certify,
+    reaches,
+    require_nonnegative,
+    row_problem,
+    solve_row,
+    weight_limits,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Storage:
+    """Weights (n, n) and bias (n,) that hold the patterns; for each unit its margin, or why there are no weights.
+
+    `margins` (n,) are min_k (2 s_i^k - 1) (W s^k + b)_i, less what weight noise may take away. A row that cannot be
+    has a certificate, and NaN for the rest; `certificates` are None elsewhere. Patterns named there are indices.
+    """
+
+    weights: Float[np.ndarray, "n n"]
+    bias: Float[np.ndarray, " n"]
+    margins: Float[np.ndarray, " n"]
+    certificates: tuple[Certificate | None, ...]
+
+    @property
+    def feasible(self) -> Bool[np.ndarray, " n"]:
+        """Which units can hold the patterns."""
+        return np.array([certificate is None for certificate in self.certificates])
+
+    @property
+    def stored(self) -> bool:
+        """Whether all can."""
+        return bool(np.all(self.feasible))
+
+    @property
+    def signs(self) -> Float[np.ndarray, "n n"]:
+        """+1, -1, and 0 where no synapse is used."""
+        return np.sign(self.weights)
+
+    @property
+    def strengths(self) -> Float[np.ndarray, "n n"]:
+        """|W|."""
+        return np.abs(self.weights)
+
+
+def store(
+    patterns: Int[ArrayLike, "K n"],
+    *,
+    signs: Float[ArrayLike, "n n"] | Float[ArrayLike, " n"] | None = None,
+    mask: Bool[ArrayLike, "n n"] | None = None,
+    bounds: Float[ArrayLike, "n n"] | float = 1.0,
+    bias: Float[ArrayLike, " n"] | float = 0.0,
+    margin: float = 0.0,
+    weight_noise: float = 0.0,
+    progress: bool = True,
+) -> Storage:
+    r"""Weights of the largest margin that hold the patterns, for |W_ij| <= bounds, row by row; or why there are none.
+
+    $$ \max_{W, b} \; \min_k \Big[ (2 s^k_i - 1) \Big( \sum_j W_{ij} s^k_j + b_i \Big)
+       - \epsilon \sum_{j: W_{ij} \text{ exists}} s^k_j \Big] \quad > \text{margin} $$
+
+    - `patterns` (K, n) of 0 and 1, of any dtype.
+    - `signs`, `mask` and `bounds` are those of `weight_limits`: signs of synapses or, (n,), of senders; existing
+      synapses (if None, all but self-couplings); largest |W|. Bounds set the unit of margins; without a bias and
+      `margin` they do not matter for what can be stored.
+    - `bias`: given, a number or (n,), or NaN (`FREE`) where it is to be found, within the largest bound of the row.
+    - `margin`: what every unit must have in every pattern, or more than 0.
+    - `weight_noise` epsilon: the patterns stay held when every existing weight errs by up to epsilon.
+
+    One linear programme a row; 200 rows of 100 patterns take seconds. Where a row cannot be, its certificate names the
+    patterns that conflict, with an exact `limit` of the margin; a row is also given up, with a `limit` above `margin`,
+    if its margin cannot be told from rounding. Raises `ValueError` for bad shapes, entries that are not 0 or 1, and
+    bounds that are not finite.
+    """
+    if not np.all(np.isfinite(bounds)):
+        raise ValueError(f"`bounds` must be finite to have a largest margin, got {bounds}")
+    rows = _rows(patterns, signs, mask, bounds, bias, weight_noise)
+    require_nonnegative("margin", margin)
+    return _store(rows, bias, margin, math.inf, lambda _, weights: weights, progress)
+
+
+def store_widest(
+    patterns: Int[ArrayLike, "K n"],
+    *,
+    signs: Float[ArrayLike, "n n"] | Float[ArrayLike, " n"] | None = None,
+    mask: Bool[ArrayLike, "n n"] | None = None,
+    bounds: Float[ArrayLike, "n n"] | float = math.inf,
+    bias: Float[ArrayLike, " n"] | float = 0.0,
+    margin: float = 1.0,
+    weight_noise: float = 0.0,
+    progress: bool = True,
+) -> Storage:
+    r"""The smallest weights, in the Euclidean norm, with at least the given margin: the widest margin for its norm.
+
+    $$ \min_{w} \sum_j w_{ij}^2 + b_i^2 \; [b_i \text{ free}], \qquad
+       (2 s^k_i - 1) \Big( \sum_j W_{ij} s^k_j + b_i \Big) \ge \text{margin} $$
+
+    With kappa = margin / |w|, independent relative errors N(0, sigma^2) of the weights turn a unit in a pattern with
+    probability at most Phi(-kappa / sigma), and no error of a row turns any whose norm is below margin / sqrt(n).
+    Arguments as in `store`. The quadratic programme is solved exactly, as a least distance by non-negative least
+    squares on its dual. Raises `ValueError` for shapes, entries that are not 0 or 1, and a margin that is not > 0.
+    Source: Lawson & Hanson 1974, chapter 23.
+    """
+    rows = _rows(patterns, signs, mask, bounds, bias, weight_noise)
+    _require_positive_margin(margin)
+    return _store(rows, bias, margin, 2 * margin, lambda row, w: _least_distance(row, w, margin), progress)
+
+
+def store_sparsest(
+    patterns: Int[ArrayLike, "K n"],
+    *,
+    signs: Float[ArrayLike, "n n"] | Float[ArrayLike, " n"] | None = None,
+    mask: Bool[ArrayLike, "n n"] | None = None,
+    bounds: Float[ArrayLike, "n n"] | float = math.inf,
+    bias: Float[ArrayLike, " n"] | float = 0.0,
+    margin: float = 1.0,
+    weight_noise: float = 0.0,
+    progress: bool = True,
+) -> Storage:
+    r"""The smallest weights, in the sum of |W|, with at least the given margin: few synapses, at most K a unit.
+
+    $$ \min_{w} \sum_j |W_{ij}| + |b_i| \; [b_i \text{ free}], \qquad
+       (2 s^k_i - 1) \Big( \sum_j W_{ij} s^k_j + b_i \Big) \ge \text{margin} $$
+
+    The weights are a vertex: without finite `bounds` a row has at most as many synapses as patterns, though not always
+    the fewest, which is a hard problem. Arguments and errors as in `store_widest`.
+    """
+    rows = _rows(patterns, signs, mask, bounds, bias, weight_noise)
+    _require_positive_margin(margin)
+    return _store(rows, bias, margin, 2 * margin, lambda row, _: _least_sum(row, margin), progress)
+
+
+def _require_positive_margin(margin: float) -> None:
+    require_nonnegative("margin", margin)
+    if margin == 0:
+        raise ValueError("`margin` must be > 0, which sets the scale of the weights, got 0")
+
+
+def _rows(patterns, signs, mask, bounds, bias, weight_noise) -> list[Row]:
+    s = as_patterns(patterns)
+    n = s.shape[1]
+    lower, upper = weight_limits(n, signs=signs, mask=mask, bounds=bounds)
+    b = as_bias(bias, n)
+    require_nonnegative("weight_noise", weight_noise)
+    largest = np.max(np.broadcast_to(bounds, (n, n)), axis=1)
+    return [row_problem(s, s[:, i], lower[i], upper[i], b[i], largest[i], weight_noise) for i in range(n)]
+
+
+def _store(
+    rows: list[Row],
+    bias: Float[ArrayLike, " n"] | float,
+    margin: float,
+    cap: float,
+    choose: Callable[[Row, np.ndarray], np.ndarray],
+    progress: bool,
+) -> Storage:
+    """Rows with what `choose` makes of (row, its weights of the largest margin up to `cap`), where that is enough."""
+    n = len(rows)
+    weights, margins, certificates = np.full((n, n + 1), np.nan), np.full(n, np.nan), []
+    for i, row in enumerate(tqdm(rows, desc="rows", unit="row", delay=2, leave=False, disable=not progress)):
+        w, y = solve_row(row, cap)
+        feasible = reaches(row, w, margin)
+        certificates.append(None if feasible else certify(row, y))
+        if feasible:
+            weights[i] = choose(row, w)
+            margins[i] = np.min(row.conditions @ weights[i] + row.offset)
+    given = as_bias(bias, n)
+    found = np.where(np.isnan(given), weights[:, -1], np.where(np.isnan(margins), np.nan, given))
+    return Storage(weights[:, :-1], found, margins, tuple(certificates))
+
+
+def _least_distance(row: Row, known: Float[np.ndarray, " m"], margin: float) -> Float[np.ndarray, " m"]:
+    """The least |w| with A w + a >= margin, l <= w <= u, of which one solution is known."""
+    A, l, u, a = row
+    used = (l < 0) | (u > 0)
+    limits = np.eye(len(l))[used][:, used]
+    low, high = np.isfinite(l[used]), np.isfinite(u[used])
+    G = np.concatenate([A[:, used], limits[low], -limits[high]])
+    h = np.concatenate([margin - a, l[used][low], -u[used][high]])
+    # In units of a norm that is above the least, so that the last equation is met to between 0 and 1/2.
+    unit = np.linalg.norm(known) or 1.0
+    dual, _ = nnls(np.vstack([G.T, h[None] / unit]), np.append(np.zeros(G.shape[1]), 1.0), maxiter=30 * len(h))
+    # The solution is the least w on the conditions that bind: solved anew, which loses no digits.
+    bind = dual > 0
+    w = np.zeros(len(l))
+    w[used] = np.linalg.lstsq(G[bind], h[bind])[0]
+    return np.clip(w, l, u)
+
+
+def _least_sum(row: Row, margin: float) -> Float[np.ndarray, " m"]:
+    """The least sum |w| with A w + a >= margin, l <= w <= u, known to have a solution: w = p - q, p, q >= 0."""
+    A, l, u, a = row
+    solution = linprog(
+        np.ones(2 * A.shape[1]),
+        A_ub=np.column_stack([-A, A]),
+        b_ub=a / margin - 1,
+        bounds=np.column_stack([np.zeros(2 * A.shape[1]), np.concatenate([u, -l]) / margin]),
+        method="highs-ds",
+        options={"primal_feasibility_tolerance": 1e-10},
+    )
+    if solution.status != 0:
+        raise RuntimeError(f"the linear programme failed: {solution.message}")
+    p, q = np.split(solution.x, 2)
+    return margin * (p - q)
+
+
+# --- how many
+
+
+@dataclasses.dataclass(frozen=True)
+class Storable:
+    """How many of the patterns, in their order, each unit can hold, and why not one more.
+
+    `counts` (m,), one for each of `units`; `certificates` (m,), of the first pattern too many, None if it held all.
+    """
+
+    units: tuple[int, ...]
+    counts: Int[np.ndarray, " m"]
+    certificates: tuple[Certificate | None, ...]
+
+    @property
+    def count(self) -> int:
+        """How many all these units can hold."""
+        return int(np.min(self.counts))
+
+
+def storable(
+    patterns: Int[ArrayLike, "K n"],
+    *,
+    signs: Float[ArrayLike, "n n"] | Float[ArrayLike, " n"] | None = None,
+    mask: Bool[ArrayLike, "n n"] | None = None,
+    bias: Float[ArrayLike, " n"] | float = 0.0,
+    units: Sequence[int] | None = None,
+    progress: bool = True,
+) -> Storable:
+    """How many patterns can be stored when they come one at a time: for each unit, the first that it cannot hold.
+
+    Patterns s^0 .. s^{k-1} can be held for all k up to a unit's count and for none beyond. `units` (all if None) are
+    those that must hold them: others are inputs, set by the patterns. The other arguments are those of `store`; a
+    given bias is compared with weights of at most 1. log2(K) linear programmes a unit. Raises `ValueError` as `store`.
+    """
+    rows = _rows(patterns, signs, mask, 1.0, bias, 0.0)
+    chosen = range(len(rows)) if units is None else units
+    if not len(chosen) or not all(0 <= i < len(rows) for i in chosen):
+        raise ValueError(f"`units` must be indices from 0 to {len(rows) - 1}, got {units}")
+    bar = tqdm(chosen, desc="units", unit="unit", delay=2, leave=False, disable=not progress)
+    counts, certificates = zip(*(_most(rows[i]) for i in bar), strict=True)
+    return Storable(tuple(int(i) for i in chosen), np.array(counts), certificates)
+
+
+def _most(row: Row) -> tuple[int, Certificate | None]:
+    """How many conditions, from the first on, can be met together, and why not one more."""
+
+    def first(k: int) -> Row:
+        return row._replace(conditions=row.conditions[:k], offset=row.offset[:k])
+
+    held, tried = 0, len(row.conditions)
+    why = None  # of the fewest that are known not to be met
+    while held < tried:
+        w, y = solve_row(first(tried))
+        if reaches(first(tried), w, 0.0):
+            held = tried
+        else:
+            why = (tried, y)
+        limit = why[0] if why else len(row.conditions) + 1
+        if limit - held == 1:
+            break
+        tried = (held + limit) // 2
+    return held, None if why is None else certify(first(why[0]), why[1])
+
+
+# --- all weights, in closed form
+
+
+def factorise(
+    W: Float[ArrayLike, "n n"], patterns: Int[ArrayLike, "K n"]
+) -> tuple[Float[Array, "n K"], Float[Array, "n n"]]:
+    r"""What W does to independent patterns X = (s^1 .. s^K), Y = W X, and what it does to the rest, Z = W (1 - X X^+).
+
+    $$ W = Y X^+ + Z (1 - X X^+) $$
+
+    W holds the patterns (b = 0) iff sign Y = 2 X - 1; Z is free. `patterns` (K, n) are rows. `compose` is the inverse.
+    Differentiable in W. Raises `ValueError` for shapes, and for patterns that are not linearly independent.
+    """
+    W, X = _square(W, patterns)
+    Y = W @ X
+    return Y, W - Y @ jnp.linalg.pinv(X)
+
+
+def compose(
+    patterns: Int[ArrayLike, "K n"], Y: Float[ArrayLike, "n K"], Z: Float[ArrayLike, "n n"] | None = None
+) -> Float[Array, "n n"]:
+    r"""All weights whose drives in the patterns are Y: W = Y X^+ + Z (1 - X X^+), the smallest for Z = 0 (None).
+
+    To design a network, choose the sizes of Y, whose signs are those of 2 X - 1, and Z: ``compose(s, kappa *
+    (2 * s.T - 1))`` holds all patterns s (K, n) with margin kappa, by the weights of least Euclidean norm with these
+    drives; Z changes everything but them. There are self-couplings in general. Differentiable in Y and Z. Raises
+    `ValueError` as `factorise`.
+    """
+    X = _independent(patterns)
+    Y = real_array("Y", Y).astype(X.dtype)
+    if Y.shape != X.shape:
+        raise ValueError(f"`Y` must have the shape of the patterns as columns, {X.shape}, got {Y.shape}")
+    inverse = jnp.linalg.pinv(X)
+    if Z is None:
+        return Y @ inverse
+    Z, _ = _square(Z, patterns, "Z")
+    return Y @ inverse + Z - (Z @ X) @ inverse
+
+
+def _square(W: ArrayLike, patterns: ArrayLike, name: str = "W") -> tuple[Float[Array, "n n"], Float[Array, "n K"]]:
+    X, W = _independent(patterns), real_array(name, W)
+    if W.shape != (X.shape[0], X.shape[0]):
+        raise ValueError(f"`{name}` must have shape ({X.shape[0]}, {X.shape[0]}), got {W.shape}")
+    return W, X.astype(W.dtype)
+
+
+def _independent(patterns: ArrayLike) -> Float[Array, "n K"]:
+    """The patterns as columns."""
+    X = as_patterns(patterns).T.astype(float)
+    rank = np.linalg.matrix_rank(X)
+    if rank < X.shape[1]:
+        raise ValueError(f"`patterns` must be linearly independent, got {X.shape[1]} of rank {rank}")
+    return real_array("patterns", X)

@@ -1,0 +1,394 @@
+r"""Stable patterns of threshold networks: which s in {0, 1}^n hold themselves, and by how much.
+
+$$ \dot x = -x + W H(x) + b, \qquad s \text{ stable} \iff (2 s_i - 1)\, f_i > 0 \ \forall i, \quad f = W s + b $$
+
+H(x) = 1 for x > 0, and W_ij is the weight from j to i. In the orthant of s the flow is linear towards f, so that s is
+stable exactly when f lies in that orthant. A field f_i = 0 is marginal: such a pattern is not stable.
+
+All patterns of up to `EXHAUSTIVE` units are looked at one by one, 32 in a machine word; of more units they are found
+by a mixed-integer programme. Both prove that nothing is left. Descent from random starts proves nothing and is quick.
+"""
+
+import time
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray, UInt32
+from scipy.optimize import milp
+
+from .._arguments import positive, real_array, require, require_whole
+from .._numerics import is_concrete
+from ..couplings.operators import Dense, Operator
+
+# Units whose 2^n patterns are all looked at: 2^28 take seconds, and 32 MB.
+EXHAUSTIVE = 28
+
+
+# --- arguments of this room
+
+
+def as_coupling(W: Operator | Float[ArrayLike, "n n"]) -> Operator:
+    """One finite, square W as an operator."""
+    if not isinstance(W, Operator):
+        W = Dense(real_array("W", W))
+    if len(W.shape) != 2:
+        raise ValueError(f"`W` must be one n x n matrix, got shape {W.shape}: map over more with `jax.vmap`")
+    for leaf in jax.tree.leaves(eqx.filter(W, eqx.is_inexact_array)):
+        require("W", leaf, np.isfinite, "made of finite numbers")
+    return W
+
+
+def as_bias(bias: Float[ArrayLike, "*n"] | None, W: Operator) -> Float[Array, " n"]:
+    """b as an array (n,) in the precision of W; 0 where there is none."""
+    n = W.shape[-1]
+    array = real_array("bias", 0.0 if bias is None else bias)
+    if array.shape not in ((), (n,)):
+        raise ValueError(f"`bias` must be a number or have shape ({n},), got shape {array.shape}")
+    require("bias", array, np.isfinite, "finite numbers")
+    return jnp.broadcast_to(array.astype(W.dtype), (n,))
+
+
+def as_patterns(patterns: ArrayLike, W: Operator) -> Float[Array, "*batch n"]:
+    """Patterns of 0 and 1, of any dtype, in the precision of W."""
+    array = jnp.asarray(patterns)
+    if array.shape[-1:] != W.shape[-1:]:
+        raise ValueError(f"`patterns` must have shape (..., {W.shape[-1]}), got {array.shape}")
+    require("patterns", array, lambda s: (s == 0) | (s == 1), "made of 0 and 1")
+    return array.astype(W.dtype)
+
+
+def require_concrete(W: Operator | ArrayLike, bias: ArrayLike | None, instead: str) -> None:
+    if not is_concrete(W, bias):
+        raise ValueError(f"`W` and `bias` must be concrete, got traced values: {instead}")
+
+
+# --- given patterns
+
+
+def margins(
+    W: Operator | Float[ArrayLike, "n n"],
+    patterns: Float[ArrayLike, "*batch n"] | Bool[ArrayLike, "*batch n"],
+    bias: Float[ArrayLike, "*n"] | None = None,
+) -> Float[Array, "*batch"]:
+    r"""How far the field of each pattern is from the nearest wall of its orthant; positive when the pattern is stable.
+
+    $$ \mu(s) = \min_i\, (2 s_i - 1) \big( \textstyle\sum_j W_{ij} s_j + b_i \big) $$
+
+    `patterns` of 0 and 1 have any leading axes, `bias` is a number or (n,). The unit is that of W. Works under `jit`,
+    `vmap` and `grad` (of W and b).
+
+    Raises:
+        ValueError: if ``W`` is not one finite square matrix, or ``patterns`` or ``bias`` do not fit it.
+
+    Source: arXiv 2210.03241.
+    """
+    W = as_coupling(W)
+    s, b = as_patterns(patterns, W), as_bias(bias, W)
+    return _margins(W, s.reshape(-1, W.shape[-1]), b).reshape(s.shape[:-1])
+
+
+@eqx.filter_jit
+def _margins(W: Operator, s: Float[Array, "K n"], b: Float[Array, " n"]) -> Float[Array, " K"]:
+    with jax.default_matmul_precision("highest"):
+        fields = (W @ s.T).T + b[None]
+    return jnp.min((2 * s - 1) * fields, -1)
+
+
+def is_stable(
+    W: Operator | Float[ArrayLike, "n n"],
+    patterns: Float[ArrayLike, "*batch n"] | Bool[ArrayLike, "*batch n"],
+    bias: Float[ArrayLike, "*n"] | None = None,
+) -> Bool[Array, "*batch"]:
+    """Whether each pattern is stable, (2 s - 1) o (W s + b) > 0 in every unit: `margins` above 0.
+
+    A marginal unit, W s + b = 0, makes a pattern unstable; so does NaN under `jit`. Fields are sums rounded in the
+    precision of W, and their signs are exact where no rounding occurs, as with small whole numbers.
+
+    Raises:
+        ValueError: where `margins` does.
+    """
+    return margins(W, patterns, bias) > 0
+
+
+# --- all patterns
+
+
+class StablePatterns(eqx.Module):
+    """Stable patterns, each once, and whether they are all there are.
+
+    `patterns` is in the order of binary numbers with unit 0 as the last digit. `complete` says that there is proof
+    that no other pattern is stable; otherwise their number is a lower bound. `reason` says in words why.
+    """
+
+    patterns: Bool[np.ndarray, "K n"]
+    complete: bool
+    reason: str
+
+
+def stable_patterns(
+    W: Operator | Float[ArrayLike, "n n"],
+    bias: Float[ArrayLike, "*n"] | None = None,
+    *,
+    time_limit: float = 60.0,
+    max_patterns: int = 1000,
+) -> StablePatterns:
+    r"""All stable patterns: those s in {0, 1}^n with (2 s - 1) o (W s + b) > 0.
+
+    Up to n = 28 every pattern is looked at. The units are split in two, and the field of a pattern is one of 2^h
+    fields of the first h units plus one of 2^(n-h) of the others. For a fixed second half, unit i asks of the first
+    half that its field lies above a threshold, or below: the sets of first halves that satisfy this are nested, are
+    made once as rows of bits, one for each rank of the threshold, and are then only looked up and intersected, n / 32
+    words for one pattern. What passes within the rounding errors is judged by `is_stable`. `time_limit` (seconds) and
+    `max_patterns` do not matter.
+
+    Beyond, a mixed-integer programme finds one pattern after the other and excludes it until none is left (which proves
+    that these are all, within the tolerance 1e-6 of the solver, HiGHS), or until `time_limit` or `max_patterns`.
+
+        s_i = 1 => f_i >= 0,   s_i = 0 => f_i <= 0,   sum_i |s_i - s_i^k| >= 1 for all k found.
+
+    Raises:
+        ValueError: if ``W`` is not one finite square matrix, ``bias`` does not fit, one of them is traced,
+            ``time_limit`` is not positive or ``max_patterns`` not a whole number >= 1.
+    """
+    require_concrete(W, bias, "transform `is_stable` instead")
+    W = as_coupling(W)
+    b = as_bias(bias, W)
+    require("time_limit", time_limit, positive, "a finite number > 0")
+    require_whole("max_patterns", max_patterns)
+    if W.shape[-1] <= EXHAUSTIVE:
+        return exhaustive(W, b)
+    return by_programme(W, b, time_limit, max_patterns)
+
+
+def required_margins(W: Float[np.ndarray, "n n"], b: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """What (2 s_i - 1) f_i computed in any order of summation exceeds in every stable pattern.
+
+    Where the fields are whole multiples of some power of two, which sums do not round, it is half of that, and nothing
+    marginal passes; otherwise it is minus a bound on the rounding errors, and candidates must be judged anew.
+    """
+    terms = np.concatenate([W, b[:, None]], 1)
+    largest, eps = np.sum(np.abs(terms), 1), np.finfo(W.dtype).eps
+    mantissa, exponent = np.frexp(terms.astype(np.float64))
+    whole = np.abs(mantissa * 2.0**53).astype(np.int64)
+    lowest_bit = (whole & -whole).astype(np.float64)
+    unit = np.min(np.where(terms == 0, np.inf, np.ldexp(lowest_bit, exponent - 53)), 1)
+    exact = largest < unit / eps
+    return np.where(exact, np.minimum(unit, 1) / 2, -4 * terms.shape[1] * eps * largest)
+
+
+# --- every pattern, one bit each
+
+
+class Halves(NamedTuple):
+    """The patterns of n units by their first h, of which every set is a row of 2^h bits, and their other n - h.
+
+    `keys[i]`, sorted, are the fields that first halves give to unit i, less what is asked of it; `sets[i, r]` are the
+    first halves with which unit i is on and above or off and below its threshold, when that has rank r among the keys.
+    """
+
+    keys: Float[Array, "n 2**h"]
+    sets: UInt32[Array, "n 2**h+1 words"]
+    columns: Float[Array, "n n-h"]
+    bias: Float[Array, " n"]
+    margin: Float[Array, " n"]
+
+
+def exhaustive(W: Operator, b: Float[Array, " n"]) -> StablePatterns:
+    """All of 2^n patterns."""
+    n = W.shape[-1]
+    # Larger sets are more work to make and soon leave the caches, smaller ones are looked up more often.
+    h = min(max(5, n // 2 - 2), 10)
+    # Silent units without a field would never be stable: they are off, with a field below 0, up to h units in all.
+    padded = max(n, h)
+    matrix = np.zeros((padded, padded), W.dtype)
+    matrix[:n, :n] = W.dense()
+    bias = np.full(padded, -1, W.dtype)
+    bias[:n] = b
+    halves = _halves(jnp.asarray(matrix), jnp.asarray(bias), jnp.asarray(required_margins(matrix, bias), W.dtype), h)
+
+    # As many second halves at once as fill some MB.
+    batch = min(2 ** (padded - h), 2**13)
+    found = []
+    for first in range(0, 2 ** (padded - h), batch):
+        words = np.asarray(_survivors(halves, jnp.arange(first, first + batch)))
+        second, word = np.nonzero(words)
+        bits = np.unpackbits(words[second, word].astype("<u4").view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")
+        which, bit = np.nonzero(bits)
+        found.append(((first + second[which]) << h) + 32 * word[which] + bit)
+    codes = np.concatenate(found)
+    candidates = (codes[:, None] >> np.arange(n)[None]) & 1 == 1
+    return StablePatterns(_judged(W, b, candidates), True, f"all 2^{n} patterns were looked at")
+
+
+def _judged(W: Operator, b: Float[Array, " n"], candidates: Bool[np.ndarray, "K n"]) -> Bool[np.ndarray, "K n"]:
+    """Those that `is_stable` accepts."""
+    if len(candidates) == 0:
+        return candidates
+    # In powers of two, so that few programs are compiled.
+    room = 2 ** int(np.ceil(np.log2(len(candidates)))) - len(candidates)
+    padded = np.concatenate([candidates, np.zeros((room, candidates.shape[1]), bool)])
+    stable = np.concatenate([np.asarray(is_stable(W, part, b)) for part in np.split(padded, max(1, len(padded) >> 16))])
+    return candidates[stable[: len(candidates)]]
+
+
+def _bits(codes, num: int, dtype):
+    """Binary digits, the lowest first."""
+    return ((codes[:, None] >> jnp.arange(num)[None]) & 1).astype(dtype)
+
+
+@eqx.filter_jit
+def _halves(W: Float[Array, "n n"], b: Float[Array, " n"], margin: Float[Array, " n"], h: int) -> Halves:
+    firsts = jnp.arange(2**h)
+    s = _bits(firsts, h, W.dtype)
+    with jax.default_matmul_precision("highest"):
+        fields = W[:, :h] @ s.T
+
+    # A unit of the first half must exceed its margin where it is on, and stay below its negative where it is off; this
+    # is folded into its fields, and into the threshold for the units of the second half.
+    own = jnp.concatenate([s.T == 1, jnp.zeros((W.shape[0] - h, 2**h), bool)])
+    sign = jnp.concatenate([2 * s.T - 1, jnp.zeros((W.shape[0] - h, 2**h), W.dtype)])
+    fields = fields - sign * margin[:, None]
+
+    def nested(key, on):
+        order = jnp.argsort(key)
+        rank = jnp.zeros_like(order).at[order].set(firsts)
+        below = rank[None] < jnp.arange(2**h + 1)[:, None]
+        packed = (below ^ on[None]).reshape(2**h + 1, 2**h // 32, 32).astype(jnp.uint32)
+        return key[order], jnp.sum(packed << jnp.arange(32, dtype=jnp.uint32)[None, None], -1, dtype=jnp.uint32)
+
+    keys, sets = jax.lax.map(lambda args: nested(*args), (fields, own))
+    return Halves(keys, sets, W[:, h:], b, margin)
+
+
+@jax.jit
+def _survivors(halves: Halves, seconds) -> UInt32[Array, "batch words"]:
+    """For each second half the first halves that make a stable pattern with it, up to rounding."""
+    num = halves.columns.shape[1]
+    h = halves.bias.shape[0] - num
+    s = _bits(seconds, num, halves.bias.dtype)
+    with jax.default_matmul_precision("highest"):
+        thresholds = -(halves.columns @ s.T + halves.bias[:, None])
+    on = jnp.concatenate([jnp.zeros((h, len(seconds)), bool), s.T == 1])
+    sign = jnp.concatenate([jnp.zeros((h, len(seconds)), s.dtype), 2 * s.T - 1])
+    thresholds = thresholds + sign * halves.margin[:, None]
+
+    def intersect(passed, unit):
+        keys, sets, threshold, on = unit
+        rank = jnp.searchsorted(keys, threshold, side="right")
+        # Of the first halves with a field at most the threshold, or above it for a unit that is on.
+        flip = jnp.where(on, jnp.uint32(0xFFFFFFFF), jnp.uint32(0))
+        return passed & (sets[rank] ^ flip[:, None]), None
+
+    start = jnp.full((len(seconds), halves.sets.shape[-1]), 0xFFFFFFFF, jnp.uint32)
+    return jax.lax.scan(intersect, start, (halves.keys, halves.sets, thresholds, on))[0]
+
+
+# --- by mixed-integer programming
+
+
+def by_programme(W: Operator, b: Float[Array, " n"], time_limit: float, max_patterns: int) -> StablePatterns:
+    """One feasible pattern after the other, each excluded by a cut, until there is none."""
+    matrix, bias = (np.asarray(a, np.float64) for a in (W.dense(), b))
+    n = len(bias)
+    # Rows of largest field 1, the scale on which the solver's tolerance is meant.
+    scale = np.maximum(np.sum(np.abs(matrix), 1) + np.abs(bias), np.finfo(float).tiny)
+    matrix, bias = matrix / scale[:, None], bias / scale
+    asked = required_margins(np.asarray(W.dense()), np.asarray(b)) / scale
+    asked = np.where(asked > 1e-5, asked, 0)
+    most = bias + np.sum(np.maximum(matrix, 0), 1)
+    least = bias + np.sum(np.minimum(matrix, 0), 1)
+    constraints = [
+        # f >= asked - (asked - least)(1 - s)  and  f <= -asked + (asked + most) s
+        (matrix - np.diag(np.maximum(asked - least, 0)), np.minimum(least, asked) - bias, np.inf),
+        (matrix - np.diag(np.maximum(asked + most, 0)), -np.inf, -asked - bias),
+    ]
+    # A unit that cannot be on with its most field, or off with its least, is fixed.
+    low, high = np.where(least > -asked, 1.0, 0.0), np.where(most < asked, 0.0, 1.0)
+    end, cuts, limits, found = time.monotonic() + time_limit, [], [], []
+
+    def answer(complete, reason):
+        candidates = np.array(found, bool).reshape(-1, n)
+        candidates = candidates[np.lexsort(candidates.T)]
+        return StablePatterns(_judged(W, b, candidates), complete, reason)
+
+    if np.any(low > high):
+        return answer(True, "a unit can be neither on nor off")
+    while (left := end - time.monotonic()) > 0:
+        cut = [(np.array(cuts), np.array(limits), np.inf)] if cuts else []
+        result = milp(
+            np.zeros(n),
+            integrality=np.ones(n),
+            bounds=(low, high),
+            constraints=constraints + cut,
+            options={"time_limit": left},
+        )
+        if result.status == 2:
+            return answer(True, "the programme has no further solution")
+        if result.x is None:
+            return answer(False, f"the solver stopped: {result.message}")
+        pattern = result.x > 0.5
+        found.append(pattern)
+        cuts.append(np.where(pattern, -1.0, 1.0))
+        limits.append(1.0 - np.sum(pattern))
+        # Only stable ones count: marginal ones may be among the solutions.
+        if len(found) >= max_patterns and len(_judged(W, b, np.array(found))) >= max_patterns:
+            return answer(False, f"stopped at {max_patterns} patterns")
+    return answer(False, f"stopped after {time_limit} s")
+
+
+# --- by descent
+
+
+def descend(
+    W: Operator | Float[ArrayLike, "n n"],
+    bias: Float[ArrayLike, "*n"] | None = None,
+    *,
+    num_starts: int,
+    key: PRNGKeyArray,
+    max_flips: int = 1000,
+) -> StablePatterns:
+    """Stable patterns found by flipping, from random patterns, the unit whose field contradicts it most.
+
+    A flip costs O(n); for symmetric W with W_ii >= 0 the energy -s W s / 2 - b s falls with every flip. Other
+    networks may wander: a start that is not stable after `max_flips` is given up. What is found is a lower bound.
+
+    Raises:
+        ValueError: if ``W`` is not one finite square matrix, ``bias`` does not fit, one of them is traced, or
+            ``num_starts`` or ``max_flips`` is not a whole number >= 1.
+    """
+    require_concrete(W, bias, "the number of patterns found depends on values")
+    W = as_coupling(W)
+    b = as_bias(bias, W)
+    require_whole("num_starts", num_starts)
+    require_whole("max_flips", max_flips)
+    ends = np.asarray(_descended(W.dense(), b, jax.random.bernoulli(key, 0.5, (num_starts, W.shape[-1])), max_flips))
+    patterns = _judged(W, b, np.unique(ends, axis=0))
+    patterns = patterns[np.lexsort(patterns.T)]
+    return StablePatterns(patterns, False, f"found from {num_starts} starts")
+
+
+@eqx.filter_jit
+def _descended(W: Float[Array, "n n"], b: Float[Array, " n"], starts: Bool[Array, "m n"], max_flips: int):
+    columns = W.T
+
+    def contradictions(s, fields):
+        return jnp.where(s, -fields, fields)
+
+    def unsettled(state):
+        s, fields, flips = state
+        return (flips < max_flips) & jnp.any(contradictions(s, fields) >= 0)
+
+    def flip(state):
+        s, fields, flips = state
+        i = jnp.argmax(contradictions(s, fields))
+        change = jnp.where(s[i], -columns[i], columns[i])
+        return s.at[i].set(~s[i]), fields + change, flips + 1
+
+    def descent(s):
+        fields = W @ s.astype(W.dtype) + b
+        return jax.lax.while_loop(unsettled, flip, (s, fields, jnp.zeros((), jnp.int32)))[0]
+
+    return jax.vmap(descent)(starts)

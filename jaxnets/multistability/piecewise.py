@@ -1,0 +1,318 @@
+r"""Low-rank networks of piecewise-linear units: all regions of their phase space, and all fixed points.
+
+$$ \dot x = -x + M N^T \phi(x + h), \qquad x = M \kappa, \quad \kappa = N^T \phi(M \kappa + h) $$
+
+With M and N of R columns, fixed points lie in the span of M. Every unit cuts kappa-space by one hyperplane for each
+break point of phi, m_i . kappa + h_i = beta_k; inside a region phi is linear, phi(x) = a x + c, and the fixed point
+solves R equations,
+
+$$ (1 - N^T \mathrm{diag}(a) M)\, \kappa = N^T (a \circ h + c) . $$
+
+A constant input I moves the fixed points to x = M kappa + I, with kappa those of h + I. H hyperplanes make at most
+sum_{r <= R} C(H, r) regions (Zaslavsky 1975), which are all visited, so that nothing is missed.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
+
+from .._arguments import positive, real_array, require, require_instance
+from .._numerics import as_complex, is_concrete
+from ..spectra.eigen import eigenvalues
+
+
+class PiecewiseLinear(eqx.Module):
+    r"""phi(x) = slopes[k] x + intercepts[k], with k the number of `breaks` below x; jumps are allowed.
+
+    At a break point the piece to the left holds, as for H(0) = 0. Raises `ValueError` unless `breaks` (d,) increase
+    and `slopes` and `intercepts` are (d + 1,), all finite.
+    """
+
+    breaks: Float[Array, " d"]
+    slopes: Float[Array, " d+1"]
+    intercepts: Float[Array, " d+1"]
+
+    def __init__(
+        self,
+        breaks: ArrayLike | Sequence[float],
+        slopes: ArrayLike | Sequence[float],
+        intercepts: ArrayLike | Sequence[float],
+    ):
+        self.breaks = real_array("breaks", breaks)
+        self.slopes = real_array("slopes", slopes)
+        self.intercepts = real_array("intercepts", intercepts)
+
+    def __check_init__(self):
+        if self.breaks.ndim != 1:
+            raise ValueError(f"`breaks` must be a 1-d array, got shape {self.breaks.shape}")
+        require("breaks", self.breaks, np.isfinite, "finite numbers")
+        require("breaks", jnp.diff(self.breaks), lambda gaps: gaps > 0, "increasing")
+        for name, values in (("slopes", self.slopes), ("intercepts", self.intercepts)):
+            if values.shape != (len(self.breaks) + 1,):
+                raise ValueError(f"`{name}` must have shape ({len(self.breaks) + 1},), got {values.shape}")
+            require(name, values, np.isfinite, "finite numbers")
+
+    def piece(self, x: Float[Array, "..."]) -> Int[Array, "..."]:
+        """The number of break points below x."""
+        return jnp.searchsorted(self.breaks.astype(x.dtype), x, side="left")
+
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """phi(x)."""
+        k = self.piece(x)
+        return self.slopes.astype(x.dtype)[k] * x + self.intercepts.astype(x.dtype)[k]
+
+
+def threshold_linear() -> PiecewiseLinear:
+    """max(x, 0)."""
+    return PiecewiseLinear([0.0], [0.0, 1.0], [0.0, 0.0])
+
+
+def heaviside() -> PiecewiseLinear:
+    """1 for x > 0, else 0."""
+    return PiecewiseLinear([0.0], [0.0, 0.0], [0.0, 1.0])
+
+
+def clipped_linear(low: float = 0.0, high: float = 1.0) -> PiecewiseLinear:
+    """x between `low` and `high`, and those beyond."""
+    return PiecewiseLinear([low, high], [0.0, 1.0, 0.0], [low, 0.0, high])
+
+
+# --- regions
+
+
+def regions(
+    normals: Float[ArrayLike, "H R"], offsets: Float[ArrayLike, " H"], *, tolerance: float = 1e-10
+) -> Bool[np.ndarray, "K H"]:
+    r"""All regions into which hyperplanes a_j . kappa + h_j = 0 cut R-space, as sides: a_j . kappa + h_j > 0.
+
+    For every set S of r <= R hyperplanes with independent normals, take a point p of their intersection and the 2^r
+    regions that meet there, p + sum_i sigma_i d_i with infinitesimal d_i dual to the normals of S. These are all
+    regions: hyperplane k, added to those before it, splits just the regions that it meets, and what it shares with
+    them are the regions of an arrangement in one dimension less, of the earlier hyperplanes restricted to it; so one
+    goes down to points. This holds for arrangements in any position (central, parallel, repeated); sides that p leaves
+    open are decided by the d_i, the last first. At most sum_r C(H, r) 2^r points of H sides are looked at, in batches:
+    O(H^{R+1}) time at fixed R.
+
+    A distance below `tolerance`, relative to the terms of its sum, counts as 0: hyperplanes that meet in one point up
+    to rounding do meet. Rows are sorted; hyperplanes with a_j = 0 have one side, that of h_j.
+
+    Raises:
+        ValueError: if ``normals`` is not (H, R) with H, R >= 1, ``offsets`` not (H,), one of them not finite or traced,
+            or ``tolerance`` is not positive.
+    """
+    if not is_concrete(normals, offsets):
+        raise ValueError("`normals` and `offsets` must be concrete: the number of regions depends on values")
+    A, h = real_array("normals", normals), real_array("offsets", offsets)
+    if A.ndim != 2 or 0 in A.shape:
+        raise ValueError(f"`normals` must have shape (H, R) with H, R >= 1, got {A.shape}")
+    if h.shape != A.shape[:1]:
+        raise ValueError(f"`offsets` must have shape ({len(A)},), got {h.shape}")
+    require("normals", A, np.isfinite, "finite numbers")
+    require("offsets", h, np.isfinite, "finite numbers")
+    require("tolerance", tolerance, positive, "a finite number > 0")
+
+    # Lengths do not matter for the sides; equal ones make one tolerance right for all.
+    length = jnp.linalg.norm(A, axis=1)
+    A, h = A / jnp.where(length > 0, length, 1)[:, None], h.astype(A.dtype) / jnp.where(length > 0, length, 1)
+    found = _sides(A, h, jnp.zeros((1, 0), jnp.int32), tolerance)
+    num, dimension = A.shape
+    for r in range(1, min(num, dimension) + 1):
+        subsets = itertools.combinations(range(num), r)
+        together = max(1, 2**23 // (num * 2**r))
+        while chunk := list(itertools.islice(subsets, together)):
+            # In powers of two, so that few programs are compiled; repeated subsets do no harm.
+            size = min(together, 1 << (len(chunk) - 1).bit_length())
+            padded = np.resize(np.array(chunk, np.int32), (size, r))
+            found = np.unique(np.concatenate([found, _sides(A, h, jnp.asarray(padded), tolerance)]), axis=0)
+    return np.unpackbits(found, axis=1, count=num).astype(bool)
+
+
+def _sides(A: Float[Array, "H R"], h: Float[Array, " H"], subsets: Int[Array, "m r"], tolerance: float) -> np.ndarray:
+    """Sides of the regions around the intersections of subsets of hyperplanes, packed and each once."""
+    packed, independent = _packed_sides(A, h, subsets, tolerance)
+    return np.unique(np.asarray(packed)[np.asarray(independent)].reshape(-1, packed.shape[-1]), axis=0)
+
+
+@eqx.filter_jit
+def _packed_sides(A, h, subsets, tolerance: float):
+    r, dimension = subsets.shape[1], A.shape[1]
+    signs = 1 - 2 * ((jnp.arange(2**r)[:, None] >> jnp.arange(r)[None]) & 1).astype(A.dtype)
+    # Where an intersection is more than a point, a generic one of its points, as far from 0 as the hyperplanes are.
+    far = jnp.max(jnp.abs(h))
+    generic = jnp.cos(1 + math.sqrt(2) * jnp.arange(1, dimension + 1, dtype=A.dtype))
+    somewhere = jnp.where(r < dimension, jnp.where(far > 0, far, 1), 0) * generic
+
+    def around(subset):
+        normals = A[subset]
+        # normals = T^T Q^T: not by the Gram matrix, which squares the condition of nearly parallel ones.
+        Q, T = jnp.linalg.qr(normals.T)
+        independent = jnp.all(jnp.abs(jnp.diag(T)) > tolerance)
+        dual = Q @ jnp.linalg.inv(jnp.where(independent, T, jnp.eye(r, dtype=A.dtype))).T
+        distances = normals @ somewhere + h[subset]
+        point, reach = somewhere - dual @ distances, jnp.abs(somewhere) + jnp.abs(dual) @ jnp.abs(distances)
+
+        def sign(values, terms):
+            return jnp.where(jnp.abs(values) > tolerance * terms, jnp.sign(values), 0)
+
+        at_point = sign(A @ point + h, jnp.abs(A) @ reach + jnp.abs(h))
+        along = sign(A @ dual, jnp.abs(A) @ jnp.abs(dual))
+        # Exactly dual, whatever the rounding: a hyperplane of the set is met, and left by its own direction.
+        at_point = at_point.at[subset].set(0)
+        along = along.at[subset].set(jnp.eye(r, dtype=A.dtype))
+
+        def resolved(sigma):
+            side = at_point
+            for k in reversed(range(r)):
+                side = jnp.where(side == 0, sigma[k] * along[:, k], side)
+            return jnp.packbits(side > 0)
+
+        return jax.vmap(resolved)(signs), independent
+
+    return jax.vmap(around)(subsets)
+
+
+# --- fixed points
+
+
+class PiecewiseFixedPoints(eqx.Module):
+    """All fixed points x = M kappa of a network.
+
+    `eigenvalues` (k, R) are those of N^T diag(phi') M - 1, by falling real part; the other n - R of the Jacobian are
+    -1. `stable` says that all are in the left half plane. At a `boundary` some unit is at a break point of phi, where
+    the Jacobian jumps: eigenvalues are then those of one adjacent region, and `stable` is False, as they do not decide.
+    `num_regions` were visited, in `num_singular` of which the linear equations have no unique solution: a continuum
+    of fixed points, if any, is not listed.
+    """
+
+    kappa: Float[np.ndarray, "k R"]
+    points: Float[np.ndarray, "k n"]
+    eigenvalues: Complex[np.ndarray, "k R"]
+    stable: Bool[np.ndarray, " k"]
+    boundary: Bool[np.ndarray, " k"]
+    num_regions: int
+    num_singular: int
+
+
+def piecewise_fixed_points(
+    left: Float[ArrayLike, "n R"],
+    right: Float[ArrayLike, "n R"],
+    transfer: PiecewiseLinear,
+    offset: Float[ArrayLike, "*n"] = 0.0,
+    *,
+    tolerance: float = 1e-10,
+) -> PiecewiseFixedPoints:
+    r"""All fixed points of x' = -x + M N^T phi(x + h), by visiting every region where phi is linear.
+
+    `left` is M and `right` is N (no factor 1/n), `offset` h is a number or (n,). In each region kappa solves
+    (1 - N^T diag(a) M) kappa = N^T (a o h + c), and is kept when M kappa + h lies there. Fixed points on a border where
+    phi is continuous are kept once; where it jumps they are none. Time grows as n^{R+1}. `tolerance` is that of
+    `regions`, and decides relative to the terms of M kappa + h what lies on a border, and relative to the matrix what
+    is singular.
+
+    Raises:
+        ValueError: if ``left`` and ``right`` are not (n, R) of one shape, ``transfer`` is not `PiecewiseLinear`,
+            ``offset`` does not fit, something is not finite or traced, or ``tolerance`` is not positive.
+
+    Source: Pals, Sagtekin, Pei, Gloeckler & Macke 2024 (NeurIPS), for max(x, 0).
+    """
+    if not is_concrete(left, right, transfer, offset):
+        raise ValueError(
+            "`left`, `right`, `transfer` and `offset` must be concrete: the number of points depends on them"
+        )
+    M, N = real_array("left", left), real_array("right", right)
+    if M.ndim != 2 or 0 in M.shape:
+        raise ValueError(f"`left` must have shape (n, R) with n, R >= 1, got {M.shape}")
+    if N.shape != M.shape:
+        raise ValueError(f"`right` must have the shape of `left`, {M.shape}, got {N.shape}")
+    require_instance("transfer", transfer, PiecewiseLinear, "a `PiecewiseLinear`")
+    h = real_array("offset", offset)
+    if h.shape not in ((), M.shape[:1]):
+        raise ValueError(f"`offset` must be a number or have shape ({len(M)},), got {h.shape}")
+    for name, values in (("left", M), ("right", N), ("offset", h)):
+        require(name, values, np.isfinite, "finite numbers")
+    N, h = N.astype(M.dtype), jnp.broadcast_to(h.astype(M.dtype), M.shape[:1])
+    transfer = jax.tree.map(lambda leaf: leaf.astype(M.dtype), transfer)
+
+    n, dimension = M.shape
+    num_breaks = len(transfer.breaks)
+    hyperplanes = jnp.repeat(M, num_breaks, axis=0), (h[:, None] - transfer.breaks[None]).reshape(-1)
+    if num_breaks:
+        # Break points are ordered, so that those below a state are counted by the sides.
+        sides = regions(*hyperplanes, tolerance=tolerance).reshape(-1, n, num_breaks)
+        pieces = np.sum(sides, -1)
+    else:
+        pieces = np.zeros((1, n), int)
+
+    together = max(1, 2**22 // n)
+    parts = []
+    for first in range(0, len(pieces), together):
+        chunk = pieces[first : first + together]
+        size = 1 << (len(chunk) - 1).bit_length()
+        solved = _solved(M, N, transfer, h, jnp.asarray(np.resize(chunk, (size, n))), tolerance)
+        parts.append([np.asarray(leaf)[: len(chunk)] for leaf in solved])
+    kappa, matrices, inside, boundary, singular = (np.concatenate(leaves) for leaves in zip(*parts, strict=True))
+
+    kept = np.flatnonzero(inside & ~singular)
+    kept = kept[_first_of_each(kappa[kept], boundary[kept], tolerance)]
+    kappa, boundary = kappa[kept], boundary[kept]
+    values = as_complex(jnp.zeros((0, dimension), M.dtype))
+    if len(kept):
+        values = eigenvalues(matrices[kept]) - 1
+        values = jnp.take_along_axis(values, jnp.argsort(-values.real, axis=1, stable=True), 1)
+    return PiecewiseFixedPoints(
+        kappa=kappa,
+        points=kappa @ np.asarray(M).T,
+        eigenvalues=np.asarray(values),
+        stable=np.asarray(jnp.all(values.real < 0, 1)) & ~boundary,
+        boundary=boundary,
+        num_regions=len(pieces),
+        num_singular=int(np.sum(singular)),
+    )
+
+
+@eqx.filter_jit
+def _solved(M, N, transfer: PiecewiseLinear, h, pieces: Int[Array, "K n"], tolerance: float):
+    """For each region kappa and N^T diag(a) M; whether kappa lies inside, or on a border; whether there is no one."""
+    # Values of phi on either side of its break points.
+    lower, upper = (
+        transfer.slopes[k] * transfer.breaks + transfer.intercepts[k] for k in (slice(None, -1), slice(1, None))
+    )
+    jumps = jnp.abs(upper - lower) > tolerance * (1 + jnp.abs(upper))
+    edges = jnp.concatenate([jnp.array([-jnp.inf], M.dtype), transfer.breaks, jnp.array([jnp.inf], M.dtype)])
+    open_edges = jnp.concatenate([jnp.zeros(1, bool), jumps, jnp.zeros(1, bool)])
+
+    def one(piece):
+        a, c = transfer.slopes[piece], transfer.intercepts[piece]
+        with jax.default_matmul_precision("highest"):
+            matrix = (N.T * a[None]) @ M
+            equation = jnp.eye(M.shape[1], dtype=M.dtype) - matrix
+            sizes = jnp.linalg.svd(equation, compute_uv=False)
+            singular = sizes[-1] <= tolerance * (1 + jnp.max(jnp.abs(matrix)))
+            kappa = jnp.linalg.solve(equation, N.T @ (a * h + c))
+            x = M @ kappa + h
+        near = tolerance * (1 + jnp.abs(M) @ jnp.abs(kappa) + jnp.abs(h))
+        low, high = edges[piece], edges[piece + 1]
+        # Where phi jumps the border itself is excluded.
+        above = jnp.where(open_edges[piece], x > low + near, x >= low - near)
+        below = jnp.where(open_edges[piece + 1], x < high - near, x <= high + near)
+        on_border = (jnp.abs(x - low) <= near) | (jnp.abs(x - high) <= near)
+        return kappa, matrix, jnp.all(above & below), jnp.any(on_border), singular
+
+    return jax.vmap(one)(pieces)
+
+
+def _first_of_each(kappa: np.ndarray, boundary: np.ndarray, tolerance: float) -> Int[np.ndarray, " k"]:
+    """Positions of points that are not on a border, and of the first of those that are at one place there."""
+    kept = np.flatnonzero(~boundary).tolist()
+    found: list[int] = []
+    for position in np.flatnonzero(boundary).tolist():
+        near = 100 * tolerance * (1 + np.abs(kappa[position]))
+        if not any(np.all(np.abs(kappa[position] - kappa[k]) <= near) for k in found):
+            found.append(position)
+    return np.array(sorted(kept + found), int)
