@@ -36,6 +36,7 @@ def is_a_figure(path) -> bool:
 # --- ensembles
 
 
+@pytest.mark.slow
 def test_default_ensemble(here, capsys):
     assert command(*SMALL, "--seed", 3) == 0
     data = xr.open_zarr(here / "spectrum.zarr").load()

@@ -233,6 +233,7 @@ def test_gaussian_patterns():
     np.testing.assert_allclose(state.m[0], a / s * (weights @ (z * np.tanh(s * z / 0.3))), rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_gradients():
     """By load, window and temperature against central differences, of second order in their step."""
 

@@ -123,6 +123,7 @@ def test_exchange_of_the_arguments(name):
     np.testing.assert_allclose(_found(ENSEMBLES[name], S2, S1), [np.conj(kappa), T, u2, u1, b], rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_sums_add_and_multiples_scale():
     a, b = HEBBIAN, ENSEMBLES["elliptic"]
     np.testing.assert_allclose(_found(a + b), _found(a) + _found(b), rtol=1e-14)

@@ -30,7 +30,7 @@ _density = jax.jit(lambda ensemble, z, gains=None: law(ensemble, gains).density(
 
 # --- exact systems
 
-CHEAP = ["elliptic", "correlated modes"]
+CHEAP = ["elliptic"]
 
 
 def _slow_unless_cheap(names):
@@ -58,6 +58,7 @@ def test_right_edge_and_its_gradient_with_gains(name):
         np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_forward_mode_and_batches_agree_with_the_formula():
     system = SYSTEMS["shift and noise"]
     edge = lambda *params: law(system.build(*params)).right_edge()
@@ -131,7 +132,7 @@ CASES = {
     "noisy singular modes": (NOISY_SINGULAR, None, 1, 1),
     "singular modes with gains": (SingularModes(np.array([1.8, 0.4])), GAINS, 1, 1),
 }
-SLOW = ("four voids", "noisy singular modes")
+SLOW = ("four voids", "noisy singular modes", "ring with gains", "noisy ring")
 ALL = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CASES]
 
 
@@ -520,6 +521,7 @@ SHARED = (
 )
 
 
+@pytest.mark.slow
 def test_uniform_modes_act_together():
     """As one mode of the summed means; and the determinant of all modes, from vectors as long as memory allows."""
     found = outliers(IID(0.3) + LowRank(1.5, uniform=True) + 2 * LowRank(-0.2, uniform=True)).values

@@ -187,6 +187,7 @@ def test_runs_repeat_and_keys_matter():
 # --- transformations, precision, failures
 
 
+@pytest.mark.slow
 def test_jit_of_vmap_is_the_loop():
     net, x0s = _everything(_dense(8, 3.0)), _normal(5, 3, 8)
     one = lambda x0: spectrum_of(net, x0, num=3, duration=12, discard=2)

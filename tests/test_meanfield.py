@@ -26,6 +26,7 @@ def _summary(state):
 # --- exact cases ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_erf_has_closed_forms():
     state = stationary(IID(3.0), Erf())
     assert state.converged
@@ -51,6 +52,7 @@ def test_linear_network_with_noise(transfer):
     np.testing.assert_allclose(state.decay_rate, k, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_white_noise_alone():
     state = stationary(IID(0.0), Tanh(), 0.5)
     np.testing.assert_allclose(state.c_x, 0.25 * np.exp(-np.asarray(state.lags)), rtol=1e-10)
@@ -64,6 +66,7 @@ def test_mean_slope_of_tanh():
     np.testing.assert_allclose(state.response(w), float(state.beta) / (1 + 1j * w), rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_quiescent_below_onset():
     state = stationary(IID(0.9), Tanh())
     assert state.converged

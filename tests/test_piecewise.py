@@ -40,6 +40,7 @@ def test_numbers_of_regions(rank):
     assert len(regions(_normal(5, rank, 4), _normal(6, rank))) == 2**rank
 
 
+@pytest.mark.slow
 def test_degenerate_arrangements():
     # Parallel lines; a grid; lines through one point that is not 0; a line twice, once turned round.
     assert len(regions(np.ones((5, 2)), np.arange(5.0))) == 6

@@ -26,7 +26,11 @@ CASES = {
     "independent": (IID(1.3), 0.4 + 0.3j, 0.5 - 0.2j),
     "sum": (HEBBIAN + 0.5 * Elliptic(1.0, -0.4) - 0.3 * MODES, 0.3 + 0.2j, 0.2 - 0.25j),
 }
-names = pytest.mark.parametrize("name", CASES)
+SLOW = ("deep-Hebbian", "sum", "overlaps of both signs")
+names = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CASES]
+)
+
 
 # --- the oracle: averages of products of (1 - s J)^{-1} and (1 - s J^T)^{-1} from one matrix equation
 

@@ -87,6 +87,7 @@ def test_observations_of_many_networks_at_once():
             np.testing.assert_allclose(a[i], b, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_phase_diagram_is_its_points():
     key = jax.random.key(2)
     settings = {"duration": 12.0, "exponent_duration": 8.0, "dt": 0.1, "length": 3}

@@ -227,6 +227,7 @@ def test_kept_times(duration, discard, save_every):
     np.testing.assert_allclose(run.end, stop, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_recorders_are_post_processing():
     run = partial(simulate, _network(), X0, duration=3.05, discard=0.45, save_every=4)
     plain = run()

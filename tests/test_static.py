@@ -79,6 +79,7 @@ def test_linear_networks(s):
     np.testing.assert_allclose(state.bulk, g**2 * S**2, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_relu_by_hand():
     """Excitation against inhibition: mean and variance of the field, with closed forms of <phi> and <phi^2>."""
     J0, g, mean = -1.5, 1.0, 1.0

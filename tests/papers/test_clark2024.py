@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from systems import correlated_modes_density
 
 from jaxnets.couplings import RandomModes
@@ -59,6 +60,7 @@ def test_without_overlaps_strength_and_rank_set_the_sums_over_pairs():
         np.testing.assert_allclose(four_point_sum_x(ensemble, s1, s2), (2 + 1 / rank - power) / ladder, rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_without_overlaps_strength_and_rank_set_the_dimension():
     """Equal amplitudes at PR^D = load, and two values of another load at the same strength and PR^D."""
     two = RandomModes.two_valued(4.0, 0.5, 0.2, load=0.9)
