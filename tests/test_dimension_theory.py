@@ -51,6 +51,7 @@ X = [
 ]
 
 
+@pytest.mark.slow
 def test_table():
     """By another quadrature, on a grid of both frequencies. Independent weights are the limit of many modes."""
     g, rank = (a.ravel() for a in np.meshgrid(GAINS, RANKS, indexing="ij"))
@@ -216,6 +217,7 @@ def _sampled(ensemble, n, seeds, lags=(0.0,)):
     return np.array(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["elliptic"] + [pytest.param(name, marks=pytest.mark.slow) for name in ("overlapping modes", "deep-Hebbian")],

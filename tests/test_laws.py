@@ -69,6 +69,7 @@ def test_forward_mode_and_batches_agree_with_the_formula():
     np.testing.assert_allclose(found, expected, rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["shift", *(pytest.param(x, marks=pytest.mark.slow) for x in ("uncorrelated modes", "iid"))]
 )
@@ -149,6 +150,7 @@ def test_number_of_curves_and_nesting(name):
         assert min(mirrored) < 0.05 * np.abs(curves[0]).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_contour_integrals_count_the_eigenvalues(name):
     ensemble, gains, edges, _ = CASES[name]
@@ -442,6 +444,7 @@ def test_slopes_through_a_transfer_function():
     _check_slopes(lambda a: law(RING, Tanh(), variance=a[0], mean=a[1]).right_edge(), (0.5, 0.3))
 
 
+@pytest.mark.slow
 def test_right_edge_in_batches_is_a_loop():
     loads = jnp.array([0.2, 0.7, 1.4])
     at = lambda load: eqx.tree_at(lambda e: e.load, OVERLAPPING, load)
@@ -449,6 +452,7 @@ def test_right_edge_in_batches_is_a_loop():
     np.testing.assert_allclose(batch, [_right_edge(at(load)) for load in loads], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_critical_value_and_its_gradient():
     # g (1 + s) = edge
     def critical(s, edge):

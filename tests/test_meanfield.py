@@ -301,6 +301,7 @@ def _observed(g, sigma, steepness):
     return jnp.stack([state.variance, state.c_x[64], state.c_phi[64], state.beta, largest_lyapunov(state).value])
 
 
+@pytest.mark.slow
 def test_gradients_against_differences():
     at = (jnp.array(1.7), jnp.array(0.4), jnp.array(1.1))
     observed = jax.jit(_observed)

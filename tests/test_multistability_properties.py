@@ -7,6 +7,7 @@ import itertools
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -99,6 +100,7 @@ def test_topology_of_every_stable_pattern(W, s):
         assert s.all()
 
 
+@pytest.mark.slow
 @searched
 @given(signs, pattern, pattern, st.integers(0, 2**32 - 1))
 def test_completion_is_where_the_flow_from_the_cue_ends(J, s, cue, seed):

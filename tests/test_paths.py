@@ -38,6 +38,7 @@ def test_a_shift_has_its_energy():
     _same(state, stationary(SHIFT, Tanh(), duration=60.0, num_lags=2401), [0, 1, 2, 4, 8, 16], 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transfer", [Tanh(), pytest.param(Erf(), marks=pytest.mark.slow)])
 def test_independent_weights_with_noise_have_their_energy(transfer):
     state = stationary_by_paths(IID(1.5), transfer, 0.7, key=KEY, tolerance=1e-8, duration=40.0)

@@ -231,6 +231,7 @@ def test_single_precision():
         np.testing.assert_allclose(found, fn(OVERLAPPING, *wide), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["elliptic", *(pytest.param(name, marks=pytest.mark.slow) for name in ("deep-Hebbian", "modes with overlaps"))],

@@ -319,6 +319,7 @@ def test_under_transformations():
 # --- gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("save_every", [3, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 40))])
 def test_gradients_against_differences(save_every):
     weights = jnp.asarray(RNG.standard_normal((3, N)))

@@ -168,6 +168,7 @@ def test_regimes_of_retrieval(name):
         np.testing.assert_allclose(found.peak_overlap, 0.95, atol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sequence", "frozen", pytest.param("no clean sequence", marks=pytest.mark.slow)])
 def test_regimes_of_smaller_networks(name):
     found, cycle = _regimes(name, 1000, 20, 2, duration=60.0, exponent_duration=40.0)
