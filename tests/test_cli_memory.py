@@ -21,6 +21,7 @@ def command(*args: object) -> int:
     return main(["memory", *map(str, args)])
 
 
+@pytest.mark.slow
 def test_few_points(here, capsys):
     args = ("--n", 200, "--loads", 0.05, "--strengths", 1.5, 0.5, "--lengths", 1, "--spins", 50_000)
     assert command(*args) == 0

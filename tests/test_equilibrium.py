@@ -191,6 +191,7 @@ def test_cold_states_are_the_limit():
             np.testing.assert_allclose(getattr(state, name), getattr(cold, name), atol=2 * T * cold.chi)
 
 
+@pytest.mark.slow
 def test_mixtures_of_three_and_two():
     """Odd mixtures are attractors, even ones saddles, found by Newton's method alone."""
     load = 1e-5
@@ -295,6 +296,7 @@ def test_bad_arguments():
 # --- lines ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_fold_of_the_hopfield_model():
     """T = 0 in one variable: m = erf t, and sqrt(2 alpha) = erf(t) / t - (2 / sqrt pi) exp(-t^2)."""
     t = np.linspace(0.5, 4, 200001)
@@ -337,6 +339,7 @@ def test_lines_meet_their_conditions():
     np.testing.assert_allclose(state.replicon, 0, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_no_line():
     assert not capacity(window(0.1), [1.0], loads=(1e-3, 0.1)).converged  # ends beyond
     assert not glass_temperature(window(0.5, auto=-1.0)).converged  # no attraction
@@ -346,6 +349,7 @@ def test_no_line():
 # --- few patterns -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_zero_load_is_the_limit():
     """Of small loads, at T = 0 and above."""
     gamma = 0.3

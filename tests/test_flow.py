@@ -249,6 +249,7 @@ def test_stable_patterns_hold_under_small_kicks_within_their_orthant():
     np.testing.assert_array_equal(found.activity, s)
 
 
+@pytest.mark.slow
 def test_jit_of_vmap_is_the_loop_and_derivatives_pass():
     W, b, x0s = _normal(0, 6, 6), 0.5 * _normal(10, 6), _normal(20, 5, 6)
     mapped = flows(W, x0s, b, record=4)

@@ -56,6 +56,7 @@ def _non_normal_matrix():
     return basis @ np.diag([0.8, 0.2, -0.2, -0.7, -1.5]) @ np.linalg.inv(basis)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matrix", [_normal_matrix(), _non_normal_matrix()], ids=["normal", "non-normal"])
 def test_linear_networks_have_the_real_parts_of_the_eigenvalues(matrix):
     net = RateNetwork(matrix, Linear(), tau=2.0)

@@ -73,6 +73,7 @@ def test_diagonal():
     np.testing.assert_allclose(diagonal_of(doubled), np.diag(doubled.dense()), atol=1e-14)
 
 
+@pytest.mark.slow
 def test_cold_spins_come_to_rest():
     """At T = 0 in a state that no single flip improves, at lower energy; a dense J and its factors agree."""
     n = 400
@@ -137,6 +138,7 @@ def mean_overlaps(ensemble, n, networks, around, T, sweeps, fraction, key=KEY):
     return found.mean(0), found.std(0) / np.sqrt(max(networks - 1, 1))
 
 
+@pytest.mark.slow
 def test_retrieval_of_the_hopfield_model():
     ensemble, T = window(0.05), 0.4
     state = replica_state(ensemble, [1.0], T)

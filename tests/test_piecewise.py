@@ -133,6 +133,7 @@ def test_several_break_points():
     assert several > 0
 
 
+@pytest.mark.slow
 def test_threshold_units_have_their_stable_patterns():
     n = 8
     M, N, h = _normal(0, n, 2), _normal(1, n, 2) + _normal(0, n, 2), 0.3 * _normal(2, n)

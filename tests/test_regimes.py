@@ -56,6 +56,7 @@ def _observe(*couplings, n=300, seed=0, **settings):
     return memory.observe(DeepHebbian(*couplings), Tanh(), n, key=jax.random.key(seed), progress=False, **settings)
 
 
+@pytest.mark.slow
 def test_a_network_below_the_instability_is_quiescent():
     found = _observe(0.02, 0.0, (0.5,), exponent_duration=300.0)
     assert found.regime == Regime.QUIESCENT and found.variance < 1e-6

@@ -35,6 +35,7 @@ def slope(x):
 # --- exact cases ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlap", [2.0, *(pytest.param(x, marks=pytest.mark.slow) for x in (1.05, 20.0))])
 def test_one_mode_alone(overlap):
     """kappa = O kappa <phi'>, and the outlier O <phi' + x phi''> in its direction."""
@@ -103,6 +104,7 @@ def test_relu_by_hand():
     np.testing.assert_allclose(static_stability(state).edge, g * np.sqrt(active), rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_means_of_loadings():
     """m = a + s u and n = b + c u + w: kappa = <n phi> = b <phi> + c s kappa <phi'>, field of mean a kappa."""
     a, s, b, c, g = 1.2, 0.8, 0.8, 0.7, 0.5
@@ -116,6 +118,7 @@ def test_means_of_loadings():
     np.testing.assert_allclose(kappa, exact, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_reaction_of_symmetric_couplings():
     """The law of x for r != 0, by scipy: x - s g^2 S phi(x) = h, and the averages over h."""
     g, s, mean, extra = 0.7, 0.6, 0.5, 0.2

@@ -13,6 +13,7 @@ def hopfield(load):
     return DeepHebbian(load, 1.0, (0.0,), symmetric=True)
 
 
+@pytest.mark.slow
 def test_capacity():
     """alpha_c = .138 at T = 0 with 1.6 % of wrong bits, alpha_1 = .051."""
     found = capacity(hopfield(0.1), [1.0])
