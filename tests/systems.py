@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, Ensemble, RandomModes, SingularModes
+from jaxnets.spectra import eigenvalues
 
 GAINS = np.array([0.15, 0.5, 0.9, 0.7])
 
@@ -132,3 +133,10 @@ SYSTEMS = {
         zero_mass=0.6,
     ),
 }
+
+
+def sampled_eigenvalues(ensemble, gains, n, seeds):
+    """Eigenvalues of J diag(gains) for so many samples, (seeds, n); the gains are repeated to n, None for 1."""
+    tiled = None if gains is None else np.resize(gains, n)
+    sample = jax.jit(lambda key: ensemble.sample(n, key=key))
+    return np.stack([eigenvalues(sample(key), tiled) for key in jax.random.split(jax.random.key(1), seeds)])

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from systems import GAINS, SYSTEMS, shift_and_noise_void
+from systems import GAINS, SYSTEMS, sampled_eigenvalues, shift_and_noise_void
 
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, LowRank, RandomModes, SingularModes
-from jaxnets.spectra import contains, coverage, critical_value, eigenvalues, law, outliers
+from jaxnets.spectra import contains, coverage, critical_value, law, outliers
 from jaxnets.transfer import Linear, ReLU, Tanh
 
 RING = DeepHebbian(0.4, 0.2, (1.0,))
@@ -278,16 +278,10 @@ def test_green_function_against_brute_force(name, terms):
 # --- samples
 
 
-def _spectra(ensemble, gains, n, seeds):
-    tiled = None if gains is None else np.resize(gains, n)
-    sample = jax.jit(lambda key: ensemble.sample(n, key=key))
-    return np.stack([eigenvalues(sample(key), tiled) for key in jax.random.split(jax.random.key(1), seeds)])
-
-
 @pytest.mark.parametrize("name", ALL)
 def test_samples_fill_the_boundary(name):
     ensemble, gains, *_ = CASES[name]
-    found = coverage(_spectra(ensemble, gains, 400, 1), _curves(name), margin=0.1)
+    found = coverage(sampled_eigenvalues(ensemble, gains, 400, 1), _curves(name), margin=0.1)
     # The edge is soft on a scale of n^(-1/2) = .05 of the radius, voids of small gains and few modes on a larger one.
     assert found.outside < 0.01 and found.in_voids < 0.02
 
@@ -305,7 +299,7 @@ def test_saturated_gains(ensemble):
     left = 0.0 if isinstance(ensemble, DeepHebbian) else spectrum.left_edge()
     np.testing.assert_allclose(curves[0].real.min(), left, atol=0.01)
     gains = Tanh().slope(jnp.sqrt(20.0) * jax.random.normal(jax.random.key(3), (400,)))
-    found = coverage(_spectra(ensemble, gains, 400, 2), curves, margin=0.03)
+    found = coverage(sampled_eigenvalues(ensemble, gains, 400, 2), curves, margin=0.03)
     assert found.outside < 0.01 and found.in_voids < 0.01
 
 
@@ -348,7 +342,7 @@ def test_large_samples(name):
     curves = spectrum.boundary(num=512)
     distances, escaped = [], []
     for n in (500, 2000):
-        z = _spectra(ensemble, gains, n, 10)
+        z = sampled_eigenvalues(ensemble, gains, n, 10)
         found = coverage(z, curves, margin=0.02)
         escaped.append(found.outside + found.in_voids)
         distances.append(_distance_of_histograms(spectrum, z.ravel(), curves, bins=10))
@@ -380,7 +374,7 @@ def test_a_core_that_vanishes_at_one_angle(load):
     ensemble = DeepHebbian(load, 1.0, (1.0,))
     edges = [law(ensemble).left_edge(), law(-1.0 * ensemble).right_edge()]
     np.testing.assert_array_equal(edges, 0)
-    nonzero = _spectra(ensemble, None, 400, 1)
+    nonzero = sampled_eigenvalues(ensemble, None, 400, 1)
     nonzero = nonzero[np.abs(nonzero) > 1e-9]
     assert -0.01 < nonzero.real.min() < 0.02  # and eigenvalues do come as near
 
@@ -498,79 +492,6 @@ def test_zero_mass():
     np.testing.assert_allclose(law(RING + RandomModes.flat(load=0.35)).zero_mass(), 0.25, rtol=1e-9)
     np.testing.assert_allclose(law(RING, np.array([0.0, 0.0, 0.0, 1.0])).zero_mass(), 0.75, rtol=1e-12)
     np.testing.assert_allclose(law(SingularModes(np.array([0.0, 1.0, 2.0, 0.0]))).zero_mass(), 0.5, rtol=1e-12)
-
-
-# --- outliers
-
-
-@pytest.mark.slow
-def test_outliers_against_samples():
-    bulk = DeepHebbian(0.2, 0.0, (0.6,))
-    ensemble = bulk + LowRank(np.array([[1.5, 0.8], [-0.8, 1.5]]))
-    expected = np.asarray(outliers(ensemble, GAINS).values)
-    spread = []
-    for n, seeds in ((200, 12), (800, 6)):
-        z = _spectra(ensemble, GAINS, n, seeds)
-        nearest = [row[np.argmin(np.abs(row[:, None] - expected[None]), axis=0)] for row in z]
-        spread.append(np.sqrt(np.mean(np.abs(np.array(nearest) - expected[None]) ** 2)))
-    # Of order |mu| / sqrt(n), and so half as large in networks four times as large.
-    assert spread[1] < 2 / np.sqrt(800) and spread[1] < 0.8 * spread[0]
-
-
-SHARED = (
-    LowRank(np.array([[1.3, 0.9], [-0.6, 0.8]]), noise=0.5, uniform=True)
-    + 0.5 * LowRank(np.array([[1.8, -1.0], [1.4, 1.0]]), noise=0.5, uniform=True)
-    - LowRank(1.7, noise=0.0)
-    + LowRank(-0.4, noise=0.0, uniform=True)
-)
-
-
-@pytest.mark.slow
-def test_uniform_modes_act_together():
-    """As one mode of the summed means; and the determinant of all modes, from vectors as long as memory allows."""
-    found = outliers(IID(0.3) + LowRank(1.5, uniform=True) + 2 * LowRank(-0.2, uniform=True)).values
-    np.testing.assert_allclose(found, [1.1], rtol=1e-9)
-
-    n = 200_000
-    modes = SHARED.sample(n, key=jax.random.key(0))
-    left, right = (np.asarray(a) for a in modes.low_rank())
-    # Bulk and gains: V^T G (z - J G)^{-1} U / N = V^T U <G> / (N z).
-    brute = np.linalg.eigvals(right @ left) * GAINS.mean()
-    found = np.asarray(outliers(IID(0.2) + SHARED, GAINS).values)
-    brute = brute[np.argsort(np.abs(brute))[-found.size :]]  # the others are the shared column, counted thrice
-    nearest = np.min(np.abs(brute[:, None] - found[None]), axis=0)
-    assert found.size == 4 and np.all(nearest < 5 * 2 / np.sqrt(n))
-
-
-@pytest.mark.slow
-def test_uniform_modes_against_samples():
-    ensemble = Elliptic(0.4, 0.5) + SHARED
-    expected = np.asarray(outliers(ensemble, GAINS).values)
-    assert expected.size == 4 and np.all(np.isfinite(expected))
-    spread = []
-    for n, seeds in ((200, 16), (800, 8)):
-        z = _spectra(ensemble, GAINS, n, seeds)
-        nearest = [np.min(np.abs(row[:, None] - expected[None]), axis=0) for row in z]
-        spread.append(np.sqrt(np.mean(np.array(nearest) ** 2)))
-    assert spread[1] < 2 / np.sqrt(800) and spread[1] < 0.8 * spread[0]
-
-
-def test_outliers_alone_follow_the_mean_gain():
-    # In a bulk with r = 0 an outlier solves z = mu <G>.
-    found = outliers(IID(0.5) + 2 * LowRank(np.diag([0.9, 0.1])), GAINS)
-    assert np.all(found.converged) and np.all(found.residual < 1e-8)
-    np.testing.assert_allclose(found.values[0], 1.8 * GAINS.mean(), rtol=1e-9)
-    assert np.isnan(found.values[1])
-
-
-def test_slopes_of_an_outlier():
-    # z = mu + g^2 s / mu for elliptic weights.
-    f = lambda mu, g, s: outliers(Elliptic(g, s) + LowRank(mu)).values[0].real
-    exact = lambda mu, g, s: mu + g**2 * s / mu
-    found = jax.jit(jax.value_and_grad(f, argnums=(0, 1, 2)))(2.0, 0.7, 0.5)
-    np.testing.assert_allclose(
-        np.hstack(found), np.hstack(jax.value_and_grad(exact, (0, 1, 2))(2.0, 0.7, 0.5)), rtol=1e-8
-    )
 
 
 # --- arguments and failures
