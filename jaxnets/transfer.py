@@ -42,11 +42,12 @@ class Transfer(eqx.Module):
 
     @abc.abstractmethod
     def covariance(
-        self, variance: Float[Array, ""], correlation: Float[Array, ""], nodes: int = 201
+        self, variance: Float[Array, ""], correlation: Float[Array, ""], nodes: tuple[int, int] = (201, 201)
     ) -> Float[Array, ""]:
         """<phi(x) phi(y)> for centred Gaussian x, y of one variance; 0 <= correlation <= 1.
 
-        Exact where there is a closed form, else a quadrature with `nodes` points in each of two directions.
+        Exact where there is a closed form, else a quadrature with so many `nodes` for what x and y share, and for what
+        each has alone.
         """
 
 
@@ -66,17 +67,17 @@ def smooth_antiderivative(transfer: Transfer, x: Float[Array, "..."], num: int =
 
 
 def smooth_covariance(
-    transfer: Transfer, variance: Float[Array, ""], correlation: Float[Array, ""], nodes: int = 201
+    transfer: Transfer, variance: Float[Array, ""], correlation: Float[Array, ""], nodes: tuple[int, int] = (201, 201)
 ) -> Float[Array, ""]:
     r"""Quadrature of the covariance of rates, for analytic phi: what two units share, and what each has alone.
 
     $$ \langle \phi\phi \rangle = \Big\langle \big\langle \phi(\sqrt{C_0} (\sqrt{c}\, z + \sqrt{1 - c}\, u))
        \big\rangle_u^2 \Big\rangle_z $$
     """
-    z, weights = (a.astype(variance.dtype) for a in gaussian_quadrature(nodes, width=9.0))
+    (z, share), (u, weights) = ([a.astype(variance.dtype) for a in gaussian_quadrature(n, width=9.0)] for n in nodes)
     shared, own = jnp.sqrt(variance * correlation), jnp.sqrt(variance * (1 - correlation))
-    given_shared = transfer(shared * z[:, None] + own * z[None]) @ weights
-    return weights @ given_shared**2
+    given_shared = transfer(shared * z[:, None] + own * u[None]) @ weights
+    return share @ given_shared**2
 
 
 class Tanh(Transfer):
@@ -97,7 +98,7 @@ class Tanh(Transfer):
         far = jnp.abs(x) + jnp.log1p(jnp.exp(-2 * jnp.abs(x))) - math.log(2)
         return jnp.where(jnp.abs(x) < 1, jnp.log1p(2 * jnp.sinh(near / 2) ** 2), far)
 
-    def covariance(self, variance, correlation, nodes=201):
+    def covariance(self, variance, correlation, nodes=(201, 201)):
         return smooth_covariance(self, variance, correlation, nodes)
 
 
@@ -116,7 +117,7 @@ class Erf(Transfer):
     def antiderivative(self, x):
         return x * self(x) + 2 / math.pi * jnp.expm1(-math.pi / 4 * x**2)
 
-    def covariance(self, variance, correlation, nodes=201):
+    def covariance(self, variance, correlation, nodes=(201, 201)):
         """(2/pi) arcsin(C / (C_0 + 2/pi)) (Williams 1998)."""
         return 2 / math.pi * jnp.arcsin(variance * correlation / (variance + 2 / math.pi))
 
@@ -136,7 +137,7 @@ class Linear(Transfer):
     def antiderivative(self, x):
         return x**2 / 2
 
-    def covariance(self, variance, correlation, nodes=201):
+    def covariance(self, variance, correlation, nodes=(201, 201)):
         return variance * correlation
 
 
@@ -156,7 +157,7 @@ class ReLU(Transfer):
     def antiderivative(self, x):
         return jnp.maximum(x, 0) ** 2 / 2
 
-    def covariance(self, variance, correlation, nodes=201):
+    def covariance(self, variance, correlation, nodes=(201, 201)):
         """C_0 (sin a + (pi - a) cos a) / (2 pi), a = arccos of the correlation (Cho & Saul 2009)."""
         angle = jnp.arccos(correlation)
         return variance / (2 * math.pi) * (jnp.sin(angle) + (math.pi - angle) * correlation)

@@ -11,6 +11,7 @@ from scipy.special import jnp_zeros
 
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, LowRank, RandomModes, SingularModes
 from jaxnets.meanfield import chaos_onset, largest_lyapunov, stationary
+from jaxnets.meanfield.rates import covariances
 from jaxnets.meanfield.series import evaluate, grid
 from jaxnets.meanfield.stability import _ground_decay
 from jaxnets.transfer import Erf, Linear, ReLU, Tanh, Transfer
@@ -157,13 +158,23 @@ def test_small_noise_is_continuous():
 
 @pytest.mark.slow
 def test_strong_gain():
-    state = stationary(IID(20.0), Erf(), nodes=801)
+    state = stationary(IID(20.0), Erf())
     assert state.converged
     width = state.variance + 2 / np.pi
     np.testing.assert_allclose(state.c_phi, 2 / np.pi * jnp.arcsin(state.c_x / width), rtol=1e-8)
+    assert stationary(IID(20.0), Tanh()).converged
     poor = stationary(IID(20.0), Tanh(), nodes=101)
     assert not poor.converged
     assert not poor.residual < 1e-4
+
+
+@pytest.mark.parametrize("variance", [0.01, 4.0, 290.0])
+def test_covariances_of_rates(variance):
+    """Fewer points in one of two directions, at correlations from 0 to 1, are as good as many in both."""
+    correlations = np.sin(np.linspace(0.01, np.pi / 2 - 0.01, 16))
+    found = covariances(Tanh(), jnp.asarray(variance), correlations, 801)
+    for c, value in zip(correlations[::3], found[::3], strict=True):
+        np.testing.assert_allclose(value, Tanh().covariance(jnp.asarray(variance), c, (1601, 1601)), rtol=3e-8)
 
 
 def test_no_stationary_state_is_not_converged():

@@ -60,7 +60,7 @@ def meanfield(
         is_odd(function, jnp.float64)  # as the theory asks; once it is compiled this can no longer be refused
     except ValueError as error:
         raise InputError(f"`--transfer`: {error}") from error
-    nodes = max(201, 2 * int(np.ceil(20 * strengths[-1])) + 1)
+    nodes = max(801, 40 * int(np.ceil(strengths[-1])) + 1)
 
     began = time.perf_counter()
     data = _solve(strengths, ranks, function, noise, nodes)

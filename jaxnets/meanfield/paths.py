@@ -28,6 +28,7 @@ from .._numerics import as_complex, gaussian_quadrature, square_modulus
 from ..couplings import Ensemble
 from ..transfer import Transfer
 from . import series
+from .rates import covariances
 
 
 class Unknowns(NamedTuple):
@@ -131,16 +132,16 @@ def _covariance(spectrum: Float[Array, " F/2+1"], grid: Grid) -> Float[Array, " 
 def _gaussian(problem: Problem, field: Field) -> Averages:
     """The averages over y, which answers to the field with the mean response of x."""
     grid, phi = problem.grid, problem.transfer
-    cheb = series.grid(problem.nodes // 4)
+    cheb = series.grid(max(problem.nodes // 8, 16))
     c = _covariance(field.driven * square_modulus(field.dressing), grid)
     z, weights = (a.astype(c.dtype) for a in gaussian_quadrature(problem.nodes, width=9.0))
-    roots = jnp.asarray(np.sqrt(cheb.nodes), c.dtype)
+    roots = np.sqrt(cheb.nodes)
     evaluate = jax.vmap(series.evaluate, in_axes=(None, 0))
 
     decay = jnp.exp(-grid.h).astype(field.dressing.dtype)
     # phi is odd: C^phi = n G(n^2) at correlation n, and G is a Chebyshev series.
     n = c / c[0]
-    G = jax.lax.map(lambda n: phi.covariance(c[0], n, problem.nodes), roots) / roots
+    G = covariances(phi, c[0], roots, problem.nodes) / jnp.asarray(roots, c.dtype)
     share, slope = (evaluate(jnp.asarray(m, c.dtype) @ G, n**2) for m in (cheb.series, cheb.slope))
     beta = weights @ phi.slope(jnp.sqrt(c[0]) * z)
     return Averages(

@@ -35,7 +35,7 @@ def stationary_by_paths(
     duration: float = 60.0,
     memory: float = 40.0,
     step: float = 0.1,
-    nodes: int = 201,
+    nodes: int = 801,
     tolerance: float = 1e-4,
     max_steps: int = 100,
 ) -> Stationary:

@@ -17,8 +17,6 @@ it is stable: an error of l' stays what it is, and the first equation measures i
 of t, analytic on [0, 1]: a Chebyshev series holds it.
 """
 
-import functools
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -30,6 +28,7 @@ from .._numerics import Root, gaussian_quadrature, is_concrete, polish_root
 from ..couplings import Ensemble
 from ..transfer import Transfer
 from . import series
+from .rates import covariances
 from .sampled import stationary_by_paths
 from .site import Site, has_memory, one_site, require_no_mean
 from .state import Stationary, is_odd
@@ -42,7 +41,7 @@ def stationary(
     noise: Float[ArrayLike, ""] = 0.0,
     *,
     row_gains: RowGains | None = None,
-    nodes: int = 201,
+    nodes: int = 801,
     num_lags: int = 1025,
     duration: Float[ArrayLike, ""] | None = None,
     key: PRNGKeyArray | None = None,
@@ -69,7 +68,7 @@ def stationary(
     `c_x` and `c_phi` are averages over units, and `units` has those of each gain. Neither noise, which would come to
     x and not to u, nor an echo is solved with it.
 
-    `nodes` is the number of points of Gaussian averages; it must grow like g (201 for tanh up to g = 5, 801 at g = 20).
+    `nodes` is the number of points of Gaussian averages; it must grow like g (801 for tanh up to g = 20).
     `duration` is the last lag, by default 16 decay times (and then not differentiated: derivatives are at fixed lag),
     of `num_lags`.
 
@@ -162,13 +161,13 @@ def _active(
     beta = gains.mean(averages[:, 0])
 
     # G(t) on the nodes of the series; the correlation is sqrt(t).
-    grid = series.grid(max(nodes // 4, 16))
+    grid = series.grid(max(nodes // 8, 16))
     to_series, to_mean, to_slope = (jnp.asarray(m, dtype) for m in (grid.series, grid.running_mean, grid.slope))
-    correlations = jnp.asarray(np.sqrt(grid.nodes), dtype)
-    covariance = lambda c: jax.vmap(lambda gain: _covariance(gain**2 * variance, transfer, c, nodes))(gains.values)
-    G_of = jax.lax.map(covariance, correlations) / correlations[:, None]  # of each gain
-    shares = (to_series @ G_of).T
-    G = gains.mean(G_of.T)
+    correlations = np.sqrt(grid.nodes)
+    of = lambda gain: covariances(transfer, gain**2 * variance, correlations, nodes)
+    G_of = jax.vmap(of)(gains.values) / jnp.asarray(correlations, dtype)[None]  # of each gain
+    shares = G_of @ to_series.T
+    G = gains.mean(G_of)
     share, mean, slope = to_series @ G, to_mean @ G, to_slope @ G
 
     k, pull = site.decay(beta), site.strength / variance
@@ -176,7 +175,7 @@ def _active(
     last = jax.lax.stop_gradient(16 / rate) if duration is None else duration
     lags = last * jnp.linspace(0, 1, num_lags, dtype=dtype)
     acceleration = pull * (share - mean)
-    log_c, speed = _orbit(acceleration, sigma**2 / variance, last / (num_lags - 1), num_lags, max(nodes // 50, 4))
+    log_c, speed = _orbit(acceleration, sigma**2 / variance, last / (num_lags - 1), num_lags, max(nodes // 200, 4))
 
     c = jnp.exp(-log_c)
     at_lags = lambda f: jax.vmap(lambda t: series.evaluate(f, t))(c**2)
@@ -213,26 +212,6 @@ def _active(
     )
 
 
-@eqx.filter_custom_jvp
-def _covariance(
-    variance: Float[Array, ""], transfer: Transfer, correlation: Float[Array, ""], nodes: int
-) -> Float[Array, ""]:
-    return transfer.covariance(variance, correlation, nodes)
-
-
-@_covariance.def_jvp
-def _covariance_jvp(primals, tangents):
-    # The slope with the value: a reverse pass would go through the whole quadrature once more.
-    variance, transfer, correlation, nodes = primals
-    by_variance, *others = tangents[:3]
-    at = lambda v, transfer, correlation: transfer.covariance(v, correlation, nodes)
-    value, slope = jax.jvp(lambda v: at(v, transfer, correlation), (variance,), (jnp.ones_like(variance),))
-    change = jnp.zeros_like(value) if by_variance is None else slope * by_variance
-    if jax.tree.leaves(others):
-        change += eqx.filter_jvp(functools.partial(at, variance), (transfer, correlation), tuple(others))[1]
-    return value, change
-
-
 def _averages(transfer: Transfer, gains: RowGains, variance: Float[Array, ""], nodes: int) -> Float[Array, "K 3"]:
     """For each gain, with phi(gamma u): <slope>, 2 Var Phi / C_0^2 and <phi^2> / C_0; all 1 for phi(u) = u."""
     # Nine standard deviations: the fourth moment is then right to rounding, as a C_0 near onset needs.
@@ -250,12 +229,12 @@ def _averages(transfer: Transfer, gains: RowGains, variance: Float[Array, ""], n
 
 
 def _variance(site: Site, transfer: Transfer, gains: RowGains, sigma: Float[Array, ""], nodes: int) -> Root:
-    """C_0, from the energy at lag 0: bisection in its logarithm, then Newton steps that make it differentiable.
+    """C_0, from the energy at lag 0: bisection in its logarithm, then Newton steps that make it exact.
 
     Below the root the energy is negative: noise and expansion win over the decay at small C_0, not at large.
     """
 
-    def energy(u, args):
+    def energy(u, args, nodes=nodes):
         site, transfer, gains, sigma = args
         variance = jnp.exp(u[0])
         beta, spread, _ = gains.mean(_averages(transfer, gains, variance, nodes))
@@ -266,12 +245,12 @@ def _variance(site: Site, transfer: Transfer, gains: RowGains, sigma: Float[Arra
     def halve(_, bracket):
         low, high = bracket
         middle = (low + high) / 2
-        below = energy(middle[None], args)[0] < 0
+        below = energy(middle[None], args, max(nodes // 4, 41))[0] < 0
         return jnp.where(below, middle, low), jnp.where(below, high, middle)
 
     low = jnp.log(jnp.maximum(sigma**2, 1e-12))
     bracket = jax.lax.stop_gradient((low, jnp.maximum(low, 0) + 28))
-    low, high = jax.lax.fori_loop(0, 50, lambda i, b: jax.lax.stop_gradient(halve(i, b)), bracket)
+    low, high = jax.lax.fori_loop(0, 40, lambda i, b: jax.lax.stop_gradient(halve(i, b)), bracket)
     root = polish_root(energy, ((low + high) / 2)[None], args)
     return Root(jnp.exp(root.value[0]), root.residual, root.converged)
 

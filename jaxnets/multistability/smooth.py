@@ -49,7 +49,7 @@ class Logistic(Transfer):
         gain = self.gain.astype(x.dtype)
         return (x + (jnp.logaddexp(gain * x, -gain * x) - jnp.log(jnp.asarray(2, x.dtype))) / gain) / 2
 
-    def covariance(self, variance, correlation, nodes=201):
+    def covariance(self, variance, correlation, nodes=(201, 201)):
         return smooth_covariance(self, variance, correlation, nodes)
 
 

@@ -65,9 +65,10 @@ def dimension(state: Stationary, ensemble: Ensemble, *, z_scored: bool = False, 
     row gains. There the ensemble must have no memory kernel.
 
     `nodes` is the number of frequencies in each of two directions. `residual` is the largest of the relative
-    difference from half the nodes and every second lag, of what an exponential beyond the last lag leaves open, and of
-    the residual of the state; `converged` asks for 1e-4 (1e-3 with a memory kernel), and a converged state. The errors
-    are those that the sampling error of S brings, by far the largest: the sums have a pole at kappa(S) |S|^2 = 1.
+    difference from 5/8 of the nodes and every second lag, of what an exponential beyond the last lag leaves open, and
+    of the residual of the state; `converged` asks for 1e-4 (1e-3 with a memory kernel), and a converged state.
+    Derivatives are taken with 5/8 of the nodes. The errors are those that the sampling error of S brings, by far the
+    largest: the sums have a pole at kappa(S) |S|^2 = 1.
 
     NaN, not converged, for a state at rest, and where kappa(S) |S|^2 >= 1 at some frequency; for x also where nothing
     recurs, J = 0. Differentiable in the floats of the state and the ensemble (the state depends on the ensemble:
@@ -149,9 +150,11 @@ def _pair_covariance(
             pairs = _unlike(units, ensemble, W2[0], W2[1])
         return _integral(state, ensemble, pairs, lags, nodes, stride)
 
-    total = integral(state, ensemble, nodes, 1)
     fixed_state, fixed_ensemble = frozen((state, ensemble))
-    coarse = integral(fixed_state, fixed_ensemble, nodes // 2, 2)
+    total = integral(fixed_state, fixed_ensemble, nodes, 1)
+    coarse = integral(state, ensemble, 5 * nodes // 8, 2)
+    # The error falls exponentially with the nodes: derivatives of `coarse` are right to some times the residual.
+    total = jax.lax.stop_gradient(total - coarse) + coarse
     misses = [
         jnp.max(jnp.abs(coarse - total) / jnp.max(jnp.abs(total), axis=1, keepdims=True)),
         # A tail e^{-rate tau} has corrections of this relative order.
