@@ -188,7 +188,9 @@ class Computation:
         if not results:
             raise ValueError(f"`function`: {name} returns no array")
         grid = self.sweep.grid
-        taken = {"status", "realisation"} | {key for axis in (*grid.static, *grid.axes) for key in axis.values}
+        taken = {"status", "realisation"}
+        taken |= {name for axis in (*grid.static, *grid.axes) for name in (axis.name, *axis.values)}
+        taken |= {dim for result, (shape, _) in results.items() for dim in inner_dimensions(result, len(shape))}
         for result in results:
             if result in taken or not re.fullmatch(r"\w[\w.]*", result):
                 raise ValueError(f"`function`: {name} returns {result!r}, which cannot name a result of this sweep")
@@ -245,6 +247,11 @@ class Computation:
 def computation(text: str) -> Computation:
     """That of the sweep which `to_text` wrote: a process traces and compiles once for all that it computes of it."""
     return Computation(from_text(text))
+
+
+def inner_dimensions(result: str, ndim: int) -> tuple[str, ...]:
+    """Names of the dimensions that a result has of itself."""
+    return tuple(f"{result}_{k}" for k in range(ndim))
 
 
 def blank(shape: tuple[int, ...], dtype: str) -> np.ndarray:
