@@ -91,6 +91,14 @@ LONG = dict(
     chunk=4,
 )
 
+
+def environment(**variables: str) -> dict[str, str]:
+    """That of a process which imports this module, and the package as it lies here."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    path = os.pathsep.join([here, os.path.dirname(here), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.environ | {"PYTHONPATH": path} | variables
+
+
 if __name__ == "__main__":
     from jaxnets import sweeps
 

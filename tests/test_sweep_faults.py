@@ -54,10 +54,9 @@ def assert_goes_on(folder: Path, undisturbed: dict[str, bytes]) -> None:
 @contextlib.contextmanager
 def job(folder: Path, *workers: int):
     """A process that runs the sweep, in a group of its own."""
-    path = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, sweep_functions.__file__, str(folder), *map(str, workers)],
-        env=os.environ | {"PYTHONPATH": path, "JAX_ENABLE_X64": "1"},
+        env=sweep_functions.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -132,6 +131,7 @@ def test_killed_workers_are_replaced(tmp_path, undisturbed):
     assert files_of(tmp_path / "a") == undisturbed
 
 
+@pytest.mark.slow
 def test_a_point_that_kills_its_workers_is_recorded(tmp_path):
     """And only its chunk; those that were waiting beside it are computed."""
     sweep = sweeps.Sweep("sweep_functions:deadly", axes={"x": {"linspace": [0, 15, 16]}}, batch=2, chunk=2)
@@ -144,7 +144,15 @@ def test_a_point_that_kills_its_workers_is_recorded(tmp_path):
 # --- stopped
 
 
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGINT, (2,))])
+@pytest.mark.parametrize(
+    ("number", "workers"),
+    [
+        (signal.SIGINT, ()),
+        pytest.param(signal.SIGTERM, (), marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, (2,), marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, (2,), marks=pytest.mark.slow),
+    ],
+)
 def test_stopped_jobs_say_how_to_go_on(tmp_path, undisturbed, number, workers):
     """A signal to the whole group, as Ctrl-C sends."""
     with job(tmp_path / "a", *workers) as process:

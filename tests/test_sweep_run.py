@@ -11,6 +11,7 @@ import sweep_functions
 import xarray as xr
 
 from jaxnets import sweeps
+from jaxnets.sweeps import tasks
 from jaxnets.sweeps.computation import DONE, FAILED, MISSING, NOT_CONVERGED, NOT_FINITE, computation
 from jaxnets.sweeps.specification import to_text
 
@@ -96,7 +97,7 @@ def test_retry_computes_what_failed_again(tmp_path, monkeypatch):
     run(tmp_path / "a", "partly", **fields)
     monkeypatch.setattr(sweep_functions.eqx, "error_if", lambda x, *_: x)
     computation.cache_clear()
-    sweeps.run.__globals__["_opened"].cache_clear()
+    tasks._opened.cache_clear()
     sweep = sweeps.Sweep("sweep_functions:partly", **fields)
     assert sweeps.run(sweep, tmp_path / "a", progress=False).failed == 1
     state = sweeps.run(sweep, tmp_path / "a", retry=True, progress=False)
@@ -175,12 +176,12 @@ def test_several_devices_give_the_bits_of_one(tmp_path):
     script = f"""
 import jax
 from jaxnets import sweeps
+from jaxnets.sweeps import tasks
 assert len(jax.local_devices()) == 2
 sweeps.run(sweeps.Sweep("sweep_functions:partly", realisations=5, **{fields}), "two", progress=False)
 """
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
-    path = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": path}
+    environment = sweep_functions.environment(XLA_FLAGS=flags)
     subprocess.run([sys.executable, "-c", script], env=environment, cwd=tmp_path, check=True)
     run(tmp_path / "one", "partly", **fields)
     one, two = (sweeps.open(tmp_path / name) for name in ("one", "two"))

@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import socket
 import time
 import uuid
@@ -26,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from .specification import Grid, Sweep
+from .specification import RESULT_NAME, Grid, Sweep
 
 MANIFEST, LOCK, CHUNKS = "manifest.json", "lock", "chunks"
 _MAGIC = b"jaxnets chunk 1\n"
@@ -117,6 +118,9 @@ def read_manifest(folder: Path) -> Manifest:
         digest = plain.pop("digest")
         if _digest(plain) != digest:
             raise ValueError("it is not what its checksum says")
+        for name, (_, dtype) in (item for results in plain["results"] for item in results.items()):
+            if not re.fullmatch(RESULT_NAME, name) or np.dtype(dtype).kind not in "biufc":
+                raise ValueError(f"no result is called {name!r}, of type {dtype!r}")
         return Manifest(
             Sweep(**plain["configuration"]),
             plain["takes_key"],
