@@ -47,6 +47,10 @@ def identity(x):
     return x
 
 
+def constant(n=3):
+    return jnp.arange(n)
+
+
 def text(x):
     return {"a": x, "b": "no array"}
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -85,6 +86,7 @@ def run(
                 remove_temporaries(folder)
                 manifest = _manifest(sweep, text, folder, pool)
                 _compute(manifest, folder, pool, retry, progress)
+                remove_temporaries(folder)  # of workers that died in this run
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -100,18 +102,26 @@ _GO_ON = "run the same sweep again to go on"
 
 
 def _manifest(sweep: Sweep, text: str, folder: Path, pool: Pool) -> Manifest:
-    """That of the output if it has one and it is of this sweep, or a new one."""
+    """That of the output if it has one, which must be of this sweep, or a new one."""
     old = read_manifest(folder) if (folder / MANIFEST).exists() else None
-    known = old.batches if old and to_text(old.sweep) == text else [None] * sweep.grid.combinations
+    if old is not None:
+        _require_same(folder, old.sweep.configuration(), sweep.configuration())
+    known = old.batches if old is not None else [None] * sweep.grid.combinations
     batches = [sweep.batch or batch for batch in known]
-    plan: Plan = pool.call(make_plan, text, batches, sweep.chunk or (old.chunk if old else None))
+    plan: Plan = pool.call(make_plan, text, batches, sweep.chunk or (old.chunk if old is not None else None))
     versions = {name: version(name) for name in ("jaxnets", "jax", "jaxlib")}
     new = Manifest(sweep, plan.takes_key, plan.results, plan.batches, plan.chunk, versions | {"device": plan.device})
     if old is None:
         write_manifest(folder, new)
-    elif changed := differences(old, new):
-        raise ValueError(f"`output`: {folder} holds another sweep:\n  " + "\n  ".join(changed))
+    else:
+        _require_same(folder, old.made_by, new.made_by)
+        _require_same(folder, old.plain(), new.plain())
     return new
+
+
+def _require_same(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    if lines := differences(old, new):
+        raise ValueError(f"`output`: {folder} holds another sweep:\n  " + "\n  ".join(lines))
 
 
 def _compute(manifest: Manifest, folder: Path, pool: Pool, retry: bool, progress: bool) -> None:

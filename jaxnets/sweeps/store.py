@@ -136,18 +136,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise ValueError(f"`output`: the manifest {folder / MANIFEST} is damaged: {error}") from None
 
 
-def differences(old: Manifest, new: Manifest) -> list[str]:
-    """What differs, a line each."""
-    lines = []
-    for part in ("configuration", "made_by"):
-        before, after = old.plain()[part], new.plain()[part]
-        lines += _differences(before, after)
-    for name in ("takes_key", "results", "batches", "chunk"):
-        lines += _differences({name: old.plain()[name]}, {name: new.plain()[name]})
-    return lines
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """The entries that differ, a line each."""
     lines = []
     for name in {**old, **new}:
         before, after = (json.dumps(side.get(name)) for side in (old, new))
