@@ -186,3 +186,20 @@ sweeps.run(sweeps.Sweep("sweep_functions:partly", realisations=5, **{fields}), "
     one, two = (sweeps.open(tmp_path / name) for name in ("one", "two"))
     xr.testing.assert_identical(one, two)
     assert int((one["status"] == FAILED).sum()) == 4 * 5
+
+
+def test_a_cluster_that_is_running_gives_the_same_files(tmp_path):
+    """Two workers of two threads in this process: what a cluster is asked for, but for the machines."""
+    from distributed import LocalCluster
+
+    fields = GRID | {"batch": 4, "chunk": 4}
+    with LocalCluster(2, threads_per_worker=2, processes=False, dashboard_address=":0") as cluster:
+        address = cluster.scheduler_address
+        with pytest.raises(ValueError, match="`axes`: `y` is no parameter"):
+            sweeps.run(sweeps.Sweep("sweep_functions:noisy", axes={"y": [1.0]}), tmp_path / "c", scheduler=address)
+        assert not (tmp_path / "c").exists()
+        sweep = sweeps.Sweep("sweep_functions:noisy", **fields)
+        assert sweeps.run(sweep, tmp_path / "a", scheduler=address, progress=False).done == 35
+    sweeps.run(sweep, tmp_path / "b", progress=False)
+    for path in (tmp_path / "b/chunks/000").iterdir():
+        assert path.read_bytes() == (tmp_path / "a/chunks/000" / path.name).read_bytes()

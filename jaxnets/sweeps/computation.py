@@ -33,7 +33,7 @@ MAX_WIDTH = 4096
 MAX_CHUNKS = 10**6
 _CPU_BUDGET = 64 * 2**20  # bytes of one call: more only leaves the caches of the processor
 _DEVICE_BUDGET = 4 * 2**30  # enough to fill an accelerator
-_CHUNK_BYTES = 64 * 2**20
+_CHUNK_BYTES = 16 * 2**20  # of which a process holds a few copies
 _CHUNK_SECONDS = 5.0
 _FEW_CHUNKS = 2**14  # files enough to divide the work and to lose little of it
 
