@@ -150,12 +150,13 @@ def test_results_of_different_lengths_and_zipped_axes(tmp_path):
 @pytest.mark.parametrize("bytes", [1, 200, 2**24])
 def test_assembled_data_are_those_of_the_chunks(tmp_path, monkeypatch, bytes):
     """Of blocks smaller and larger than chunks, whole and with a chunk missing, and written twice."""
+    fields = {"axes": {"x": [0.1, 0.2, 0.3]}, "static": {"scale": [1.0, 2.0]}, "batch": 4, "chunk": 4}
     monkeypatch.setattr(sweeps.results, "_BLOCK_BYTES", bytes)
-    run(tmp_path / "a", static={"scale": [1.0, 2.0]}, batch=4, chunk=4)
+    run(tmp_path / "a", **fields)
     (tmp_path / "a/chunks/000/000002").unlink()
     with xr.open_zarr(sweeps.assemble(tmp_path / "a")) as data:
         xr.testing.assert_identical(data.load(), sweeps.open(tmp_path / "a"))
-    run(tmp_path / "a", static={"scale": [1.0, 2.0]}, batch=4, chunk=4)
+    run(tmp_path / "a", **fields)
     with xr.open_zarr(sweeps.assemble(tmp_path / "a")) as data:
         xr.testing.assert_identical(data.load(), sweeps.open(tmp_path / "a"))
         assert (data["status"] == DONE).all()
