@@ -10,6 +10,7 @@ from . import (
     plotting,
     population,
     spectra,
+    sweeps,
     transfer,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "plotting",
     "population",
     "spectra",
+    "sweeps",
     "transfer",
 ]

@@ -33,7 +33,7 @@ ARROWS = {
         "transfer",
     },
     "fitting": set(),
-    "sweeps": set(),
+    "sweeps": {"_numerics", "_arguments"},
     "plotting": set(),
 }
 ARROWS["__init__"] = set(ARROWS) - {"_numerics", "_arguments", "data"}

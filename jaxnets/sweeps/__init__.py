@@ -1,0 +1,56 @@
+"""Grids of parameters times realisations: days of work on many machines, of which nothing is lost.
+
+A sweep is a TOML file, or the same as a `Sweep`. This one, edges.toml, calls a function of one point in edges.py,
+
+    def largest(gain, *, n, key):
+        return jn.spectra.eigenvalues(jn.couplings.IID(gain=gain).sample(n, key=key)).real.max()
+
+at 40 points, and 16 times each:
+
+    function = "edges:largest"              # module:name, of the package or your own
+    realisations = 16                       # another key each
+    output = "edges"                        # a folder
+
+    [axes]                                  # floating-point scalars
+    gain = {linspace = [0.5, 2.0, 20]}      # or a list, logspace = [...], zip = {name = [...], other = [...]}
+
+    [static]                                # values that change shapes: compiled once each
+    n = [100, 200]
+
+    [fixed]                                 # arguments that stay
+
+`run(read(path))` computes what is missing of it and `open(output)` gives the results as an `xarray.Dataset`, also while
+it runs. On a cluster, workers are started by whatever knows it; with dask-jobqueue on SLURM:
+
+    from dask_jobqueue import SLURMCluster
+    cluster = SLURMCluster(cores=1, processes=1, memory="8GB", walltime="24:00:00",
+                           job_script_prologue=["export OPENBLAS_NUM_THREADS=1 NPROC=1"])
+    cluster.scale(32)
+    jn.sweeps.run(jn.sweeps.read("edges.toml"), scheduler=cluster.scheduler_address)
+
+The folder must be seen by all of them. Whatever is killed, running again goes on from the chunks that are there.
+
+This room knows no physics: it takes functions, and gives arrays.
+"""
+
+from .estimation import Estimate, estimate
+from .results import Failure, Status, Verification, assemble, open, status, verify
+from .run import Interrupted, run
+from .specification import Sweep, parse, read
+
+__all__ = [
+    "Estimate",
+    "Failure",
+    "Interrupted",
+    "Status",
+    "Sweep",
+    "Verification",
+    "assemble",
+    "estimate",
+    "open",
+    "parse",
+    "read",
+    "run",
+    "status",
+    "verify",
+]

@@ -1,0 +1,196 @@
+"""Running a sweep: here, in local worker processes, or on a cluster; stopped at any moment, it goes on from its files.
+
+The process that runs a sweep holds its lock and hands out units of work, a bounded number at a time. Whoever computes
+a unit writes its chunks. dask.distributed decides who does, and starts again what a dead worker had.
+"""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from .._arguments import require_instance, require_whole
+from .computation import FAILED, NOT_CONVERGED, Plan
+from .pools import Pool, pool_of
+from .results import Status, status
+from .specification import Sweep, to_text
+from .store import (
+    FULL,
+    MANIFEST,
+    Damaged,
+    Manifest,
+    chunk_numbers,
+    differences,
+    locked,
+    read_chunk,
+    read_manifest,
+    remove_temporaries,
+    require_own_folder,
+    write_manifest,
+)
+from .tasks import Unit, check, compute, make_plan, point_counts, record_failure
+
+
+class Interrupted(KeyboardInterrupt):
+    """The sweep was stopped by Ctrl-C or a signal; what was done is kept."""
+
+
+def run(
+    sweep: Sweep,
+    output: str | Path | None = None,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    retry: bool = False,
+    progress: bool = True,
+) -> Status:
+    """Computes what is missing of a sweep, and returns how it ended.
+
+    Without more it computes in this process; with `workers`, in so many local processes that share the cores or have a
+    GPU each (a script that asks for them keeps its own work below `if __name__ == "__main__":`); with `scheduler`, on
+    the dask cluster at that address, whose workers see `output` and can import the function. `retry` computes again
+    the chunks with points that failed or did not converge.
+
+    Results do not depend on workers, chunks, order or restarts, bit for bit on one kind of device.
+
+    A point that raises is recorded with its error, and one whose `converged` is False or whose results are not finite
+    is kept and marked; none stops the others. Damaged files are computed again.
+
+    Raises:
+        ValueError: for a sweep that cannot be run, and an output that holds another one (the difference is shown).
+        BlockingIOError: when another process runs this sweep.
+        OSError: when a file cannot be written, as when the disk is full. All chunks written stay.
+        Interrupted: (a `KeyboardInterrupt`) after Ctrl-C or SIGTERM. Run again to go on.
+    """
+    require_instance("sweep", sweep, Sweep, "a `Sweep`")
+    if workers is not None:
+        require_whole("workers", workers)
+        if scheduler is not None:
+            raise ValueError("`workers` must be None when `scheduler` is given, whose workers are used")
+    if output is None and sweep.output is None:
+        raise ValueError("`output` must be given: the sweep has none")
+    folder = Path(output if output is not None else sweep.output or "").absolute()
+    require_own_folder(folder)
+    try:
+        with _interruptible(), pool_of(workers, scheduler) as pool:
+            text = to_text(sweep)
+            pool.call(check, text)
+            folder.mkdir(parents=True, exist_ok=True)
+            with locked(folder):
+                remove_temporaries(folder)
+                manifest = _manifest(sweep, text, folder, pool)
+                _compute(manifest, folder, pool, retry, progress)
+                remove_temporaries(folder)  # of workers that died in this run
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise OSError(
+            error.errno, f"{error.strerror}; what is written in {folder} stays: make room, and {_GO_ON}"
+        ) from None
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped; what is written in {folder} stays: {_GO_ON}") from None
+    return status(folder)
+
+
+_GO_ON = "run the same sweep again to go on"
+
+
+def _manifest(sweep: Sweep, text: str, folder: Path, pool: Pool) -> Manifest:
+    """That of the output if it has one, which must be of this sweep, or a new one."""
+    old = read_manifest(folder) if (folder / MANIFEST).exists() else None
+    if old is not None:
+        _require_same(folder, old.sweep.configuration(), sweep.configuration())
+    known = old.batches if old is not None else [None] * sweep.grid.combinations
+    batches = [sweep.batch or batch for batch in known]
+    plan: Plan = pool.call(make_plan, text, batches, sweep.chunk or (old.chunk if old is not None else None))
+    versions = {name: version(name) for name in ("jaxnets", "jax", "jaxlib")}
+    new = Manifest(sweep, plan.takes_key, plan.results, plan.batches, plan.chunk, versions | {"device": plan.device})
+    if old is None:
+        write_manifest(folder, new)
+    else:
+        _require_same(folder, old.made_by, new.made_by)
+        _require_same(folder, old.plain(), new.plain())
+    return new
+
+
+def _require_same(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    if lines := differences(old, new):
+        raise ValueError(f"`output`: {folder} holds another sweep:\n  " + "\n  ".join(lines))
+
+
+def _compute(manifest: Manifest, folder: Path, pool: Pool, retry: bool, progress: bool) -> None:
+    waiting, counts = _waiting(folder, manifest, retry)
+    total = manifest.grid.total
+    with tqdm(total=total, initial=int(counts.sum()), unit="point", disable=not progress, smoothing=0.05) as bar:
+        arguments = (manifest.sweep.function, str(folder), manifest.digest)
+        suspects: list[Unit] = []
+        for unit, found in pool.each(compute, arguments, _units(manifest, waiting), None):
+            if found is None:
+                suspects.append(unit)
+                continue
+            counts += found
+            bar.set_postfix(_marks(counts), refresh=False)
+            bar.update(sum(found))
+        # A worker dies with all that it was given: what is innocent of it goes through when it is alone.
+        for unit, found in pool.each(compute, arguments, iter(suspects), 1):
+            if found is None:
+                found = record_failure(*arguments, unit, "the workers that computed it died")
+            counts += found
+            bar.set_postfix(_marks(counts), refresh=False)
+            bar.update(sum(found))
+
+
+def _marks(counts: np.ndarray) -> dict[str, int]:
+    return {"failed": int(counts[FAILED]), "not converged": int(counts[NOT_CONVERGED])}
+
+
+def _waiting(folder: Path, manifest: Manifest, retry: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Which chunks are to be computed, and how many points of each status the others have. Reads every file."""
+    waiting, counts = np.ones(manifest.chunks, bool), np.zeros(4, int)
+    for number in chunk_numbers(folder):
+        if isinstance(number, Path) or number >= manifest.chunks:
+            continue
+        try:
+            header = read_chunk(folder, manifest, number).header
+        except (Damaged, FileNotFoundError):
+            continue
+        found = point_counts(header)
+        if not (retry and found[FAILED] + found[NOT_CONVERGED]):
+            waiting[number] = False
+            counts += found
+    return waiting, counts
+
+
+def _units(manifest: Manifest, waiting: np.ndarray) -> Iterator[Unit]:
+    """A chunk, or all chunks of one call where that holds several."""
+    for combination, batch in enumerate(manifest.batches):
+        group = max(1, batch // manifest.chunk)
+        begin = combination * manifest.chunks_each
+        end = begin + manifest.chunks_each
+        for first in range(begin, end, group):
+            last = min(first + group, end)
+            if waiting[first:last].any():
+                yield tuple(int(k) for k in first + np.flatnonzero(waiting[first:last]))
+
+
+@contextlib.contextmanager
+def _interruptible():
+    """SIGTERM, by which batch systems stop a job, is taken as Ctrl-C is."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
