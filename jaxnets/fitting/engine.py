@@ -12,6 +12,7 @@ along which the loss does not curve are not identifiable. Nothing here knows any
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
