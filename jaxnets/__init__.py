@@ -3,6 +3,7 @@
 from . import (
     couplings,
     dynamics,
+    fitting,
     meanfield,
     memory,
     multistability,
@@ -18,6 +19,7 @@ __version__ = "0.1.0"
 __all__ = [
     "couplings",
     "dynamics",
+    "fitting",
     "meanfield",
     "memory",
     "multistability",
