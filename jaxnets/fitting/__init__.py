@@ -1,20 +1,63 @@
 """Fits of parameters: an engine that takes any loss, and the losses of spectra, activity and recordings."""
 
+from .connectome import ConnectomeFit, Estimate, FamilyFit, HeldOut, apart, fit_connectome, held_out, predict
 from .engine import Fit, NotIdentifiable, Profile, fit, least_squares, profile
+from .families import (
+    AmplitudeLaw,
+    ConstantOverlap,
+    Exponential,
+    Family,
+    Flat,
+    GaussianModes,
+    Independent,
+    LinearOverlap,
+    NoOverlap,
+    OrthogonalModes,
+    OverlapProfile,
+    PowerLaw,
+    StretchedExponential,
+    default_families,
+)
 from .parameters import Fixed, Free, Interval, Positive, Simplex, Transform, draw_starts
+from .singular import SingularProfile, profile_of_values, singular_profile
 
 __all__ = [
+    "AmplitudeLaw",
+    "ConnectomeFit",
+    "ConstantOverlap",
+    "Estimate",
+    "Exponential",
+    "Family",
+    "FamilyFit",
     "Fit",
     "Fixed",
+    "Flat",
     "Free",
+    "GaussianModes",
+    "HeldOut",
+    "Independent",
     "Interval",
+    "LinearOverlap",
+    "NoOverlap",
     "NotIdentifiable",
+    "OrthogonalModes",
+    "OverlapProfile",
     "Positive",
+    "PowerLaw",
     "Profile",
     "Simplex",
+    "SingularProfile",
+    "StretchedExponential",
     "Transform",
+    "apart",
+    "default_families",
     "draw_starts",
     "fit",
+    "fit_connectome",
+    "held_out",
     "least_squares",
+    "predict",
     "profile",
+    "profile_of_values",
+    "singular_profile",
 ]
