@@ -148,11 +148,11 @@ def fit_connectome(
 def predict(fit: FamilyFit, statistic: Callable[[Ensemble], Float[Array, "..."]], num: int | None = None) -> "Estimate":
     """Any statistic of the fitted ensemble, with its error from `num` replicates (all if None).
 
-    `statistic` takes an ensemble: lambda e: law(e).right_edge(), lambda e: chaos_onset(e, Tanh()).value, or any function
-    of one, such as the dimension of its activity at a gain. With leading modes the ensemble is a sum whose first term,
-    e.terms[0], is the bulk: mean field wants that alone, `outliers` the sum. What the errors cover is said in
-    `fit_connectome`; a replicate for which the statistic is NaN makes the error NaN. One evaluation a replicate: give
-    `num` where each takes long.
+    `statistic` takes an ensemble: lambda e: law(e).right_edge(), lambda e: chaos_onset(e, Tanh()).value, or any
+    function of one, such as the dimension of its activity at a gain. With leading modes the ensemble is a sum whose
+    first term, e.terms[0], is the bulk: mean field wants that alone, `outliers` the sum. What the errors cover is said
+    in `fit_connectome`; a replicate for which the statistic is NaN makes the error NaN. It is called once a replicate:
+    give `num` where a call takes long.
 
     Raises:
         ValueError: for num < 2, or more than there are replicates.
