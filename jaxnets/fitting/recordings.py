@@ -28,7 +28,7 @@ from ..couplings import IID
 from ..meanfield import stationary
 from ..observables import autocovariance, correlation_time, dimension_estimate
 from ..transfer import Tanh, Transfer
-from .engine import Fit, least_squares
+from .engine import least_squares, with_covariance
 from .parameters import Interval, Positive
 
 
@@ -112,9 +112,11 @@ def fit_recording(
         del params["scale"], transforms["scale"]
     family = _family(transfer)
     found = least_squares(_misses, params, units, length, family, transforms=transforms)
-    predicted, covariance = _with_errors(found, units, length, family)
-    gain, tau = found.params["gain"], found.params["tau"]
-    gain_error, tau_error = jnp.sqrt(covariance[0, 0]), jnp.sqrt(covariance[1, 1])
+    in_units = units.covariance[1:, 1:] / (units.error[1:, None] * units.error[None, 1:])
+    found = with_covariance(found, _misses, in_units, units, length, family)
+    gain, gain_error = found.params["gain"], found.errors["gain"]
+    tau, tau_error = found.params["tau"], found.errors["tau"]
+    predicted = _predicted(found.params, units, length, family)
     signal = predicted[0] + (units.measured[1] - predicted[1])  # at lag 0, by the slope of the fit and no more
     noise = units.measured[0] - signal
 
@@ -126,7 +128,7 @@ def fit_recording(
     # At g, and at both ends of its error with the tau that goes with it.
     sides = jnp.array([0.0, -1.0, 1.0])
     gains = jnp.clip(gain + sides * gain_error, _SMALLEST, _LARGEST)
-    taus = tau + sides * covariance[0, 1] / gain_error
+    taus = tau + sides * found.covariance[0, -1] / gain_error
     A, B = jax.vmap(lambda g, tau: _pair_theory(g, delays / tau, transfer))(gains, taus)
     per_pair, per_pair_error = F / (n - 1), F_error / (n - 1)
     F, F_error = (N - 1) * per_pair, (N - 1) * per_pair_error
@@ -308,19 +310,6 @@ def _predicted(params, units: _Units, length: Float[Array, ""], family: _Family)
 def _misses(params, units: _Units, length: Float[Array, ""], family: _Family) -> Float[Array, " K-1"]:
     """At all lags but 0, in units of their errors."""
     return (_predicted(params, units, length, family) - units.measured)[1:] / units.error[1:]
-
-
-@eqx.filter_jit
-def _with_errors(
-    found: Fit, units: _Units, length: Float[Array, ""], family: _Family
-) -> tuple[Float[Array, " K"], Float[Array, "p p"]]:
-    """C at the best parameters, and the covariance of these.
-
-    The residuals are correlated, and their covariance is known too badly to be inverted: plain weights, true errors.
-    """
-    slopes = jax.jacfwd(lambda u: _misses(found.space.params(u), units, length, family))(found.free)
-    gather = jax.jacfwd(found.space.vector)(found.free) @ jnp.linalg.pinv(slopes) / units.error[None, 1:]
-    return _predicted(found.params, units, length, family), gather @ units.covariance[1:, 1:] @ gather.T
 
 
 # --- pairs
