@@ -114,8 +114,9 @@ def least_squares(
     $$ \hat x = \mathrm{argmin}_x\, \tfrac12 |r(x)|^2, \qquad \mathrm{Cov}\, u = (A^T A)^{-1}, \qquad
        A = \frac{\partial r}{\partial u} $$
 
-    for independent residuals in units of their standard errors (`with_covariance`: for others). All other arguments, results, warnings and errors are those of `fit`. It stops where a step changes neither parameters nor
-    residuals by more than `tolerance`, relative and absolute. Forward derivatives, by columns.
+    for independent residuals in units of their standard errors (`with_covariance`: for others). All other arguments,
+    results, warnings and errors are those of `fit`. It stops where a step changes neither parameters nor residuals by
+    more than `tolerance`, relative and absolute. Forward derivatives, by columns.
     """
     space, from_ = _prepared(params, transforms, starts, steps, tolerance)
     result = _least_squares(residuals, space, from_, data, steps, tolerance)
