@@ -82,9 +82,10 @@ def fit_recording(
     a random part; without it PR^D is bounded (see `RecordingFit`). `centre=False` takes the mean rates to be 0, which
     spares short records some error.
 
-    C is fitted at 8 lags, where it falls to about 60%: longer ones differ more from network to network. Its errors come from blocks in time and, since units are a
-    sample, from the scatter between units; those of F from the jackknife over blocks, and from the scatter between
-    networks: %(scatter)s
+    C is fitted at 8 lags, where it falls to about 60%: longer ones differ more from network to network. Its errors come
+    from blocks in time and, since units are a sample, from the scatter between units; those of F from the jackknife
+    over blocks. To both comes the scatter between networks, measured at N = 2000 and taken to fall as
+    1 / sqrt(N).
 
     Raises:
         ValueError: for rates that are no (time, n) array, have NaN gaps or constant units, or are too few or too
@@ -169,7 +170,7 @@ _SMALLEST, _LARGEST, _NODES = 1.1, 10.0, 151  # g, for which the Gaussian averag
 _LAGS, _BLOCKS = 8, 20
 # Between networks of 2000 units, as a part of F and of C(0) - C(t); measured on 46 of them, and in proportion to
 # 1 / sqrt(N).
-_SCATTER, _SCATTER_OF_UNITS = 0.1, 0.05
+_SCATTER, _SCATTER_OF_UNITS = 0.055, 0.04
 
 
 def _notes(converged, gain, gain_error, q, q_error, known) -> tuple[str, ...]:
