@@ -1,7 +1,7 @@
 """Fits of parameters: an engine that takes any loss, and the losses of spectra, activity and recordings."""
 
 from .connectome import ConnectomeFit, Estimate, FamilyFit, HeldOut, apart, fit_connectome, held_out, predict
-from .engine import Fit, NotIdentifiable, Profile, fit, least_squares, profile
+from .engine import Fit, NotIdentifiable, Profile, fit, least_squares, profile, with_covariance
 from .families import (
     AmplitudeLaw,
     ConstantOverlap,
@@ -19,7 +19,19 @@ from .families import (
     default_families,
 )
 from .parameters import Fixed, Free, Interval, Positive, Simplex, Transform, draw_starts
+from .recordings import RecordingFit, fit_recording
 from .singular import SingularProfile, profile_of_values, singular_profile
+from .targets import (
+    SpectralStatistics,
+    autocovariance_misses,
+    dimension_misses,
+    edge_misses,
+    onset_misses,
+    population_time_misses,
+    spectral_statistics,
+    spectrum_misses,
+    void_radius,
+)
 
 __all__ = [
     "AmplitudeLaw",
@@ -45,19 +57,31 @@ __all__ = [
     "Positive",
     "PowerLaw",
     "Profile",
+    "RecordingFit",
     "Simplex",
     "SingularProfile",
+    "SpectralStatistics",
     "StretchedExponential",
     "Transform",
     "apart",
+    "autocovariance_misses",
     "default_families",
+    "dimension_misses",
     "draw_starts",
+    "edge_misses",
     "fit",
     "fit_connectome",
+    "fit_recording",
     "held_out",
     "least_squares",
+    "onset_misses",
+    "population_time_misses",
     "predict",
     "profile",
     "profile_of_values",
     "singular_profile",
+    "spectral_statistics",
+    "spectrum_misses",
+    "void_radius",
+    "with_covariance",
 ]

@@ -114,14 +114,35 @@ def least_squares(
     $$ \hat x = \mathrm{argmin}_x\, \tfrac12 |r(x)|^2, \qquad \mathrm{Cov}\, u = (A^T A)^{-1}, \qquad
        A = \frac{\partial r}{\partial u} $$
 
-    for independent residuals in units of their standard errors; `whitened` makes them of correlated ones. All other
-    arguments, results, warnings and errors are those of `fit`. It stops where a step changes neither parameters nor
-    residuals by more than `tolerance`, relative and absolute. Forward derivatives, by columns.
+    for independent residuals in units of their standard errors (`with_covariance`: for others). All other arguments,
+    results, warnings and errors are those of `fit`. It stops where a step changes neither parameters nor residuals by
+    more than `tolerance`, relative and absolute. Forward derivatives, by columns.
     """
     space, from_ = _prepared(params, transforms, starts, steps, tolerance)
     result = _least_squares(residuals, space, from_, data, steps, tolerance)
     _warn(result)
     return result
+
+
+def with_covariance(
+    result: Fit, residuals: Callable[..., Float[Array, " m"]], covariance: Float[Array, "m m"], *data: PyTree
+) -> Fit:
+    r"""A fit by `least_squares` with the errors that residuals of that `covariance` give, rather than independent ones.
+
+    $$ \mathrm{Cov}\, u = A^+\, \Sigma\, (A^+)^T, \qquad A^+ = (A^T A)^{-1} A^T $$
+
+    The parameters stay: plain weights, true errors. So Sigma may be singular, or known from few repetitions, which
+    could not be inverted to weights. What is not identifiable stays so. Raises `ValueError` if it is not (m, m).
+    """
+    A = jax.jacfwd(lambda u: residuals(result.space.params(u), *data))(result.free)
+    if covariance.shape != (A.shape[0], A.shape[0]):
+        raise ValueError(f"`covariance` must have shape {(A.shape[0],) * 2}, as many residuals, got {covariance.shape}")
+    gather = jax.jacfwd(result.space.vector)(result.free) @ jnp.linalg.pinv(A)
+    of_params = gather @ covariance @ gather.T
+    unknown = jnp.isinf(result.space.components(result.errors))
+    errors = jnp.where(unknown, jnp.inf, jnp.sqrt(jnp.diagonal(of_params)))
+    errors = result.space.like_params(errors, 0.0)
+    return eqx.tree_at(lambda f: (f.covariance, f.errors), result, (of_params, errors))
 
 
 # --- the two searches

@@ -154,8 +154,12 @@ class Space(eqx.Module):
 
     def vector(self, u: Float[Array, " p"]) -> Float[Array, " n"]:
         """The components of the fitted parameters at u, as `names` lists them."""
-        fitted = [x for x, t in zip(self._leaves(u), self.transforms, strict=True) if not isinstance(t, Fixed)]
-        return jnp.concatenate([x.ravel().astype(self.dtype) for x in fitted])
+        return self.components(self.params(u))
+
+    def components(self, tree: PyTree) -> Float[Array, " n"]:
+        """Those of any tree like the parameters, in that order."""
+        leaves = zip(jax.tree.leaves(_split(tree)[0]), self.transforms, strict=True)
+        return jnp.concatenate([x.ravel().astype(self.dtype) for x, t in leaves if not isinstance(t, Fixed)])
 
     def like_params(self, components: Float[Array, " n"], fixed: float) -> PyTree:
         """A tree as the parameters, of these numbers of each component; those that are not fitted get `fixed`."""
