@@ -234,6 +234,7 @@ def test_two_samples_are_as_far_apart_as_two_samples(fitted, sampled):
     assert apart(fitted.best, sampled, _sampled(Independent(1.5), N, KEY)).value > 5
 
 
+@pytest.mark.slow
 def test_a_leading_mode_is_set_apart():
     rng = np.random.default_rng(1)
     u = 1 + 0.3 * rng.standard_normal(60)
@@ -285,11 +286,10 @@ def test_bad_arguments_of_what_follows_a_fit(fitted):
 
 
 @pytest.mark.slow
-def test_the_generating_family_is_found_among_all():
+def test_each_of_three_families_is_found_in_its_sample():
     truths = (GaussianModes(PowerLaw(0.3)), GaussianModes(Flat(), ConstantOverlap(-0.5)), Independent())
-    candidates = (*truths, *CANDIDATES)
     for i, truth in enumerate(truths):
-        fit = fit_connectome(_sampled(truth, N, jax.random.key(i)), candidates, key=KEY)
+        fit = fit_connectome(_sampled(truth, N, jax.random.key(i)), truths, key=KEY)
         assert fit.best.family.label() == truth.label(), fit.table()
         _assert_recovered(fit.best, truth)
 
