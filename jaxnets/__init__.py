@@ -3,6 +3,7 @@
 from . import (
     couplings,
     dynamics,
+    fitting,
     meanfield,
     memory,
     multistability,
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 __all__ = [
     "couplings",
     "dynamics",
+    "fitting",
     "meanfield",
     "memory",
     "multistability",

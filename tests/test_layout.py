@@ -32,7 +32,18 @@ ARROWS = {
         "spectra.eigen",
         "transfer",
     },
-    "fitting": set(),
+    # The engine (`engine`, `parameters`) knows no physics: a test below holds it to that. Targets, recordings and
+    # connectomes meet theory and observables.
+    "fitting": {
+        "_numerics",
+        "_arguments",
+        "couplings",
+        "meanfield",
+        "observables",
+        "population",
+        "spectra",
+        "transfer",
+    },
     "sweeps": {"_numerics", "_arguments"},
     "plotting": set(),
 }
@@ -94,6 +105,13 @@ def test_every_import_is_written_as_one():
     for path in SOURCES:
         called = [dotted(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
         assert not {"__import__", "import_module", "importlib.import_module"} & set(called), path
+
+
+@pytest.mark.parametrize("module", ["engine", "parameters"])
+def test_the_engine_of_fits_knows_no_physics(module):
+    own = {"jaxnets.fitting.engine", "jaxnets.fitting.parameters", "jaxnets._arguments", "jaxnets._numerics"}
+    names = [name for name in imports_of(PACKAGE / "fitting" / f"{module}.py") if name[0] == "jaxnets"]
+    assert {".".join(name[:3] if name[1] == "fitting" else name[:2]) for name in names} <= own
 
 
 def test_plotting_alone_imports_matplotlib():

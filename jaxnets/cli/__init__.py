@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import jax
 import tyro
 
+from .fit import fit
 from .inputs import InputError
 from .meanfield import meanfield
 from .memory import memory
@@ -26,6 +27,7 @@ def main(args: Sequence[str] | None = None) -> int:
     app.command(meanfield)
     app.command(memory)
     app.command(multistable)
+    app.command(fit)
     try:
         app.cli(prog="jaxnets", description="Theory and simulation of structured random neural networks.", args=args)
     except InputError as error:

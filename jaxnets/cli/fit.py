@@ -1,0 +1,195 @@
+"""`jaxnets fit`: strength, effective rank and time constant of the network behind a recording."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+import xarray as xr
+from jaxtyping import Float
+
+from .. import __version__, couplings, plotting
+from .. import transfer as transfers
+from ..dynamics import RateNetwork, simulate
+from ..fitting import RecordingFit, fit_recording
+from .inputs import InputError, evaluate, vocabulary
+from .outputs import MAKER, check_replaceable, made_by, replacing, table
+
+FIGURE, STORE = "fit.png", "fit.zarr"
+# Of the network that is simulated when there is no file: time in units of tau.
+UNITS, GAIN, RANK, DURATION, SAMPLING = 800, 4.0, 0.5, 1000.0, 0.5
+
+
+def fit(
+    recording: tyro.conf.Positional[Path | None] = None,
+    *,
+    dt: float | None = None,
+    columns: tuple[str, ...] = (),
+    population_size: int | None = None,
+    z_scored: bool = False,
+    transfer: str = "Tanh()",
+    seed: int = 0,
+    out: Path = Path("."),
+) -> None:
+    """Fits the strength g, the effective rank PR^D and the time constant of the network behind a recording.
+
+    The theory is that of networks tau dx/dt = -x + J phi(x) with independent weights or random modes, above the onset
+    of chaos; rates are phi(x). Writes fit.png (autocovariance of data and fit) and fit.zarr (all numbers) and prints a
+    table with standard errors, and what the data cannot tell. Without a file a network of known parameters is simulated
+    and fitted. Outputs of an earlier run are replaced; files of these names that jaxnets did not write are left alone.
+
+    Args:
+        recording: A .npy or .csv file of rates, time x units; a .csv file may begin with a line of names.
+        dt: Time between samples; the time constant is found in the same unit.
+        columns: Names (or numbers, from 0) of the units to take; all if none is given.
+        population_size: Number of units in the whole network, of which those recorded are a random part.
+        z_scored: Rates are in units of their standard deviations, or in unknown units: only the shape counts.
+        transfer: Transfer function phi, which must be odd, as in "Erf()".
+        seed: Seed of the simulation.
+        out: Folder for the outputs, made if it is missing.
+    """
+    check_replaceable(out, (FIGURE, STORE))
+    function = evaluate(transfer, vocabulary(transfers, transfers.Transfer), transfers.Transfer, "--transfer")
+    began = time.perf_counter()
+    if recording is None:
+        if columns:
+            raise InputError("`--columns` belongs to a recording: give a file")
+        rates, step, population_size = _simulated(function, seed), SAMPLING, UNITS
+        source = f"simulated network, g = {GAIN:g}, PR^D = {RANK:g}, tau = 1, N = {UNITS}"
+    else:
+        if dt is None:
+            raise InputError("`--dt` must be given with a recording: the time between samples")
+        rates, step, source = read_recording(recording, columns), dt, str(recording)
+    try:
+        found = fit_recording(rates, step, transfer=function, population_size=population_size, z_scored=z_scored)
+    except ValueError as error:
+        raise InputError(str(error).replace("`rates`", str(recording or "`rates`"))) from error
+    seconds = time.perf_counter() - began
+
+    attributes = {"source": source, "dt": step, "transfer": transfer, "z_scored": int(z_scored)} | made_by("fit")
+    with replacing(out, (FIGURE, STORE)) as folder:
+        _dataset(found).assign_attrs(attributes).to_zarr(folder / STORE, zarr_format=2)
+        plotting.save(_draw(found), folder / FIGURE, metadata={"Software": f"{MAKER} {__version__}"})
+    print(_table(found, source))
+    for note in found.notes:
+        print(f"note: {note}")
+    print(
+        f"{rates.shape[0]} times of {rates.shape[1]} units in {seconds:.1f} s; wrote {out / FIGURE} and {out / STORE}"
+    )
+
+
+def _simulated(function: transfers.Transfer, seed: int) -> Float[np.ndarray, "time n"]:
+    keys = jax.random.split(jax.random.key(seed))
+    ensemble = couplings.RandomModes.flat(GAIN / RANK**0.5, load=RANK)
+    network = RateNetwork(ensemble.sample(UNITS, key=keys[0], dtype=jnp.float32), function)
+    start = jax.random.normal(keys[1], (UNITS,), jnp.float32)
+    run = simulate(network, start, duration=DURATION + 100, discard=100, dt=0.1, save_every=round(SAMPLING / 0.1))
+    return np.asarray(run.rates)
+
+
+# --- recordings
+
+
+def read_recording(path: Path, columns: Sequence[str]) -> Float[np.ndarray, "time n"]:
+    """The array in a .npy file, or the table in a .csv file with or without a line of names; `columns` of it.
+
+    Raises `InputError` for what cannot be read, is no table of numbers or has no such column.
+    """
+    try:
+        if path.suffix.lower() == ".npy":
+            with open(path, "rb") as file:
+                values = np.lib.format.read_array(file, allow_pickle=False)
+            names = [str(k) for k in range(values.shape[1])] if values.ndim == 2 else []
+        elif path.suffix.lower() in (".csv", ".txt"):
+            values, names = _read_table(path)
+        else:
+            raise InputError(f"the recording must be a .npy or .csv file, got {path}")
+    except (OSError, ValueError, EOFError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(f"cannot read {path}: {reason or type(error).__name__}") from error
+    if values.ndim != 2 or values.dtype.kind not in "biuf":
+        raise InputError(f"{path} must hold real numbers, time x units, got {values.dtype} of shape {values.shape}")
+    if not columns:
+        return values
+    unknown = [name for name in columns if name not in names]
+    if unknown:
+        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        raise InputError(f"`--columns`: {path} has no column {', '.join(unknown)}; it has {shown}")
+    return values[:, [names.index(name) for name in columns]]
+
+
+def _read_table(path: Path) -> tuple[np.ndarray, list[str]]:
+    """The numbers, NaN where an entry is empty, and the names of columns."""
+    lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    lines = [line for line in lines if not line.lstrip().startswith("#")]
+    if not lines:
+        raise ValueError("the table is empty")
+    delimiter = next((mark for mark in ";," if mark in lines[0]), None)
+    rows = [[entry.strip() for entry in line.split(delimiter)] for line in lines]
+    names = [str(k) for k in range(len(rows[0]))]
+    if not all(map(_is_number, rows[0])):
+        names, rows = rows[0], rows[1:]
+    for i, row in enumerate(rows, start=1):
+        wrong = [entry for entry in row if not _is_number(entry)]
+        if wrong or len(row) != len(names):
+            problem = f"holds {wrong[0]!r}" if wrong else f"has {len(row)} entries, not {len(names)}"
+            raise ValueError(f"row {i} of the numbers {problem}")
+    return np.array([[float(entry or "nan") for entry in row] for row in rows]).reshape(-1, len(names)), names
+
+
+def _is_number(entry: str) -> bool:
+    try:
+        float(entry or "nan")
+    except ValueError:
+        return False
+    return True
+
+
+# --- what is written and printed
+
+
+def _dataset(found: RecordingFit) -> xr.Dataset:
+    curves = ("measured", "error", "predicted")
+    numbers = [name for name, value in vars(found).items() if name not in (*curves, "lags", "notes")]
+    return xr.Dataset(
+        {name: ("lag", np.asarray(getattr(found, name))) for name in curves}
+        | {name: ((), np.asarray(getattr(found, name))) for name in numbers},
+        coords={"lag": np.asarray(found.lags)},
+        attrs={"notes": "; ".join(found.notes)},
+    )
+
+
+def _table(found: RecordingFit, source: str) -> str:
+    def row(name: str, value, error) -> tuple[str, str, str]:
+        return (name, f"{float(value):.4g}", f"{float(error):.2g}" if np.isfinite(error) else "")
+
+    rows: list[tuple[str, ...]] = [
+        ("", "value", "error"),
+        row("strength g", found.gain, found.gain_error),
+        row("time constant", found.time_constant, found.time_constant_error),
+    ]
+    if np.isfinite(found.inverse_rank):
+        rows.append(row("effective rank PR^D", found.effective_rank, found.effective_rank_error))
+        rows.append(row("1 / PR^D", found.inverse_rank, found.inverse_rank_error))
+    else:
+        rows.append(row("N PR^D, at least", found.fewest_modes, np.nan))
+        rows.append(row("N, at least", found.fewest_units, np.nan))
+    rows.append(row("dimension PR", found.dimension, found.dimension_error))
+    rows.append(row("noise / variance", found.noise, found.noise_error))
+    return table(source, rows)
+
+
+def _draw(found: RecordingFit) -> plotting.Axes:
+    ax = plotting.figure(5.6, 3.2)
+    lags = np.asarray(found.lags)
+    data, error = np.asarray(found.measured), np.asarray(found.error)
+    # At lag 0 there is measurement noise in the data.
+    plotting.autocovariance(lags[1:], data[1:], ax, error=error[1:], style="o", label="data, ± 2 standard errors")
+    plotting.autocovariance(
+        lags, np.asarray(found.predicted), ax, color=plotting.VERMILLION, label=f"theory, g = {float(found.gain):.3g}"
+    )
+    ax.set(xlabel="lag, in the units of dt", ylabel="autocovariance of rates", xlim=(0, lags[-1]))
+    return plotting.legend(ax)

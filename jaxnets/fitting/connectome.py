@@ -1,0 +1,415 @@
+r"""From a measured matrix to an ensemble with few parameters, chosen among families and tested on another matrix.
+
+What is fitted are the soft counts of singular values and of overlaps of `singular`, at K scales,
+
+$$ y = N\, (C(\eta_1) \dots C(\eta_K),\; Q(\eta_1) \dots Q(\eta_K)) \sim
+   \mathcal N\big(\mu(\theta) + b,\; \Sigma + \tau^2\big) $$
+
+mu is the theory of a family for N -> infinity; b, its correction for finite N, and Sigma, the scatter between networks,
+come from samples of the fitted ensemble; both are of order one whatever N. A measured matrix is no sample of any
+family: tau is its misfit, so many singular values out of place at any scale, found by likelihood with the parameters
+theta. It keeps the comparison of families, and their error bars, honest: Sigma alone would reject all of them.
+
+Modes that stand apart (a matrix of counts has one, its mean) are not smooth in the rank. They are `leading` ones: parts
+of finite rank, with the singular value and overlap that they have, beside the bulk, which the family describes.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
+from scipy.optimize import minimize_scalar
+from tqdm import tqdm
+
+from .._arguments import require_instance, require_whole
+from ..couplings import Ensemble, LowRank, from_matrix
+from .engine import NotIdentifiable, least_squares
+from .families import Family, default_families
+from .singular import profile_of_values, singular_profile
+
+
+class Measured(eqx.Module):
+    """What a fit takes from a matrix of n units: its geometry, counts at `scales`, and modes that stand apart."""
+
+    n: int = eqx.field(static=True)
+    ranks: Float[Array, " P"]  # of the modes of the bulk
+    gain: Float[Array, ""]  # of the bulk: sqrt(sum s^2 / n)
+    scales: Float[Array, " K"]
+    counts: Float[Array, " 2*K"]  # n C, then n Q
+    leading: Float[Array, "l 2"]  # singular value and overlap
+
+    @property
+    def load(self) -> float:
+        return self.ranks.shape[0] / self.n
+
+
+class FamilyFit(eqx.Module):
+    """One family, fitted. Made by `fit_connectome`.
+
+    `family` has the best parameters and `errors`, a tree like it, their standard errors; `replicates` is such a tree
+    with one more axis, the first: parameters from repeated measurements, drawn with the scatter and the misfit.
+    `misfit` is tau. `aic` is 2 (parameters + 1) - 2 log_likelihood, tau being the one more.
+    """
+
+    family: Family
+    errors: Family
+    misfit: Float[Array, ""]
+    log_likelihood: Float[Array, ""]
+    aic: Float[Array, ""]
+    converged: Bool[Array, ""]
+    unidentified: tuple[str, ...] = eqx.field(static=True)  # combinations that the data leave open
+    measured: Measured
+    expected: Float[Array, " 2*K"]  # mu + b
+    scatter: Float[Array, "2*K 2*K"]  # Sigma, so that its inverse has no bias
+    replicates: Family
+    replicate_counts: Float[Array, "B 2*K"]  # what they expect
+    noise: Float[Array, "B 2*K"]  # one sample less their mean, each
+    replicate_leading: Float[Array, "B l 2"]
+
+    def ensemble(self) -> Ensemble:
+        """The fitted ensemble: the bulk and, if there are leading modes, a sum of it and of one `LowRank` for each."""
+        return _ensemble(self.family, self.measured, self.measured.leading)
+
+    def replicate(self, index: int) -> Ensemble:
+        """The ensemble of one of the replicates."""
+        family = jax.tree.map(lambda x: x[index], self.replicates)
+        return _ensemble(family, self.measured, self.replicate_leading[index])
+
+
+class ConnectomeFit(eqx.Module):
+    """Families in the order of their AIC, the best first. Made by `fit_connectome`."""
+
+    fits: tuple[FamilyFit, ...]
+
+    @property
+    def best(self) -> FamilyFit:
+        return self.fits[0]
+
+    def table(self) -> str:
+        """One line a family: AIC above the best, misfit, parameters with errors."""
+        lines = [f"{'family':52} {'dAIC':>8} {'misfit':>7}  parameters"]
+        for fit in self.fits:
+            rise = float(fit.aic - self.best.aic)
+            lines.append(f"{fit.family.label():52} {rise:8.2f} {float(fit.misfit):7.2f}  {_parameters(fit)}")
+        return "\n".join(lines)
+
+
+def fit_connectome(
+    w: Float[ArrayLike, "n n"],
+    families: Sequence[Family] | None = None,
+    *,
+    key: PRNGKeyArray,
+    leading: int = 0,
+    scales: int = 8,
+    replicates: int = 128,
+) -> ConnectomeFit:
+    r"""The families of ensembles that describe a measured matrix, each with its likeliest parameters, the best first.
+
+    $$ (\hat\theta, \hat\tau) = \mathrm{argmax}\, \log \mathcal N(y;\; \mu(\theta) + b,\; \Sigma + \tau^2) $$
+
+    `families` (`default_families()` if None) are the starts, but for the gain, which starts as measured. `leading`
+    modes are set apart: take 1 for a matrix of counts. The load is the rank of the rest over n, as measured. `scales`
+    are K values of eta, spaced evenly in log eta from the tenth percentile of the singular values to the second
+    largest. Sigma and b come from `replicates` samples of n x n matrices for each family.
+
+    The replicates of the fit are a parametric bootstrap: y drawn with the scatter of samples and the misfit, refitted
+    to first order. Their spread covers what another sample of the ensemble would change and, as independent noise, what
+    the family cannot describe; not errors of the measurement, neurons left out, or a wrong kind of ensemble. Neurons
+    are not resampled: a neuron drawn twice makes equal rows, which are singular values that the circuit does not have.
+
+    What the data leave open is named in `unidentified`, with infinite errors.
+
+    Raises:
+        ValueError: for `w` not square or not finite, or with fewer than two modes a scale beyond the leading ones,
+            families that are none, leading < 0, scales < 3, and replicates < 4 scales, too few for Sigma.
+    """
+    families = default_families() if families is None else tuple(families)
+    if not families:
+        raise ValueError("`families` must have a family such as `Independent()`, got none")
+    for family in families:
+        require_instance("families", family, Family, "families such as `Independent()`")
+    require_whole("leading", leading, least=0)
+    require_whole("scales", scales, least=3)
+    require_whole("replicates", replicates, least=4 * scales)
+    measured = _measure(w, leading, scales)
+    keys = jax.random.split(key, len(families))
+    progress = tqdm(zip(families, keys, strict=True), "fitting families", len(families), delay=2, leave=False)
+    fits = [_fit_family(family, measured, key, replicates) for family, key in progress]
+    return ConnectomeFit(tuple(sorted(fits, key=lambda fit: math.inf if jnp.isnan(fit.aic) else float(fit.aic))))
+
+
+def predict(fit: FamilyFit, statistic: Callable[[Ensemble], Float[Array, "..."]], num: int | None = None) -> "Estimate":
+    """Any statistic of the fitted ensemble, with its error from `num` replicates (all if None).
+
+    `statistic` takes an ensemble: lambda e: law(e).right_edge(), lambda e: chaos_onset(e, Tanh()).value, or any
+    function of one, such as the dimension of its activity at a gain. With leading modes the ensemble is a sum whose
+    first term, e.terms[0], is the bulk: mean field wants that alone, `outliers` the sum. What the errors cover is said
+    in `fit_connectome`; a replicate for which the statistic is NaN makes the error NaN. It is called once a replicate:
+    give `num` where a call takes long.
+
+    Raises:
+        ValueError: for num < 2, or more than there are replicates.
+    """
+    count = fit.noise.shape[0] if num is None else num
+    require_whole("num", count, least=2)
+    if count > fit.noise.shape[0]:
+        raise ValueError(f"`num` must be at most the number of replicates, {fit.noise.shape[0]}, got {num}")
+    values = jnp.stack([jnp.asarray(statistic(fit.replicate(i))) for i in range(count)])
+    return Estimate(jnp.asarray(statistic(fit.ensemble())), jnp.std(values, axis=0, ddof=1), values)
+
+
+class Estimate(eqx.Module):
+    """A number, or an array, with its standard error and the replicates which that is from."""
+
+    value: Float[Array, "..."]
+    error: Float[Array, "..."]
+    replicates: Float[Array, "B ..."]
+
+
+# --- another matrix
+
+
+class HeldOut(eqx.Module):
+    """How well families predict a matrix that they were not fitted to, in the order of the fits. Made by `held_out`.
+
+    `count_distance` and `overlap_distance` are root mean square differences of N C and of N Q: singular values out of
+    place at a scale. `advantage` is how much higher the log-likelihood of the first family is.
+    """
+
+    labels: tuple[str, ...] = eqx.field(static=True)
+    log_likelihood: Estimate
+    advantage: Estimate
+    count_distance: Estimate
+    overlap_distance: Estimate
+
+    def table(self) -> str:
+        """One line a family, with errors."""
+        lines = [f"{'family':52} {'log-likelihood':>16} {'behind the first':>18} {'counts':>14} {'overlaps':>14}"]
+        for i, label in enumerate(self.labels):
+            columns = (self.log_likelihood, self.advantage, self.count_distance, self.overlap_distance)
+            numbers = [f"{float(c.value[i]):.2f} +- {float(c.error[i]):.2f}" for c in columns]
+            lines.append(f"{label:52} {numbers[0]:>16} {numbers[1]:>18} {numbers[2]:>14} {numbers[3]:>14}")
+        return "\n".join(lines)
+
+
+def held_out(fit: ConnectomeFit, w: Float[ArrayLike, "m m"], *, free_gain: bool = False) -> HeldOut:
+    r"""How well each fitted family predicts another matrix, of a circuit of the same kind.
+
+    $$ \log \mathcal N\big(y_w;\; q (\hat\mu + b),\; \Sigma + (q \hat\tau)^2\big), \qquad q = m / n $$
+
+    All of y_w is held out, with no parameter refitted; what grows with the network is scaled to its m units. With
+    `free_gain` the gain of `w` is first made that of the fit, and the shapes of spectrum and overlaps alone are
+    compared. Errors are those of the parameters (see `fit_connectome`) together with the scatter of another sample in
+    place of `w`, the same for all families.
+
+    Raises:
+        ValueError: for `w` that is not square, not finite, or zero beyond the leading modes.
+    """
+    first = fit.best
+    y = _counts_like(first.measured, w, free_gain)
+    ratio = np.asarray(w).shape[0] / first.measured.n
+    # The noise of another replicate than that of the parameters: another network.
+    ys = jnp.concatenate([y[None], y[None] + jnp.roll(first.noise, 1, axis=0)])
+    likelihoods, counts, overlaps = [], [], []
+    for one in fit.fits:
+        expected = ratio * jnp.concatenate([one.expected[None], one.replicate_counts])
+        likelihoods.append(_log_normal(ys - expected, one.scatter, ratio * one.misfit))
+        squares = (ys - expected) ** 2
+        counts.append(jnp.sqrt(jnp.mean(squares[:, : y.size // 2], axis=1)))
+        overlaps.append(jnp.sqrt(jnp.mean(squares[:, y.size // 2 :], axis=1)))
+    log_likelihood = jnp.stack(likelihoods, axis=1)
+    return HeldOut(
+        tuple(one.family.label() for one in fit.fits),
+        _estimate(log_likelihood),
+        _estimate(log_likelihood[:, :1] - log_likelihood),
+        _estimate(jnp.stack(counts, axis=1)),
+        _estimate(jnp.stack(overlaps, axis=1)),
+    )
+
+
+def apart(
+    fit: FamilyFit, a: Float[ArrayLike, "n n"], b: Float[ArrayLike, "m m"], *, free_gain: bool = False
+) -> "Estimate":
+    r"""How far two matrices are from each other, in units of the distance of two samples of the fitted ensemble.
+
+    $$ d^2 = \frac{1}{2K} \sum_k \frac{(y_k^a - y_k^b)^2}{2 \Sigma_{kk}}, $$
+
+    1 for two samples, in the root mean square; `replicates` are d for pairs of samples, whose spread is the error. `b`
+    is scaled to the size of `a` as in `held_out`, and with `free_gain` both to the gain of the fit.
+    Raises `ValueError` as `held_out`.
+    """
+    ratio = np.asarray(a).shape[0] / np.asarray(b).shape[0]
+    difference = _counts_like(fit.measured, a, free_gain) - ratio * _counts_like(fit.measured, b, free_gain)
+    unit = jnp.sqrt(2 * jnp.var(fit.noise, axis=0, ddof=1))
+    rms = lambda y: jnp.sqrt(jnp.mean((y / unit) ** 2))
+    pairs = jax.vmap(rms)(fit.noise[::2][: fit.noise.shape[0] // 2] - fit.noise[1::2])
+    return Estimate(rms(difference), jnp.std(pairs, ddof=1), pairs)
+
+
+def _estimate(values: Float[Array, "B ..."]) -> Estimate:
+    """The first of `values`, with the spread of the others about it."""
+    return Estimate(values[0], jnp.std(values[1:], axis=0, ddof=1), values[1:])
+
+
+# --- measurements
+
+
+def _measure(w: Float[ArrayLike, "n n"], leading: int, num: int) -> Measured:
+    whole = from_matrix(w)
+    n, rank = whole.values.shape[0], int(jnp.count_nonzero(whole.values))
+    bulk, overlaps = whole.values[leading:rank], whole.overlaps[leading:rank]
+    if rank - leading < 2 * num:
+        raise ValueError(
+            f"`w` must have at least {2 * num} modes beyond the {leading} leading ones for {num} scales, "
+            f"got {max(rank - leading, 0)}: give fewer `scales`"
+        )
+    scales = jnp.geomspace(jnp.quantile(bulk, 0.1), bulk[1], num)
+    return Measured(
+        n=n,
+        ranks=(jnp.arange(rank - leading, dtype=bulk.dtype) + 0.5) / n,
+        gain=jnp.sqrt(jnp.sum(bulk**2) / n),
+        scales=scales,
+        counts=_counts(bulk, overlaps, n, scales),
+        leading=jnp.stack([whole.values[:leading], whole.overlaps[:leading]], axis=1),
+    )
+
+
+def _counts_like(measured: Measured, w: Float[ArrayLike, "m m"], free_gain: bool) -> Float[Array, " 2*K"]:
+    """The counts of another matrix at the same scales."""
+    other, start = from_matrix(w), measured.leading.shape[0]
+    n, bulk = other.values.shape[0], other.values[start:]
+    if not np.any(np.asarray(bulk)):
+        raise ValueError(f"`w` must have modes beyond the {start} leading ones, got none")
+    factor = measured.gain / jnp.sqrt(jnp.sum(bulk**2) / n) if free_gain else jnp.ones_like(measured.gain)
+    return _counts(factor * bulk, other.overlaps[start:], n, measured.scales)
+
+
+def _counts(values, overlaps, n: int, scales) -> Float[Array, " 2*K"]:
+    profile = profile_of_values(values, overlaps, n, scales)
+    return n * jnp.concatenate([profile.counts, profile.overlaps])
+
+
+def _ensemble(family: Family, measured: Measured, leading: Float[Array, "l 2"]) -> Ensemble:
+    # u v^T / n with v = O u + sigma w has the singular value |u||v| / n = sqrt(O^2 + sigma^2), the overlap O over that.
+    parts = [LowRank(s * o, noise=s * jnp.sqrt(1 - o**2)) for s, o in leading]
+    return reduce(add, parts, family.ensemble(measured.ranks, measured.load))
+
+
+@eqx.filter_jit
+def _samples(ensemble: Ensemble, measured: Measured, keys: PRNGKeyArray):
+    """Counts (B, 2K) and leading modes (B, l, 2) of samples, one network at a time."""
+    start = measured.leading.shape[0]
+
+    def one(key):
+        J = ensemble.sample(measured.n, key=key, max_modes=measured.ranks.shape[0]).dense()
+        u, s, vt = jnp.linalg.svd(J)
+        o = jnp.sum(u * vt.T, axis=0)
+        return _counts(s[start:], o[start:], measured.n, measured.scales), jnp.stack([s[:start], o[:start]], axis=1)
+
+    return jax.lax.map(one, keys)
+
+
+# --- fits
+
+
+def _fit_family(family: Family, measured: Measured, key: PRNGKeyArray, replicates: int) -> FamilyFit:
+    key_networks, key_misfit = jax.random.split(key)
+    y, identity = measured.counts, jnp.eye(measured.counts.shape[0], dtype=measured.counts.dtype)
+    transforms = family.constraints()
+    start = eqx.tree_at(lambda f: f.gain, family, measured.gain)
+
+    def fit(family, offset, whitening):
+        with warnings.catch_warnings():  # the result keeps what they say
+            warnings.simplefilter("ignore", NotIdentifiable)
+            return least_squares(_residuals, family, measured, offset, whitening, transforms=transforms)
+
+    result = fit(start, jnp.zeros_like(y), identity)
+    networks = jax.random.split(key_networks, replicates)
+    samples, leading = _samples(_ensemble(result.params, measured, measured.leading), measured, networks)
+    offset = jnp.mean(samples, axis=0) - _expected(result.params, measured)
+    noise = samples - jnp.mean(samples, axis=0, keepdims=True)
+    # This many degrees of freedom make the inverse right in the mean (Hartlap, Simon & Schneider 2007).
+    scatter = noise.T @ noise / (replicates - y.shape[0] - 2)
+    for _ in range(_ROUNDS):
+        misfit = _misfit(_expected(result.params, measured) + offset - y, scatter)
+        whitening = jnp.linalg.inv(jnp.linalg.cholesky(scatter + misfit**2 * identity))
+        result = fit(result.params, offset, whitening)
+    expected = _expected(result.params, measured) + offset
+    log_likelihood = _log_normal(y - expected, scatter, misfit)
+
+    # Repeated measurements, refitted to first order: u moves by (W M)^+ W dy, M = d(mu)/du, W the whitening.
+    slopes = jax.jacfwd(lambda u: _expected(result.space.params(u), measured))(result.free)
+    dy = noise + misfit * jax.random.normal(key_misfit, noise.shape, noise.dtype)
+    du = jnp.linalg.pinv(whitening @ slopes) @ whitening @ dy.T
+    top = measured.leading[None] + leading - jnp.mean(leading, axis=0, keepdims=True)
+    return FamilyFit(
+        family=result.params,
+        errors=result.errors,
+        misfit=jnp.asarray(misfit),
+        log_likelihood=log_likelihood,
+        aic=2 * (result.covariance.shape[0] + 1) - 2 * log_likelihood,
+        converged=result.converged,
+        unidentified=result.unidentified(),
+        measured=measured,
+        expected=expected,
+        scatter=scatter,
+        replicates=jax.vmap(result.space.params)(result.free[None] + du.T),
+        replicate_counts=expected[None] + (slopes @ du).T,
+        noise=noise,
+        replicate_leading=top.at[..., 1].set(jnp.clip(top[..., 1], -1, 1)),
+    )
+
+
+_ROUNDS = 4
+
+
+@eqx.filter_jit
+def _expected(family: Family, measured: Measured) -> Float[Array, " 2*K"]:
+    profile = singular_profile(family.ensemble(measured.ranks, measured.load), measured.scales)
+    return measured.n * jnp.concatenate([profile.counts, profile.overlaps])
+
+
+def _residuals(family: Family, measured: Measured, offset, whitening) -> Float[Array, " 2*K"]:
+    return whitening @ (_expected(family, measured) + offset - measured.counts)
+
+
+def _misfit(error: Float[Array, " m"], scatter: Float[Array, "m m"]) -> float:
+    """The likeliest tau for errors of covariance Sigma + tau^2."""
+    variances, axes = np.linalg.eigh(scatter)
+    squares = (axes.T @ np.asarray(error)) ** 2
+
+    def loss(log_tau):
+        total = np.maximum(variances, 0) + math.exp(2 * log_tau)
+        return float(np.sum(squares / total + np.log(total)))
+
+    highest = math.log(10 * (1 + math.sqrt(squares.mean())))
+    return math.exp(minimize_scalar(loss, bounds=(math.log(_LEAST_MISFIT), highest), method="bounded").x)
+
+
+_LEAST_MISFIT = 1e-2  # far below the scatter, and enough for a scatter that is singular
+
+
+def _log_normal(errors: Float[Array, "*B m"], scatter: Float[Array, "m m"], misfit) -> Float[Array, "*B"]:
+    """log N(errors; 0, Sigma + tau^2)."""
+    m = scatter.shape[0]
+    L = jnp.linalg.cholesky(scatter + misfit**2 * jnp.eye(m, dtype=scatter.dtype))
+    squares = jnp.sum((errors @ jnp.linalg.inv(L).T) ** 2, axis=-1)
+    return -squares / 2 - jnp.sum(jnp.log(jnp.diagonal(L))) - m / 2 * math.log(2 * math.pi)
+
+
+def _parameters(fit: FamilyFit) -> str:
+    """'gain = 22.1 +- 0.3, law.decay = 0.27 +- 0.01'."""
+    values = jax.tree_util.tree_flatten_with_path(fit.family)[0]
+    errors = jax.tree.leaves(fit.errors)
+    parts = []
+    for (path, value), error in zip(values, errors, strict=True):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        parts.append(f"{name} = {float(value):.4g} +- {float(error):.2g}")
+    return ", ".join(parts)

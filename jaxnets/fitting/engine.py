@@ -1,0 +1,386 @@
+r"""Fits: the least loss over constrained parameters, from one start or many, with errors.
+
+The search is in the free numbers u of the transforms (see `parameters`), x = x(u). At the best u the curvature H of
+the loss gives the covariance of what was fitted, for a loss that is minus a log-likelihood,
+
+$$ \mathrm{Cov}\, u = H^{-1}, \qquad \mathrm{Cov}\, x = \frac{\partial x}{\partial u} H^{-1}
+   \frac{\partial x}{\partial u}^T, $$
+
+H = A^T A for residuals r in units of their standard errors, of which the loss is |r|^2 / 2 and A = dr/du. Directions
+along which the loss does not curve are not identifiable. Nothing here knows any physics.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import optimistix as optx
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
+
+from .._arguments import positive, require, require_whole, scalar, vector
+from .._numerics import is_concrete
+from .parameters import Space, Transforms, space_of, stacked_starts
+
+
+class NotIdentifiable(UserWarning):
+    """The data do not determine some combination of parameters."""
+
+
+class Fit(eqx.Module):
+    """The best of all starts. Made by `fit` and `least_squares`.
+
+    `errors` is a tree like `params`: standard errors, 0 for what is fixed, inf for what is not identifiable.
+    `covariance` is that of the components in the order of `names`, along identifiable directions alone.
+    `history` has the loss of the best start at each step, NaN after its last (of `least_squares`: before and after).
+    """
+
+    params: PyTree
+    errors: PyTree
+    loss: Float[Array, ""]
+    gradient_norm: Float[Array, ""]  # the largest component, in the free numbers
+    converged: Bool[Array, ""]
+    steps: Int[Array, ""]
+    history: Float[Array, " steps"]
+    losses: Float[Array, " s"]  # where each start ended; NaN for one that failed
+    covariance: Float[Array, "n n"]
+    flat: Bool[Array, " p"]  # which directions are not identifiable
+    directions: Float[Array, "p n"]  # unit vectors, one a row, in the components
+    names: tuple[str, ...] = eqx.field(static=True)
+    space: Space
+    free: Float[Array, " p"]
+
+    def unidentified(self) -> tuple[str, ...]:
+        """The directions that are not identifiable, by the paths of parameters: '0.71 gain - 0.71 load'."""
+        return tuple(
+            _combination(direction, self.names)
+            for direction, flat in zip(np.asarray(self.directions), np.asarray(self.flat), strict=True)
+            if flat
+        )
+
+
+def fit(
+    loss: Callable[..., Float[Array, ""]],
+    params: PyTree,
+    *data: PyTree,
+    optimiser: optax.GradientTransformation | None = None,
+    steps: int = 500,
+    tolerance: float = 1e-6,
+    transforms: Transforms | None = None,
+    starts: PyTree | None = None,
+) -> Fit:
+    r"""The parameters of least `loss(params, *data)`, by gradients, in one compiled loop.
+
+    $$ \hat x = \mathrm{argmin}_x\, L(x), \qquad \mathrm{Cov}\, x = \Big(\frac{\partial^2 L}{\partial x^2}\Big)^{-1} $$
+
+    `params` is the start: any tree with float leaves, such as a dict or an ensemble. `transforms` are constraints by
+    path, {"load": Positive(), "overlap": Interval(-1, 1)}; other floats are free. `optimiser` is any of optax, L-BFGS
+    if None. It stops where the gradient in the free numbers is below `tolerance` times max(1, |loss|), or after
+    `steps`; `converged` says which. `starts`, a tree like `params` with one more axis in front (see `draw_starts`),
+    replaces the one start by many, which run together; those whose loss becomes NaN end there, with the best they had.
+
+    Errors are standard errors if the loss is minus a log-likelihood: a rise by 1/2 is one of them (see `profile` for
+    what does not hold to second order). Directions without curvature are named in a `NotIdentifiable` warning.
+
+    A function defined once is compiled once: pass what changes as `data` rather than in a closure. Works under `jit`
+    and `vmap`, without warnings there. If no start has a finite loss everything is NaN and `converged` False.
+
+    Raises:
+        ValueError: for parameters outside their constraints, unknown paths in `transforms`, starts that do not fit,
+            steps < 1 and a tolerance that is not positive.
+    """
+    space, from_ = _prepared(params, transforms, starts, steps, tolerance)
+    optimiser = optax.lbfgs() if optimiser is None else optimiser
+    result = _fit(loss, space, from_, data, optax.with_extra_args_support(optimiser), steps, tolerance)
+    _warn(result)
+    return result
+
+
+def least_squares(
+    residuals: Callable[..., Float[Array, " m"]],
+    params: PyTree,
+    *data: PyTree,
+    steps: int = 100,
+    tolerance: float = 1e-8,
+    transforms: Transforms | None = None,
+    starts: PyTree | None = None,
+) -> Fit:
+    r"""The parameters of least |r|^2 / 2, r = `residuals(params, *data)`, by the method of Levenberg and Marquardt.
+
+    $$ \hat x = \mathrm{argmin}_x\, \tfrac12 |r(x)|^2, \qquad \mathrm{Cov}\, u = (A^T A)^{-1}, \qquad
+       A = \frac{\partial r}{\partial u} $$
+
+    for independent residuals in units of their standard errors (`with_covariance`: for others). All other arguments,
+    results, warnings and errors are those of `fit`. It stops where a step changes neither parameters nor residuals by
+    more than `tolerance`, relative and absolute. Forward derivatives, by columns.
+    """
+    space, from_ = _prepared(params, transforms, starts, steps, tolerance)
+    result = _least_squares(residuals, space, from_, data, steps, tolerance)
+    _warn(result)
+    return result
+
+
+def with_covariance(
+    result: Fit, residuals: Callable[..., Float[Array, " m"]], covariance: Float[Array, "m m"], *data: PyTree
+) -> Fit:
+    r"""A fit by `least_squares` with the errors that residuals of that `covariance` give, rather than independent ones.
+
+    $$ \mathrm{Cov}\, u = A^+\, \Sigma\, (A^+)^T, \qquad A^+ = (A^T A)^{-1} A^T $$
+
+    The parameters stay: plain weights, true errors. So Sigma may be singular, or known from few repetitions, which
+    could not be inverted to weights. What is not identifiable stays so. Raises `ValueError` if it is not (m, m).
+    """
+    A = jax.jacfwd(lambda u: residuals(result.space.params(u), *data))(result.free)
+    if covariance.shape != (A.shape[0], A.shape[0]):
+        raise ValueError(f"`covariance` must have shape {(A.shape[0],) * 2}, as many residuals, got {covariance.shape}")
+    gather = jax.jacfwd(result.space.vector)(result.free) @ jnp.linalg.pinv(A)
+    of_params = gather @ covariance @ gather.T
+    unknown = jnp.isinf(result.space.components(result.errors))
+    errors = jnp.where(unknown, jnp.inf, jnp.sqrt(jnp.diagonal(of_params)))
+    errors = result.space.like_params(errors, 0.0)
+    return eqx.tree_at(lambda f: (f.covariance, f.errors), result, (of_params, errors))
+
+
+# --- the two searches
+
+
+class _End(eqx.Module):
+    """Where a search ended."""
+
+    u: Float[Array, " p"]
+    loss: Float[Array, ""]
+    gradient_norm: Float[Array, ""]
+    steps: Int[Array, ""]
+    history: Float[Array, " steps"]
+    converged: Bool[Array, ""]
+
+
+@eqx.filter_jit
+def _fit(loss, space, starts, data, optimiser, steps, tolerance) -> Fit:
+    of_u = lambda u: loss(space.params(u), *data)
+    ends = jax.vmap(lambda u: _descend(of_u, u, optimiser, steps, tolerance))(starts)
+    best = _best(ends)
+    return _result(best, ends.loss, space, jax.hessian(of_u)(best.u))
+
+
+@eqx.filter_jit
+def _least_squares(residuals, space, starts, data, steps, tolerance) -> Fit:
+    of_u = lambda u: residuals(space.params(u), *data)
+
+    def search(start):
+        solver = optx.LevenbergMarquardt(rtol=tolerance, atol=tolerance)
+        # The solver's own numbers have JAX's default precision, and must meet no other.
+        own = lambda x: x.astype(jnp.result_type(float))
+        fn = lambda u, _: own(of_u(u.astype(start.dtype)))
+        found = optx.least_squares(fn, solver, own(jax.lax.stop_gradient(start)), max_steps=steps, throw=False)
+        u = found.value.astype(start.dtype)
+        end, A = of_u(u), jax.jacfwd(of_u)(u)
+        before, after = (r @ r / 2 for r in (of_u(start), end))
+        gradient_norm = jnp.max(jnp.abs(A.T @ end))
+        converged = (found.result == optx.RESULTS.successful) & jnp.isfinite(after) & jnp.isfinite(gradient_norm)
+        return _End(u, after, gradient_norm, found.stats["num_steps"], jnp.stack([before, after]), converged)
+
+    ends = jax.vmap(search)(starts)
+    best = _best(ends)
+    A = jax.jacfwd(of_u)(best.u)
+    return _result(best, ends.loss, space, A.T @ A)
+
+
+def _descend(
+    loss: Callable[[Float[Array, " p"]], Float[Array, ""]],
+    start: Float[Array, " p"],
+    optimiser: optax.GradientTransformationExtraArgs,
+    steps: int,
+    tolerance: float,
+) -> _End:
+    """Steps of the optimiser until the gradient is small, with the best point on the way."""
+    state = optimiser.init(start)
+    # The line search of some optimisers ends with the value and the gradient that the next step begins with.
+    keeps = all(optax.tree.get(state, name) is not None for name in ("value", "grad"))
+    evaluate: Any = optax.value_and_grad_from_state(loss) if keeps else lambda u, state: jax.value_and_grad(loss)(u)
+
+    def more(carry):
+        _, _, best, going = carry
+        return going & (best.steps < steps)
+
+    def step(carry):
+        u, state, best, _ = carry
+        value, gradient = evaluate(u, state=state)
+        norm = jnp.max(jnp.abs(gradient))
+        finite = jnp.isfinite(value) & jnp.isfinite(norm)
+        better = finite & (value < best.loss)
+        small = finite & (norm <= tolerance * jnp.maximum(1, jnp.abs(value)))
+        best = _End(
+            jnp.where(better, u, best.u),
+            jnp.where(better, value, best.loss),
+            jnp.where(better, norm, best.gradient_norm),
+            best.steps + 1,
+            best.history.at[best.steps].set(jnp.where(finite, value, jnp.nan)),
+            jnp.where(better, small, best.converged),
+        )
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes integers of two widths
+            updates, state = optimiser.update(gradient, state, u, value=value, grad=gradient, value_fn=loss)
+        return optax.apply_updates(u, updates), state, best, finite & ~small
+
+    infinity = jnp.full((), jnp.inf, start.dtype)
+    unknown = jnp.full(steps, jnp.nan, start.dtype)
+    nothing = _End(start, infinity, infinity, jnp.array(0), unknown, jnp.array(False))
+    end = jax.lax.while_loop(more, step, (start, state, nothing, jnp.array(True)))[2]
+    failed = jnp.isinf(end.loss)
+    unset = lambda x: jnp.where(failed, jnp.nan, x)
+    return eqx.tree_at(lambda e: (e.loss, e.gradient_norm), end, replace_fn=unset)
+
+
+def _best(ends: _End) -> _End:
+    index = jnp.argmin(jnp.where(jnp.isfinite(ends.loss), ends.loss, jnp.inf))
+    return jax.tree.map(lambda x: x[index], ends)
+
+
+# --- errors
+
+
+def _result(best: _End, losses: Float[Array, " s"], space: Space, H: Float[Array, "p p"]) -> Fit:
+    covariance_u, flat, directions_u, touched_u = _invert(H)
+    failed = ~jnp.isfinite(best.loss)
+    slopes = jax.jacfwd(space.vector)(best.u)
+    covariance = slopes @ covariance_u @ slopes.T
+    directions = directions_u @ slopes.T
+    length = jnp.linalg.norm(directions, axis=1, keepdims=True)
+    directions = directions / jnp.where(length > 0, length, 1)
+    touched = (slopes != 0).astype(H.dtype) @ touched_u.astype(H.dtype) > 0
+    errors = jnp.where(touched, jnp.inf, jnp.sqrt(jnp.diagonal(covariance)))
+    covariance, errors, u = (jnp.where(failed, jnp.nan, x) for x in (covariance, errors, best.u))
+    return Fit(
+        params=space.params(u),
+        errors=space.like_params(errors, 0.0),
+        loss=best.loss,
+        gradient_norm=best.gradient_norm,
+        converged=best.converged,
+        steps=best.steps,
+        history=best.history,
+        losses=losses,
+        covariance=covariance,
+        flat=flat & ~failed,
+        directions=directions,
+        names=space.names(),
+        space=space,
+        free=u,
+    )
+
+
+def _invert(
+    H: Float[Array, "p p"],
+) -> tuple[Float[Array, "p p"], Bool[Array, " p"], Float[Array, "p p"], Bool[Array, " p"]]:
+    """The inverse of H on the directions that curve; which do not; all of them; the free numbers that these move.
+
+    Two kinds of flatness, whatever the units: a number that hardly curves the loss against those that do, and a
+    combination of numbers, each in units of its own curvature.
+    """
+    least = max(1e-8, 100 * float(jnp.finfo(H.dtype).eps))
+    H = jnp.where(jnp.isfinite(H), (H + H.T) / 2, 0)
+    curvature = jnp.diagonal(H)
+    alone = curvature <= 1e-4 * least * jnp.max(jnp.abs(curvature))
+    scale = 1 / jnp.sqrt(jnp.where(alone, 1, curvature))
+    both = alone[:, None] | alone[None]
+    C = jnp.where(both, 0, H * scale[:, None] * scale[None])
+    values, vectors = jnp.linalg.eigh(C)
+    flat = values <= least
+    inverse = vectors @ (jnp.where(flat, 0, 1 / jnp.where(flat, 1, values))[:, None] * vectors.T)
+    covariance = inverse * scale[:, None] * scale[None]
+    directions = vectors.T * scale[None]
+    directions = directions / jnp.linalg.norm(directions, axis=1, keepdims=True)
+    touched = jnp.any(flat[:, None] & (jnp.abs(vectors.T) > 1e-3), axis=0)
+    return covariance, flat, directions, touched
+
+
+def _combination(direction: np.ndarray, names: tuple[str, ...]) -> str:
+    """'gain', or '0.71 gain - 0.71 load' with the largest first and what is below 1% left out."""
+    largest = np.max(np.abs(direction), initial=0)
+    order = [i for i in np.argsort(-np.abs(direction), kind="stable") if abs(direction[i]) > 0.01 * largest]
+    if len(order) == 1:
+        return names[order[0]]
+    first = np.sign(direction[order[0]]) if order else 1
+    terms = [f"{'-' if direction[i] * first < 0 else '+'} {abs(direction[i]):.2f} {names[i]}" for i in order]
+    return " ".join(terms).removeprefix("+ ")
+
+
+def _warn(result: Fit) -> None:
+    if not is_concrete(result.flat):
+        return
+    if names := result.unidentified():
+        message = f"the data do not determine {'; nor '.join(names)}: fix a parameter with `Fixed()`, or add data"
+        warnings.warn(message, NotIdentifiable, stacklevel=3)
+
+
+def _prepared(params, transforms, starts, steps, tolerance) -> tuple[Space, Float[Array, "s p"]]:
+    require_whole("steps", steps)
+    require("tolerance", scalar("tolerance", tolerance), positive, "a finite number > 0")
+    space = space_of(params, transforms)
+    return space, space.free(params)[None] if starts is None else stacked_starts(space, starts)
+
+
+# --- profiles
+
+
+class Profile(eqx.Module):
+    """The least loss with one parameter held at `values`. Made by `profile`; `low` and `high` end its interval."""
+
+    values: Float[Array, " k"]
+    losses: Float[Array, " k"]
+    converged: Bool[Array, " k"]
+    low: Float[Array, ""]
+    high: Float[Array, ""]
+
+
+def profile(
+    loss: Callable[..., Float[Array, ""]],
+    result: Fit,
+    name: str,
+    values: Float[ArrayLike, " k"],
+    *data: PyTree,
+    optimiser: optax.GradientTransformation | None = None,
+    steps: int = 500,
+    tolerance: float = 1e-6,
+) -> Profile:
+    r"""The least loss over all other parameters while the component `name` is held at each of `values`.
+
+    $$ L_p(v) = \min_{x: x_{name} = v} L(x), \qquad L_p(\mathrm{low}) = L_p(\mathrm{high}) = L(\hat x) + \tfrac12 $$
+
+    The interval is that of one standard error for a log-likelihood, without the assumption that it is a parabola: its
+    ends come from sqrt(2 (L_p - L)), linear between values, and are NaN where the values, rising, do not enclose them.
+    `result` is a fit of the same loss (for `least_squares`, of half the sum of squares) and the start of all.
+
+    Raises:
+        ValueError: for a name that is none of the fitted components, or a weight of a simplex, and values that break
+            the constraint.
+    """
+    require_whole("steps", steps)
+    require("tolerance", scalar("tolerance", tolerance), positive, "a finite number > 0")
+    index, transform = result.space.coordinate(name)
+    held = vector("values", values).astype(result.free.dtype)
+    require("values", held, transform.holds, transform.expected())
+    optimiser = optax.with_extra_args_support(optax.lbfgs() if optimiser is None else optimiser)
+    return _profile(loss, result, index, transform, name, held, data, optimiser, steps, tolerance)
+
+
+@eqx.filter_jit
+def _profile(loss, result, index, transform, name, held, data, optimiser, steps, tolerance) -> Profile:
+    others = jnp.delete(result.free, index, assume_unique_indices=True)
+
+    def least(value):
+        place = lambda rest: jnp.insert(rest, index, transform.free(value))
+        of_rest = lambda rest: loss(result.space.params(place(rest)), *data)
+        if others.size == 0:
+            return of_rest(others), jnp.array(True)
+        end = _descend(of_rest, others, optimiser, steps, tolerance)
+        return end.loss, end.converged
+
+    losses, converged = jax.vmap(least)(held)
+    best = result.space.vector(result.free)[result.names.index(name)]
+    rise = jnp.sqrt(2 * jnp.maximum(losses - result.loss, 0)) * jnp.sign(held - best)
+    low, high = jnp.interp(jnp.array([-1.0, 1.0], held.dtype), rise, held, left=jnp.nan, right=jnp.nan)
+    return Profile(held, losses, converged, low, high)

@@ -1,0 +1,209 @@
+r"""What may be fitted, as residuals: small functions of a prediction and of data, in units of standard errors.
+
+Each takes an ensemble or a state and returns an array for `least_squares`, alone or joined with others by
+`jnp.concatenate`. A fit chooses its parameters by the function that makes the ensemble of them:
+
+    least_squares(lambda p, data: spectrum_misses(DeepHebbian(p["load"], p["auto"], p["hetero"]), data), ...)
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Complex, Float
+
+from .._arguments import require_whole
+from .._numerics import polish_root
+from ..couplings import Ensemble
+from ..meanfield import Stationary, chaos_onset
+from ..population import dimension, pair_covariance
+from ..spectra import law
+from ..transfer import Transfer
+
+# --- eigenvalues
+
+
+class SpectralStatistics(eqx.Module):
+    """What `spectrum_misses` compares, of S spectra of n eigenvalues. Made by `spectral_statistics`.
+
+    The vector of one spectrum has the part of eigenvalues within each of `radii` around 0, the part that is 0, and the
+    traces (1/n) sum_i lambda_i^k, k = 1..K.
+    """
+
+    radii: Float[Array, " R"]
+    values: Float[Array, "S R+1+K"]
+    errors: Float[Array, " R+1+K"]  # of the mean of all spectra
+
+    @property
+    def traces(self) -> int:
+        return self.values.shape[1] - self.radii.shape[0] - 1
+
+    def covariance(self) -> Float[Array, "m m"]:
+        """Of the mean of all spectra, in units of `errors`, from their scatter; they must be two or more."""
+        scaled = self.values / self.errors[None]
+        return jnp.cov(scaled.T) / scaled.shape[0]
+
+
+def spectral_statistics(
+    eigenvalues: Complex[ArrayLike, "S n"], *, radii: int = 12, traces: int = 3
+) -> SpectralStatistics:
+    r"""Numbers that say almost all that eigenvalues know, with errors far below those of a density.
+
+    Eigenvalues of random matrices repel each other: the number in a region fluctuates as its boundary is long, not as
+    its area is large, with variance L sqrt(rho) / pi for a boundary of length L at rho eigenvalues per area (real
+    matrices: they come in conjugate pairs), and a trace of a power by order one. `radii` are those of equal parts of
+    the eigenvalues that are not 0. The errors serve as weights; `covariance` is what several spectra really scatter.
+
+    Raises:
+        ValueError: if ``eigenvalues`` is not (S, n) and finite with 20 of n not 0, or a number is not whole and >= 1.
+
+    Source: for counts, Ginibre's ensemble (Forrester 2010, eq. 15.4.10) at the density of each place.
+    """
+    lam = np.asarray(eigenvalues)
+    if lam.ndim != 2 or not np.isfinite(lam).all():
+        raise ValueError(f"`eigenvalues` must be finite, of shape (spectra, n), got shape {lam.shape}")
+    require_whole("radii", radii)
+    require_whole("traces", traces)
+    S, n = lam.shape
+    size = np.abs(lam)
+    zero = size < 1e-9 * size.max(initial=0)
+    moving = np.sort(size[~zero])
+    if moving.size < 20 * S:
+        raise ValueError(f"`eigenvalues` must have 20 or more of n that are not 0, got {moving.size} of {S} spectra")
+    at = np.quantile(moving, (np.arange(radii) + 0.5) / radii)
+    within = np.mean(size[:, :, None] < at, axis=1)
+    powers = np.mean(lam[:, :, None] ** np.arange(1, traces + 1), axis=1).real
+    # The density at each radius, from the part between its neighbours.
+    limits = np.interp((np.arange(radii + 1)) / radii, (np.arange(moving.size) + 0.5) / moving.size, moving)
+    per_area = moving.size / S / radii / (np.pi * np.diff(limits**2))
+    counts = np.sqrt(2 * at * np.sqrt(per_area))
+    of_traces = np.sqrt(2 * np.arange(1, traces + 1)) * np.quantile(moving, 0.95) ** np.arange(1, traces + 1)
+    errors = np.concatenate([counts, [0.5], of_traces]) / n / S**0.5
+    values = np.concatenate([within, np.mean(zero, axis=1, keepdims=True), powers], axis=1)
+    return SpectralStatistics(*map(jnp.asarray, (at, values, errors)))
+
+
+def spectrum_misses(
+    ensemble: Ensemble, data: SpectralStatistics, *, gains: Float[Array, " k"] | None = None, points: int = 48
+) -> Float[Array, " m"]:
+    r"""Parts of the eigenvalues within circles, the part that is 0, and traces: theory against data.
+
+    $$ n(r) = \frac{1}{2 \pi i} \oint_{|z| = r} g(z)\, dz, \qquad
+       \frac1N \sum_i \lambda_i^k = \frac{1}{2 \pi i} \oint z^k g(z)\, dz $$
+
+    g is the Green's function at `points` of the upper half of each circle, and the last circle encloses everything.
+    """
+    bulk = law(ensemble, gains)
+    dtype = data.radii.dtype
+    angles = jnp.pi * (jnp.arange(points).astype(dtype) + 0.5) / points
+    wave = jax.lax.complex(jnp.cos(angles), jnp.sin(angles))
+    # Twice where the spectrum ends at most, for |lambda| is below the norm.
+    outside = 2 * jax.lax.stop_gradient(jnp.max(data.radii))
+    z = jnp.append(data.radii, outside)[:, None].astype(wave.dtype) * wave[None]
+    at = bulk.solve(z)
+    flow = z * jnp.where(at.converged, at.green, jnp.nan)
+    within = jnp.mean(flow.real, axis=1)[:-1]
+    powers = [jnp.mean((flow[-1] * z[-1] ** k).real) for k in range(1, data.traces + 1)]
+    predicted = jnp.concatenate([within, bulk.zero_mass()[None], jnp.stack(powers)])
+    return (predicted - jnp.mean(data.values, axis=0)) / data.errors
+
+
+def edge_misses(
+    ensemble: Ensemble,
+    right_edge: Float[ArrayLike, ""],
+    error: Float[ArrayLike, ""] = 1.0,
+    *,
+    gains: Float[Array, " k"] | None = None,
+) -> Float[Array, " 1"]:
+    """The right edge of the spectrum of J G, against the one that is measured or wanted."""
+    return ((law(ensemble, gains).right_edge() - right_edge) / error)[None]
+
+
+def onset_misses(
+    ensemble: Ensemble, transfer: Transfer, scale: Float[ArrayLike, ""] = 1.0, error: Float[ArrayLike, ""] = 1.0
+) -> Float[Array, " 1"]:
+    """The scale of J at which chaos begins, `chaos_onset`, against the one that is measured or wanted."""
+    return ((chaos_onset(ensemble, transfer).value - scale) / error)[None]
+
+
+def void_radius(ensemble: Ensemble, *, angles: int = 64) -> Float[Array, ""]:
+    r"""The distance from 0 to the nearest eigenvalue that is not 0, of modes with load < 1, for N to infinity.
+
+    $$ \min_\varphi |z(t)|, \qquad z = 1/t + r(t), \quad t = s e^{i \varphi}, \quad
+       \kappa(t)\, |t|^2 = 1 \text{ at the largest } s $$
+
+    on rays of `angles` directions. Differentiable. 0 where there is no void: at load >= 1, or with noise of full rank.
+    """
+    variance = jax.lax.stop_gradient(ensemble.variance())
+    phases = 2 * np.pi * np.arange(angles) / angles
+    phases = jnp.asarray(np.exp(1j * phases))
+
+    def stability(log_size, args):
+        ensemble, phase = args
+        t = jnp.exp(log_size).astype(phase.dtype) * phase
+        return jnp.log(ensemble.r_and_kappa(t)[1] * jnp.abs(t) ** 2)
+
+    def at(phase):
+        # From far outside inwards to the first crossing, then between the two points around it.
+        grid = jnp.linspace(12.0, -4.0, 400) - jnp.log(variance) / 2
+        unstable = jax.vmap(lambda s: stability(s, jax.lax.stop_gradient((ensemble, phase))))(grid) >= 0
+        first = jnp.argmax(unstable)
+        start = (grid[first] + grid[jnp.maximum(first - 1, 0)]) / 2
+        root = polish_root(lambda s, args: stability(s[0], args)[None], start[None], (ensemble, phase), steps=8)
+        t = jnp.exp(root.value[0]).astype(phase.dtype) * phase
+        z = 1 / t + ensemble.r_and_kappa(t)[0]
+        size = jnp.abs(z)
+        return jnp.where(root.converged & (first > 0), size, jnp.where(unstable[0], 0, jnp.nan))
+
+    return jnp.min(jax.vmap(at)(phases))
+
+
+# --- activity
+
+
+def autocovariance_misses(
+    state: Stationary,
+    lags: Float[ArrayLike, " L"],
+    measured: Float[ArrayLike, " L"],
+    error: Float[ArrayLike, " #L"],
+    *,
+    time_constant: Float[ArrayLike, ""] = 1.0,
+    states: bool = False,
+) -> Float[Array, " L"]:
+    """C(tau) of rates, or of `states`, against what is measured at `lags` in the units of `time_constant`.
+
+    Linear between the lags of the state.
+    """
+    c = state.c_x if states else state.c_phi
+    return (jnp.interp(jnp.asarray(lags) / time_constant, state.lags, c) - jnp.asarray(measured)) / jnp.asarray(error)
+
+
+def dimension_misses(
+    state: Stationary,
+    ensemble: Ensemble,
+    measured: Float[ArrayLike, ""],
+    error: Float[ArrayLike, ""],
+    *,
+    states: bool = False,
+) -> Float[Array, " 1"]:
+    """N / PR of rates, or of `states`, against what is measured: the second moment of the covariance spectrum.
+
+    Its inverse, PR / N, scatters unevenly between networks. The theory has the first two moments of the spectrum.
+    """
+    found = dimension(state, ensemble)
+    return ((1 / (found.x if states else found.phi) - measured) / error)[None]
+
+
+def population_time_misses(
+    state: Stationary,
+    ensemble: Ensemble,
+    lags: Float[ArrayLike, " L"],
+    measured: Float[ArrayLike, " L"],
+    error: Float[ArrayLike, " #L"],
+    *,
+    time_constant: Float[ArrayLike, ""] = 1.0,
+) -> Float[Array, " L"]:
+    """Squared covariances of pairs at `lags`, divided by those at lag 0: how long population modes live."""
+    at = jnp.concatenate([jnp.zeros(1), jnp.asarray(lags) / time_constant])
+    found = pair_covariance(state, ensemble, at).phi
+    return (found[1:] / found[0] - jnp.asarray(measured)) / jnp.asarray(error)

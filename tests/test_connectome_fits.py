@@ -1,0 +1,360 @@
+"""Fits of connectomes: soft counts against exact laws and samples, recovery, error bars, and the larva."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import quad
+
+from jaxnets.couplings import IID, Elliptic, LowRank, RandomModes, SingularModes, larva_connectome
+from jaxnets.fitting import (
+    ConstantOverlap,
+    Exponential,
+    Flat,
+    GaussianModes,
+    Independent,
+    LinearOverlap,
+    OrthogonalModes,
+    PowerLaw,
+    StretchedExponential,
+    apart,
+    fit_connectome,
+    held_out,
+    predict,
+    profile_of_values,
+    singular_profile,
+)
+from jaxnets.meanfield import chaos_onset
+from jaxnets.population import dressed, four_point_sum
+from jaxnets.spectra import law, outliers
+from jaxnets.transfer import Tanh
+
+KEY = jax.random.key(0)
+SCALES = np.geomspace(0.03, 10, 9)
+
+
+def _matrix_profile(w, scales):
+    """C and Q from resolvents of W^T W, without singular vectors."""
+    n = len(w)
+    resolvents = [np.linalg.inv(w.T @ w + eta**2 * np.eye(n)) for eta in scales]
+    counts = [1 - eta**2 * np.trace(G) / n for eta, G in zip(scales, resolvents, strict=True)]
+    overlaps = [eta * np.trace(w @ G) / n for eta, G in zip(scales, resolvents, strict=True)]
+    return np.array(counts), np.array(overlaps)
+
+
+def _average(density, low, high, fn):
+    """Over (low, high) by s = low + (high - low) sin^2, for densities with square-root edges."""
+    place = lambda x: low + (high - low) * np.sin(x) ** 2
+    measure = lambda x: (high - low) * np.sin(2 * x)
+    return quad(lambda x: density(place(x)) * fn(place(x)) * measure(x), 0, np.pi / 2, epsabs=1e-12, limit=200)[0]
+
+
+def _ranks(modes, n):
+    return jnp.asarray((np.arange(modes) + 0.5) / n)
+
+
+# --- soft counts
+
+
+def test_counts_of_independent_weights_are_those_of_the_quarter_circle():
+    g = 1.7
+    profile = singular_profile(IID(g), SCALES)
+    density = lambda s: np.sqrt(4 * g**2 - s**2) / (np.pi * g**2)
+    expected = [_average(density, 0, 2 * g, lambda s, eta=eta: s**2 / (s**2 + eta**2)) for eta in SCALES]
+    np.testing.assert_allclose(profile.counts, expected, atol=1e-9)
+    np.testing.assert_allclose(profile.overlaps, np.zeros(9), atol=1e-12)
+
+
+@pytest.mark.parametrize("sign, load", [(1, 0.4), (-1, 0.4), (1, 2.0)])
+def test_counts_of_symmetric_modes_are_those_of_marchenko_and_pastur(sign, load):
+    profile = singular_profile(RandomModes.flat(1.3, load=load, overlap=sign), SCALES)
+    low, high = (1.3 * (1 - np.sqrt(load)) ** 2, 1.3 * (1 + np.sqrt(load)) ** 2)
+    density = lambda s: np.sqrt((s - low) * (high - s)) / (2 * np.pi * 1.3 * s)  # of mass min(load, 1), the rest at 0
+    for eta, C, Q in zip(SCALES, profile.counts, profile.overlaps, strict=True):
+        np.testing.assert_allclose(C, _average(density, low, high, lambda s: s**2 / (s**2 + eta**2)), atol=1e-9)  # noqa: B023
+        Q_exact = sign * _average(density, low, high, lambda s: eta * s / (s**2 + eta**2))  # noqa: B023
+        np.testing.assert_allclose(Q, Q_exact, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        RandomModes(np.exp(-np.arange(60) / 15), load=0.7, overlap=np.linspace(0.2, 0.9, 60)),
+        Elliptic(1.2, -0.6) + RandomModes.flat(2.0, load=0.3, overlap=0.5),
+    ],
+    ids=["profile", "sum"],
+)
+def test_counts_of_samples_differ_by_order_one(ensemble):
+    n = 120
+    theory = singular_profile(ensemble, SCALES)
+    found = [_matrix_profile(np.asarray(ensemble.sample(n, key=k).dense()), SCALES) for k in jax.random.split(KEY, 4)]
+    C, Q = np.mean(found, axis=0)
+    np.testing.assert_allclose(n * C, n * np.asarray(theory.counts), atol=1.0)
+    np.testing.assert_allclose(n * Q, n * np.asarray(theory.overlaps), atol=1.0)
+    assert n * np.max(np.abs(theory.overlaps)) > 5  # what the tolerance must tell from 0
+
+
+def test_counts_of_a_matrix_against_resolvents():
+    w = np.random.default_rng(0).standard_normal((30, 30)) + 0.3 * np.eye(30)
+    u, s, vt = np.linalg.svd(w)
+    profile = profile_of_values(jnp.asarray(s), jnp.asarray(np.sum(u * vt.T, 0)), 30, jnp.asarray(SCALES))
+    C, Q = _matrix_profile(w, SCALES)
+    np.testing.assert_allclose(profile.counts, C, atol=1e-11)
+    np.testing.assert_allclose(profile.overlaps, Q, atol=1e-11)
+
+
+def test_counts_of_singular_modes_are_their_own_and_finite_ranks_add_nothing():
+    values, weights = np.array([2.0, 0.0, 0.5]), np.array([0.3, 0.3, 0.4])
+    profile = singular_profile(SingularModes(values, weights), SCALES)
+    expected = [np.sum(weights * values**2 / (values**2 + eta**2)) for eta in SCALES]
+    np.testing.assert_allclose(profile.counts, expected, atol=1e-14)
+    alone = singular_profile(IID(1.0), SCALES)
+    np.testing.assert_allclose(singular_profile(IID(1.0) + LowRank(3.0), SCALES).counts, alone.counts, atol=1e-14)
+
+
+@pytest.mark.slow
+def test_derivatives_of_the_counts_to_second_order():
+    a = _ranks(20, 30)
+
+    def total(x):
+        family = GaussianModes(StretchedExponential(x[0], x[1]), LinearOverlap(x[2], x[3]), gain=x[4])
+        profile = singular_profile(family.ensemble(a, 20 / 30), jnp.array([0.1, 1.0]))
+        return jnp.sum(profile.counts + 2 * profile.overlaps)
+
+    x, step = jnp.array([0.3, 0.8, 0.4, -0.5, 1.2]), 1e-5
+    slope = jax.jit(jax.grad(lambda x: jax.jvp(total, (x,), (jnp.ones(5),))[1]))
+    value = jax.jit(total)
+    first = jax.jit(jax.jacfwd(total))(x)
+    for i in range(5):
+        d = step * jnp.eye(5)[i]
+        np.testing.assert_allclose(first[i], (value(x + d) - value(x - d)) / (2 * step), rtol=1e-6)
+    # Along (1, ..., 1): the derivative of the slope is the second derivative of the value.
+    d = 1e-3 * jnp.ones(5)
+    second = (value(x + d) - 2 * value(x) + value(x - d)) / 1e-6
+    np.testing.assert_allclose(jnp.sum(slope(x)), second, rtol=1e-4)
+
+
+def test_counts_under_jit_and_vmap():
+    at = lambda decay: singular_profile(
+        GaussianModes(Exponential(decay), ConstantOverlap(0.3)).ensemble(_ranks(20, 30), 20 / 30),
+        jnp.array([0.1, 1.0]),
+    )
+    decays = jnp.array([0.1, 0.5])
+    mapped = jax.jit(jax.vmap(at))(decays)
+    for i in range(2):
+        np.testing.assert_allclose(mapped.counts[i], at(decays[i]).counts, rtol=1e-12)
+        np.testing.assert_allclose(mapped.overlaps[i], at(decays[i]).overlaps, rtol=1e-12)
+
+
+# --- families
+
+
+@pytest.mark.parametrize("make", [GaussianModes, OrthogonalModes])
+def test_the_gain_of_a_family_is_that_of_its_ensemble(make):
+    a = _ranks(30, 50)
+    for shape in (Flat(), Exponential(0.2), StretchedExponential(0.2, 0.7), PowerLaw(0.3)):
+        ensemble = make(shape, gain=2.5).ensemble(a, 30 / 50)
+        np.testing.assert_allclose(ensemble.variance(), 2.5**2, rtol=1e-12)
+        np.testing.assert_allclose(ensemble.rank_fraction(), 30 / 50, rtol=1e-12)
+
+
+# --- fits
+
+N = 80
+TRUTH = GaussianModes(Exponential(0.25), ConstantOverlap(0.4), gain=1.5)
+CANDIDATES = (OrthogonalModes(Exponential()), GaussianModes(Exponential(), ConstantOverlap()))
+
+
+def _sampled(family, n, key):
+    return family.ensemble(_ranks(n, n), 1.0).sample(n, key=key).dense()
+
+
+@pytest.fixture(scope="module")
+def sampled():
+    return _sampled(TRUTH, N, jax.random.key(3))
+
+
+@pytest.fixture(scope="module")
+def fitted(sampled):
+    return fit_connectome(sampled, CANDIDATES, key=KEY)
+
+
+def _assert_recovered(fit, truth, sigmas=4.0):
+    for value, error, expected in zip(*map(jax.tree.leaves, (fit.family, fit.errors, truth)), strict=True):
+        assert abs(value - expected) < sigmas * error, (value, error, expected)
+
+
+def test_the_generating_family_is_found_with_its_parameters(fitted):
+    best = fitted.best
+    assert best.converged and best.family.label() == TRUTH.label() and not best.unidentified
+    _assert_recovered(best, TRUTH)
+    # Errors that say something.
+    assert best.errors.gain < 0.1 and best.errors.law.decay < 0.05 and best.errors.overlap.value < 0.1
+    assert fitted.fits[1].aic - best.aic > 10
+    assert best.misfit < 0.5 < 1 < fitted.fits[1].misfit
+
+
+def test_the_table_lists_families_by_their_aic(fitted):
+    lines = fitted.table().splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["GaussianModes", "OrthogonalModes"]
+    assert "ConstantOverlap" in lines[0] and "law.decay = 0.2" in lines[0]
+
+
+def test_predictions_carry_the_errors_of_the_parameters(fitted):
+    gain = predict(fitted.best, lambda ensemble: jnp.sqrt(ensemble.variance()))
+    np.testing.assert_allclose(gain.value, fitted.best.family.gain, rtol=1e-12)
+    np.testing.assert_allclose(gain.error, np.std(np.asarray(fitted.best.replicates.gain), ddof=1), rtol=1e-9)
+    # The replicates are drawn with the covariance of the fit: 128 of them give a standard deviation to 6%.
+    for spread, error in zip(*map(jax.tree.leaves, (fitted.best.replicates, fitted.best.errors)), strict=True):
+        np.testing.assert_allclose(np.std(np.asarray(spread), ddof=1), error, rtol=0.3)
+
+
+def test_a_second_sample_is_predicted_best_by_the_generating_family(fitted, sampled):
+    other = _sampled(TRUTH, N, jax.random.key(4))
+    held = held_out(fitted, other)
+    assert held.advantage.value[0] == 0
+    assert held.advantage.value[1] > 3 * held.advantage.error[1]
+    assert held.overlap_distance.value[0] < 1.5 < held.overlap_distance.value[1]
+    scaled = held_out(fitted, 3 * other, free_gain=True)
+    np.testing.assert_allclose(
+        held_out(fitted, other, free_gain=True).log_likelihood.value, scaled.log_likelihood.value, rtol=1e-9
+    )
+    itself = held_out(fitted, sampled)
+    np.testing.assert_allclose(itself.log_likelihood.value[0], fitted.best.log_likelihood, rtol=1e-9)
+    assert "GaussianModes" in held.table()
+
+
+def test_two_samples_are_as_far_apart_as_two_samples(fitted, sampled):
+    other = _sampled(TRUTH, N, jax.random.key(4))
+    distance = apart(fitted.best, sampled, other)
+    np.testing.assert_allclose(np.sqrt(np.mean(distance.replicates**2)), 1, atol=0.3)
+    assert distance.value < 1 + 4 * distance.error
+    assert apart(fitted.best, sampled, sampled).value == 0
+    # Independent weights of the same gain are another circuit.
+    assert apart(fitted.best, sampled, _sampled(Independent(1.5), N, KEY)).value > 5
+
+
+@pytest.mark.slow
+def test_a_leading_mode_is_set_apart():
+    rng = np.random.default_rng(1)
+    u = 1 + 0.3 * rng.standard_normal(60)
+    w = rng.standard_normal((60, 60)) / np.sqrt(60) + 12 * np.outer(u, u) / (u @ u)
+    fit = fit_connectome(w, [Independent()], key=KEY, leading=1).best
+    s, o = fit.measured.leading[0]
+    np.testing.assert_allclose([s, o], [12, 1], atol=0.2)
+    np.testing.assert_allclose(fit.family.gain, 1, atol=4 * float(fit.errors.gain))
+    assert fit.misfit < 1
+    whole = fit.ensemble()
+    np.testing.assert_allclose(whole.variance(), fit.family.gain**2, rtol=1e-12)
+    top = np.linalg.svd(whole.sample(60, key=KEY).dense(), compute_uv=False)[0]
+    np.testing.assert_allclose(top, 12, atol=4)  # |u| |v| / n scatters by sqrt(2 / n)
+    assert fit.replicate(0).terms[1].overlaps.shape == (1, 1)
+    # The bulk of independent weights has its right edge at the gain.
+    edge = predict(fit, lambda ensemble: law(ensemble).right_edge(), num=3)
+    np.testing.assert_allclose(edge.replicates, fit.replicates.gain[:3], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "build, message",
+    [
+        (lambda w: fit_connectome(w[:3], key=KEY), "`w` must be a square matrix"),
+        (lambda w: fit_connectome(w * np.nan, key=KEY), "`w` must be finite"),
+        (lambda w: fit_connectome(w[:12, :12], key=KEY), "`w` must have at least 16 modes"),
+        (lambda w: fit_connectome(w, key=KEY, leading=30), "`w` must have at least 16 modes beyond the 30"),
+        (lambda w: fit_connectome(w, [], key=KEY), "`families` must have a family"),
+        (lambda w: fit_connectome(w, [Exponential()], key=KEY), "`families` must be"),
+        (lambda w: fit_connectome(w, key=KEY, leading=-1), "`leading` must be a whole number >= 0"),
+        (lambda w: fit_connectome(w, key=KEY, scales=2), "`scales` must be a whole number >= 3"),
+        (lambda w: fit_connectome(w, key=KEY, replicates=31), "`replicates` must be a whole number >= 32"),
+        (lambda w: singular_profile(IID(), [0.0]), "`scales` must be finite numbers > 0"),
+        (lambda w: singular_profile(w, [1.0]), "`ensemble` must be an ensemble"),
+    ],
+)
+def test_bad_arguments(build, message):
+    with pytest.raises(ValueError, match=message):
+        build(np.random.default_rng(0).standard_normal((40, 40)))
+
+
+def test_bad_arguments_of_what_follows_a_fit(fitted):
+    with pytest.raises(ValueError, match="`num` must be at most the number of replicates, 128"):
+        predict(fitted.best, lambda ensemble: ensemble.variance(), num=129)
+    with pytest.raises(ValueError, match="`w` must have modes beyond the 0 leading ones"):
+        held_out(fitted, np.zeros((5, 5)))
+
+
+# --- slow: many fits
+
+
+@pytest.mark.slow
+def test_each_of_three_families_is_found_in_its_sample():
+    truths = (GaussianModes(PowerLaw(0.3)), GaussianModes(Flat(), ConstantOverlap(-0.5)), Independent())
+    for i, truth in enumerate(truths):
+        fit = fit_connectome(_sampled(truth, N, jax.random.key(i)), truths, key=KEY)
+        assert fit.best.family.label() == truth.label(), fit.table()
+        _assert_recovered(fit.best, truth)
+
+
+@pytest.mark.slow
+def test_error_bars_cover_the_truth_and_shrink_with_the_network():
+    """1 sigma covers 68%: of 3 x 40 deviations, correlated within a fit, between 55% and 81% at three sigmas."""
+    mean_errors = []
+    for n, num in ((60, 40), (180, 12)):
+        keys = jax.random.split(jax.random.key(n), num)
+        fits = [fit_connectome(_sampled(TRUTH, n, k), CANDIDATES[1:], key=k).best for k in keys]
+        deviations = np.array([jax.tree.leaves(jax.tree.map(lambda a, b: a - b, f.family, TRUTH)) for f in fits])
+        errors = np.array([jax.tree.leaves(f.errors) for f in fits])
+        inside = np.mean(np.abs(deviations) < errors)
+        print(n, "covered", inside, "rms in errors", np.sqrt(np.mean((deviations / errors) ** 2, axis=0)))
+        assert 0.5 < inside < 0.85
+        mean_errors.append(np.median(errors, axis=0))
+    # Counts scatter by order one and the parameters move them by order N: errors fall like 1 / N.
+    np.testing.assert_allclose(mean_errors[0] / mean_errors[1], 3, rtol=0.35)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side, other", [("left", "right"), ("right", "left")])
+def test_one_side_of_the_larva_predicts_the_other(side, other):
+    """Better than independent weights and modes without overlaps, in shape; the gains of the sides differ by 5%."""
+    families = (
+        GaussianModes(StretchedExponential(), ConstantOverlap()),
+        GaussianModes(StretchedExponential()),
+        Independent(),
+    )
+    measured, held = larva_connectome(side), larva_connectome(other)
+    fit = fit_connectome(measured, families, key=KEY, leading=1)
+    assert [one.family.label() for one in fit.fits] == [family.label() for family in families]
+    assert all(one.converged for one in fit.fits)
+
+    shape = held_out(fit, held, free_gain=True)
+    print("\n".join([side, fit.table(), shape.table(), held_out(fit, held).table()]))
+    assert np.all(shape.advantage.value[1:] > 2 * shape.advantage.error[1:])
+    counts, overlaps = shape.count_distance, shape.overlap_distance
+    assert counts.value[0] + 10 * counts.error[0] < counts.value[2]
+    assert overlaps.value[0] + 4 * overlaps.error[0] < overlaps.value[1]
+    # The gains as measured too: by their distance, if not by the likelihood, which expects no change of gain.
+    raw = held_out(fit, held)
+    assert raw.count_distance.value[0] < raw.count_distance.value[2] / 5
+
+    # Two sides differ by more than two samples, most of it in the gain.
+    in_shape, as_measured = apart(fit.best, measured, held, free_gain=True), apart(fit.best, measured, held)
+    print("apart", in_shape.value, as_measured.value, "samples", in_shape.error)
+    assert 1 + 2 * in_shape.error < in_shape.value < as_measured.value
+
+    edge = predict(fit.best, lambda e: law(e.terms[0]).right_edge(), num=12)
+    onset = predict(fit.best, lambda e: chaos_onset(e.terms[0], Tanh()).value, num=12)
+    np.testing.assert_allclose(onset.replicates * edge.replicates, np.ones(12), rtol=1e-4)
+    outlier = predict(fit.best, lambda e: outliers(e).values.real[0])
+    activity = predict(fit.best, _static_dimension, num=12)
+    largest = np.max(np.linalg.eigvals(measured).real)
+    print("edge", edge.value, edge.error, "outlier", outlier.value, outlier.error, "of", largest)
+    print("dimension", activity.value, activity.error)
+    # The measured outlier has a feedback through the other modes that independent parts do not have.
+    assert 0.5 < outlier.value / largest < 1 and 0 < outlier.error < 0.4 * outlier.value
+    assert 0 < activity.value < 1 and 0 < activity.error < 0.3 * activity.value
+
+
+def _static_dimension(ensemble):
+    """PR / N of slow activity in a linear network with the bulk alone, at 80% of the gain of its instability."""
+    bulk = ensemble.terms[0]
+    S = dressed(bulk, 0.8 * chaos_onset(bulk, Tanh()).value).value
+    return 1 / four_point_sum(bulk, S, S)
