@@ -101,7 +101,7 @@ def test_a_large_grid_takes_the_memory_of_its_axes():
         ('function = "m:f"\nrealisations = true', "`realisations`"),
         ('function = "m:f"\nprecision = "float16"', "`precision`"),
         ('function = "m:f"\nprecision = ["float32"]', "`precision`"),
-        ('function = "m:f"\nchunk = 1000', "`chunk` must be a power of two"),
+        ('function = "m:f"\nchunk = 100000000', "`chunk` must be a whole number up to"),
         ('function = "m:f"\nbatch = 0', "`batch`"),
         ('function = "m:f"\noutput = "../x"', "`output`"),
         ('function = "m:f"\noutput = "/tmp/x"', "`output`"),
@@ -219,3 +219,9 @@ def test_the_probe_fits_calls_into_its_budget_whatever_the_chunk():
     batches = {found.plan([None], chunk).batches for chunk in (None, 1, 1024)}
     assert len(batches) == 1
     assert batches.pop()[0] in (8, 16, 32)
+
+
+def test_calls_and_files_are_rounded_up_to_powers_of_two():
+    found = sweeps.Sweep("m:f", batch=3, chunk=1000)
+    assert (found.batch, found.chunk) == (4, 1024)
+    assert sweeps.Sweep("m:f", batch=1, chunk=64).chunk == 64

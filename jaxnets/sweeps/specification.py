@@ -45,7 +45,8 @@ class Sweep:
       shapes, such as n: each combination is compiled once.
     - `fixed`: arguments that stay: numbers, strings, true or false, and lists of them, which arrive as tuples.
     - `realisations`: how often each point is repeated with another key.
-    - `batch`: points in one vmapped call, and `chunk`: points in one file; powers of two, chosen by a probe if None.
+    - `batch`: points in one vmapped call, and `chunk`: points in one file; rounded up to powers of two, so that a file
+      holds whole calls or a call whole files; chosen by a probe if None.
     - `output`: a folder below the current one.
 
     The global index of a point is row-major over the static axes, the axes and the realisations, in the order in which
@@ -93,8 +94,11 @@ class Sweep:
             raise ValueError(f'`precision` must be "float64" or "float32", got {self.precision!r}')
         for name in ("batch", "chunk"):
             value = getattr(self, name)
-            if value is not None and (value & (value - 1) or value > MAX_FILE):
-                raise ValueError(f"`{name}` must be a power of two up to {MAX_FILE}, got {_short(value)}")
+            if value is None:
+                continue
+            if value > MAX_FILE:
+                raise ValueError(f"`{name}` must be a whole number up to {MAX_FILE}, got {_short(value)}")
+            object.__setattr__(self, name, 1 << (value - 1).bit_length())
         if self.output is not None:
             _require_below("output", self.output)
         _require_size(self.grid)
