@@ -11,6 +11,7 @@ from . import (
     plotting,
     population,
     spectra,
+    sweeps,
     transfer,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "plotting",
     "population",
     "spectra",
+    "sweeps",
     "transfer",
 ]

@@ -34,7 +34,7 @@ ARROWS = {
         "transfer",
     },
     "fitting": set(),
-    "sweeps": set(),
+    "sweeps": {"_numerics", "_arguments"},
     "plotting": set(),
     # What sweeps map: each computation of the package at one point.
     "computations": {

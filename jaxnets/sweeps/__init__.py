@@ -1,0 +1,55 @@
+"""Grids of parameters times realisations: days of work on many machines, of which nothing is lost.
+
+A sweep is a TOML file, or the same as a `Sweep`:
+
+    function = "jaxnets.meanfield:..."      # module:name of a function of one point; your own as well
+    realisations = 16                       # if it takes a key
+    seed = 0
+    output = "edges"
+
+    [axes]
+    load = {linspace = [0.2, 2.0, 19]}
+    hetero = [0.0, 0.5, 1.0]
+    strength = {zip = {auto = [1.0, 0.5], gain = {logspace = [1.0, 2.0, 2]}}}
+
+    [static]                                # values that change shapes: compiled once each
+    n = [100, 200]
+
+    [fixed]
+    patterns = "binary"
+
+`run(read(path))` computes what is missing of it and `open(output)` gives the results as an `xarray.Dataset`, also while
+it runs. On a cluster, workers are started by whatever knows it; with dask-jobqueue on SLURM:
+
+    from dask_jobqueue import SLURMCluster
+    cluster = SLURMCluster(cores=1, processes=1, memory="8GB", walltime="24:00:00",
+                           job_script_prologue=["export OPENBLAS_NUM_THREADS=1 NPROC=1"])
+    cluster.scale(32)
+    jn.sweeps.run(jn.sweeps.read("edges.toml"), scheduler=cluster.scheduler_address)
+
+The folder must be seen by all of them. Whatever is killed, running again goes on from the chunks that are there.
+
+This room knows no physics: it takes functions, and gives arrays.
+"""
+
+from .estimate import Estimate, estimate
+from .results import Failure, Status, Verification, assemble, open, status, verify
+from .run import Interrupted, run
+from .specification import Sweep, parse, read
+
+__all__ = [
+    "Estimate",
+    "Failure",
+    "Interrupted",
+    "Status",
+    "Sweep",
+    "Verification",
+    "assemble",
+    "estimate",
+    "open",
+    "parse",
+    "read",
+    "run",
+    "status",
+    "verify",
+]

@@ -1,0 +1,33 @@
+"""What a sweep will cost, from one call of each of its programs."""
+
+from typing import NamedTuple
+
+from .computation import computation
+from .specification import Sweep, to_text
+
+
+class Estimate(NamedTuple):
+    """Points and files of a sweep, bytes on disk, seconds in one process, and points a call of each combination."""
+
+    points: int
+    chunks: int
+    bytes: int
+    seconds: float
+    batches: tuple[int, ...]
+
+
+def estimate(sweep: Sweep) -> Estimate:
+    """Size and time of a sweep, measured on one call for each combination of static values, after its compilation.
+
+    Raises `ValueError` for a sweep that cannot be run.
+    """
+    grid, run = sweep.grid, computation(to_text(sweep))
+    plan = run.plan([sweep.batch] * grid.combinations, sweep.chunk)
+    calls = [-(-grid.points // batch) for batch in plan.batches]
+    return Estimate(
+        grid.total,
+        grid.combinations * -(-grid.points // plan.chunk),
+        sum(grid.points * run.point_bytes(k) for k in range(grid.combinations)),
+        sum(count * run.seconds(k, batch) for k, (count, batch) in enumerate(zip(calls, plan.batches, strict=True))),
+        plan.batches,
+    )

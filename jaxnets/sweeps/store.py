@@ -1,0 +1,354 @@
+"""The chunk store: a folder of files, each whole or not there at all, which is all that a sweep knows of its past.
+
+    output/manifest.json         what is computed, how it is cut into chunks, and by which versions
+    output/lock                  held by the process that runs the sweep, and released by the kernel when that dies
+    output/chunks/012/012345     the points of one chunk: a checksum, a header in JSON, arrays in NumPy's format
+
+A file is written under a temporary name, forced to the disk and renamed. Nothing that is read is executed: headers are
+JSON, arrays are read without pickle, and names of files are made of numbers.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import io
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .specification import Grid, Sweep
+
+MANIFEST, LOCK, CHUNKS = "manifest.json", "lock", "chunks"
+_MAGIC = b"jaxnets chunk 1\n"
+_PER_FOLDER = 1000
+FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+
+
+class Damaged(Exception):
+    """A chunk that is not what its checksum says, or not one of this sweep."""
+
+
+class Stale(Damaged):
+    """A whole chunk of another configuration."""
+
+
+# --- the manifest
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is computed (`sweep`), in which calls (`batches`) and files (`chunk`), with which results, by what."""
+
+    sweep: Sweep
+    takes_key: bool
+    results: tuple[dict[str, tuple[tuple[int, ...], str]], ...]
+    batches: tuple[int, ...]
+    chunk: int
+    made_by: dict[str, str]
+
+    def plain(self) -> dict[str, Any]:
+        return {
+            "configuration": self.sweep.configuration(),
+            "takes_key": self.takes_key,
+            "results": [
+                {name: [list(shape), dtype] for name, (shape, dtype) in results.items()} for results in self.results
+            ],
+            "batches": list(self.batches),
+            "chunk": self.chunk,
+            "made_by": self.made_by,
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        return _digest(self.plain())
+
+    @property
+    def grid(self) -> Grid:
+        return self.sweep.grid
+
+    # --- how points are cut into chunks: those of one combination of static values after those of another
+
+    @property
+    def chunks_each(self) -> int:
+        return -(-self.grid.points // self.chunk)
+
+    @property
+    def chunks(self) -> int:
+        return self.grid.combinations * self.chunks_each
+
+    def span(self, number: int) -> tuple[int, int, int]:
+        """Combination, first point and the one after the last, of a chunk."""
+        combination, k = divmod(number, self.chunks_each)
+        return combination, k * self.chunk, min((k + 1) * self.chunk, self.grid.points)
+
+    def count(self, number: int) -> int:
+        _, start, stop = self.span(number)
+        return stop - start
+
+
+def _digest(plain: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    plain = manifest.plain()
+    text = json.dumps(plain | {"digest": _digest(plain)}, indent=1)
+    write_atomically(folder / MANIFEST, text.encode())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Raises `ValueError` when the folder holds no sweep, or its manifest is damaged."""
+    try:
+        text = (folder / MANIFEST).read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"`output` must be the folder of a sweep, got {folder}, which has no {MANIFEST}") from None
+    try:
+        plain = json.loads(text)
+        digest = plain.pop("digest")
+        if _digest(plain) != digest:
+            raise ValueError("it is not what its checksum says")
+        return Manifest(
+            Sweep(**plain["configuration"]),
+            plain["takes_key"],
+            tuple(
+                {name: (tuple(shape), dtype) for name, (shape, dtype) in results.items()}
+                for results in plain["results"]
+            ),
+            tuple(plain["batches"]),
+            plain["chunk"],
+            plain["made_by"],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"`output`: the manifest {folder / MANIFEST} is damaged: {error}") from None
+
+
+def differences(old: Manifest, new: Manifest) -> list[str]:
+    """What differs, a line each."""
+    lines = []
+    for part in ("configuration", "made_by"):
+        before, after = old.plain()[part], new.plain()[part]
+        lines += _differences(before, after)
+    for name in ("takes_key", "results", "batches", "chunk"):
+        lines += _differences({name: old.plain()[name]}, {name: new.plain()[name]})
+    return lines
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    lines = []
+    for name in {**old, **new}:
+        before, after = (json.dumps(side.get(name)) for side in (old, new))
+        if before != after:
+            lines.append(f"{name}: {_clip(before)} there, {_clip(after)} now")
+    return lines
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+# --- chunks
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is said of a chunk ahead of its arrays; `failed` holds error texts and the points, within the chunk."""
+
+    digest: str
+    number: int
+    counts: dict[str, int]  # of each status
+    failed: dict[str, list[int]]
+    widths: list[int]
+    device: str
+
+
+@dataclass(frozen=True)
+class Chunk:
+    header: Header
+    values: dict[str, np.ndarray]
+    status: np.ndarray
+
+
+def chunk_path(folder: Path, number: int) -> Path:
+    return folder / CHUNKS / f"{number // _PER_FOLDER:03d}" / f"{number:06d}"
+
+
+def write_chunk(folder: Path, chunk: Chunk) -> None:
+    write_atomically(chunk_path(folder, chunk.header.number), _encoded(chunk))
+
+
+def _encoded(chunk: Chunk) -> bytes:
+    arrays = {"status": chunk.status, **chunk.values}
+    header = json.dumps(vars(chunk.header) | {"names": list(arrays)}).encode()
+    body = io.BytesIO()
+    body.write(len(header).to_bytes(8, "little") + header)
+    for array in arrays.values():
+        np.lib.format.write_array(body, np.ascontiguousarray(array), allow_pickle=False)
+    payload = body.getvalue()
+    return _MAGIC + hashlib.sha256(payload).digest() + payload
+
+
+def read_chunk(folder: Path, manifest: Manifest, number: int) -> Chunk:
+    """Raises `Damaged` for a file that is not as it was written, `FileNotFoundError` when there is none."""
+    data = chunk_path(folder, number).read_bytes()
+    start = len(_MAGIC) + 32
+    if not data.startswith(_MAGIC) or data[len(_MAGIC) : start] != hashlib.sha256(data[start:]).digest():
+        raise Damaged("bad checksum")
+    body = io.BytesIO(data)
+    body.seek(start)
+    header, names = _header(body, manifest, number)
+    try:
+        arrays = {name: np.lib.format.read_array(body, allow_pickle=False) for name in names}
+        status = arrays.pop("status")
+        combination, first, last = manifest.span(number)
+        expected = {
+            name: ((last - first, *shape), dtype) for name, (shape, dtype) in manifest.results[combination].items()
+        }
+        if status.shape != (last - first,) or {n: (a.shape, a.dtype.str) for n, a in arrays.items()} != expected:
+            raise ValueError
+    except (ValueError, KeyError, EOFError):
+        raise Damaged("not the arrays of this sweep") from None
+    return Chunk(header, arrays, status)
+
+
+def read_header(folder: Path, manifest: Manifest, number: int) -> Header:
+    """Without looking at the arrays, nor at the checksum; raises as `read_chunk`."""
+    with open(chunk_path(folder, number), "rb") as file:
+        file.seek(len(_MAGIC) + 32)
+        return _header(file, manifest, number)[0]
+
+
+def _header(file, manifest: Manifest, number: int) -> tuple[Header, list[str]]:
+    try:
+        length = int.from_bytes(file.read(8), "little")
+        if length > 2**30:
+            raise ValueError
+        plain = json.loads(file.read(length))
+        names = plain.pop("names")
+        header = Header(**plain)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Damaged("no header of a chunk") from None
+    if (header.digest, header.number) != (manifest.digest, number):
+        raise Stale("of another configuration")
+    return header, names
+
+
+def chunk_numbers(folder: Path) -> Iterator[int | Path]:
+    """The numbers of the chunks that are there, and the path of whatever else is."""
+    for group in _listed(folder / CHUNKS):
+        for entry in _listed(group) if group.is_dir() and not group.is_symlink() else [group]:
+            number = int(entry.name) if entry.name.isdecimal() and len(entry.name) <= 9 else -1
+            if number >= 0 and entry == chunk_path(folder, number) and not entry.is_symlink():
+                yield number
+            else:
+                yield entry
+
+
+def _listed(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+# --- files
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Whole or not at all, also when the process is killed or the power fails.
+
+    Raises `OSError` with a clear text when there is no space.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _sync(path.parent.parent)
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        if error.errno in FULL:
+            raise OSError(error.errno, f"no space left to write {path.name}: {error.strerror}") from None
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def is_temporary(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
+def remove_temporaries(folder: Path) -> None:
+    """What killed writers left; by the process that holds the lock."""
+    leftovers = [path for path in _listed(folder) if is_temporary(path)]
+    leftovers += [path for path in chunk_numbers(folder) if isinstance(path, Path) and is_temporary(path)]
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+
+
+def require_own_folder(folder: Path) -> None:
+    """Raises `ValueError` for a folder that would lead the sweep elsewhere, or that holds something else."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"`output` must be a folder, got the file {folder}")
+    for path in (folder / MANIFEST, folder / LOCK, folder / CHUNKS, *_listed(folder / CHUNKS)):
+        if path.is_symlink():
+            raise ValueError(f"`output` must keep its files inside, but {path} is a link")
+    others = {path.name for path in _listed(folder) if not is_temporary(path)} - {LOCK}
+    if others and MANIFEST not in others:
+        raise ValueError(f"`output` must be empty or the folder of a sweep, got {folder} with {sorted(others)[:3]}")
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the lock of the sweep. Its time of change is when this run began.
+
+    Raises `BlockingIOError` when another process has it.
+    """
+    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.5)  # whoever only looked whether it is held has let it go by then
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                owner = os.pread(handle, 200, 0).decode(errors="replace").strip()
+                raise BlockingIOError(error.errno, f"{folder} is in use by another run ({owner})") from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_running(folder: Path) -> bool:
+    try:
+        handle = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
