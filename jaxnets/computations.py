@@ -25,7 +25,6 @@ from jaxtyping import Array, ArrayLike, Complex, Float, PRNGKeyArray
 from . import _expressions, couplings, dynamics, meanfield, observables, population, spectra
 from . import memory as memories
 from . import transfer as transfers
-from ._arguments import require_whole
 
 Result = dict[str, Array]
 
@@ -39,33 +38,25 @@ def spectrum(
     variance: Float[ArrayLike, ""] | None = None,
     *,
     n: int,
-    samples: int = 1,
     max_modes: int | None = None,
     key: PRNGKeyArray,
     **parameters: ArrayLike,
 ) -> Result:
-    """Right edge and void area of the spectrum of J G: in `samples` networks of n units, and for N -> infinity.
+    """Right edge and void area of the spectrum of J G: of one network of n units, and for N -> infinity.
 
     G = 1 without a transfer function; with one, its slopes at Gaussian inputs of the `variance`, which may be traced.
-    `right_edge` and `void_area` (as `spectra.observed_void_area` sees it) are means over samples, with their standard
-    errors, NaN for a single one; exact zeros do not count. `converged` is about the law.
+    `void_area` is what `spectra.observed_void_area` sees. Eigenvalues that are 0 do not count, and are a share
+    `zero_mass_theory` of all. `converged` is about the law.
     """
     coupling, phi = _read_gains(parameters, ensemble, transfer, variance)
-    require_whole("samples", samples)
     law = spectra.law(coupling, phi, variance)
-
-    def of_sample(key):
-        values = _eigenvalues(coupling, phi, variance, n, max_modes, key)
-        counted = jnp.abs(values) > 1e-6 * jnp.max(jnp.abs(values))  # the others are zeros but for rounding
-        return jnp.max(jnp.where(counted, values.real, -jnp.inf)), spectra.observed_void_area(values)
-
-    # One after the other: a CPU gains nothing from a batch of eigenproblems, and the search for voids takes memory.
-    edges, areas = jax.lax.map(of_sample, jax.random.split(key, samples))
+    values = _eigenvalues(coupling, phi, variance, n, max_modes, key)
+    counted = jnp.abs(values) > 1e-6 * jnp.max(jnp.abs(values))  # the others are 0 but for rounding
     edge, voids = law.rightmost(), spectra.void_area(law)
     return {
-        **_mean_and_error("right_edge", edges),
+        "right_edge": jnp.max(jnp.where(counted, values.real, -jnp.inf)),
         "right_edge_theory": jnp.where(edge.converged, edge.z.real, jnp.nan),
-        **_mean_and_error("void_area", areas),
+        "void_area": spectra.observed_void_area(values),
         "void_area_theory": jnp.where(voids.converged, voids.value, jnp.nan),
         "zero_mass_theory": law.zero_mass(),
         "converged": edge.converged & voids.converged,
@@ -336,9 +327,3 @@ def _eigenvalues(
         return spectra.eigenvalues(J)
     x = jnp.sqrt(jnp.asarray(variance, J.dtype)) * jax.random.normal(key_gains, (n,), J.dtype)
     return spectra.eigenvalues(J, phi.slope(x))
-
-
-def _mean_and_error(name: str, values: Float[Array, " samples"]) -> Result:
-    size = values.shape[0]
-    error = jnp.std(values, ddof=1) / size**0.5 if size > 1 else jnp.full((), jnp.nan, values.dtype)
-    return {name: jnp.mean(values), f"{name}_error": error}
