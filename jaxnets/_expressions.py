@@ -4,11 +4,14 @@ import ast
 import inspect
 import operator
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType, ModuleType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 _OPERATIONS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 _NOTATION = "calls, numbers, strings, tuples, lists, `+`, `-`, and `*` and `/` by a number"
@@ -42,6 +45,24 @@ class _Refused(ValueError):
 
 
 _UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+
+# Under `jit` a number that is made an array counts as traced: then neither its checks nor what depends on its value, such
+# as the number of modes of a known load, would be there. What the text itself says is made known first.
+
+
+def _outside_of_traces(*operands: Any) -> AbstractContextManager:
+    """Where nothing is traced, arrays are made at once."""
+    traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(operands))
+    return nullcontext() if traced else jax.ensure_compile_time_eval()
+
+
+def _known(value: Any) -> Any:
+    """A number that is not whole, as an array; whole ones may be asked for as they are."""
+    if not isinstance(value, float):
+        return value
+    with jax.ensure_compile_time_eval():
+        return jnp.asarray(value, jnp.result_type(float))
 
 
 def evaluate(
@@ -98,9 +119,10 @@ def evaluate(
 
     def combined(node: ast.AST, op: ast.operator, a: Any, b: Any) -> Any:
         try:
-            if isinstance(op, ast.Div) and not is_number(a):
-                return (1 / b) * a
-            return _OPERATIONS[type(op)](a, b)
+            with _outside_of_traces(a, b):
+                if isinstance(op, ast.Div) and not is_number(a):
+                    return (1 / b) * a
+                return _OPERATIONS[type(op)](a, b)
         except (ArithmeticError, TypeError, ValueError) as error:
             raise refuse(node, f"is refused: {error}") from error
 
@@ -113,7 +135,9 @@ def evaluate(
             raise refuse(node, "must give each argument its own name")
         try:
             inspect.signature(words[name]).bind(*args, **named)
-            return words[name](*args, **named)
+            args, named = jax.tree.map(_known, (args, named))
+            with _outside_of_traces(args, named):
+                return words[name](*args, **named)
         except (TypeError, ValueError) as error:
             raise refuse(node, f"is refused: {error}") from error
 

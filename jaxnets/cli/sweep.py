@@ -3,46 +3,23 @@
 import inspect
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
-from tyro.conf import OmitSubcommandPrefixes, Positional, subcommand
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, subcommand
 
 from .. import __version__, computations, plotting, sweeps
 from .inputs import InputError
 from .outputs import MAKER, check_replaceable, replacing, table
+from .sweep_figure import default_variables, draw, drawable
 
 SHORT = [name for name, value in vars(computations).items() if inspect.isfunction(value) and not name.startswith("_")]
 LISTED = 5  # failures in a summary
-DRAWN = 4  # variables in a figure, if none are named
-
-LABELS = {
-    "right_edge": "right edge max Re λ",
-    "void_area": "area of voids",
-    "variance_x": "variance of states C$^x$(0)",
-    "variance_phi": "variance of rates C$^φ$(0)",
-    "dimension_phi": "dimension PR / N of rates",
-    "dimension_x": "dimension PR / N of states",
-    "correlation_time_phi": "correlation time (τ)",
-    "decay_rate": "decay rate of C(t) (1/τ)",
-    "lyapunov": "largest Lyapunov exponent (1/τ)",
-    "exponents": "Lyapunov exponents (1/τ)",
-    "onset": "scale at the onset of chaos",
-    "beta": "mean slope β",
-    "success": "share of sequences retrieved",
-    "fidelity": "fidelity of the sequence",
-    "reach": "patterns retrieved",
-    "speed": "speed (patterns / τ)",
-    "period": "period of the sequence (τ)",
-    "peak_overlap": "overlap at the peak",
-}
 
 
 def run(
@@ -78,8 +55,10 @@ def run(
         store = sweeps.assemble(folder)
     print(_summary(folder, found))
     data = xr.open_zarr(store, chunks=None)  # of which only what is drawn is read
-    _save(folder, _draw(data, _default_variables(data)))
-    print(f"wrote {folder.parent / _figure(folder)} and {store}")
+    written = [store]
+    if names := default_variables(data):
+        written.insert(0, _save(folder, draw(data, names)))
+    print(f"wrote {' and '.join(map(str, written))}")
 
 
 def status(out: Positional[Path]) -> None:
@@ -121,13 +100,17 @@ def plot(out: Positional[Path], *, variable: tuple[str, ...] = ()) -> None:
     """
     with _refusals():
         data = sweeps.open(out)
-    names = _drawable(data)
+    names = drawable(data)
     for name in variable:
         if name not in names:
             raise InputError(f"`--variable` must be one of {', '.join(names)}, got {name}")
+    chosen = variable or default_variables(data)
+    if not chosen:
+        raise InputError(
+            f"no result of {out} is one real number a point; `--variable` may be {', '.join(names) or '-'}"
+        )
     check_replaceable(out.absolute().parent, (_figure(out),))
-    _save(out, _draw(data, variable or _default_variables(data)))
-    print(f"wrote {out.parent / _figure(out)}")
+    print(f"wrote {_save(out, draw(data, chosen))}")
 
 
 Action = (
@@ -138,7 +121,7 @@ Action = (
 )
 
 
-def sweep(action: OmitSubcommandPrefixes[Action]) -> None:
+def sweep(action: OmitArgPrefixes[OmitSubcommandPrefixes[Action]]) -> None:
     """A computation over a grid of parameters and realisations: days of work on many machines, and nothing lost."""
 
 
@@ -236,157 +219,15 @@ def _duration(seconds: float) -> str:
     return f"about {max(seconds, 1):.0f} s"
 
 
-# --- what is drawn
+# --- the figure beside the folder
 
 
-def _drawable(data: xr.Dataset) -> list[str]:
-    """Variables that are drawn for themselves: not those drawn with another, nor what solvers say of themselves."""
-    others = {f"{name}{ending}" for name in data.data_vars for ending in ("_error", "_theory")}
-    others |= {"status", "converged", "residual", "lags"}
-    return [str(name) for name in data.data_vars if name not in others and data[name].dtype.kind in "biuf"]
-
-
-def _default_variables(data: xr.Dataset) -> list[str]:
-    names = _drawable(data)
-    with_theory = [name for name in names if f"{name}_theory" in data]
-    chosen = with_theory or [name for name in names if data[name].dims == data["status"].dims]
-    if not chosen:
-        raise InputError(f"no result is one real number a point; name one with `--variable`: {', '.join(names)}")
-    return chosen[:DRAWN]
-
-
-def _save(folder: Path, axes: plotting.Axes) -> None:
+def _save(folder: Path, axes: plotting.Axes) -> Path:
     name = _figure(folder)
     with replacing(folder.absolute().parent, (name,)) as stage:
         plotting.save(axes, stage / name, metadata={"Software": f"{MAKER} {__version__}"})
+    return folder.parent / name
 
 
 def _figure(folder: Path) -> str:
     return f"{folder.absolute().name}.png"
-
-
-def _draw(data: xr.Dataset, names: Sequence[str]) -> plotting.Axes:
-    quantities = [_Quantity.of(data, name) for name in names]
-    wide = any(quantity.theory is not None and quantity.mean.ndim == 2 for quantity in quantities)
-    rows = plotting.table(len(names), 2, 3.6, 2.9) if wide else plotting.table(len(names), 1, 5.6, 2.9)
-    for quantity, places in zip(quantities, rows, strict=True):
-        if quantity.mean.ndim == 2:
-            _draw_map(quantity, places)
-        else:
-            _draw_line(quantity, places[0])
-        if quantity.held:
-            places[0].set_title(quantity.held, fontsize="small", loc="left")
-    return rows[0][0]
-
-
-def _draw_line(quantity: "_Quantity", ax: plotting.Axes) -> None:
-    mean, theory = quantity.mean, quantity.theory
-    (along,) = quantity.along
-    error = None if quantity.error is None else quantity.error.values
-    style = "o-" if theory is None else "o"
-    plotting.estimates(along.values, mean.values, ax, error=error, style=style, label=quantity.samples)
-    if theory is not None:
-        plotting.estimates(along.values, theory.values, ax, color=plotting.VERMILLION, style="-", label=THEORY)
-        plotting.legend(ax)
-    ax.set(xlabel=along.label, ylabel=quantity.label, xscale=along.scale)
-    along.name_ticks(ax.set_xticks)
-
-
-def _draw_map(quantity: "_Quantity", places: list[plotting.Axes]) -> None:
-    """Samples, and theory beside them on the same scale."""
-    y, x = quantity.along
-    maps = [("" if quantity.theory is None else quantity.samples, quantity.mean)]
-    maps += [] if quantity.theory is None else [(THEORY, quantity.theory)]
-    every = np.concatenate([values.values.ravel() for _, values in maps])
-    known = every[np.isfinite(every)]
-    limits = (float(known.min()), float(known.max())) if known.size else None
-    for ax, (title, values) in zip(places, maps, strict=False):
-        label = quantity.label if ax is places[len(maps) - 1] else None
-        plotting.heat_map(x.values, y.values, values.values, ax, limits=limits, label=label)
-        ax.set(xlabel=x.label, ylabel=y.label, xscale=x.scale, yscale=y.scale)
-        ax.set_title(title, fontsize="medium")
-        x.name_ticks(ax.set_xticks)
-        y.name_ticks(ax.set_yticks)
-    for ax in places[len(maps) :]:
-        ax.axis("off")
-
-
-THEORY = "theory, N → ∞"
-
-
-@dataclass(frozen=True)
-class _Along:
-    """One axis of a figure: numbers, or the places of names."""
-
-    label: str
-    values: Float[np.ndarray, " k"]
-    scale: str
-    names: list[str]
-
-    @classmethod
-    def of(cls, data: xr.Dataset, dim: str) -> "_Along":
-        coordinates = [str(name) for name in data.coords if data[name].dims == (dim,)]
-        values = data[coordinates[0]].values if coordinates else np.arange(data.sizes[dim])
-        label = " and ".join(coordinates) if coordinates else "index"
-        if not coordinates and "lags" in data and data["lags"].sizes["lags_0"] == data.sizes[dim]:
-            label, values = "lag (τ)", data["lags"].values.reshape(-1, data.sizes[dim])[0]
-        if values.dtype.kind not in "iuf":
-            return cls(label, np.arange(values.size), "linear", [str(value) for value in values])
-        values = values.astype(float)
-        ratios = values[1:] / values[:-1] if (values > 0).all() else np.zeros(0)
-        geometric = ratios.size > 1 and np.ptp(ratios) < 1e-6 * ratios[0] and abs(ratios[0] - 1) > 1e-6
-        return cls(label, values, "log" if geometric else "linear", [])
-
-    def name_ticks(self, set_ticks: Callable[..., Any]) -> None:
-        if self.names:
-            set_ticks(self.values, self.names)
-
-
-@dataclass(frozen=True)
-class _Quantity:
-    """A variable over up to two axes: its mean over realisations, with its standard error, and its theory."""
-
-    label: str
-    samples: str
-    mean: xr.DataArray
-    error: xr.DataArray | None
-    theory: xr.DataArray | None
-    along: list[_Along]
-    held: str
-
-    @classmethod
-    def of(cls, data: xr.Dataset, name: str) -> "_Quantity":
-        known = data["status"] < UNKNOWN
-        mean, error = _over_realisations(data[name], known)
-        if error is None and f"{name}_error" in data:
-            error, _ = _over_realisations(data[f"{name}_error"], known)
-        theory = _over_realisations(data[f"{name}_theory"], known)[0] if f"{name}_theory" in data else None
-        long = [str(dim) for dim in mean.dims if mean.sizes[dim] > 1] or [str(dim) for dim in mean.dims[:1]]
-        first = {str(dim): 0 for dim in mean.dims if dim not in long[:2]}
-        held = ", ".join(f"{dim} = {_short(data[dim].values[0])}" for dim in long[2:] if dim in data.coords)
-        size = data.sizes.get("realisation", 1)
-        return cls(
-            LABELS.get(name, name.replace("_", " ")),
-            "one sample" if size == 1 else f"mean of {size} samples",
-            mean.isel(first),
-            None if error is None else error.isel(first),
-            None if theory is None else theory.isel(first, missing_dims="ignore"),
-            [_Along.of(data, dim) for dim in long[:2]],
-            held and f"at {held}",
-        )
-
-
-UNKNOWN = 3  # from this `status` on a point has no value
-
-
-def _over_realisations(values: xr.DataArray, known: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray | None]:
-    """Mean of what is known, and the standard error where there are two or more realisations."""
-    values = values.astype(float).where(known)
-    if "realisation" not in values.dims:
-        return values, None
-    there = values.notnull().sum("realisation")
-    mean = values.sum("realisation") / there.where(there > 0)
-    if values.sizes["realisation"] == 1:
-        return mean, None
-    variance = ((values - mean) ** 2).sum("realisation") / (there - 1).where(there > 1)
-    return mean, (variance / there.where(there > 0)) ** 0.5

@@ -106,7 +106,7 @@ def _sample_area(values: Complex[Array, " n"], reach: float, cells: int) -> Floa
     both = counted[:, None] & counted[None] & ~jnp.eye(values.size, dtype=bool)
     nearest = jnp.min(jnp.where(both, jnp.abs(values[:, None] - values[None]), jnp.inf), 1)
     counted &= jnp.isfinite(nearest)
-    r = reach * jnp.sqrt(jnp.mean(nearest**2, where=counted))
+    r = reach * jnp.sqrt(jnp.sum(jnp.where(counted, nearest**2, 0)) / jnp.sum(counted.astype(size.dtype)))
     left = jnp.min(jnp.where(counted, values.real, jnp.inf)) - 2 * r
     right = jnp.max(jnp.where(counted, values.real, -jnp.inf)) + 2 * r
     top = jnp.max(jnp.where(counted, values.imag, -jnp.inf)) + 2 * r
