@@ -47,8 +47,8 @@ class _Refused(ValueError):
 _UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
-# Under `jit` a number that is made an array counts as traced: then neither its checks nor what depends on its value, such
-# as the number of modes of a known load, would be there. What the text itself says is made known first.
+# Under `jit` a number that is made an array counts as traced: then neither its checks nor what depends on its value,
+# such as the number of modes of a known load, would be there. What the text itself says is made known first.
 
 
 def _outside_of_traces(*operands: Any) -> AbstractContextManager:

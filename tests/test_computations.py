@@ -206,6 +206,15 @@ SAMPLED = dict(n=10, key=KEY)
 
 
 @pytest.mark.parametrize(
+    "text", ["g * DeepHebbian(0.3)", "DeepHebbian(0.3, hetero=(g,))", "g * (0.5 * DeepHebbian(3 / 10))"]
+)
+def test_what_the_text_says_is_known_under_jit(text):
+    """A load of the text needs no bound on the number of modes."""
+    found = jax.eval_shape(jax.jit(lambda g: computations.eigenvalues(text, g=g, **SAMPLED)), 0.5)
+    assert found["eigenvalues"].shape == (10,)
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: computations.mean_field("IID(g)"), "unknown name `g`"),
@@ -220,6 +229,7 @@ SAMPLED = dict(n=10, key=KEY)
         (lambda: computations.mean_field("IID(g ** 9)", g=1.0), "not part of the notation"),
         (lambda: computations.mean_field("IID(__import__('os').getpid())"), "unknown name"),
         (lambda: computations.mean_field("IID(" + "1+" * 5000 + "1)"), "must be an expression"),
+        (lambda: jax.eval_shape(lambda g: computations.eigenvalues("g * IID(-1)", g=g, **SAMPLED), 1.0), "`gain`"),
         (lambda: computations.spectrum("IID()", "Tanh()", **SAMPLED), "`transfer` and `variance`"),
         (lambda: computations.eigenvalues("IID()", variance=1.0, **SAMPLED), "`transfer` and `variance`"),
         (lambda: computations.memory("IID()", **SAMPLED), "`ensemble` must be a `DeepHebbian`"),

@@ -106,9 +106,7 @@ def plot(out: Positional[Path], *, variable: tuple[str, ...] = ()) -> None:
             raise InputError(f"`--variable` must be one of {', '.join(names)}, got {name}")
     chosen = variable or default_variables(data)
     if not chosen:
-        raise InputError(
-            f"no result of {out} is one real number a point; `--variable` may be {', '.join(names) or '-'}"
-        )
+        raise InputError(f"{out} has no real number a point; `--variable` may be {', '.join(names) or 'none'}")
     check_replaceable(out.absolute().parent, (_figure(out),))
     print(f"wrote {_save(out, draw(data, chosen))}")
 
