@@ -32,7 +32,7 @@ The folder must be seen by all of them. Whatever is killed, running again goes o
 This room knows no physics: it takes functions, and gives arrays.
 """
 
-from .estimate import Estimate, estimate
+from .estimation import Estimate, estimate
 from .results import Failure, Status, Verification, assemble, open, status, verify
 from .run import Interrupted, run
 from .specification import Sweep, parse, read

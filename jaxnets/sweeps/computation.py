@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from .specification import MAX_FILE, Sweep, as_argument, from_text, nearest
+from .specification import MAX_FILE, RESULT_NAME, Sweep, as_argument, from_text, nearest
 
 DONE, NOT_CONVERGED, NOT_FINITE, FAILED, MISSING = range(5)
 
@@ -124,6 +124,8 @@ class Computation:
                 with _quiet():
                     found = jax.device_get(program(*self._arguments(combination, indices)))
             except Exception as error:
+                if "KeyboardInterrupt" in str(error):  # raised within a callback, which makes another error of it
+                    raise KeyboardInterrupt from None
                 if width > 1 and _out_of_memory(error):
                     raise
                 if lanes.size == 1:
@@ -188,9 +190,11 @@ class Computation:
         if not results:
             raise ValueError(f"`function`: {name} returns no array")
         grid = self.sweep.grid
-        taken = {"status", "realisation"} | {key for axis in (*grid.static, *grid.axes) for key in axis.values}
+        taken = {"status", "realisation"}
+        taken |= {name for axis in (*grid.static, *grid.axes) for name in (axis.name, *axis.values)}
+        taken |= {dim for result, (shape, _) in results.items() for dim in inner_dimensions(result, len(shape))}
         for result in results:
-            if result in taken or not re.fullmatch(r"\w[\w.]*", result):
+            if result in taken or not re.fullmatch(RESULT_NAME, result):
                 raise ValueError(f"`function`: {name} returns {result!r}, which cannot name a result of this sweep")
         return results
 
@@ -245,6 +249,11 @@ class Computation:
 def computation(text: str) -> Computation:
     """That of the sweep which `to_text` wrote: a process traces and compiles once for all that it computes of it."""
     return Computation(from_text(text))
+
+
+def inner_dimensions(result: str, ndim: int) -> tuple[str, ...]:
+    """Names of the dimensions that a result has of itself."""
+    return tuple(f"{result}_{k}" for k in range(ndim))
 
 
 def blank(shape: tuple[int, ...], dtype: str) -> np.ndarray:

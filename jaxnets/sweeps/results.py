@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from .computation import DONE, FAILED, MISSING, NOT_CONVERGED, NOT_FINITE, blank
+from .computation import DONE, FAILED, MISSING, NOT_CONVERGED, NOT_FINITE, blank, inner_dimensions
 from .store import (
     CHUNKS,
     LOCK,
@@ -67,7 +67,7 @@ def open(output: str | Path) -> xr.Dataset:
     leading = _leading(manifest)
     dims, coordinates = tuple(leading), _coordinates(manifest)
     data = {
-        name: ((*dims, *_inner(name, array.ndim - 2)), array.reshape((*leading.values(), *array.shape[2:])))
+        name: ((*dims, *inner_dimensions(name, array.ndim - 2)), array.reshape((*leading.values(), *array.shape[2:])))
         for name, array in flat.items()
     }
     return xr.Dataset(data, coordinates, _attributes(manifest)).assign(
@@ -234,10 +234,6 @@ def _leading(manifest: Manifest) -> dict[str, int]:
     return leading | ({"realisation": grid.realisations} if manifest.takes_key else {})
 
 
-def _inner(name: str, ndim: int) -> tuple[str, ...]:
-    return tuple(f"{name}_{k}" for k in range(ndim))
-
-
 def _coordinates(manifest: Manifest) -> dict[str, tuple[str, np.ndarray]]:
     grid = manifest.grid
     coordinates = {name: (axis.name, np.asarray(v)) for axis in grid.axes for name, v in axis.values.items()}
@@ -273,7 +269,7 @@ def _write_zarr(path: Path, folder: Path, manifest: Manifest) -> None:
     group = zarr.open_group(path, mode="a", zarr_format=2)
     targets = {}
     for name, (shape, dtype) in variables.items():
-        attributes: dict[str, Any] = {"_ARRAY_DIMENSIONS": [*leading, *_inner(name, len(shape))]}
+        attributes: dict[str, Any] = {"_ARRAY_DIMENSIONS": [*leading, *inner_dimensions(name, len(shape))]}
         targets[name] = group.create_array(
             name,
             shape=(*leading.values(), *shape),

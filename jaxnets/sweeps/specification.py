@@ -24,6 +24,7 @@ MAX_POINTS = 10**9  # the whole sweep; a global index must also fit 32 bits
 MAX_AXIS = 10**7
 MAX_FILE = 2**24
 MAX_COMBINATIONS = 1000  # of static values, each compiled for itself
+RESULT_NAME = r"\w[\w.]*"
 RESERVED = {"key", "realisation", "status"}
 
 _RULES: dict[str, Callable[[float, float, int], np.ndarray]] = {"linspace": np.linspace, "logspace": np.geomspace}

@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import socket
 import time
 import uuid
@@ -26,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from .specification import Grid, Sweep
+from .specification import RESULT_NAME, Grid, Sweep
 
 MANIFEST, LOCK, CHUNKS = "manifest.json", "lock", "chunks"
 _MAGIC = b"jaxnets chunk 1\n"
@@ -117,6 +118,9 @@ def read_manifest(folder: Path) -> Manifest:
         digest = plain.pop("digest")
         if _digest(plain) != digest:
             raise ValueError("it is not what its checksum says")
+        for name, (_, dtype) in (item for results in plain["results"] for item in results.items()):
+            if not re.fullmatch(RESULT_NAME, name) or np.dtype(dtype).kind not in "biufc":
+                raise ValueError(f"no result is called {name!r}, of type {dtype!r}")
         return Manifest(
             Sweep(**plain["configuration"]),
             plain["takes_key"],
@@ -132,18 +136,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise ValueError(f"`output`: the manifest {folder / MANIFEST} is damaged: {error}") from None
 
 
-def differences(old: Manifest, new: Manifest) -> list[str]:
-    """What differs, a line each."""
-    lines = []
-    for part in ("configuration", "made_by"):
-        before, after = old.plain()[part], new.plain()[part]
-        lines += _differences(before, after)
-    for name in ("takes_key", "results", "batches", "chunk"):
-        lines += _differences({name: old.plain()[name]}, {name: new.plain()[name]})
-    return lines
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """The entries that differ, a line each."""
     lines = []
     for name in {**old, **new}:
         before, after = (json.dumps(side.get(name)) for side in (old, new))
