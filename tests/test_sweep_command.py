@@ -224,7 +224,7 @@ def test_means_and_errors_of_a_figure(here):
     points, line = ax.lines
     np.testing.assert_allclose(points.get_ydata(), quantity.mean)
     assert points.get_linestyle() == "None" and line.get_linestyle() == "-"  # told apart in print
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["mean of 4 samples", "theory, N → ∞"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["mean of 4 samples, band: 2 s.e.", "theory"]
     assert ax.get_xlabel() == "gain"
 
 
@@ -250,6 +250,13 @@ def test_axes_of_a_figure(here):
     assert Along.of(zipped, "both").label == "a and b"
     three = xr.Dataset({"v": (("x", "y", "n"), np.zeros((2, 2, 2))), "status": ((), 0)}, {"n": [100.0, 200.0]})
     assert Quantity.of(three, "v").held == "at n = 100.0"
+
+
+def test_a_single_point_and_axes_in_any_order(here):
+    assert command("run", describe('function = "toy_points:measure"\nrealisations = 3\n[fixed]\ngain = 1.0\n')) == 0
+    assert command("run", describe(MAP.replace("[1.0, 2.0, 4.0]", "[4.0, 1.0, 2.0]"), "map.toml")) == 0
+    _, theory = (one.collections[0] for one in draw(sweeps.open("map"), ["right_edge"]).figure.axes[:2])
+    np.testing.assert_allclose(theory.get_array(), np.outer(np.linspace(1, 3, 5), [1, 2, 4]))
 
 
 def test_heat_map_of_gaps():

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from .. import plotting
 
 DRAWN = 4  # variables, if none are named
-THEORY = "theory, N → ∞"
+THEORY = "theory"
 UNKNOWN = 3  # from this `status` on a point has no value
 
 LABELS = {
@@ -51,6 +51,10 @@ def default_variables(data: xr.Dataset) -> list[str]:
 
 
 def draw(data: xr.Dataset, names: Sequence[str]) -> plotting.Axes:
+    """A row of axes for each of the variables; the first is returned."""
+    data = data.sortby([dim for dim in data.dims if dim in data.coords and data[dim].dtype.kind in "iuf"])
+    if not set(data["status"].dims) - {"realisation"}:
+        data = data.expand_dims("point")
     quantities = [Quantity.of(data, name) for name in names]
     wide = any(quantity.theory is not None and quantity.mean.ndim == 2 for quantity in quantities)
     rows = plotting.table(len(names), 2, 3.6, 2.9) if wide else plotting.table(len(names), 1, 5.6, 2.9)
@@ -69,7 +73,8 @@ def _draw_line(quantity: "Quantity", ax: plotting.Axes) -> None:
     (along,) = quantity.along
     error = None if quantity.error is None else quantity.error.values
     style = "o-" if theory is None else "o"
-    plotting.estimates(along.values, mean.values, ax, error=error, style=style, label=quantity.samples)
+    label = quantity.samples if error is None else f"{quantity.samples}, band: 2 s.e."
+    plotting.estimates(along.values, mean.values, ax, error=error, style=style, label=label)
     if theory is not None:
         plotting.estimates(along.values, theory.values, ax, color=plotting.VERMILLION, style="-", label=THEORY)
         plotting.legend(ax)
@@ -110,7 +115,7 @@ class Along:
         coordinates = [str(name) for name in data.coords if data[name].dims == (dim,)]
         values = data[coordinates[0]].values if coordinates else np.arange(data.sizes[dim])
         label = " and ".join(coordinates) if coordinates else "index"
-        if not coordinates and "lags" in data and data["lags"].sizes["lags_0"] == data.sizes[dim]:
+        if not coordinates and "lags" in data and data["lags"].sizes.get("lags_0") == data.sizes[dim]:
             label, values = "lag (τ)", data["lags"].values.reshape(-1, data.sizes[dim])[0]
         if values.dtype.kind not in "iuf":
             return cls(label, np.arange(values.size), "linear", [str(value) for value in values])
