@@ -51,7 +51,7 @@ def spectra(calls: int, **fields) -> jn.sweeps.Sweep:
 
 def onsets(side: int) -> jn.sweeps.Sweep:
     axes = {"gain": {"linspace": [0.5, 2.0, side]}, "load": {"logspace": [0.1, 10.0, side]}}
-    return jn.sweeps.Sweep("sweeps:onset", axes=axes)
+    return jn.sweeps.Sweep("sweeps:onset", axes=axes, chunk=2**14)
 
 
 def loop(calls: int):
@@ -101,7 +101,7 @@ def many_chunks(folder: Path, chunks: int = 1000) -> float:
     from distributed import LocalCluster
 
     sweep = jn.sweeps.Sweep("sweeps:nothing", axes={"x": {"linspace": [0, 1, chunks]}}, batch=1, chunk=1)
-    cluster = LocalCluster(WORKERS, threads_per_worker=1, processes=False, dashboard_address=None)
+    cluster = LocalCluster(WORKERS, threads_per_worker=1, processes=False, dashboard_address=":0")
     with cluster:
         began = time.perf_counter()
         jn.sweeps.run(sweep, folder / "many", scheduler=cluster.scheduler_address, progress=False)

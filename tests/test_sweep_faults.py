@@ -112,11 +112,12 @@ def test_killed_jobs_go_on_at_twenty_moments(tmp_path, undisturbed, moment):
     assert_goes_on(tmp_path / "a", undisturbed)
 
 
-def test_killed_workers_are_replaced(tmp_path, undisturbed):
+@pytest.mark.parametrize("moments", [(8,), pytest.param((2, 12, 24, 40), marks=pytest.mark.slow)])
+def test_killed_workers_are_replaced(tmp_path, undisturbed, moments):
     killed = []
 
     def kill():
-        for moment in (4, 20):
+        for moment in moments:
             wait_for(tmp_path / "a", moment)
             workers = [p for p in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
             killed.append(workers[len(killed) % len(workers)])
@@ -126,7 +127,7 @@ def test_killed_workers_are_replaced(tmp_path, undisturbed):
     killer.start()
     state = sweeps.run(SWEEP, tmp_path / "a", workers=2, progress=False)
     killer.join()
-    assert len(killed) == 2
+    assert len(killed) == len(moments)
     assert (state.done, state.failed) == (256, 0)
     assert files_of(tmp_path / "a") == undisturbed
 

@@ -150,12 +150,13 @@ def test_results_of_different_lengths_and_zipped_axes(tmp_path):
 @pytest.mark.parametrize("bytes", [1, 200, 2**24])
 def test_assembled_data_are_those_of_the_chunks(tmp_path, monkeypatch, bytes):
     """Of blocks smaller and larger than chunks, whole and with a chunk missing, and written twice."""
+    fields = {"axes": {"x": [0.1, 0.2, 0.3]}, "static": {"scale": [1.0, 2.0]}, "batch": 4, "chunk": 4}
     monkeypatch.setattr(sweeps.results, "_BLOCK_BYTES", bytes)
-    run(tmp_path / "a", static={"scale": [1.0, 2.0]}, batch=4, chunk=4)
+    run(tmp_path / "a", **fields)
     (tmp_path / "a/chunks/000/000002").unlink()
     with xr.open_zarr(sweeps.assemble(tmp_path / "a")) as data:
         xr.testing.assert_identical(data.load(), sweeps.open(tmp_path / "a"))
-    run(tmp_path / "a", static={"scale": [1.0, 2.0]}, batch=4, chunk=4)
+    run(tmp_path / "a", **fields)
     with xr.open_zarr(sweeps.assemble(tmp_path / "a")) as data:
         xr.testing.assert_identical(data.load(), sweeps.open(tmp_path / "a"))
         assert (data["status"] == DONE).all()
@@ -186,3 +187,20 @@ sweeps.run(sweeps.Sweep("sweep_functions:partly", realisations=5, **{fields}), "
     one, two = (sweeps.open(tmp_path / name) for name in ("one", "two"))
     xr.testing.assert_identical(one, two)
     assert int((one["status"] == FAILED).sum()) == 4 * 5
+
+
+def test_a_cluster_that_is_running_gives_the_same_files(tmp_path):
+    """Two workers of two threads in this process: what a cluster is asked for, but for the machines."""
+    from distributed import LocalCluster
+
+    fields = GRID | {"batch": 4, "chunk": 4}
+    with LocalCluster(2, threads_per_worker=2, processes=False, dashboard_address=":0") as cluster:
+        address = cluster.scheduler_address
+        with pytest.raises(ValueError, match="`axes`: `y` is no parameter"):
+            sweeps.run(sweeps.Sweep("sweep_functions:noisy", axes={"y": [1.0]}), tmp_path / "c", scheduler=address)
+        assert not (tmp_path / "c").exists()
+        sweep = sweeps.Sweep("sweep_functions:noisy", **fields)
+        assert sweeps.run(sweep, tmp_path / "a", scheduler=address, progress=False).done == 35
+    sweeps.run(sweep, tmp_path / "b", progress=False)
+    for path in (tmp_path / "b/chunks/000").iterdir():
+        assert path.read_bytes() == (tmp_path / "a/chunks/000" / path.name).read_bytes()

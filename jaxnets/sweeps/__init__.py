@@ -1,22 +1,23 @@
 """Grids of parameters times realisations: days of work on many machines, of which nothing is lost.
 
-A sweep is a TOML file, or the same as a `Sweep`:
+A sweep is a TOML file, or the same as a `Sweep`. This one, edges.toml, calls a function of one point in edges.py,
 
-    function = "jaxnets.meanfield:..."      # module:name of a function of one point; your own as well
-    realisations = 16                       # if it takes a key
-    seed = 0
-    output = "edges"
+    def largest(gain, *, n, key):
+        return jn.spectra.eigenvalues(jn.couplings.IID(gain=gain).sample(n, key=key)).real.max()
 
-    [axes]
-    load = {linspace = [0.2, 2.0, 19]}
-    hetero = [0.0, 0.5, 1.0]
-    strength = {zip = {auto = [1.0, 0.5], gain = {logspace = [1.0, 2.0, 2]}}}
+at 40 points, and 16 times each:
+
+    function = "edges:largest"              # module:name, of the package or your own
+    realisations = 16                       # another key each
+    output = "edges"                        # a folder
+
+    [axes]                                  # floating-point scalars
+    gain = {linspace = [0.5, 2.0, 20]}      # or a list, logspace = [...], zip = {name = [...], other = [...]}
 
     [static]                                # values that change shapes: compiled once each
     n = [100, 200]
 
-    [fixed]
-    patterns = "binary"
+    [fixed]                                 # arguments that stay
 
 `run(read(path))` computes what is missing of it and `open(output)` gives the results as an `xarray.Dataset`, also while
 it runs. On a cluster, workers are started by whatever knows it; with dask-jobqueue on SLURM:

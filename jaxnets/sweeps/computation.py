@@ -1,9 +1,9 @@
 """The function of a sweep: imported, traced, compiled at one width for each combination of static values, and run.
 
-Bits. XLA may round differently for different widths of a vmapped call, so a sweep has one: every call has exactly
-`batch` points a device, the same ones in the same places whatever is computed before, after or elsewhere. A call that
-raises is repeated for halves of its points, each in its old place with the others replaced by one of that half, until
-the points that fail are alone.
+Bits. XLA may round differently for different widths of a vmapped call (a mean-field state alone differs in its last
+digits from the same one among others), so a sweep has one: every call has exactly `batch` points a device, the same
+ones in the same places whatever is computed before, after or elsewhere. A call that raises is repeated for halves of
+its points, each in its old place with the others replaced by one of that half, until the points that fail are alone.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ MAX_WIDTH = 4096
 MAX_CHUNKS = 10**6
 _CPU_BUDGET = 64 * 2**20  # bytes of one call: more only leaves the caches of the processor
 _DEVICE_BUDGET = 4 * 2**30  # enough to fill an accelerator
-_CHUNK_BYTES = 64 * 2**20
+_CHUNK_BYTES = 16 * 2**20  # of which a process holds a few copies
 _CHUNK_SECONDS = 5.0
 _FEW_CHUNKS = 2**14  # files enough to divide the work and to lose little of it
 

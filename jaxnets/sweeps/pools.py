@@ -88,7 +88,9 @@ def _local_cluster(workers: int):
     options = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "silence_logs": logging.CRITICAL}
     own = [share | {"CUDA_VISIBLE_DEVICES": name} for name in _gpus()] or [share]
     spec = {k: {"cls": Nanny, "options": options | {"env": own[k % len(own)]}} for k in range(workers)}
-    leader = {"cls": Scheduler, "options": {"dashboard": False, "host": "127.0.0.1", "port": 0}}
+    # Any free port, for its pages too: several sweeps run beside each other.
+    free = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    leader = {"cls": Scheduler, "options": free}
     # A worker that died is started again by its nanny, which the cluster would else close when that takes long.
     settings = {"distributed.nanny.pre-spawn-environ": share, "distributed.deploy.lost-worker-timeout": "1 day"}
     quiet: Any = logging.CRITICAL  # declared as bool, taken as a level

@@ -12,11 +12,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import xarray as xr
-import zarr
 
 from .computation import DONE, FAILED, MISSING, NOT_CONVERGED, NOT_FINITE, blank, inner_dimensions
 from .store import (
@@ -37,6 +35,9 @@ from .store import (
     read_manifest,
 )
 
+if TYPE_CHECKING:  # elsewhere imported where they are needed: workers do without, and start a second earlier
+    import xarray as xr
+
 DATA = "data.zarr"
 _MEANINGS = {
     DONE: "done",
@@ -48,11 +49,13 @@ _MEANINGS = {
 _BLOCK_BYTES = 16 * 2**20
 
 
-def open(output: str | Path) -> xr.Dataset:
+def open(output: str | Path) -> "xr.Dataset":
     """All results so far, in memory; also while the sweep runs. For more than fits, see `assemble`.
 
     Raises `ValueError` when `output` is not the folder of a sweep.
     """
+    import xarray as xr
+
     folder = Path(output)
     manifest = read_manifest(folder)
     grid, variables = manifest.grid, _variables(manifest)
@@ -260,6 +263,9 @@ def _flags() -> dict[str, Any]:
 
 def _write_zarr(path: Path, folder: Path, manifest: Manifest) -> None:
     """Block after block: each is a range of points in a row, which few chunks hold."""
+    import xarray as xr
+    import zarr
+
     variables, leading = _variables(manifest), _leading(manifest)
     largest = max(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in variables.values())
     block = _block(tuple(leading.values()), max(1, _BLOCK_BYTES // max(largest, 1)))
