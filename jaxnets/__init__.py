@@ -1,6 +1,7 @@
 """Theory and simulation of structured random neural networks: one ensemble, its samples and its N -> infinity limit."""
 
 from . import (
+    computations,
     couplings,
     dynamics,
     fitting,
@@ -18,6 +19,7 @@ from . import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "computations",
     "couplings",
     "dynamics",
     "fitting",

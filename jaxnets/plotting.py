@@ -45,6 +45,12 @@ def panels(count: int, width: float = 5.6, height: float = 2.6) -> list[Axes]:
     return [_bare(ax) for ax in fig.subplots(count, squeeze=False)[:, 0]]
 
 
+def table(rows: int, columns: int, width: float = 3.4, height: float = 2.8) -> list[list[Axes]]:
+    """Rows of axes in a new figure, each of that size in inches, for a file."""
+    fig = Figure(figsize=(columns * width, rows * height), layout="constrained")
+    return [[_bare(ax) for ax in row] for row in fig.subplots(rows, columns, squeeze=False)]
+
+
 def eigenvalues(
     values: Complex[np.ndarray, "*batch n"],
     ax: Axes | None = None,
@@ -279,6 +285,59 @@ def profile(
     ax = _activity(ax, "x", "y")
     ax.plot(x, values, style, color=color, lw=1.4, ms=3.5, zorder=_CURVES, label=label)
     return ax
+
+
+# --- a quantity over parameters
+
+
+def estimates(
+    x: Float[np.ndarray, " x"],
+    values: Float[np.ndarray, " x"],
+    ax: Axes | None = None,
+    *,
+    error: Float[np.ndarray, " x"] | None = None,
+    color: ColorType = BLUE,
+    style: str = "o-",
+    label: str | None = None,
+) -> Axes:
+    """A quantity against a parameter, with a band of two standard errors where they are known; NaN leaves a gap."""
+    ax = _activity(ax, "parameter", "quantity")
+    x, values = np.asarray(x), np.asarray(values)
+    if error is not None and np.isfinite(error).any():
+        ax.fill_between(x, values - 2 * error, values + 2 * error, color=color, alpha=0.25, lw=0, zorder=_POINTS)
+    ax.plot(x, values, style, color=color, lw=1.4, ms=3.5, zorder=_CURVES, label=label)
+    return ax
+
+
+def heat_map(
+    x: Float[np.ndarray, " x"],
+    y: Float[np.ndarray, " y"],
+    values: Float[np.ndarray, "y x"],
+    ax: Axes | None = None,
+    *,
+    limits: tuple[float, float] | None = None,
+    label: str | None = None,
+) -> Axes:
+    """A quantity over two parameters, a cell each, from dark to light between `limits`; NaN is hatched.
+
+    With a colour bar unless `label` is None. The lightness of the scale rises all along, so that it can be read in grey
+    and with every kind of colour vision.
+    """
+    ax = _activity(ax, "parameter", "parameter")
+    values = np.asarray(values, float)
+    known = values[np.isfinite(values)]
+    low, high = limits or ((known.min(), known.max()) if known.size else (0.0, 1.0))
+    ax.patch.set(facecolor="#eeeeee", hatch="////", edgecolor="#bbbbbb")
+    mesh = ax.pcolormesh(
+        x, y, values, cmap="cividis", vmin=low, vmax=high, shading="nearest", rasterized=True, zorder=_MAP
+    )
+    if label is not None:
+        bar = _figure_of(ax).colorbar(mesh, ax=ax, label=label, format="{x:.3g}")
+        cast(Spine, bar.outline).set_visible(False)
+    return ax
+
+
+# --- states of threshold networks
 
 
 def patterns(values: Float[np.ndarray, "k n"], names: Sequence[str], ax: Axes | None = None) -> Axes:

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "jaxnets"
 ARROWS = {
     "_numerics": set(),
     "_arguments": {"_numerics"},
+    "_expressions": set(),
     "data": set(),
     "transfer": {"_numerics"},
     "couplings": {"_numerics", "_arguments", "data"},
@@ -46,8 +47,21 @@ ARROWS = {
     },
     "sweeps": {"_numerics", "_arguments"},
     "plotting": set(),
+    # What sweeps map: each computation of the package at one point.
+    "computations": {
+        "_arguments",
+        "_expressions",
+        "couplings",
+        "dynamics",
+        "meanfield",
+        "memory",
+        "observables",
+        "population",
+        "spectra",
+        "transfer",
+    },
 }
-ARROWS["__init__"] = set(ARROWS) - {"_numerics", "_arguments", "data"}
+ARROWS["__init__"] = set(ARROWS) - {"_numerics", "_arguments", "_expressions", "data"}
 ARROWS["cli"] = set(ARROWS)
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -16,6 +16,7 @@ from .memory import memory
 from .multistable import multistable
 from .simulate import simulate
 from .spectrum import spectrum
+from .sweep import sweep
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -28,12 +29,13 @@ def main(args: Sequence[str] | None = None) -> int:
     app.command(memory)
     app.command(multistable)
     app.command(fit)
+    app.command(sweep)
     try:
         app.cli(prog="jaxnets", description="Theory and simulation of structured random neural networks.", args=args)
     except InputError as error:
         print(f"jaxnets: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("jaxnets: interrupted, nothing written", file=sys.stderr)
+    except KeyboardInterrupt as stop:  # a sweep says how to go on
+        print(f"jaxnets: {str(stop) or 'interrupted, nothing written'}", file=sys.stderr)
         return 130
     return 0

@@ -1,19 +1,20 @@
 """What the user hands to the command: expressions in the notation of the Python API, and matrices in files."""
 
-import ast
-import inspect
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 from jaxtyping import Float
 
+from .. import _expressions
+from .._expressions import vocabulary
 from ..couplings import larva_connectome
+
+__all__ = ["InputError", "evaluate", "read_matrix", "read_weights", "vocabulary"]
 
 
 class InputError(Exception):
@@ -26,74 +27,12 @@ class InputError(Exception):
 # --- expressions
 
 
-def vocabulary(module: ModuleType, base: type) -> dict[str, Callable]:
-    """The final classes below `base` that `module` shows, by name, with their class methods: 'RandomModes.flat'."""
-    words = {}
-    for name, cls in vars(module).items():
-        if inspect.isclass(cls) and issubclass(cls, base) and not inspect.isabstract(cls):
-            words[name] = cls
-            methods = [method for method, value in vars(cls).items() if isinstance(value, classmethod)]
-            words |= {f"{name}.{method}": getattr(cls, method) for method in methods if not method.startswith("_")}
-    return words
-
-
 def evaluate(text: str, words: Mapping[str, Callable], kind: type, option: str) -> Any:
-    """The object of class `kind` that `text` describes, as in "DeepHebbian(load=.8) + 0.5 * IID(gain=1)".
-
-    The text is never executed. Its syntax tree is walked, and may hold calls of `words`, numbers, strings, True,
-    False, None, tuples, lists, `+`, unary minus, and `*` by a number. Raises `InputError`, naming `option`, for all
-    else and for what the constructors refuse.
-    """
-
-    def refuse(node: ast.AST, why: str) -> InputError:
-        return InputError(f"`{option}`: `{ast.unparse(node)}` {why}")
-
-    def is_term(value: Any) -> bool:
-        return isinstance(value, kind) or is_number(value)
-
-    def is_number(value: Any) -> bool:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-    def value_of(node: ast.AST) -> Any:
-        match node:
-            case ast.Constant(value=value) if value is None or isinstance(value, (bool, int, float, str)):
-                return value
-            case ast.Tuple(elts=elements) | ast.List(elts=elements):
-                return tuple(value_of(element) for element in elements)
-            case ast.UnaryOp(op=ast.USub(), operand=operand) if is_term(value := value_of(operand)):
-                return -value
-            case ast.BinOp(left=left, op=ast.Add() | ast.Mult() as op, right=right):
-                a, b = value_of(left), value_of(right)
-                if isinstance(op, ast.Add) and is_term(a) and is_term(b) and is_number(a) == is_number(b):
-                    return a + b
-                if isinstance(op, ast.Mult) and is_term(a) and is_term(b) and (is_number(a) or is_number(b)):
-                    return a * b
-            case ast.Call(func=ast.Name() | ast.Attribute() as func, args=args, keywords=keywords):
-                return call(node, func, [value_of(arg) for arg in args], keywords)
-        raise refuse(node, "is not part of the notation: calls, numbers, strings, tuples, lists, `+`, `*` by a number")
-
-    def call(node: ast.AST, func: ast.AST, args: list[Any], keywords: list[ast.keyword]) -> Any:
-        name = ast.unparse(func)
-        if name not in words:
-            raise InputError(f"`{option}`: unknown name `{name}`; known are {', '.join(sorted(words))}")
-        named = {keyword.arg: value_of(keyword.value) for keyword in keywords if keyword.arg is not None}
-        if len(named) < len(keywords):
-            raise refuse(node, "must give each argument its own name")
-        try:
-            inspect.signature(words[name]).bind(*args, **named)
-            return words[name](*args, **named)
-        except (TypeError, ValueError) as error:
-            raise refuse(node, f"is refused: {error}") from error
-
+    """The object of class `kind` that `text` describes (see `_expressions.evaluate`), or an `InputError`."""
     try:
-        result = value_of(ast.parse(text.strip(), mode="eval").body)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise InputError(
-            f"`{option}` must be an expression such as `{next(iter(words))}(...)`, got `{text}`"
-        ) from error
-    if not isinstance(result, kind):
-        raise InputError(f"`{option}` must be one of {', '.join(sorted(words))}, or made of them, got `{text}`")
-    return result
+        return _expressions.evaluate(text, words, kind, option)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 # --- matrices

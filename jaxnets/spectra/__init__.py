@@ -3,15 +3,19 @@
 from .curves import Coverage, contains, coverage
 from .eigen import eigenvalues
 from .laws import Outliers, SpectralLaw, critical_value, law, outliers
+from .voids import VoidArea, observed_void_area, void_area
 
 __all__ = [
     "Coverage",
     "Outliers",
     "SpectralLaw",
+    "VoidArea",
     "contains",
     "coverage",
     "critical_value",
     "eigenvalues",
     "law",
+    "observed_void_area",
     "outliers",
+    "void_area",
 ]

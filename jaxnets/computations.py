@@ -1,0 +1,329 @@
+"""The computations of the package at one point of a parameter space: what sweeps map.
+
+Each is a function of an ensemble as text in the notation of the API, which may hold names, and of their values:
+
+    spectrum("DeepHebbian(load=load, auto=.5, hetero=(gamma,))", n=400, max_modes=360, key=key, load=0.3, gamma=1.2)
+
+Text is read and never executed. The values of names may be traced, so that `jit`, `vmap` and `grad` work through each
+of these functions; other arguments set shapes, unless they are said to be traceable too. A traced load asks for
+`max_modes`, a bound on load n.
+
+Results are dicts of arrays. Beside what is measured, `<name>_error` is its standard error and `<name>_theory` what is
+predicted for N -> infinity. `converged` says whether the solvers did what they promise; what they did not find is NaN.
+
+All raise `ValueError` for text that is no expression, for a name without a value and a value without a name, and as
+the functions do that they call.
+"""
+
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Complex, Float, PRNGKeyArray
+
+from . import _expressions, couplings, dynamics, meanfield, observables, population, spectra
+from . import memory as memories
+from . import transfer as transfers
+
+Result = dict[str, Array]
+
+
+# --- spectra
+
+
+def spectrum(
+    ensemble: str,
+    transfer: str | None = None,
+    variance: Float[ArrayLike, ""] | None = None,
+    *,
+    n: int,
+    max_modes: int | None = None,
+    key: PRNGKeyArray,
+    **parameters: ArrayLike,
+) -> Result:
+    """Right edge and void area of the spectrum of J G: of one network of n units, and for N -> infinity.
+
+    G = 1 without a transfer function; with one, its slopes at Gaussian inputs of the `variance`, which may be traced.
+    `void_area` is what `spectra.observed_void_area` sees. Eigenvalues that are 0 do not count, and are a share
+    `zero_mass_theory` of all. `converged` is about the law.
+    """
+    coupling, phi = _read_gains(parameters, ensemble, transfer, variance)
+    law = spectra.law(coupling, phi, variance)
+    values = _eigenvalues(coupling, phi, variance, n, max_modes, key)
+    counted = jnp.abs(values) > 1e-6 * jnp.max(jnp.abs(values))  # the others are 0 but for rounding
+    edge, voids = law.rightmost(), spectra.void_area(law)
+    return {
+        "right_edge": jnp.max(jnp.where(counted, values.real, -jnp.inf)),
+        "right_edge_theory": jnp.where(edge.converged, edge.z.real, jnp.nan),
+        "void_area": spectra.observed_void_area(values),
+        "void_area_theory": jnp.where(voids.converged, voids.value, jnp.nan),
+        "zero_mass_theory": law.zero_mass(),
+        "converged": edge.converged & voids.converged,
+    }
+
+
+def eigenvalues(
+    ensemble: str,
+    transfer: str | None = None,
+    variance: Float[ArrayLike, ""] | None = None,
+    *,
+    n: int,
+    max_modes: int | None = None,
+    key: PRNGKeyArray,
+    **parameters: ArrayLike,
+) -> Result:
+    """All `eigenvalues`, (n,), of J G in one network; G as in `spectrum`."""
+    coupling, phi = _read_gains(parameters, ensemble, transfer, variance)
+    values = _eigenvalues(coupling, phi, variance, n, max_modes, key)
+    return {"eigenvalues": values, "converged": jnp.all(jnp.isfinite(jnp.abs(values)))}
+
+
+# --- networks in time
+
+
+def simulate(
+    ensemble: str,
+    transfer: str = "Tanh()",
+    noise: Float[ArrayLike, ""] = 0.0,
+    *,
+    n: int,
+    trajectories: int = 4,
+    duration: float = 300.0,
+    discard: float = 100.0,
+    dt: float = 0.05,
+    save_every: int = 4,
+    max_lag: float = 20.0,
+    correlation_time: float = 5.0,
+    max_modes: int | None = None,
+    key: PRNGKeyArray,
+    **parameters: ArrayLike,
+) -> Result:
+    """Autocovariance and dimension of one network of n units, from random initial states.
+
+    `autocovariance_x` and `autocovariance_phi` are those of states and rates at `lags`, up to `max_lag`; `variance_x`
+    and `variance_phi` are at lag 0, `dimension_phi` is PR / N of rates, all with standard errors. The dimension takes
+    blocks of a `correlation_time` that must not be too short: `converged` asks that the measured one,
+    `correlation_time_phi`, is not longer, and that all trajectories stay finite. `noise` may be traced if it is not 0.
+    Times are in units of tau.
+    """
+    coupling, phi = _read(parameters, ensemble, transfer)
+    key_network, key_start, key_noise = jax.random.split(key, 3)
+    net = dynamics.RateNetwork(coupling.sample(n, key=key_network, max_modes=max_modes), phi, noise=noise)
+    run = dynamics.simulate(
+        net,
+        jax.random.normal(key_start, (trajectories, n), net.dtype),
+        duration=duration,
+        discard=discard,
+        dt=dt,
+        save_every=save_every,
+        key=key_noise,
+        progress=False,
+    )
+    x, rates = run.states, run.rates
+    assert x is not None and rates is not None  # which a recorder alone would take the place of
+    interval = dt * save_every
+    c_x = observables.autocovariance(x, interval, max_lag=max_lag)
+    c_phi = observables.autocovariance(rates, interval, max_lag=max_lag)
+    dimension = observables.dimension_estimate(rates, interval, correlation_time=correlation_time)
+    measured_time = observables.correlation_time(rates, interval)
+    return {
+        "lags": c_x.lags,
+        "autocovariance_x": c_x.values,
+        "autocovariance_x_error": c_x.error,
+        "autocovariance_phi": c_phi.values,
+        "autocovariance_phi_error": c_phi.error,
+        "variance_x": c_x.values[0],
+        "variance_x_error": c_x.error[0],
+        "variance_phi": c_phi.values[0],
+        "variance_phi_error": c_phi.error[0],
+        "dimension_phi": dimension.value / n,
+        "dimension_phi_error": dimension.error / n,
+        "correlation_time_phi": measured_time,
+        "converged": jnp.all(run.finite) & (measured_time <= correlation_time),
+    }
+
+
+def lyapunov(
+    ensemble: str,
+    transfer: str = "Tanh()",
+    *,
+    n: int,
+    num: int = 1,
+    duration: float = 300.0,
+    discard: float = 50.0,
+    dt: float = 0.05,
+    max_modes: int | None = None,
+    key: PRNGKeyArray,
+    **parameters: ArrayLike,
+) -> Result:
+    """The `num` largest Lyapunov exponents of one network of n units, from a random initial state, per tau.
+
+    `lyapunov` is the largest and `exponents` has all, with standard errors; `converged` asks that they are finite.
+    """
+    coupling, phi = _read(parameters, ensemble, transfer)
+    key_network, key_start = jax.random.split(key)
+    net = dynamics.RateNetwork(coupling.sample(n, key=key_network, max_modes=max_modes), phi)
+    start = jax.random.normal(key_start, (n,), net.dtype)
+    found = dynamics.lyapunov_spectrum(
+        net, start, num=num, duration=duration, discard=discard, dt=dt, key=key_start, progress=False
+    )
+    return {
+        "lyapunov": found.exponents[0],
+        "lyapunov_error": found.errors[0],
+        "exponents": found.exponents,
+        "exponents_error": found.errors,
+        "converged": jnp.all(jnp.isfinite(found.exponents)),
+    }
+
+
+def memory(
+    ensemble: str,
+    transfer: str = "Tanh()",
+    *,
+    n: int,
+    length: int = 20,
+    duration: float = 100.0,
+    dt: float = 0.05,
+    max_modes: int | None = None,
+    key: PRNGKeyArray,
+    **parameters: ArrayLike,
+) -> Result:
+    """Retrieval of the sequence that a `DeepHebbian` network of n units stores, started at its first pattern.
+
+    `success`, `fidelity`, `reach`, `speed` and `peak_overlap` are those of `memory.Retrieval` for the first `length`
+    patterns; `period` is the time P / speed of a cycle through all P, NaN without success. A load of less than `length`
+    patterns has none.
+    """
+    coupling, phi = _read(parameters, ensemble, transfer)
+    if not isinstance(coupling, couplings.DeepHebbian):
+        raise ValueError(f"`ensemble` must be a `DeepHebbian`, which stores a sequence, got {ensemble}")
+    J = coupling.sample(n, key=key, max_modes=max_modes)
+    # Patterns beyond load n are silent, and where the ring closes is not known here: it is not asked for.
+    found = memories.retrieve(
+        dynamics.RateNetwork(J, phi), J.left, duration=duration, dt=dt, length=length, ring=False, progress=False
+    )
+    cycle = jnp.round(coupling.load * n) / found.speed
+    return {
+        "success": found.success,
+        "fidelity": found.fidelity,
+        "reach": found.reach,
+        "speed": found.speed,
+        "period": jnp.where(found.success, cycle, jnp.nan),
+        "peak_overlap": found.peak_overlap,
+    }
+
+
+# --- theory
+
+
+def mean_field(
+    ensemble: str,
+    transfer: str = "Tanh()",
+    noise: Float[ArrayLike, ""] = 0.0,
+    *,
+    nodes: int = 801,
+    **parameters: ArrayLike,
+) -> Result:
+    """The stationary state of a unit for N -> infinity, and the scale of the couplings at which chaos begins.
+
+    `variance_x`, `variance_phi`, `beta` and `decay_rate` are those of `meanfield.stationary`, `onset` that of
+    `meanfield.chaos_onset`, and `lyapunov` the largest exponent, where its equation is known: without memory kernel
+    and echo. `nodes` must grow with the strength g. `noise` may be traced.
+    """
+    coupling, phi = _read(parameters, ensemble, transfer)
+    state = meanfield.stationary(coupling, phi, noise, nodes=nodes)
+    onset = meanfield.chaos_onset(coupling, phi)
+    found = {
+        "variance_x": state.c_x[0],
+        "variance_phi": state.c_phi[0],
+        "beta": state.beta,
+        "decay_rate": state.decay_rate,
+        "onset": onset.value,
+        "residual": state.residual,
+        "converged": state.converged & onset.converged,
+    }
+    if state.site is None or state.site.echo is not None:
+        return found
+    exponent = meanfield.largest_lyapunov(state)
+    return found | {"lyapunov": exponent.value, "converged": found["converged"] & exponent.converged}
+
+
+def dimension(
+    ensemble: str,
+    transfer: str = "Tanh()",
+    noise: Float[ArrayLike, ""] = 0.0,
+    *,
+    nodes: int = 801,
+    **parameters: ArrayLike,
+) -> Result:
+    """The dimension of activity for N -> infinity, `dimension_phi` and `dimension_x`: PR / N of rates and of states.
+
+    With standard errors, 0 where no paths are sampled. `nodes` must grow with the strength g. `noise` may be traced.
+    A network at rest has no dimension: NaN, not converged.
+    """
+    coupling, phi = _read(parameters, ensemble, transfer)
+    found = population.dimension(meanfield.stationary(coupling, phi, noise, nodes=nodes), coupling)
+    return {
+        "dimension_phi": found.phi,
+        "dimension_phi_error": found.phi_error,
+        "dimension_x": found.x,
+        "dimension_x_error": found.x_error,
+        "residual": found.residual,
+        "converged": found.converged,
+    }
+
+
+# --- what they share
+
+
+def _read(parameters: dict[str, Any], ensemble: str, transfer: str) -> tuple[couplings.Ensemble, transfers.Transfer]:
+    """The ensemble and the transfer function that two texts describe with the values of their names, all of use."""
+    coupling = _object("ensemble", ensemble, couplings, couplings.Ensemble, parameters)
+    phi = _object("transfer", transfer, transfers, transfers.Transfer, parameters)
+    _require_used(parameters, ensemble, transfer)
+    return coupling, phi
+
+
+def _read_gains(
+    parameters: dict[str, Any], ensemble: str, transfer: str | None, variance: Float[ArrayLike, ""] | None
+) -> tuple[couplings.Ensemble, transfers.Transfer | None]:
+    """As `_read` where gains are asked for, without a transfer function else."""
+    if (transfer is None) != (variance is None):
+        raise ValueError(f"`transfer` and `variance` of its input go together, got {transfer!r} and {variance!r}")
+    if transfer is not None:
+        return _read(parameters, ensemble, transfer)
+    coupling = _object("ensemble", ensemble, couplings, couplings.Ensemble, parameters)
+    _require_used(parameters, ensemble)
+    return coupling, None
+
+
+def _object(name: str, text: str, module: ModuleType, kind: type, parameters: dict[str, Any]) -> Any:
+    if not isinstance(text, str):
+        raise ValueError(f"`{name}` must be text in the notation of the API, got {text!r}")
+    return _expressions.evaluate(text, _expressions.vocabulary(module, kind), kind, name, parameters)
+
+
+def _require_used(parameters: dict[str, Any], *texts: str) -> None:
+    names = set[str]().union(*map(_expressions.names_in, texts))
+    for name in parameters.keys() - names:
+        known = f"has the names {', '.join(sorted(names))}" if names else "has no names"
+        raise ValueError(
+            f"`{name}` must be an argument or a name in `ensemble`, which {known}, got a value without use"
+        )
+
+
+def _eigenvalues(
+    coupling: couplings.Ensemble,
+    phi: transfers.Transfer | None,
+    variance: Float[ArrayLike, ""] | None,
+    n: int,
+    max_modes: int | None,
+    key: PRNGKeyArray,
+) -> Complex[Array, " n"]:
+    key_network, key_gains = jax.random.split(key)
+    J = coupling.sample(n, key=key_network, max_modes=max_modes)
+    if phi is None:
+        return spectra.eigenvalues(J)
+    x = jnp.sqrt(jnp.asarray(variance, J.dtype)) * jax.random.normal(key_gains, (n,), J.dtype)
+    return spectra.eigenvalues(J, phi.slope(x))
