@@ -57,7 +57,8 @@ class RecordingFit(eqx.Module):
     lags: Float[Array, " K"]
     measured: Float[Array, " K"]  # C at the lags, that at 0 with the noise
     error: Float[Array, " K"]
-    predicted: Float[Array, " K"]
+    curve_lags: Float[Array, " L"]  # closer, up to the last of them
+    curve: Float[Array, " L"]  # C by the fit
     converged: Bool[Array, ""]
     notes: tuple[str, ...] = eqx.field(static=True)
 
@@ -117,8 +118,9 @@ def fit_recording(
     found = with_covariance(found, _misses, in_units, units, length, family)
     gain, gain_error = found.params["gain"], found.errors["gain"]
     tau, tau_error = found.params["tau"], found.errors["tau"]
-    predicted = _predicted(found.params, units, length, family)
-    signal = predicted[0] + (units.measured[1] - predicted[1])  # at lag 0, by the slope of the fit and no more
+    curve_lags = jnp.linspace(0, units.lags[-1], 16 * _LAGS + 1)
+    curve = _predicted(found.params, curve_lags, length, family)
+    signal = curve[0] + (units.measured[1] - curve[16])  # at lag 0, by the slope of the fit and no more
     noise = units.measured[0] - signal
 
     step = int(np.clip(round(float(tau) / dt), 1, x.shape[0] // 20))
@@ -160,7 +162,8 @@ def fit_recording(
         lags=units.lags,
         measured=units.measured,
         error=units.error,
-        predicted=predicted,
+        curve_lags=curve_lags,
+        curve=curve,
         converged=found.converged,
         notes=_notes(found.converged, gain, gain_error, q, q_error, known),
     )
@@ -303,16 +306,16 @@ def _family(transfer: Transfer) -> _Family:
     return _Family(jnp.asarray(to_coefficients) @ jax.vmap(solve)(gains), jnp.asarray(80.0 / 1600))
 
 
-def _predicted(params, units: _Units, length: Float[Array, ""], family: _Family) -> Float[Array, " K"]:
+def _predicted(params, lags: Float[Array, " K"], length: Float[Array, ""], family: _Family) -> Float[Array, " K"]:
     """C at the lags, less what the mean of a record of that length takes off."""
     gain, tau = params["gain"], params["tau"]
-    c = family(gain, units.lags / tau) - 2 * tau * family.integral(gain) / length
-    return c if "scale" not in params else params["scale"] * c / family(gain, jnp.zeros_like(units.lags[:1]))
+    c = family(gain, lags / tau) - 2 * tau * family.integral(gain) / length
+    return c if "scale" not in params else params["scale"] * c / family(gain, jnp.zeros_like(lags[:1]))
 
 
 def _misses(params, units: _Units, length: Float[Array, ""], family: _Family) -> Float[Array, " K-1"]:
     """At all lags but 0, in units of their errors."""
-    return (_predicted(params, units, length, family) - units.measured)[1:] / units.error[1:]
+    return (_predicted(params, units.lags, length, family) - units.measured)[1:] / units.error[1:]
 
 
 # --- pairs
