@@ -85,8 +85,7 @@ def fit_recording(
 
     C is fitted at 8 lags, where it falls to about 60%: longer ones differ more from network to network. Its errors come
     from blocks in time and, since units are a sample, from the scatter between units; those of F from the jackknife
-    over blocks. To both comes the scatter between networks, measured at N = 2000 and taken to fall as
-    1 / sqrt(N).
+    over blocks. To both comes the scatter between networks, measured at N = 2000 and taken to fall as 1 / sqrt(N).
 
     Raises:
         ValueError: for rates that are no (time, n) array, have NaN gaps or constant units, or are too few or too
@@ -124,24 +123,24 @@ def fit_recording(
     noise = units.measured[0] - signal
 
     step = int(np.clip(round(float(tau) / dt), 1, x.shape[0] // 20))
-    T2 = float(correlation_time(x, dt, centre=False))
+    T2 = float(correlation_time(x, dt, centre=False) * (units.measured[0] / signal) ** 2)  # without the noise
     pairs = [_pairs(x, dt, T2, noise), _pairs(x[step:] - x[:-step], dt, T2, 2 * noise)]
-    F, F_error = (jnp.stack(values) for values in zip(*pairs, strict=True))
-    delays = jnp.array([0.0, step * dt])
+    per_pair, per_pair_error = (jnp.stack(values) / (n - 1) for values in zip(*pairs, strict=True))
+    F, F_error = (N - 1) * per_pair, (N - 1) * per_pair_error
+
     # At g, and at both ends of its error with the tau that goes with it.
     sides = jnp.array([0.0, -1.0, 1.0])
     gains = jnp.clip(gain + sides * gain_error, _SMALLEST, _LARGEST)
     taus = tau + sides * found.covariance[0, -1] / gain_error
+    delays = jnp.array([0.0, step * dt])
     A, B = jax.vmap(lambda g, tau: _pair_theory(g, delays / tau, transfer))(gains, taus)
-    per_pair, per_pair_error = F / (n - 1), F_error / (n - 1)
-    F, F_error = (N - 1) * per_pair, (N - 1) * per_pair_error
     q, at_low, at_high = jnp.mean((F[None] - A) / B, axis=1)
     A, B = A[0], B[0]
-    sampling, by_gain = jnp.mean(F_error / B), (at_high - at_low) / 2
-    scatter = _SCATTER * (2000 / N) ** 0.5 * jnp.mean(jnp.abs(F) / B)
-    q_error = jnp.sqrt(sampling**2 + by_gain**2 + scatter**2)
+    between_networks = _SCATTER * (2000 / N) ** 0.5 * jnp.mean(jnp.abs(F) / B)
+    q_error = jnp.sqrt(jnp.mean(F_error / B) ** 2 + ((at_high - at_low) / 2) ** 2 + between_networks**2)
+
     known = population_size is not None
-    only = lambda value: jnp.where(known, value, jnp.nan)
+    only_known = lambda value: jnp.where(known, value, jnp.nan)
     rank = jnp.where(q > 0, 1 / jnp.where(q > 0, q, 1), jnp.inf)
     dimension = N / (1 + F[0])
     return RecordingFit(
@@ -149,10 +148,10 @@ def fit_recording(
         gain_error=gain_error,
         time_constant=tau,
         time_constant_error=tau_error,
-        inverse_rank=only(q),
-        inverse_rank_error=only(q_error),
-        effective_rank=only(rank),
-        effective_rank_error=only(jnp.where(q > 0, q_error * rank**2, jnp.inf)),
+        inverse_rank=only_known(q),
+        inverse_rank_error=only_known(q_error),
+        effective_rank=only_known(rank),
+        effective_rank_error=only_known(jnp.where(q > 0, q_error * rank**2, jnp.inf)),
         dimension=dimension,
         dimension_error=dimension * F_error[0] / (1 + F[0]),
         fewest_modes=jnp.mean(B / per_pair),
