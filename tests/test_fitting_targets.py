@@ -68,6 +68,7 @@ def hebbian_misses(params, data):
 HEBBIAN = {"load": Positive(), "gamma": Positive()}
 
 
+@pytest.mark.slow
 def test_spectra_of_a_sequence_memory():
     """Two samples of N = 300: three parameters at once, to a few of their errors."""
     truth = {"load": 0.6, "auto": 0.4, "gamma": 0.8}
