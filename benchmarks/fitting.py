@@ -139,9 +139,8 @@ def best_of(call, repeats=3):
 
 def main(quick: bool):
     jax.config.update("jax_enable_x64", True)
-    print(
-        f"{jax.devices()[0].device_kind}, {platform.machine()}, jax {jax.__version__}, float64; aim: SciPy / ours > {AIM:g}"
-    )
+    device = f"{jax.devices()[0].device_kind}, {platform.machine()}, jax {jax.__version__}, float64"
+    print(f"{device}; aim: SciPy / ours > {AIM:g}")
     print(f"{'':34s}{'compile':>8s}{'value':>9s}{'gradient':>9s}{'fit':>8s}{'':9s}{'squares':>8s}{'':9s}{'SciPy':>8s}")
     print(
         f"{'':34s}{'s':>8s}{'ms':>9s}{'ms':>9s}{'s':>8s}{'loss':>9s}{'s':>8s}{'loss':>9s}{'s':>8s}{'loss':>9s}"

@@ -240,7 +240,7 @@ def test_jit_and_vmap_over_data():
     data = jnp.asarray(RNG.standard_normal((4, 40))) + Y[None]
     one = lambda y: least_squares(linear, {"slopes": jnp.zeros(3)}, jnp.asarray(X), y).params["slopes"]
     both = jax.jit(jax.vmap(one))(data)
-    np.testing.assert_allclose(both, [one(y) for y in data], rtol=1e-9)
+    np.testing.assert_allclose(both, [one(y) for y in data], rtol=1e-7)  # the search stops at 1e-8
     by_gradient = jax.vmap(lambda y: fit(LINEAR_LOSS, {"slopes": jnp.zeros(3)}, jnp.asarray(X), y).params["slopes"])
     np.testing.assert_allclose(by_gradient(data), both, atol=1e-4)
 

@@ -68,6 +68,7 @@ def hebbian_misses(params, data):
 HEBBIAN = {"load": Positive(), "gamma": Positive()}
 
 
+@pytest.mark.slow
 def test_spectra_of_a_sequence_memory():
     """Two samples of N = 300: three parameters at once, to a few of their errors."""
     truth = {"load": 0.6, "auto": 0.4, "gamma": 0.8}
@@ -85,7 +86,11 @@ def test_spectra_of_a_sequence_memory():
 
 @pytest.mark.parametrize(
     ("build", "gain"),
-    [(lambda g: IID(g), 1.0), (lambda g: Elliptic(g, 0.5), 2 / 3), (lambda g: IID(g) + IID(0.6), 0.8)],
+    [
+        (IID, 1.0),
+        pytest.param(lambda g: Elliptic(g, 0.5), 2 / 3, marks=pytest.mark.slow),
+        pytest.param(lambda g: IID(g) + IID(0.6), 0.8, marks=pytest.mark.slow),
+    ],
 )
 def test_a_wanted_edge(build, gain):
     found = least_squares(lambda p: edge_misses(build(p["g"]), 1.0), {"g": 0.5}, transforms={"g": Positive()})
@@ -99,8 +104,8 @@ def test_a_wanted_onset():
     assert found.params["s"] == pytest.approx(0.6, rel=1e-6)
 
 
-@pytest.mark.parametrize(("load", "gamma"), [(0.25, 1.0), (0.6, 1.4)])
-def test_the_void_of_a_shift(load, gamma):
+def test_the_void_of_a_shift():
+    load, gamma = 0.6, 1.4
     radius = lambda load, gamma: void_radius(DeepHebbian(load, 0.0, gamma[None]))
     value, slopes = jax.value_and_grad(radius, argnums=(0, 1))(jnp.asarray(load), jnp.asarray(gamma))
     assert value == pytest.approx(gamma * (1 - load) ** 1.5, rel=1e-8)

@@ -152,12 +152,12 @@ def _is_number(entry: str) -> bool:
 
 
 def _dataset(found: RecordingFit) -> xr.Dataset:
-    curves = ("measured", "error", "predicted")
-    numbers = [name for name, value in vars(found).items() if name not in (*curves, "lags", "notes")]
+    of_lags = {"measured": "lag", "error": "lag", "curve": "curve_lag"}
+    skipped = (*of_lags, "lags", "curve_lags", "notes")
+    numbers = {name: ((), np.asarray(value)) for name, value in vars(found).items() if name not in skipped}
     return xr.Dataset(
-        {name: ("lag", np.asarray(getattr(found, name))) for name in curves}
-        | {name: ((), np.asarray(getattr(found, name))) for name in numbers},
-        coords={"lag": np.asarray(found.lags)},
+        {name: (axis, np.asarray(getattr(found, name))) for name, axis in of_lags.items()} | numbers,
+        coords={"lag": np.asarray(found.lags), "curve_lag": np.asarray(found.curve_lags)},
         attrs={"notes": "; ".join(found.notes)},
     )
 
@@ -188,8 +188,7 @@ def _draw(found: RecordingFit) -> plotting.Axes:
     data, error = np.asarray(found.measured), np.asarray(found.error)
     # At lag 0 there is measurement noise in the data.
     plotting.autocovariance(lags[1:], data[1:], ax, error=error[1:], style="o", label="data, ± 2 standard errors")
-    plotting.autocovariance(
-        lags, np.asarray(found.predicted), ax, color=plotting.VERMILLION, label=f"theory, g = {float(found.gain):.3g}"
-    )
-    ax.set(xlabel="lag, in the units of dt", ylabel="autocovariance of rates", xlim=(0, lags[-1]))
+    curve = np.asarray(found.curve_lags), np.asarray(found.curve)
+    plotting.autocovariance(*curve, ax, color=plotting.VERMILLION, label=f"theory, g = {float(found.gain):.3g}")
+    ax.set(xlabel="lag, in the units of dt", ylabel="autocovariance of rates", xlim=(0, 1.03 * lags[-1]))
     return plotting.legend(ax)

@@ -134,7 +134,7 @@ def with_covariance(
     The parameters stay: plain weights, true errors. So Sigma may be singular, or known from few repetitions, which
     could not be inverted to weights. What is not identifiable stays so. Raises `ValueError` if it is not (m, m).
     """
-    A = jax.jacfwd(lambda u: residuals(result.space.params(u), *data))(result.free)
+    A = _slopes(residuals, result.space, result.free, data)
     if covariance.shape != (A.shape[0], A.shape[0]):
         raise ValueError(f"`covariance` must have shape {(A.shape[0],) * 2}, as many residuals, got {covariance.shape}")
     gather = jax.jacfwd(result.space.vector)(result.free) @ jnp.linalg.pinv(A)
@@ -160,16 +160,22 @@ class _End(eqx.Module):
 
 
 @eqx.filter_jit
+def _slopes(residuals, space, u, data) -> Float[Array, "m p"]:
+    return jax.jacfwd(lambda u: residuals(space.params(u), *data))(u)
+
+
+@eqx.filter_jit
 def _fit(loss, space, starts, data, optimiser, steps, tolerance) -> Fit:
     of_u = lambda u: loss(space.params(u), *data)
     ends = jax.vmap(lambda u: _descend(of_u, u, optimiser, steps, tolerance))(starts)
-    best = _best(ends)
+    best = _best(ends, ends.loss)
     return _result(best, ends.loss, space, jax.hessian(of_u)(best.u))
 
 
 @eqx.filter_jit
 def _least_squares(residuals, space, starts, data, steps, tolerance) -> Fit:
     of_u = lambda u: residuals(space.params(u), *data)
+    with_slopes = jax.jacfwd(lambda u: (of_u(u),) * 2, has_aux=True)
 
     def search(start):
         solver = optx.LevenbergMarquardt(rtol=tolerance, atol=tolerance)
@@ -178,16 +184,17 @@ def _least_squares(residuals, space, starts, data, steps, tolerance) -> Fit:
         fn = lambda u, _: own(of_u(u.astype(start.dtype)))
         found = optx.least_squares(fn, solver, own(jax.lax.stop_gradient(start)), max_steps=steps, throw=False)
         u = found.value.astype(start.dtype)
-        end, A = of_u(u), jax.jacfwd(of_u)(u)
-        before, after = (r @ r / 2 for r in (of_u(start), end))
-        gradient_norm = jnp.max(jnp.abs(A.T @ end))
+        # Both points in one call: residuals are compiled once.
+        A, r = jax.vmap(with_slopes)(jnp.stack([start, u]))
+        before, after = jnp.sum(r**2, axis=1) / 2
+        gradient_norm = jnp.max(jnp.abs(A[1].T @ r[1]))
         converged = (found.result == optx.RESULTS.successful) & jnp.isfinite(after) & jnp.isfinite(gradient_norm)
-        return _End(u, after, gradient_norm, found.stats["num_steps"], jnp.stack([before, after]), converged)
+        history = jnp.stack([before, after])
+        return _End(u, after, gradient_norm, found.stats["num_steps"], history, converged), A[1].T @ A[1]
 
-    ends = jax.vmap(search)(starts)
-    best = _best(ends)
-    A = jax.jacfwd(of_u)(best.u)
-    return _result(best, ends.loss, space, A.T @ A)
+    ends, curvatures = jax.vmap(search)(starts)
+    best, H = _best((ends, curvatures), ends.loss)
+    return _result(best, ends.loss, space, H)
 
 
 def _descend(
@@ -235,8 +242,8 @@ def _descend(
     return eqx.tree_at(lambda e: (e.loss, e.gradient_norm), end, replace_fn=unset)
 
 
-def _best(ends: _End) -> _End:
-    index = jnp.argmin(jnp.where(jnp.isfinite(ends.loss), ends.loss, jnp.inf))
+def _best(ends: Any, losses: Float[Array, " s"]) -> Any:
+    index = jnp.argmin(jnp.where(jnp.isfinite(losses), losses, jnp.inf))
     return jax.tree.map(lambda x: x[index], ends)
 
 

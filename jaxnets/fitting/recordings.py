@@ -57,7 +57,8 @@ class RecordingFit(eqx.Module):
     lags: Float[Array, " K"]
     measured: Float[Array, " K"]  # C at the lags, that at 0 with the noise
     error: Float[Array, " K"]
-    predicted: Float[Array, " K"]
+    curve_lags: Float[Array, " L"]  # closer, up to the last of them
+    curve: Float[Array, " L"]  # C by the fit
     converged: Bool[Array, ""]
     notes: tuple[str, ...] = eqx.field(static=True)
 
@@ -84,8 +85,7 @@ def fit_recording(
 
     C is fitted at 8 lags, where it falls to about 60%: longer ones differ more from network to network. Its errors come
     from blocks in time and, since units are a sample, from the scatter between units; those of F from the jackknife
-    over blocks. To both comes the scatter between networks, measured at N = 2000 and taken to fall as
-    1 / sqrt(N).
+    over blocks. To both comes the scatter between networks, measured at N = 2000 and taken to fall as 1 / sqrt(N).
 
     Raises:
         ValueError: for rates that are no (time, n) array, have NaN gaps or constant units, or are too few or too
@@ -117,29 +117,30 @@ def fit_recording(
     found = with_covariance(found, _misses, in_units, units, length, family)
     gain, gain_error = found.params["gain"], found.errors["gain"]
     tau, tau_error = found.params["tau"], found.errors["tau"]
-    predicted = _predicted(found.params, units, length, family)
-    signal = predicted[0] + (units.measured[1] - predicted[1])  # at lag 0, by the slope of the fit and no more
+    curve_lags = jnp.linspace(0, units.lags[-1], 16 * _LAGS + 1)
+    curve = _predicted(found.params, curve_lags, length, family)
+    signal = curve[0] + (units.measured[1] - curve[16])  # at lag 0, by the slope of the fit and no more
     noise = units.measured[0] - signal
 
     step = int(np.clip(round(float(tau) / dt), 1, x.shape[0] // 20))
-    T2 = float(correlation_time(x, dt, centre=False))
+    T2 = float(correlation_time(x, dt, centre=False) * (units.measured[0] / signal) ** 2)  # without the noise
     pairs = [_pairs(x, dt, T2, noise), _pairs(x[step:] - x[:-step], dt, T2, 2 * noise)]
-    F, F_error = (jnp.stack(values) for values in zip(*pairs, strict=True))
-    delays = jnp.array([0.0, step * dt])
+    per_pair, per_pair_error = (jnp.stack(values) / (n - 1) for values in zip(*pairs, strict=True))
+    F, F_error = (N - 1) * per_pair, (N - 1) * per_pair_error
+
     # At g, and at both ends of its error with the tau that goes with it.
     sides = jnp.array([0.0, -1.0, 1.0])
     gains = jnp.clip(gain + sides * gain_error, _SMALLEST, _LARGEST)
     taus = tau + sides * found.covariance[0, -1] / gain_error
+    delays = jnp.array([0.0, step * dt])
     A, B = jax.vmap(lambda g, tau: _pair_theory(g, delays / tau, transfer))(gains, taus)
-    per_pair, per_pair_error = F / (n - 1), F_error / (n - 1)
-    F, F_error = (N - 1) * per_pair, (N - 1) * per_pair_error
     q, at_low, at_high = jnp.mean((F[None] - A) / B, axis=1)
     A, B = A[0], B[0]
-    sampling, by_gain = jnp.mean(F_error / B), (at_high - at_low) / 2
-    scatter = _SCATTER * (2000 / N) ** 0.5 * jnp.mean(jnp.abs(F) / B)
-    q_error = jnp.sqrt(sampling**2 + by_gain**2 + scatter**2)
+    between_networks = _SCATTER * (2000 / N) ** 0.5 * jnp.mean(jnp.abs(F) / B)
+    q_error = jnp.sqrt(jnp.mean(F_error / B) ** 2 + ((at_high - at_low) / 2) ** 2 + between_networks**2)
+
     known = population_size is not None
-    only = lambda value: jnp.where(known, value, jnp.nan)
+    only_known = lambda value: jnp.where(known, value, jnp.nan)
     rank = jnp.where(q > 0, 1 / jnp.where(q > 0, q, 1), jnp.inf)
     dimension = N / (1 + F[0])
     return RecordingFit(
@@ -147,10 +148,10 @@ def fit_recording(
         gain_error=gain_error,
         time_constant=tau,
         time_constant_error=tau_error,
-        inverse_rank=only(q),
-        inverse_rank_error=only(q_error),
-        effective_rank=only(rank),
-        effective_rank_error=only(jnp.where(q > 0, q_error * rank**2, jnp.inf)),
+        inverse_rank=only_known(q),
+        inverse_rank_error=only_known(q_error),
+        effective_rank=only_known(rank),
+        effective_rank_error=only_known(jnp.where(q > 0, q_error * rank**2, jnp.inf)),
         dimension=dimension,
         dimension_error=dimension * F_error[0] / (1 + F[0]),
         fewest_modes=jnp.mean(B / per_pair),
@@ -160,7 +161,8 @@ def fit_recording(
         lags=units.lags,
         measured=units.measured,
         error=units.error,
-        predicted=predicted,
+        curve_lags=curve_lags,
+        curve=curve,
         converged=found.converged,
         notes=_notes(found.converged, gain, gain_error, q, q_error, known),
     )
@@ -168,8 +170,8 @@ def fit_recording(
 
 _SMALLEST, _LARGEST, _NODES = 1.1, 10.0, 151  # g, for which the Gaussian averages have so many nodes
 _LAGS, _BLOCKS = 8, 20
-# Between networks of 2000 units, as a part of F and of C(0) - C(t); measured on 46 of them, and in proportion to
-# 1 / sqrt(N).
+# Between networks of 2000 units, as a part of F and of C(0) - C(t): set on 46 of them (3 < g < 6, .1 < PR^D < 3), so
+# that one standard error covers 70%. The fall as 1 / sqrt(N) is assumed.
 _SCATTER, _SCATTER_OF_UNITS = 0.055, 0.04
 
 
@@ -303,16 +305,16 @@ def _family(transfer: Transfer) -> _Family:
     return _Family(jnp.asarray(to_coefficients) @ jax.vmap(solve)(gains), jnp.asarray(80.0 / 1600))
 
 
-def _predicted(params, units: _Units, length: Float[Array, ""], family: _Family) -> Float[Array, " K"]:
+def _predicted(params, lags: Float[Array, " K"], length: Float[Array, ""], family: _Family) -> Float[Array, " K"]:
     """C at the lags, less what the mean of a record of that length takes off."""
     gain, tau = params["gain"], params["tau"]
-    c = family(gain, units.lags / tau) - 2 * tau * family.integral(gain) / length
-    return c if "scale" not in params else params["scale"] * c / family(gain, jnp.zeros_like(units.lags[:1]))
+    c = family(gain, lags / tau) - 2 * tau * family.integral(gain) / length
+    return c if "scale" not in params else params["scale"] * c / family(gain, jnp.zeros_like(lags[:1]))
 
 
 def _misses(params, units: _Units, length: Float[Array, ""], family: _Family) -> Float[Array, " K-1"]:
     """At all lags but 0, in units of their errors."""
-    return (_predicted(params, units, length, family) - units.measured)[1:] / units.error[1:]
+    return (_predicted(params, units.lags, length, family) - units.measured)[1:] / units.error[1:]
 
 
 # --- pairs

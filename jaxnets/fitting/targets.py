@@ -15,7 +15,7 @@ from jaxtyping import Array, ArrayLike, Complex, Float
 from .._arguments import require_whole
 from .._numerics import polish_root
 from ..couplings import Ensemble
-from ..meanfield import Stationary, chaos_onset
+from ..meanfield import Stationary
 from ..population import dimension, pair_covariance
 from ..spectra import law
 from ..transfer import Transfer
@@ -66,7 +66,7 @@ def spectral_statistics(
     require_whole("traces", traces)
     S, n = lam.shape
     size = np.abs(lam)
-    zero = size < 1e-9 * size.max(initial=0)
+    zero = size <= 1e-9 * size.max(initial=0)
     moving = np.sort(size[~zero])
     if moving.size < 20 * S:
         raise ValueError(f"`eigenvalues` must have 20 or more of n that are not 0, got {moving.size} of {S} spectra")
@@ -122,8 +122,12 @@ def edge_misses(
 def onset_misses(
     ensemble: Ensemble, transfer: Transfer, scale: Float[ArrayLike, ""] = 1.0, error: Float[ArrayLike, ""] = 1.0
 ) -> Float[Array, " 1"]:
-    """The scale of J at which chaos begins, `chaos_onset`, against the one that is measured or wanted."""
-    return ((chaos_onset(ensemble, transfer).value - scale) / error)[None]
+    """The scale of J at which chaos begins, 1 / (phi'(0) right edge), against the one that is measured or wanted.
+
+    That is `meanfield.chaos_onset`, by the spectral law also where an overlap or a symmetry is fitted.
+    """
+    growth = transfer.slope(jnp.zeros((), ensemble.variance().dtype)) * law(ensemble).right_edge()
+    return ((1 / growth - scale) / error)[None]
 
 
 def void_radius(ensemble: Ensemble, *, angles: int = 64) -> Float[Array, ""]:

@@ -1,0 +1,73 @@
+"""`jaxnets fit`: what it writes for a recording in a file, and that bad input writes nothing."""
+
+import os
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from jaxnets.cli import main
+from jaxnets.cli.fit import read_recording
+from jaxnets.cli.inputs import InputError
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The current folder, and empty."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def command(*args: object) -> int:
+    return main(["fit", *map(str, args)])
+
+
+@pytest.mark.slow
+def test_a_simulated_network(here, capsys):
+    assert command() == 0
+    assert sorted(os.listdir(here)) == ["fit.png", "fit.zarr"]
+    data = xr.open_zarr(here / "fit.zarr").load()
+    assert abs(data.gain - 4) < 4 * data.gain_error and abs(data.inverse_rank - 2) < 4 * data.inverse_rank_error
+    printed = {line.split("  ")[0]: line.split()[-2:] for line in capsys.readouterr().out.splitlines() if line}
+    assert float(printed["strength g"][0]) == pytest.approx(data.gain.item(), rel=1e-3)
+    np.save(here / "x.npy", np.random.default_rng(0).standard_normal((400, 12)))
+    assert command("x.npy", "--dt", 0.1) == 2 and "sampled within" in capsys.readouterr().err
+
+
+def test_tables_with_and_without_names(here):
+    (here / "a.csv").write_text("time, left,right\n0,1,2\n1,,4\n2,5,6\n")
+    path = here / "a.csv"
+    np.testing.assert_array_equal(read_recording(path, ()), [[0, 1, 2], [1, np.nan, 4], [2, 5, 6]])
+    np.testing.assert_array_equal(read_recording(path, ("right", "left")), [[2, 1], [4, np.nan], [6, 5]])
+    with pytest.raises(InputError, match="no column middle; it has time, left, right"):
+        read_recording(path, ("middle",))
+    (here / "b.csv").write_text("1 2\n3 4\n")
+    np.testing.assert_array_equal(read_recording(here / "b.csv", ("1",)), [[2], [4]])
+    np.save(here / "c.npy", np.arange(6).reshape(3, 2))
+    np.testing.assert_array_equal(read_recording(here / "c.npy", ("0",)), [[0], [2], [4]])
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("missing.npy", "--dt", 1), "missing.npy"),
+        (("x.txt.gz", "--dt", 1), ".npy or .csv"),
+        (("broken.csv", "--dt", 1), "row 2"),
+        (("gaps.csv", "--dt", 1), "leave these units out"),
+        (("gaps.csv",), "--dt"),
+        (("gaps.csv", "--dt", 1, "--columns", "z"), "no column z"),
+        (("--columns", "z"), "--columns"),
+        (("--transfer", "Tan()"), "--transfer"),
+        (("--out", "gaps.csv"), "--out"),
+    ],
+)
+def test_bad_input(here, capsys, args, says):
+    (here / "broken.csv").write_text("1,2\n3,x\n")
+    rows = np.random.default_rng(0).standard_normal((300, 12)).astype(str)
+    rows[5, 3] = ""
+    (here / "gaps.csv").write_text("\n".join(",".join(row) for row in rows))
+    before = sorted(os.listdir(here))
+    assert command(*args) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert says in last and last.startswith("jaxnets: error: ")
+    assert sorted(os.listdir(here)) == before
