@@ -168,7 +168,7 @@ def fit_recording(
     )
 
 
-_SMALLEST, _LARGEST, _NODES = 1.1, 10.0, 151  # g, for which the Gaussian averages have so many nodes
+_SMALLEST, _LARGEST, _NODES = 1.1, 10.0, 401  # g, for which the Gaussian averages have so many nodes
 _LAGS, _BLOCKS = 8, 20
 # Between networks of 2000 units, as a part of F and of C(0) - C(t): set on 46 of them (3 < g < 6, .1 < PR^D < 3), so
 # that one standard error covers 70%. The fall as 1 / sqrt(N) is assumed.
