@@ -6,6 +6,7 @@ runs the sweep `LONG` into OUTPUT.
 """
 
 import os
+import signal
 import sys
 import time
 from typing import NamedTuple
@@ -106,6 +107,8 @@ def environment(**variables: str) -> dict[str, str]:
 if __name__ == "__main__":
     from jaxnets import sweeps
 
+    # What is started in the background ignores Ctrl-C, and so would this process.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sweeps.run(sweeps.Sweep(**LONG), sys.argv[1], workers=int(sys.argv[2]) if len(sys.argv) > 2 else None)
     except KeyboardInterrupt as stopped:

@@ -62,7 +62,7 @@ def test_tanh(here, capsys):
     assert {key: data.attrs[key] for key in ("transfer", "noise", "nodes", "time_unit", "command")} == {
         "transfer": "Tanh()",
         "noise": 0.0,
-        "nodes": 201,
+        "nodes": 801,
         "time_unit": "tau",
         "command": "meanfield",
     }

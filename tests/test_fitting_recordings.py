@@ -71,7 +71,7 @@ def test_the_family_of_autocovariances(gain):
     np.testing.assert_allclose(_family(Tanh())(jnp.asarray(gain), lags), exact, atol=2e-5 * exact[0])
 
 
-@pytest.mark.parametrize("rank", [0.3, 2.0])
+@pytest.mark.parametrize("rank", [pytest.param(0.3, marks=pytest.mark.slow), 2.0])
 def test_sums_over_pairs(rank):
     gain = 2.5
     A, B = _pair_theory(jnp.asarray(gain), jnp.array([0.0, 50.0]), Tanh())

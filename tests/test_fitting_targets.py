@@ -38,6 +38,7 @@ def iid_misses(params, data):
     return spectrum_misses(IID(params["gain"]), data)
 
 
+@pytest.mark.slow
 def test_the_circular_law_is_given_back():
     n, g = 4000, 1.7
     data = spectral_statistics(even_disc(n, g)[None])
@@ -97,6 +98,7 @@ def test_a_wanted_edge(build, gain):
     assert found.params["g"] == pytest.approx(gain, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_wanted_onset():
     """Erf and an elliptic ensemble: (1 + s) g scale = 1."""
     of = lambda p: onset_misses(Elliptic(1.0, p["s"]), Erf(), 0.625)
@@ -104,6 +106,7 @@ def test_a_wanted_onset():
     assert found.params["s"] == pytest.approx(0.6, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_void_of_a_shift():
     load, gamma = 0.6, 1.4
     radius = lambda load, gamma: void_radius(DeepHebbian(load, 0.0, gamma[None]))

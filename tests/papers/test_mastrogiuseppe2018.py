@@ -51,6 +51,7 @@ def test_vectors_with_means():
     assert static_stability(state).stable
 
 
+@pytest.mark.slow
 def test_two_states_of_a_unit_mean():
     """g = 0: mu = M_m M_n tanh mu, as in a ferromagnet, has solutions other than 0 only beyond M_m M_n = 1."""
     for product, exists in ((0.97, False), (1.03, True)):
