@@ -73,6 +73,7 @@ def test_tanh(here, capsys):
     assert rows["rest:"] and "?:" not in rows
 
 
+@pytest.mark.slow
 def test_linear_network_with_noise(here, capsys):
     """C(0) = sigma^2 / sqrt(1 - g^2) and its dimension are known; beyond g = 1 there is no state, and it is said."""
     sigma, g, rank = 0.5, 0.8, np.inf

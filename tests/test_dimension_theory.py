@@ -77,6 +77,7 @@ def test_range_of_gains():
         np.testing.assert_allclose([found.phi, found.x], [finer.phi, finer.x], rtol=3e-6)
 
 
+@pytest.mark.slow
 def test_near_onset_of_chaos():
     # C ~ 1 / cosh(rate tau) of small variance: PR vanishes as the cube of its distance from onset, 1e-4 at .02.
     excess = np.linspace(0.02, 0.03, 16)
@@ -237,6 +238,7 @@ def test_any_ensemble_against_samples(name):
     assert errors[1] < 0.6 * errors[0] and errors[1] < 0.08
 
 
+@pytest.mark.slow
 def test_lags_against_samples():
     """Population modes live longer than the activity of a unit."""
     ensemble, lags = IID(0.6), (0.0, 1.0, 3.0)

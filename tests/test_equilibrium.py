@@ -263,6 +263,7 @@ def test_many_at_once():
             np.testing.assert_allclose(a, b[i], rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_failures_are_data():
     few = replica_state(window(1e-4, 0.3), PURE, nodes=20)
     assert not few.converged and not few.residual < 1e-8

@@ -88,7 +88,7 @@ def test_spectra_of_a_sequence_memory():
 @pytest.mark.parametrize(
     ("build", "gain"),
     [
-        (IID, 1.0),
+        pytest.param(IID, 1.0, marks=pytest.mark.slow),
         pytest.param(lambda g: Elliptic(g, 0.5), 2 / 3, marks=pytest.mark.slow),
         pytest.param(lambda g: IID(g) + IID(0.6), 0.8, marks=pytest.mark.slow),
     ],

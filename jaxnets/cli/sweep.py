@@ -41,7 +41,7 @@ def run(
 
     Args:
         file: Description of the sweep.
-        workers: Local processes that share the cores, or have a GPU each; in this process if not given.
+        workers: Local processes of one core each, or a GPU each; in this process if not given.
         scheduler: Address of a dask scheduler, whose workers see the output folder.
         retry: Compute again what failed or did not converge.
         out: Folder for the results; by default the one that FILE names, or FILE without its ending.
@@ -171,9 +171,9 @@ def _prospect(described: sweeps.Sweep, folder: Path, workers: int | None, schedu
     if scheduler is not None:
         return f"{grid}: {described.grid.total} points"
     expected = sweeps.estimate(described)
-    time = _duration(expected.seconds / (workers or 1))
-    where = "in this process" if workers is None else f"on {workers} workers that share its cores"
-    return f"{grid}: {expected.points} points, {_bytes(expected.bytes)} in {expected.chunks} files, {time} {where}"
+    where = "in this process" if workers is None else f"in one process on all cores; here on {workers} of one core each"
+    size = f"{expected.points} points, {_bytes(expected.bytes)} in {expected.chunks} files"
+    return f"{grid}: {size}, {_duration(expected.seconds)} {where}"
 
 
 def _summary(folder: Path, found: sweeps.Status) -> str:

@@ -80,11 +80,11 @@ def _each_on_cluster(client, f, arguments, units, most):
 
 @contextlib.contextmanager
 def _local_cluster(workers: int):
-    """One process a worker, with its share of the cores, or a GPU each."""
+    """One process a worker, with one thread for all that it computes, or a GPU each."""
     import dask.config
     from distributed import Nanny, Scheduler, SpecCluster
 
-    share = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NPROC": str(max(1, _cores() // workers))}
+    share = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NPROC": "1"}
     options = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "silence_logs": logging.CRITICAL}
     own = [share | {"CUDA_VISIBLE_DEVICES": name} for name in _gpus()] or [share]
     spec = {k: {"cls": Nanny, "options": options | {"env": own[k % len(own)]}} for k in range(workers)}
@@ -111,10 +111,6 @@ def _blocked(number: int):
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _gpus() -> list[str]:

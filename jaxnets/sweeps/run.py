@@ -52,8 +52,8 @@ def run(
 ) -> Status:
     """Computes what is missing of a sweep, and returns how it ended.
 
-    Without more it computes in this process; with `workers`, in so many local processes that share the cores or have a
-    GPU each (a script that asks for them keeps its own work below `if __name__ == "__main__":`); with `scheduler`, on
+    Without more it computes in this process; with `workers`, in so many local processes of one core or one GPU
+    each (a script that asks for them keeps its own work below `if __name__ == "__main__":`); with `scheduler`, on
     the dask cluster at that address, whose workers see `output` and can import the function. `retry` computes again
     the chunks with points that failed or did not converge.
 
