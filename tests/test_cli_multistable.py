@@ -20,6 +20,7 @@ def command(*args: object) -> int:
     return main(["multistable", *map(str, args)])
 
 
+@pytest.mark.slow
 def test_stored_patterns(here, capsys):
     assert command("--n", 8, "--patterns", 3, "--starts", 300) == 0
     assert sorted(os.listdir(here)) == ["multistable.png", "multistable.zarr"]

@@ -81,6 +81,7 @@ def test_eigenvalues_are_those_of_the_sample():
     np.testing.assert_allclose(np.sort_complex(found["eigenvalues"]), np.sort_complex(expected), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_mean_field_of_independent_weights():
     found = computations.mean_field("IID(gain)", gain=2.0)
     state = meanfield.stationary(couplings.IID(2.0), transfer.Tanh())

@@ -115,6 +115,7 @@ def test_spectrum_of_a_smooth_function():
     np.testing.assert_allclose(found[1], np.sqrt(np.pi) * np.exp(-(w**2) / 4), atol=1e-7)
 
 
+@pytest.mark.slow
 def test_spectra_of_a_state():
     """(1 + w^2) C^x = g^2 C^phi + 2 sigma^2, with the kink that noise makes."""
     state, w = stationary(IID(1.8), Tanh(), 0.4), np.array([0.0, 0.4, 1.0, 6.0])
@@ -136,6 +137,7 @@ def _linear_network(g, rank, num=600):
     return np.mean((1 + abs(ladder) ** 2 / rank) / abs(1 - ladder) ** 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("g, rank", [(0.8, np.inf), (0.8, 0.25), (0.3, 1.0), (0.95, np.inf)])
 def test_linear_network_with_noise(g, rank):
     ensemble = SingularModes([g, g]) if rank == np.inf else _modes(g, rank)
@@ -318,6 +320,7 @@ def test_equal_gains_are_part_of_the_strength():
         np.testing.assert_allclose([found.phi, found.x], [expected.phi, expected.x], rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_equation_of_the_field():
     """(1 + w^2) C_u = g^2 <C^phi>, and each gain's averages by a quadrature of its own."""
     g = 2.0

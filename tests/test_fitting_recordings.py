@@ -44,6 +44,7 @@ def test_a_small_network(whole):
     assert whole.effective_rank == pytest.approx(1 / float(whole.inverse_rank))
 
 
+@pytest.mark.slow
 def test_measurement_noise_is_found_and_taken_off(network, whole):
     share = 0.25
     sd = np.sqrt(share / (1 - share) * network.var())
@@ -55,6 +56,7 @@ def test_measurement_noise_is_found_and_taken_off(network, whole):
     assert abs(found.inverse_rank - whole.inverse_rank) < whole.inverse_rank_error
 
 
+@pytest.mark.slow
 def test_units_of_time_and_the_size_of_the_population(network, whole):
     slow = fit_recording(network, 20 * DT)
     assert slow.time_constant == pytest.approx(20 * float(whole.time_constant), rel=1e-3)
@@ -71,6 +73,7 @@ def test_the_family_of_autocovariances(gain):
     np.testing.assert_allclose(_family(Tanh())(jnp.asarray(gain), lags), exact, atol=2e-5 * exact[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [pytest.param(0.3, marks=pytest.mark.slow), 2.0])
 def test_sums_over_pairs(rank):
     gain = 2.5

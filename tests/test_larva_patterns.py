@@ -54,6 +54,7 @@ def test_excitation_alone_holds_nothing(side):
     assert store(np.ones((1, n)), mask=mask, signs=np.ones(n)).stored
 
 
+@pytest.mark.slow
 def test_a_cell_counts_twice_its_inputs():
     """Of random dichotomies of d inputs the first impossible one comes after 2 d on average, std sqrt(2 d) (Cover)."""
     mask = kenyon_network("left")

@@ -263,7 +263,7 @@ def _brute_force(terms, gains, z, smallest=1e-6, steps=1500):
     [
         ("elliptic", [Elliptic(1.2, 0.4)]),
         ("overlapping modes", [OVERLAPPING]),
-        ("ring with gains", [RING]),
+        pytest.param("ring with gains", [RING], marks=pytest.mark.slow),
         pytest.param("noisy ring", [RING, Elliptic(0.2, -0.5)], marks=pytest.mark.slow),
     ],
 )

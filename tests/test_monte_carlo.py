@@ -48,6 +48,7 @@ def test_gibbs_by_enumeration(fraction):
         assert np.mean(run.acceptance) < 0.9
 
 
+@pytest.mark.slow
 def test_records():
     """Overlaps and energy are those of the spins; more starts, of any shape, and a batch of networks by vmap."""
     n, ensemble = 60, window(0.1, 0.3)

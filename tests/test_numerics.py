@@ -115,6 +115,7 @@ def test_gaussian_quadrature():
 _square = lambda x, a: x**2 - a
 
 
+@pytest.mark.slow
 def test_roots_and_their_derivatives_to_third_order():
     def root(a):
         return polish_root(_square, find_root(_square, jnp.ones(1), a), a).value[0]

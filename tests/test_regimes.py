@@ -135,6 +135,7 @@ def test_instability_of_windows():
     assert np.isnan(gone.value) and not gone.converged
 
 
+@pytest.mark.slow
 def test_self_organised_edge_of_one_shift():
     load, gamma, variance, mean = 0.3, 1.4, 0.9, 0.2
     x = np.linspace(-10, 10, 20001) * np.sqrt(variance)

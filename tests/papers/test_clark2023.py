@@ -13,6 +13,7 @@ from jaxnets.population import dimension
 from jaxnets.transfer import Tanh
 
 
+@pytest.mark.slow
 def test_published_simulations():
     """PR / N of rates at N = 16384, with the errors of the publication."""
 

@@ -50,7 +50,7 @@ def _thresholds(auto, num, loads, start):
 @pytest.mark.parametrize(
     "auto, num, loads, expected",
     [
-        (0.0, 1, [0.05, 0.1, 0.25, 0.5], [0.9759, 0.9535, 0.8944, 0.8165]),
+        pytest.param(0.0, 1, [0.05, 0.1, 0.25, 0.5], [0.9759, 0.9535, 0.8944, 0.8165], marks=pytest.mark.slow),
         pytest.param(0.0, 2, [0.05, 0.1, 0.25, 0.5], [0.4919, 0.4842, 0.4633, 0.4343], marks=pytest.mark.slow),
         pytest.param(0.5, 1, [0.05, 0.1], [0.4016, 0.3011], marks=pytest.mark.slow),
     ],
