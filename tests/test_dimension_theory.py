@@ -90,6 +90,7 @@ def test_near_onset_of_chaos():
 # --- spectra ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_spectrum_of_an_exponential():
     """2 k / (k^2 + w^2), with a kink at 0 and a tail, to fourth order at any w."""
     k, w = 0.6, np.array([[0.0, 0.1], [1.0, -5.0], [20.0, 60.0]])

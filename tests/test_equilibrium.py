@@ -220,6 +220,7 @@ def test_any_core():
     np.testing.assert_allclose([state.m[0], chi], [overlap[0], response], rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_gaussian_patterns():
     """m = K m chi by parts: chi = 1 where one pattern of strength 1 is recalled, which needs more than alpha allows."""
     state = replica_state(window(1e-3, patterns="gaussian"), [0.8], 0.3, relax=5)

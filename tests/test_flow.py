@@ -200,6 +200,7 @@ def ramp_states(W, b, x0s, width, duration):
     return jax.lax.fori_loop(0, round(duration / step), advance, x0s)
 
 
+@pytest.mark.slow
 def test_flow_is_the_limit_of_steep_ramps():
     num_sliding = 0
     for seed in range(4):

@@ -147,6 +147,7 @@ def test_only_the_strength_matters():
         np.testing.assert_allclose(_summary(stationary(ensemble, Tanh())), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_small_noise_is_continuous():
     quiet = stationary(IID(2.0), Tanh(), duration=20.0)
     for sigma in (1e-2, 1e-1):

@@ -53,6 +53,7 @@ def test_a_ring_that_starts_to_oscillate():
     assert abs(branch.critical_gain - expected) <= 2 * branch.error + 1e-7
 
 
+@pytest.mark.slow
 def test_states_stay_above_the_end_and_leave_below_it():
     rng, n = np.random.default_rng(2), 6
     W = rng.standard_normal((n, n)) + 2 * np.eye(n)

@@ -18,6 +18,7 @@ def test_the_ring_is_exact():
     np.testing.assert_allclose(np.abs(void), np.full(64, (0.3 / 1.8**2 + 0.7 / 0.4**2) ** -0.5), rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_density_of_the_ring():
     z, density = RING.ring(FRACTIONS, np.linspace(0, 3, FRACTIONS.size))
     point = law(RING.ensemble()).solve(z)
