@@ -16,6 +16,8 @@ the weight 2 - 2 cos(w d), and which do without the slow modes that make F so di
 is left of that has opposite signs in both, and the effective rank is taken from their mean.
 """
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -23,10 +25,11 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .._arguments import positive, require, require_instance, require_whole, scalar
-from .._numerics import square_modulus
-from ..couplings import IID
-from ..meanfield import stationary
+from .._numerics import cubic_interpolation
+from ..couplings import IID, RandomModes
+from ..meanfield import series, stationary
 from ..observables import autocovariance, correlation_time, dimension_estimate
+from ..population import four_point_sum
 from ..transfer import Tanh, Transfer
 from .engine import least_squares, with_covariance
 from .parameters import Interval, Positive
@@ -272,37 +275,29 @@ def _lagged(x: Float[Array, "time n"], lags: Array, last: int, blocks: int) -> t
 class _Family(eqx.Module):
     """C^phi(t; g): the theory of single units has one parameter, and is solved once, at Chebyshev points of log g."""
 
-    by_order: Float[Array, "order T"]  # Chebyshev coefficients, at lags `spacing` apart
+    coefficients: Float[Array, "order T"]  # of the series in log g, at lags `spacing` apart
     spacing: Float[Array, ""]
 
+    def at(self, gain: Float[Array, ""]) -> Float[Array, " T"]:
+        place = jnp.log(gain / _SMALLEST) / np.log(_LARGEST / _SMALLEST)
+        return jax.vmap(series.evaluate, in_axes=(1, None))(self.coefficients, place)
+
     def __call__(self, gain: Float[Array, ""], lags: Float[Array, " K"]) -> Float[Array, " K"]:
-        """By cubics through four lags; 0 beyond the last."""
-        low, high = np.log(_SMALLEST), np.log(_LARGEST)
-        angle = jnp.arccos((2 * jnp.log(gain) - low - high) / (high - low))
-        c = jnp.cos(jnp.arange(self.by_order.shape[0]).astype(angle.dtype) * angle) @ self.by_order
-        x = lags / self.spacing
-        first = jnp.clip(jnp.floor(x).astype(int) - 1, 0, c.shape[0] - 4)
-        u = x - first.astype(x.dtype)
-        p, q = u * (u - 1), (u - 2) * (u - 3)
-        weights = jnp.stack([(1 - u) * q / 6, u * q / 2, p * (3 - u) / 2, p * (u - 2) / 6])
-        return jnp.where(x < c.shape[0], jnp.sum(weights * c[first[None] + jnp.arange(4)[:, None]], axis=0), 0)
+        """0 beyond the last lag."""
+        c, x = self.at(gain), lags / self.spacing
+        return jnp.where(x < c.shape[0], cubic_interpolation(c[None], x)[0], 0)
 
     def integral(self, gain: Float[Array, ""]) -> Float[Array, ""]:
         """From 0 to infinity."""
-        lags = self.spacing * jnp.arange(self.by_order.shape[1]).astype(gain.dtype)
-        return jnp.trapezoid(self(gain, lags), dx=self.spacing)
+        return jnp.trapezoid(self.at(gain), dx=self.spacing)
 
 
 @eqx.filter_jit
 def _family(transfer: Transfer) -> _Family:
-    order = 32
-    angles = np.pi * (np.arange(order) + 0.5) / order
-    low, high = np.log(_SMALLEST), np.log(_LARGEST)
-    gains = jnp.asarray(np.exp((low + high + (high - low) * np.cos(angles)) / 2))
+    grid = series.grid(32)
+    gains = jnp.asarray(_SMALLEST * (_LARGEST / _SMALLEST) ** grid.nodes)
     solve = lambda g: stationary(IID(g), transfer, nodes=_NODES, num_lags=1601, duration=80.0).c_phi
-    to_coefficients = 2 / order * np.cos(np.outer(np.arange(order), angles))
-    to_coefficients[0] /= 2
-    return _Family(jnp.asarray(to_coefficients) @ jax.vmap(solve)(gains), jnp.asarray(80.0 / 1600))
+    return _Family(jnp.asarray(grid.series) @ jax.vmap(solve)(gains), jnp.asarray(80.0 / 1600))
 
 
 def _predicted(params, lags: Float[Array, " K"], length: Float[Array, ""], family: _Family) -> Float[Array, " K"]:
@@ -339,8 +334,9 @@ def _pair_theory(
 ) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
     r"""A and B for the activity (delay 0) and for its changes over delays in units of tau.
 
-    $$ \frac{\iint W(w_1) W(w_2) (K - 1)}{(\int W)^2}, \qquad K = \frac{1 + g^4 |S_1 S_2|^2 / \mathrm{PR}^D}
-       {|1 - g^2 \bar S_1 S_2|^2}, \qquad W = C^\phi(w)\, (2 - 2 \cos w d) $$
+    $$ \frac{\iint W(w_1) W(w_2) (K - 1)}{(\int W)^2}, \qquad W = C^\phi(w)\, (2 - 2 \cos w d) $$
+
+    K is `four_point_sum`, of first order in 1 / PR^D for modes without overlaps.
     """
     state = stationary(IID(gain), transfer, nodes=_NODES)
     # Midpoints converge as exp(-2 pi width / spacing), and the ridge w_1 = w_2 of K has the width rate^2.
@@ -348,16 +344,18 @@ def _pair_theory(
     w = spacing * (jnp.arange(_FREQUENCIES).astype(gain.dtype) + 0.5)
     C, S = state.spectrum_phi(w), state.response(w)
 
-    def excess(S1, S2):
-        product = gain.astype(S1.dtype) ** 2 * jnp.conj(S1)[:, None] * S2[None]
-        ladder = 1 / square_modulus(1 - product)
-        return jnp.stack([ladder - 1, ladder * square_modulus(product)])
+    independent, modes = IID(gain), RandomModes.flat(gain, load=1.0)  # PR^D infinite, and 1
 
-    both_signs = excess(S, S) + excess(S, jnp.conj(S))
+    @functools.partial(jnp.vectorize, signature="(),()->(s)")
+    def excess(S1, S2):
+        K = four_point_sum(independent, S1, S2)
+        return jnp.stack([K - 1, four_point_sum(modes, S1, S2) - K])
+
+    both_signs = excess(S[:, None], S[None]) + excess(S[:, None], jnp.conj(S)[None])
 
     def at(delay):
         W = C * jnp.where(delay == 0, 1, 2 - 2 * jnp.cos(w * delay))
-        return jnp.einsum("i,sij,j->s", W, both_signs, W) / (2 * jnp.sum(W) ** 2)
+        return jnp.einsum("i,ijs,j->s", W, both_signs, W) / (2 * jnp.sum(W) ** 2)
 
     return tuple(jax.vmap(at)(delays).T)
 

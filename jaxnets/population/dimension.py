@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 from .._arguments import require, require_instance, require_whole, vector
-from .._numerics import as_complex, frozen, square_modulus
+from .._numerics import as_complex, cubic_interpolation, frozen, square_modulus
 from ..couplings import Ensemble
 from ..meanfield import Stationary, Units
 from ..meanfield.linear import r_and_power
@@ -283,10 +283,5 @@ def _at_lags(
 ) -> Float[Array, "s L"]:
     """C by cubics through four lags, and its exponential beyond the last."""
     last = c.shape[1] - 1
-    x = jnp.minimum(jnp.abs(lags) / spacing, last)
-    start = jnp.clip(jnp.floor(x).astype(int) - 1, 0, last - 3)
-    u = x - start.astype(c.dtype)
-    p, q = u * (u - 1), (u - 2) * (u - 3)
-    weights = jnp.stack([(1 - u) * q / 6, u * q / 2, p * (3 - u) / 2, p * (u - 2) / 6])
-    inside = jnp.sum(weights[None] * c[:, start[None] + jnp.arange(4)[:, None]], axis=1)
+    inside = cubic_interpolation(c, jnp.minimum(jnp.abs(lags) / spacing, last))
     return inside * jnp.exp(-rate * jnp.maximum(jnp.abs(lags) - last * spacing, 0))[None]
