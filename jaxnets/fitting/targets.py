@@ -223,7 +223,7 @@ def speed_misses(
 ) -> Float[Array, " 1"]:
     """Patterns per unit time in the retrieval of a sequence, `memory.packet_speed`, against what is measured or wanted.
 
-    In the units of `time_constant`. What is measured should come from late patterns, `memory.retrieval` of a record
-    that begins when several are present together: a packet of few is faster, by a part of order 1 / (time since the cue).
+    In the units of `time_constant`. What is measured should come from late patterns, by `memory.retrieval` of a record
+    that begins when several are present together: before, a packet is faster by a part of order 1 / time.
     """
     return ((packet_speed(ensemble) / time_constant - measured) / error)[None]
