@@ -88,7 +88,8 @@ def fit_recording(
 
     C is fitted at 8 lags, where it falls to about 60%: longer ones differ more from network to network. Its errors come
     from blocks in time and, since units are a sample, from the scatter between units; those of F from the jackknife
-    over blocks. To both comes the scatter between networks, measured at N = 2000 and taken to fall as 1 / sqrt(N).
+    over blocks. To both comes the scatter between networks, which is that of an average over as many independent
+    variables as the activity has dimensions; its size was measured in networks of 2000 units.
 
     Raises:
         ValueError: for rates that are no (time, n) array, have NaN gaps or constant units, or are too few or too
@@ -108,7 +109,7 @@ def fit_recording(
         x = x / jnp.sqrt(jnp.mean(x**2, axis=0, keepdims=True))
 
     N = n if population_size is None else population_size
-    units = _single_units(x, dt, N)
+    units = _single_units(x, dt)
     length = jnp.asarray(x.shape[0] * dt if centre else jnp.inf)
     params = {"gain": jnp.asarray(2.5), "tau": units.lags[-1] / 4, "scale": units.measured[1]}
     transforms = {"gain": Interval(_SMALLEST, _LARGEST), "tau": Positive(), "scale": Positive()}
@@ -116,10 +117,7 @@ def fit_recording(
         del params["scale"], transforms["scale"]
     family = _family(transfer)
     found = least_squares(_misses, params, units, length, family, transforms=transforms)
-    in_units = units.covariance[1:, 1:] / (units.error[1:, None] * units.error[None, 1:])
-    found = with_covariance(found, _misses, in_units, units, length, family)
-    gain, gain_error = found.params["gain"], found.errors["gain"]
-    tau, tau_error = found.params["tau"], found.errors["tau"]
+    gain, tau = found.params["gain"], found.params["tau"]
     curve_lags = jnp.linspace(0, units.lags[-1], 16 * _LAGS + 1)
     curve = _predicted(found.params, curve_lags, length, family)
     signal = curve[0] + (units.measured[1] - curve[16])  # at lag 0, by the slope of the fit and no more
@@ -130,6 +128,13 @@ def fit_recording(
     pairs = [_pairs(x, dt, T2, noise), _pairs(x[step:] - x[:-step], dt, T2, 2 * noise)]
     per_pair, per_pair_error = (jnp.stack(values) / (n - 1) for values in zip(*pairs, strict=True))
     F, F_error = (N - 1) * per_pair, (N - 1) * per_pair_error
+    dimension = N / (1 + jnp.maximum(F[0], 0))
+
+    covariance = units.covariance(1 / jnp.sqrt(dimension))
+    in_weights = covariance[1:, 1:] / (units.weights[1:, None] * units.weights[None, 1:])
+    found = with_covariance(found, _misses, in_weights, units, length, family)
+    gain_error, tau_error = found.errors["gain"], found.errors["tau"]
+    error = jnp.sqrt(jnp.diagonal(covariance))
 
     # At g, and at both ends of its error with the tau that goes with it.
     sides = jnp.array([0.0, -1.0, 1.0])
@@ -139,13 +144,12 @@ def fit_recording(
     A, B = jax.vmap(lambda g, tau: _pair_theory(g, delays / tau, transfer))(gains, taus)
     q, at_low, at_high = jnp.mean((F[None] - A) / B, axis=1)
     A, B = A[0], B[0]
-    between_networks = _SCATTER * (2000 / N) ** 0.5 * jnp.mean(jnp.abs(F) / B)
+    between_networks = _SCATTER / jnp.sqrt(dimension) * jnp.mean(jnp.abs(F) / B)
     q_error = jnp.sqrt(jnp.mean(F_error / B) ** 2 + ((at_high - at_low) / 2) ** 2 + between_networks**2)
 
     known = population_size is not None
     only_known = lambda value: jnp.where(known, value, jnp.nan)
     rank = jnp.where(q > 0, 1 / jnp.where(q > 0, q, 1), jnp.inf)
-    dimension = N / (1 + F[0])
     return RecordingFit(
         gain=gain,
         gain_error=gain_error,
@@ -156,14 +160,14 @@ def fit_recording(
         effective_rank=only_known(rank),
         effective_rank_error=only_known(jnp.where(q > 0, q_error * rank**2, jnp.inf)),
         dimension=dimension,
-        dimension_error=dimension * F_error[0] / (1 + F[0]),
+        dimension_error=dimension**2 * F_error[0] / N,
         fewest_modes=jnp.mean(B / per_pair),
         fewest_units=jnp.mean(A / per_pair),
         noise=noise / units.measured[0],
-        noise_error=units.error[1] / units.measured[0],
+        noise_error=error[1] / units.measured[0],
         lags=units.lags,
         measured=units.measured,
-        error=units.error,
+        error=error,
         curve_lags=curve_lags,
         curve=curve,
         converged=found.converged,
@@ -173,9 +177,9 @@ def fit_recording(
 
 _SMALLEST, _LARGEST, _NODES = 1.1, 10.0, 401  # g, for which the Gaussian averages have so many nodes
 _LAGS, _BLOCKS = 8, 20
-# Between networks of 2000 units, as a part of F and of C(0) - C(t): set on 46 of them (3 < g < 6, .1 < PR^D < 3), so
-# that one standard error covers 70%. The fall as 1 / sqrt(N) is assumed.
-_SCATTER, _SCATTER_OF_UNITS = 0.055, 0.04
+# Scatter between networks, times the root of their dimension, as a part of C(0) - C(t) and of F: set on 50 networks of
+# 2000 units (3 < g < 6, .1 < PR^D < 3), so that one standard error covers 68%. Weights take a dimension of 45.
+_SCATTER_OF_UNITS, _SCATTER, _USUAL_DIMENSION = 0.27, 0.37, 45
 
 
 def _notes(converged, gain, gain_error, q, q_error, known) -> tuple[str, ...]:
@@ -223,15 +227,23 @@ def _checked(rates: ArrayLike, dt: ArrayLike) -> tuple[Float[Array, "time n"], f
 
 
 class _Units(eqx.Module):
-    """C at 0 and 8 lags, its standard errors and their covariance."""
+    """C at 0 and 8 lags, what a fit weighs them by, and their covariance within one network."""
 
     lags: Float[Array, " K"]
     measured: Float[Array, " K"]
-    error: Float[Array, " K"]
-    covariance: Float[Array, "K K"]
+    within: Float[Array, "K K"]
+
+    def covariance(self, part: float | Float[Array, ""]) -> Float[Array, "K K"]:
+        """With the scatter between networks: of C(0) - C(t), by `part` for a scatter of one."""
+        between = _SCATTER_OF_UNITS * part * (self.measured[1] - self.measured)
+        return self.within + jnp.outer(between, between)
+
+    @property
+    def weights(self) -> Float[Array, " K"]:
+        return jnp.sqrt(jnp.diagonal(self.covariance(_USUAL_DIMENSION**-0.5)))
 
 
-def _single_units(x: Float[Array, "time n"], dt: float, population: int) -> _Units:
+def _single_units(x: Float[Array, "time n"], dt: float) -> _Units:
     times = x.shape[0]
     too_short = f"got {times} samples: record for longer"
     if times < 8 * _BLOCKS:
@@ -251,10 +263,8 @@ def _single_units(x: Float[Array, "time n"], dt: float, population: int) -> _Uni
     between_blocks = jnp.cov(in_blocks) / _BLOCKS
     between_units = jnp.cov(of_units) / x.shape[1]
     measured = jnp.mean(in_blocks, axis=1)
-    between_networks = _SCATTER_OF_UNITS * (2000 / population) ** 0.5 * (measured[1] - measured)
-    covariance = between_blocks + between_units + jnp.outer(between_networks, between_networks)
     lags = dt * step * jnp.arange(_LAGS + 1).astype(float)
-    return _Units(lags, measured, jnp.sqrt(jnp.diagonal(covariance)), covariance)
+    return _Units(lags, measured, between_blocks + between_units)
 
 
 @eqx.filter_jit
@@ -309,7 +319,7 @@ def _predicted(params, lags: Float[Array, " K"], length: Float[Array, ""], famil
 
 def _misses(params, units: _Units, length: Float[Array, ""], family: _Family) -> Float[Array, " K-1"]:
     """At all lags but 0, in units of their errors."""
-    return (_predicted(params, units.lags, length, family) - units.measured)[1:] / units.error[1:]
+    return (_predicted(params, units.lags, length, family) - units.measured)[1:] / units.weights[1:]
 
 
 # --- pairs
