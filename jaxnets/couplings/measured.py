@@ -32,7 +32,8 @@ class SingularModes(Ensemble):
     `values` (K,) and their `weights` (K,; equal if None) are the law of s; a sample takes its n quantiles, so that
     n = K with equal weights keeps exactly the given values. `overlaps` (K,; 0 if None) are what was measured of
     u_a . v_a: a statistic beside the law, whose modes are independent. Raises `ValueError` for empty, negative or
-    non-finite values, negative weights and |overlaps| > 1. Source: Guionnet et al. 2011 (the single ring theorem).
+    non-finite values, negative weights and |overlaps| > 1. Source: Guionnet, Krishnapur &
+    Zeitouni 2011 (the single ring theorem).
     """
 
     values: Float[Array, " K"]
@@ -69,7 +70,7 @@ class SingularModes(Ensemble):
         return operators.Dense((values[None] * left) @ right.T)
 
     def blocks(self, t12, t21, p):
-        """h is continued from p = 0 along the straight line to p; NaN where that fails.
+        """The blocks of `Ensemble`, with h continued from p = 0 along the straight line to p; NaN where that fails.
 
         On physical arguments, p = -v^2, this is the branch of large x, up to the first maximum of v(x): outside the
         support and in the outer part of the ring.
@@ -180,7 +181,7 @@ def random_modes_from_matrix(
     for an i.i.d. and .71 for an orthogonal matrix, .01 to .03 for matrices of modes). Overlaps are taken as they are:
     those of a sample scatter by 1 / sqrt(n) and agree for leading modes; deep in the spectrum, where singular vectors
     mix the modes, they are smaller. Works on concrete matrices only.
-    Raises `ValueError` if `w` is not a square matrix of finite real numbers, or is 0.
+    Raises `ValueError` if `w` is not a square matrix of finite real numbers, or is 0. Source: derived here.
     """
     values, overlap = _values_and_overlaps(w)
     target = np.asarray(values)
@@ -246,8 +247,8 @@ def _square(w: Float[ArrayLike, "n n"]) -> Float[Array, "n n"]:
 def larva_connectome(side: str = "left") -> Float[Array, "n n"]:
     """The mushroom body of a Drosophila larva: J[i, j] = number of synapses from neuron j to neuron i.
 
-    `side` is "left" (n = 209) or "right" (n = 213); any other raises `ValueError`. Source: Eichler et al. 2017, "The
-    complete connectome of a learning and memory centre in an insect brain", Nature 548, 175-182.
+    `side` is "left" (n = 209) or "right" (n = 213). Raises `ValueError` for any other. Source: Eichler et al. 2017,
+    "The complete connectome of a learning and memory centre in an insect brain", Nature 548, 175-182.
     """
     if side not in ("left", "right"):
         raise ValueError(f'`side` must be "left" or "right", got {side!r}')
