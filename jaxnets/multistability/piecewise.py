@@ -10,6 +10,8 @@ $$ (1 - N^T \mathrm{diag}(a) M)\, \kappa = N^T (a \circ h + c) . $$
 
 A constant input I moves the fixed points to x = M kappa + I, with kappa those of h + I. H hyperplanes make at most
 sum_{r <= R} C(H, r) regions (Zaslavsky 1975), which are all visited, so that nothing is missed.
+
+Source: Pals et al. 2024 (NeurIPS) for threshold-linear units; other units and jumps derived here.
 """
 
 import itertools
