@@ -275,8 +275,8 @@ class Topology:
     """Whether it is `possible` that weights of these signs hold a pattern at all.
 
     `cycle` are active units of which each excites the next, and the last the first; None if there is no such cycle.
-    `failures` are all units that cannot be in their state; `all_excitatory` says that all signs are known not to be negative.
-    `str` gives sentences.
+    `failures` are all units that cannot be in their state; `all_excitatory` says that no sign is
+    negative or free. `str` gives sentences.
     """
 
     possible: bool

@@ -177,7 +177,7 @@ def status(output: str | Path, *, listed: int = 100) -> Status:
 
 @dataclass(frozen=True)
 class Verification:
-    """Chunks by number: `damaged`, `stale` (of another configuration), `missing`; `foreign` are files of something else."""
+    """Chunks by number: `damaged`, `stale` (of another configuration), `missing`; `foreign` files are no part of it."""
 
     damaged: tuple[int, ...]
     stale: tuple[int, ...]
