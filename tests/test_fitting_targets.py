@@ -18,6 +18,7 @@ from jaxnets.fitting import (
     population_time_misses,
     spectral_statistics,
     spectrum_misses,
+    speed_misses,
     void_radius,
     with_covariance,
 )
@@ -104,6 +105,13 @@ def test_a_wanted_onset():
     of = lambda p: onset_misses(Elliptic(1.0, p["s"]), Erf(), 0.625)
     found = least_squares(of, {"s": 0.0}, transforms={"s": Interval(-1, 1)})
     assert found.params["s"] == pytest.approx(0.6, rel=1e-6)
+
+
+def test_a_wanted_speed_of_retrieval():
+    """One pattern in 4 ms with a time constant of 5 ms: c from gamma_1 + 2 gamma_2 = (c + gamma_1 + gamma_2) 5 / 4."""
+    of = lambda p: speed_misses(DeepHebbian(0.01, p["auto"], (1.0, 0.7)), 1 / 4, time_constant=5.0)
+    found = least_squares(of, {"auto": 1.0}, transforms={"auto": Positive()})
+    assert found.params["auto"] == pytest.approx(2.4 * 4 / 5 - 1.7, rel=1e-6)
 
 
 @pytest.mark.slow

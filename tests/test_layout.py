@@ -40,6 +40,7 @@ ARROWS = {
         "_arguments",
         "couplings",
         "meanfield",
+        "memory",
         "observables",
         "population",
         "spectra",

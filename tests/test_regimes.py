@@ -7,8 +7,10 @@ import pytest
 
 from jaxnets import memory, plotting
 from jaxnets.couplings import IID, DeepHebbian
+from jaxnets.dynamics import RateNetwork, simulate
 from jaxnets.memory import Regime
 from jaxnets.memory.regimes import pace, patterns_present
+from jaxnets.observables.online import Overlaps
 from jaxnets.transfer import Erf, Tanh
 
 
@@ -133,6 +135,58 @@ def test_instability_of_windows():
     np.testing.assert_allclose(memory.instability(0.1, (1.0,), 0.5, transfer=Tanh()).value, 0.3011, atol=6e-5)
     gone = memory.instability(0.5, (1.0,), 0.5, transfer=Tanh())
     assert np.isnan(gone.value) and not gone.converged
+
+
+WINDOWS = [(0.0, (1.5,)), (2.0, (1.5,)), (0.0, (1.5, 1.5)), (0.5, (1.0, 0.3, 0.8))]
+
+
+def speed_of_overlaps(auto, window, duration, num=300, dt=0.02):
+    """Gaussian patterns, few of them in infinitely many units: u' = -u + K u <phi'>, by Euler steps, in NumPy."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    weights = weights / weights.sum()
+    u, places = np.zeros(num), []
+    u[0] = 1
+    for _ in range(int(duration / dt)):
+        m = u * (weights @ np.cosh(np.sqrt(u @ u) * nodes) ** -2)
+        u = u + dt * (auto * m + sum(g * np.roll(m, r) for r, g in enumerate(window, 1)) - u)
+        places.append(np.angle(u**2 @ np.exp(2j * np.pi * np.arange(num) / num)))
+    late = np.unwrap(places)[-int(5 / dt) :]
+    return (late[-1] - late[0]) / (5 - dt) * num / (2 * np.pi)
+
+
+@pytest.mark.parametrize(("auto", "window"), WINDOWS)
+def test_speed_of_a_packet(auto, window):
+    """The difference falls as 1 / time."""
+    speed = float(memory.packet_speed(DeepHebbian(0.01, auto, window)))
+    early, late = (speed_of_overlaps(auto, window, time) / speed - 1 for time in (20, 40))
+    assert 0 < late < 0.03 and late == pytest.approx(early / 2, rel=0.15)
+
+
+def test_speed_of_packets_that_do_not_move():
+    assert memory.packet_speed(DeepHebbian(0.01, 1.0, (0.5, 0.2), symmetric=True)) == 0
+    assert np.isnan(memory.packet_speed(DeepHebbian(0.01, 0.0, (-1.5, -1.5))))
+    assert np.isnan(memory.packet_speed(DeepHebbian(0.01, -1.0, (-0.5,))))
+
+
+def test_slope_of_the_speed():
+    slopes = jax.grad(lambda window: memory.packet_speed(DeepHebbian(0.1, 0.4, window)))(jnp.array([0.5, 1.1]))
+    strength, moved = 0.4 + 0.5 + 1.1, 0.5 + 2.2
+    np.testing.assert_allclose(slopes, np.array([1, 2]) / strength - moved / strength**2, rtol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("auto", "window"), WINDOWS)
+def test_speed_in_networks(auto, window):
+    """Ten thousand units, 60 patterns: from the tenth pattern on, to 5%."""
+    ensemble = DeepHebbian(0.006, auto, window)
+    J = ensemble.sample(10_000, key=jax.random.key(0))
+    speed = float(memory.packet_speed(ensemble))
+    xi = J.left
+    run = simulate(RateNetwork(J, Tanh()), xi[:, 0], duration=45 / speed, dt=0.1, record=Overlaps(xi), progress=False)
+    late = slice(int(15 / speed / 0.1), None)
+    found = memory.retrieval(run.records[late], run.times[late], start=20, length=20)
+    assert found.fidelity > 0.9
+    assert found.speed == pytest.approx(speed, rel=0.05)
 
 
 @pytest.mark.slow

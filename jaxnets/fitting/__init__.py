@@ -30,6 +30,7 @@ from .targets import (
     population_time_misses,
     spectral_statistics,
     spectrum_misses,
+    speed_misses,
     void_radius,
 )
 
@@ -82,6 +83,7 @@ __all__ = [
     "singular_profile",
     "spectral_statistics",
     "spectrum_misses",
+    "speed_misses",
     "void_radius",
     "with_covariance",
 ]

@@ -16,8 +16,9 @@ from jaxtyping import Array, ArrayLike, Complex, Float
 
 from .._arguments import require_whole
 from .._numerics import polish_root
-from ..couplings import Ensemble
+from ..couplings import DeepHebbian, Ensemble
 from ..meanfield import Stationary
+from ..memory import packet_speed
 from ..population import dimension, pair_covariance
 from ..spectra import law
 from ..transfer import Transfer
@@ -215,3 +216,18 @@ def population_time_misses(
     at = jnp.concatenate([jnp.zeros(1), jnp.asarray(lags) / time_constant])
     found = pair_covariance(state, ensemble, at).phi
     return (found[1:] / found[0] - jnp.asarray(measured)) / jnp.asarray(error)
+
+
+def speed_misses(
+    ensemble: DeepHebbian,
+    measured: Float[ArrayLike, ""],
+    error: Float[ArrayLike, ""] = 1.0,
+    *,
+    time_constant: Float[ArrayLike, ""] = 1.0,
+) -> Float[Array, " 1"]:
+    """Patterns per unit time in the retrieval of a sequence, `memory.packet_speed`, against what is measured or wanted.
+
+    In the units of `time_constant`. What is measured should come from late patterns, by `memory.retrieval` of a record
+    that begins when several are present together: before, a packet is faster by a part of order 1 / time.
+    """
+    return ((packet_speed(ensemble) / time_constant - measured) / error)[None]

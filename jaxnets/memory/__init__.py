@@ -24,6 +24,7 @@ from .regimes import (
     instability,
     majority,
     observe,
+    packet_speed,
     phase_diagram,
     self_organised_edge,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "majority",
     "observe",
     "on_top",
+    "packet_speed",
     "phase_diagram",
     "replica_state",
     "replicon_temperature",
