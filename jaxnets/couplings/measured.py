@@ -173,22 +173,26 @@ def random_modes_from_matrix(
 
     One amplitude D_a and one overlap rho_a = u_a . v_a for each singular value s_a. The singular values t_a of a
     sample, averaged over `samples` networks of the size of `w` (2000 / n if None), are matched by their quantiles,
-    D_a -> D_a s_a / t_a, until three iterations in a row improve the mismatch by less than 1%. Amplitudes that would
-    change order are pooled (isotonic regression of D^2, weights t^2: a pool keeps its variance); zeros stay zeros.
+    D_a -> D_a s_a / t_a, at most `iterations` times, until three in a row improve the mismatch by less than 1%.
+    Amplitudes that would change order are pooled (isotonic regression of D^2, weights t^2: a pool keeps its variance);
+    zeros stay zeros.
 
     Gaussian modes cannot have a spectrum narrower than what they add, <s^4> >= 3 g^4 at load 1 without overlaps: the
     closest law is then returned, equal amplitudes for all narrower ones, and `singular_mismatch` tells how close (.20
     for an i.i.d. and .71 for an orthogonal matrix, .01 to .03 for matrices of modes). Overlaps are taken as they are:
     those of a sample scatter by 1 / sqrt(n) and agree for leading modes; deep in the spectrum, where singular vectors
-    mix the modes, they are smaller. Works on concrete matrices only.
-    Raises `ValueError` if `w` is not a square matrix of finite real numbers, or is 0. Source: derived here.
+    mix the modes, they are smaller. Works on concrete matrices only. Raises `ValueError` if `w` is not a square matrix
+    of finite real numbers, or is 0, and for `samples` or `iterations` < 1. Source: derived here.
     """
     values, overlap = _values_and_overlaps(w)
     target = np.asarray(values)
     if not target.any():
         raise ValueError("`w` must have a non-zero entry, got the zero matrix")
     n, rank = target.size, int(np.count_nonzero(target))
-    keys = jax.random.split(key, math.ceil(2000 / n) if samples is None else samples)
+    samples = math.ceil(2000 / n) if samples is None else samples
+    require_whole("samples", samples)
+    require_whole("iterations", iterations)
+    keys = jax.random.split(key, samples)
 
     best, least, stalled, amplitudes = target, math.inf, 0, target
     for _ in tqdm(range(iterations), desc="matching singular values", delay=2, leave=False):
@@ -206,11 +210,13 @@ def random_modes_from_matrix(
 
 
 def singular_mismatch(ensemble: Ensemble, w: Float[ArrayLike, "n n"], *, key: PRNGKeyArray, samples: int = 4) -> float:
-    """Root mean square difference between the ordered singular values of `ensemble`, averaged over samples, and of `w`.
+    """Root mean square difference between the ordered singular values of `ensemble`, a mean of `samples`, and of `w`.
 
-    Relative to the root mean square of those of `w`; 0 for `from_matrix(w)`. Raises `ValueError` as `from_matrix`.
+    Relative to the root mean square of those of `w`; 0 for `from_matrix(w)`. Raises `ValueError` as `from_matrix`, and
+    for `samples` < 1.
     """
     w = _square(w)
+    require_whole("samples", samples)
     reached = _mean_singular_values(ensemble, w.shape[0], jax.random.split(key, samples))
     return _relative_rms(reached, np.asarray(jnp.linalg.svd(w, compute_uv=False)))
 
