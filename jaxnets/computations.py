@@ -100,7 +100,7 @@ def simulate(
     key: PRNGKeyArray,
     **parameters: ArrayLike,
 ) -> Result:
-    """Autocovariance and dimension of one network of n units, from random initial states.
+    """Autocovariance and dimension of one network of n units, of `trajectories` from random initial states.
 
     `autocovariance_x` and `autocovariance_phi` are those of states and rates at `lags`, up to `max_lag`; `variance_x`
     and `variance_phi` are at lag 0, `dimension_phi` is PR / N of rates, all with standard errors. The dimension takes

@@ -19,6 +19,7 @@ check.
 """
 
 import ast
+import builtins
 import dataclasses
 import functools
 import importlib
@@ -29,6 +30,7 @@ import textwrap
 import types
 import typing
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -55,6 +57,9 @@ THEORY = (
     "jaxnets.memory.dense",
     "jaxnets.memory.equilibrium",
     "jaxnets.memory.phases",
+    "jaxnets.memory.regimes.instability",
+    "jaxnets.memory.regimes.packet_speed",
+    "jaxnets.memory.regimes.self_organised_edge",
     "jaxnets.multistability",
     "jaxnets.population",
     "jaxnets.spectra.laws",
@@ -235,6 +240,19 @@ def raises(function: types.FunctionType) -> bool:
     return False
 
 
+@functools.cache
+def vocabulary() -> set[str]:
+    """The words of the package's source but for docstrings and comments, and those of Python."""
+    found = set(dir(builtins))
+    for path in Path(jaxnets.__path__[0]).rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                node.value = ast.Constant(None)
+        found |= set(re.findall(r"\w+", ast.unparse(tree)))
+    return found
+
+
 def checks(one: Public) -> list[types.FunctionType]:
     """The functions of the source that may refuse arguments of it."""
     if not inspect.isclass(one.thing):
@@ -319,6 +337,8 @@ def indents_only_equations(one: Public) -> list[str]:
     section, item, formula, previous = False, False, False, ""
     for line in one.doc.split("\n"):
         if line and line[0] != " ":
+            if section and previous[:1] == " ":
+                complaints.append(f"no empty line before {line!r}")
             section, item = line in ("Args:", "Raises:"), line.startswith("- ")
         if line.startswith("  ") and not (section or item or formula):
             if re.search(r"([A-Za-z]{2,} ){4}", line):
@@ -330,6 +350,11 @@ def indents_only_equations(one: Public) -> list[str]:
     return complaints
 
 
+def names_what_exists(one: Public) -> list[str]:
+    words = [word for name in re.findall(r"`([A-Za-z_][\w.]*)`", one.doc) for word in name.split(".")]
+    return [f"{word} is no name of the package" for word in words if word not in vocabulary()]
+
+
 RULES = (
     opens_with_one_sentence,
     names_parameters_and_fields,
@@ -338,6 +363,7 @@ RULES = (
     says_where_it_is_valid,
     has_a_source,
     indents_only_equations,
+    names_what_exists,
 )
 
 
@@ -433,6 +459,19 @@ def _prose():
     """
 
 
+def _stale():
+    """What is left of `a_name_that_was`."""
+
+
+def _glued():
+    """Nothing.
+
+    Raises:
+        ValueError: never.
+    Source: none.
+    """
+
+
 class _Result(NamedTuple):
     """A result."""
 
@@ -464,6 +503,8 @@ def test_rules_let_pass_what_is_good(rule):
         (says_where_it_is_valid, _solver),
         (has_a_source, _theory),
         (indents_only_equations, _prose),
+        (indents_only_equations, _glued),
+        (names_what_exists, _stale),
     ],
     ids=lambda value: value.__name__,
 )

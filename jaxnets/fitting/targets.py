@@ -2,8 +2,8 @@ r"""What may be fitted, as residuals: small functions of a prediction and of dat
 
 Each takes an ensemble or a `state` of `meanfield` and returns an array for `least_squares`, alone or joined with others
 by `jnp.concatenate`. What is `measured`, or wanted, has the standard `error`; `gains` are those of `spectra.law`, and
-`time_constant` is tau in the unit of `lags`. A fit chooses its parameters by the function that makes the ensemble of
-them:
+`time_constant` is tau in the unit of `lags`. They raise `ValueError` as the functions do that they call. A fit chooses
+its parameters by the function that makes the ensemble of them:
 
     least_squares(lambda p, data: spectrum_misses(DeepHebbian(p["load"], p["auto"], p["hetero"]), data), ...)
 """

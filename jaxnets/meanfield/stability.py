@@ -58,7 +58,7 @@ def largest_lyapunov(state: Stationary) -> Root:
     Valid without memory kernel and echo.
 
     Raises:
-        ValueError: for the state of a shift, or of an ensemble with a memory kernel, where this equation is not right.
+        ValueError: for the state of a shift, or one from sampled paths, where this equation is not the right one.
 
     Source: Sompolinsky, Crisanti & Sommers 1988; with noise, Schuecker et al. 2018.
     """

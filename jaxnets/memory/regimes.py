@@ -343,6 +343,7 @@ def packet_speed(ensemble: DeepHebbian) -> Float[Array, ""]:
 
     Raises:
         ValueError: if ``ensemble`` is no `DeepHebbian`.
+
     Source: derived here; 2 / (d + 1) time constants a pattern for equal gamma and c = 0 is that of Jiang et al. 2022
     (arXiv 2208.11411).
     """

@@ -81,7 +81,7 @@ def heaviside() -> PiecewiseLinear:
 
 
 def clipped_linear(low: float = 0.0, high: float = 1.0) -> PiecewiseLinear:
-    """x between `low` and `high`, and those beyond."""
+    """x between `low` and `high`, and those beyond; `ValueError` unless low < high."""
     return PiecewiseLinear([low, high], [0.0, 1.0, 0.0], [low, 0.0, high])
 
 

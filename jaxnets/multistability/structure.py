@@ -368,7 +368,10 @@ def completes(
     pattern: Int[ArrayLike, " n"],
     cue: Int[ArrayLike, " n"],
 ) -> bool:
-    """Whether the cue grows into the whole sign-stable pattern, for all magnitudes; arguments as in `closure`."""
+    """Whether the cue grows into the whole sign-stable pattern, for all magnitudes.
+
+    Arguments and errors are those of `closure`.
+    """
     return bool(np.all(closure(signs, pattern, cue) == np.asarray(pattern)))
 
 
