@@ -6,21 +6,25 @@ precision of what is made, if None that of its parameters, or of JAX. `progress`
 found with `residual`, the largest error that is left in its equations, and `converged`, whether that is small enough.
 """
 
-from . import (
-    computations,
-    couplings,
-    dynamics,
-    fitting,
-    meanfield,
-    memory,
-    multistability,
-    observables,
-    plotting,
-    population,
-    spectra,
-    sweeps,
-    transfer,
-)
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import (
+        computations,
+        couplings,
+        dynamics,
+        fitting,
+        meanfield,
+        memory,
+        multistability,
+        observables,
+        plotting,
+        population,
+        spectra,
+        sweeps,
+        transfer,
+    )
 
 __version__ = "0.1.0"
 
@@ -39,3 +43,14 @@ __all__ = [
     "sweeps",
     "transfer",
 ]
+
+
+def __getattr__(name: str):
+    """Rooms are imported when they are first named: figures, sweeps and fits need libraries that theory does not."""
+    if name in __all__:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -61,6 +61,8 @@ def test_statistics_of_spectra():
     np.testing.assert_allclose(np.mean(data.values[:, :5], axis=0), 0.2 + 0.8 * (np.arange(5) + 0.5) / 5, atol=2e-3)
     scatter = np.diag(data.covariance())[2] * data.errors[2] ** 2
     assert scatter == pytest.approx(np.ptp(data.values[:, 2]) ** 2 / 4)
+    # The part that is 0, which does not scatter, is rounded: 68% of +-.5 / 500.
+    assert np.sqrt(data.covariance()[5, 5]) * data.errors[5] == pytest.approx(0.68 * 0.5 / 500)
 
 
 def hebbian_misses(params, data):

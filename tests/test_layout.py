@@ -1,6 +1,8 @@
 """The arrows between the rooms, and the doors of which there is one: read from the source, never imported."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -165,3 +167,15 @@ def test_one_door_to_eig():
 )
 def test_the_reader_of_imports_sees(source, expected):
     assert [".".join(name) for name in imported(ast.parse(source), ("jaxnets", "spectra"))] == [expected]
+
+
+def test_theory_does_not_import_what_it_does_not_need():
+    """Rooms are imported when they are named; the heavy libraries of others take longer than all of theory."""
+    script = """
+import sys, jaxnets
+assert not any(name.startswith("jaxnets.") for name in sys.modules)
+jaxnets.couplings, jaxnets.spectra, jaxnets.meanfield, jaxnets.population
+print(*{"matplotlib", "xarray", "diffrax", "optax", "scipy.optimize"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, PRNGKeyArray
-from scipy.optimize import isotonic_regression
 from tqdm import tqdm
 
 from .._arguments import correlation, nonnegative, real_array, require, require_whole, vector
@@ -184,6 +183,8 @@ def random_modes_from_matrix(
     mix the modes, they are smaller. Works on concrete matrices only. Raises `ValueError` if `w` is not a square matrix
     of finite real numbers, or is 0, and for `samples` or `iterations` < 1. Source: derived here.
     """
+    from scipy.optimize import isotonic_regression  # which takes as long to import as all of this room
+
     values, overlap = _values_and_overlaps(w)
     target = np.asarray(values)
     if not target.any():

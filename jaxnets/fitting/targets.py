@@ -43,9 +43,14 @@ class SpectralStatistics(eqx.Module):
         return self.values.shape[1] - self.radii.shape[0] - 1
 
     def covariance(self) -> Float[Array, "m m"]:
-        """Of the mean of all spectra, in units of `errors`, from their scatter; they must be two or more."""
+        """Of the mean of all spectra, in units of `errors`, from their scatter; they must be two or more.
+
+        The part that is 0 does not scatter but is rounded to whole modes: .34 / n covers 68% of +-.5 / n.
+        """
         scaled = self.values / self.errors[None]
-        return jnp.cov(scaled.T) / scaled.shape[0]
+        S, zero = scaled.shape[0], self.radii.shape[0]
+        rounding = 0.68 * S**0.5  # where `errors` has .5 / n / sqrt(S)
+        return (jnp.cov(scaled.T) / S).at[zero, zero].add(rounding**2)
 
 
 def spectral_statistics(
