@@ -142,14 +142,12 @@ class Public:
     @functools.cached_property
     def referred(self) -> list["Public"]:
         """The public names of the package that are named in what is said of it."""
-        names = re.findall(r"`([A-Za-z_][\w.]*)`", self.said)
-        return [found for name in names for found in by_name().get(name, []) if found.thing is not self.thing]
+        return [found for found in named_in(self.said) if found.thing is not self.thing]
 
     @functools.cached_property
     def makers(self) -> list["Public"]:
         """The functions that a result says it is made by."""
-        names = re.findall(r"`([\w.]+)`", "".join(re.findall(r"[Mm]ade by ((?:`[\w.]+`(?:, | and |))+)", self.doc)))
-        return [found for name in names for found in by_name()[name]]
+        return named_in("".join(re.findall(r"[Mm]ade by ((?:`[\w.]+`(?:, | and |))+)", self.doc)))
 
 
 def _own_doc(thing: typing.Any) -> str | None:
@@ -199,6 +197,11 @@ def by_name() -> dict[str, list[Public]]:
 
 
 # --- what is said
+
+
+def named_in(text: str) -> list[Public]:
+    """The public names of the package that stand in a text, in backticks."""
+    return [one for name in re.findall(r"`([A-Za-z_][\w.]*)`", text) for one in by_name().get(name, [])]
 
 
 def mentions(name: str, text: str) -> bool:
@@ -302,7 +305,8 @@ def says_what_it_raises(one: Public) -> list[str]:
     if not any(map(raises, checks(one))):
         return []
     here = re.search(r"ValueError`?(:|,|\s(if|for|unless|when|as)\b)", one.said)
-    there = re.search(r"\b[Ee]rrors?\b", one.said) and any("ValueError" in other.said for other in one.referred)
+    passed_on = re.findall(r"[^.]*(?<!standard )\berrors\b[^.]*", one.said, re.IGNORECASE)
+    there = any("ValueError" in other.said for other in named_in(" ".join(passed_on)))
     return [] if here or there or re.search(r"All raise\s`ValueError`", one.heads) else ["raises ValueError"]
 
 
