@@ -1,8 +1,8 @@
 """Figures: each function draws its data into `ax` (a new one if None) and returns it, so that calls stack.
 
 Nothing here knows what is drawn: the arguments are arrays. `color`, `style` and `label` are those of what is added, the
-label its entry in the legend (none if None). Layers have a fixed order from the back, density maps,
-points, curves, marks, in whatever order they are called. This is the one module that imports matplotlib.
+label its entry in the legend (none if None). Layers have a fixed order from the back, density maps, points, curves,
+marks, in whatever order they are called. This is the one module that imports matplotlib.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -186,7 +186,7 @@ def raster(
 ) -> Axes:
     """Every unit as a row, whose colour is its value in time.
 
-    From dark at -`top` to light at `top`, the largest of `values` if None; `times` are those of their rows.
+    From dark at -`top` to light at `top`, the largest of `values` if None; `times` are those of `values`.
     """
     ax = _activity(ax, "time (τ)", "unit")
     values = np.asarray(values)
@@ -365,7 +365,7 @@ def graph(
     *,
     colors: Sequence[ColorType],
 ) -> Axes:
-    """States on a circle, with their `names` and `colors`, with areas as `sizes`.
+    """States on a circle, of areas `sizes`, with their `names` and `colors`.
 
     Arrows from a to b are as wide as edges[a, b], none goes from a state to itself.
     """

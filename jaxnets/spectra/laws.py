@@ -166,7 +166,7 @@ def _as_points(z, law: SpectralLaw) -> Complex[Array, "..."]:
 
 
 class Outliers(eqx.Module):
-    """Isolated eigenvalues, `values`, one for each of the joint overlaps, NaN where it has none; made by `outliers`."""
+    """Isolated eigenvalues: `values`, one for each that the joint overlaps have, or NaN; made by `outliers`."""
 
     values: Complex[Array, " k"]
     converged: Bool[Array, " k"]
