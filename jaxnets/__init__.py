@@ -1,4 +1,10 @@
-"""Theory and simulation of structured random neural networks: one ensemble, its samples and its N -> infinity limit."""
+"""Theory and simulation of structured random neural networks: one ensemble, its samples and its N -> infinity limit.
+
+Some words mean the same everywhere. `ensemble` is a law of couplings J (see `couplings`), `transfer` the function phi
+of each unit (see `transfer`). `key` is a random key of JAX: the same key gives the same numbers. `dtype` is the
+precision of what is made, if None that of its parameters, or of JAX. `progress` shows a bar. A solver returns what it
+found with `residual`, the largest error that is left in its equations, and `converged`, whether that is small enough.
+"""
 
 import importlib
 from typing import TYPE_CHECKING

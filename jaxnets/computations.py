@@ -6,7 +6,8 @@ Each is a function of an ensemble as text in the notation of the API, which may 
 
 Text is read and never executed. The values of names may be traced, so that `jit`, `vmap` and `grad` work through each
 of these functions; other arguments set shapes, unless they are said to be traceable too. A traced load asks for
-`max_modes`, a bound on load n.
+`max_modes`, a bound on load n. Those values are the `parameters`; `duration`, `discard`, `dt` and `save_every` are
+those of `dynamics.simulate`.
 
 Results are dicts of arrays. Beside what is measured, `<name>_error` is its standard error and `<name>_theory` what is
 predicted for N -> infinity. `converged` says whether the solvers did what they promise; what they did not find is NaN.
@@ -99,7 +100,7 @@ def simulate(
     key: PRNGKeyArray,
     **parameters: ArrayLike,
 ) -> Result:
-    """Autocovariance and dimension of one network of n units, from random initial states.
+    """Autocovariance and dimension of one network of n units, of `trajectories` from random initial states.
 
     `autocovariance_x` and `autocovariance_phi` are those of states and rates at `lags`, up to `max_lag`; `variance_x`
     and `variance_phi` are at lag 0, `dimension_phi` is PR / N of rates, all with standard errors. The dimension takes

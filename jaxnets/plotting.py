@@ -1,7 +1,8 @@
 """Figures: each function draws its data into `ax` (a new one if None) and returns it, so that calls stack.
 
-Nothing here knows what is drawn: the arguments are arrays. Layers have a fixed order from the back, density maps,
-points, curves, marks, in whatever order they are called. This is the one module that imports matplotlib.
+Nothing here knows what is drawn: the arguments are arrays. `color`, `style` and `label` are those of what is added, the
+label its entry in the legend (none if None). Layers have a fixed order from the back, density maps, points, curves,
+marks, in whatever order they are called. This is the one module that imports matplotlib.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,18 +36,18 @@ _MAP, _POINTS, _CURVES, _MARKS = 1.0, 2.0, 3.0, 4.0
 
 
 def figure(width: float = 5.6, height: float = 5.2) -> Axes:
-    """Axes in a new figure of that size in inches, for a file: pyplot does not know it and opens no window."""
+    """Axes in a new figure of that `width` and `height` in inches, for a file: pyplot opens no window for it."""
     return _bare(Figure(figsize=(width, height), layout="constrained").add_subplot())
 
 
 def panels(count: int, width: float = 5.6, height: float = 2.6) -> list[Axes]:
-    """Axes one below the other in a new figure, each of that size in inches, for a file."""
+    """`count` axes one below the other in a new figure, each of that `width` and `height` in inches, for a file."""
     fig = Figure(figsize=(width, count * height), layout="constrained")
     return [_bare(ax) for ax in fig.subplots(count, squeeze=False)[:, 0]]
 
 
 def table(rows: int, columns: int, width: float = 3.4, height: float = 2.8) -> list[list[Axes]]:
-    """Rows of axes in a new figure, each of that size in inches, for a file."""
+    """`rows` of `columns` axes in a new figure, each of that `width` and `height` in inches, for a file."""
     fig = Figure(figsize=(columns * width, rows * height), layout="constrained")
     return [[_bare(ax) for ax in row] for row in fig.subplots(rows, columns, squeeze=False)]
 
@@ -58,7 +59,7 @@ def eigenvalues(
     color: str = BLUE,
     label: str | None = None,
 ) -> Axes:
-    """Points in the complex plane: smaller and fainter the more there are, and rasterised in vector formats."""
+    """`values` as points in the complex plane, smaller and fainter the more there are, rasterised in vector formats."""
     ax = _complex_plane(ax)
     values = np.ravel(np.asarray(values))
     size, alpha = _faintness(values.size)
@@ -131,7 +132,7 @@ def marks(
     color: str = BLACK,
     label: str | None = None,
 ) -> Axes:
-    """Open circles in the complex plane, to single points out."""
+    """Open circles around `values` in the complex plane, to single points out."""
     ax = _complex_plane(ax)
     values = np.asarray(values)
     ax.scatter(
@@ -149,7 +150,7 @@ def histogram(
     color: str = BLUE,
     label: str | None = None,
 ) -> Axes:
-    """Histogram of real numbers as a density on the line, whose integral is `mass`."""
+    """Histogram of real `values` as a density on the line, in so many `bins`, whose integral is `mass`."""
     ax = _real_line(ax)
     values = np.ravel(np.asarray(values))
     heights, limits = np.histogram(values, bins)
@@ -166,7 +167,7 @@ def line(
     color: str = VERMILLION,
     label: str | None = None,
 ) -> Axes:
-    """A density on the real line; NaN leaves a gap."""
+    """A density on the real line, `values` at x; NaN leaves a gap."""
     ax = _real_line(ax)
     ax.plot(x, values, color=color, lw=1.4, zorder=_CURVES, label=label)
     return ax
@@ -183,7 +184,10 @@ def raster(
     label: str | None = "rate",
     top: float | None = None,
 ) -> Axes:
-    """Every unit as a row whose colour is its value in time, from dark at -top to light at top, the largest if None."""
+    """Every unit as a row, whose colour is its value in time.
+
+    From dark at -`top` to light at `top`, the largest of `values` if None; `times` are those of `values`.
+    """
     ax = _activity(ax, "time (τ)", "unit")
     values = np.asarray(values)
     if top is None:
@@ -206,9 +210,9 @@ def phases(
     names: Sequence[str],
     ax: Axes | None = None,
 ) -> Axes:
-    """A map of kinds: `values` are indices into `names`, one colour and one entry of the legend for each that occurs.
+    """A map of kinds at x and y: `values` are indices into `names`, and other values leave a gap.
 
-    Other values leave a gap.
+    Each kind that occurs has one colour, and one entry of the legend.
     """
     ax = _activity(ax, "parameter", "parameter")
     values = np.asarray(values)
@@ -232,7 +236,7 @@ def autocovariance(
     style: str = "-",
     label: str | None = None,
 ) -> Axes:
-    """C(tau), with a band of two standard errors where they are known."""
+    """C(tau), `values` at `lags`, with a band of two standard errors where `error` is known."""
     ax = _activity(ax, "lag τ", "autocovariance C(τ)")
     ax.axhline(0, color=BLACK, lw=0.5, zorder=_MAP)
     if error is not None and np.isfinite(error).any():
@@ -248,7 +252,7 @@ def components(
     color: str = BLUE,
     label: str | None = None,
 ) -> Axes:
-    """Parts of the variance that principal components explain, by rank, both axes logarithmic."""
+    """Parts of the variance `explained` by principal components, by rank, both axes logarithmic."""
     ax = _activity(ax, "principal component", "part of the variance")
     explained = np.asarray(explained)
     shown = explained > 1e-12 * explained[0]  # below it, rounding
@@ -265,7 +269,7 @@ def dimension(
     style: str = "-",
     label: str | None = None,
 ) -> Axes:
-    """PR / N against a parameter of the network, on a logarithmic axis; NaN leaves a gap."""
+    """PR / N, `values`, against a parameter x of the network, on a logarithmic axis; NaN leaves a gap."""
     ax = _activity(ax, "parameter", "dimension PR / N")
     ax.set_yscale("log")
     ax.plot(x, values, style, color=color, lw=1.4, ms=3.5, zorder=_CURVES, label=label)
@@ -281,7 +285,7 @@ def profile(
     style: str = "-",
     label: str | None = None,
 ) -> Axes:
-    """A quantity against another, both axes linear; NaN leaves a gap."""
+    """A quantity, `values`, against another, x, both axes linear; NaN leaves a gap."""
     ax = _activity(ax, "x", "y")
     ax.plot(x, values, style, color=color, lw=1.4, ms=3.5, zorder=_CURVES, label=label)
     return ax
@@ -300,7 +304,10 @@ def estimates(
     style: str = "o-",
     label: str | None = None,
 ) -> Axes:
-    """A quantity against a parameter, with a band of two standard errors where they are known; NaN leaves a gap."""
+    """A quantity, `values`, against a parameter x, with a band of two standard errors where `error` is known.
+
+    NaN leaves a gap.
+    """
     ax = _activity(ax, "parameter", "quantity")
     x, values = np.asarray(x), np.asarray(values)
     if error is not None and np.isfinite(error).any():
@@ -318,7 +325,7 @@ def heat_map(
     limits: tuple[float, float] | None = None,
     label: str | None = None,
 ) -> Axes:
-    """A quantity over two parameters, a cell each, from dark to light between `limits`; NaN is hatched.
+    """A quantity, `values`, over parameters x and y, a cell each, from dark to light between `limits`; NaN is hatched.
 
     With a colour bar unless `label` is None. The lightness of the scale rises all along, so that it can be read in grey
     and with every kind of colour vision.
@@ -341,7 +348,7 @@ def heat_map(
 
 
 def patterns(values: Float[np.ndarray, "k n"], names: Sequence[str], ax: Axes | None = None) -> Axes:
-    """Activities from 0 (white) to 1 (black) of n units in k states, a column each."""
+    """Activities, `values` from 0 (white) to 1 (black), of n units in k states, a column each, called `names`."""
     ax = _activity(ax, "state", "unit")
     values = np.asarray(values)
     columns, units = np.arange(len(values)), np.arange(1, values.shape[1] + 1)
@@ -358,7 +365,10 @@ def graph(
     *,
     colors: Sequence[ColorType],
 ) -> Axes:
-    """States on a circle, with areas as `sizes`; arrows from a to b as wide as edges[a, b], none to oneself."""
+    """States on a circle, of areas `sizes`, with their `names` and `colors`.
+
+    Arrows from a to b are as wide as edges[a, b], none goes from a state to itself.
+    """
     ax = _new(5.6, 3.4) if ax is None else ax
     sizes, edges = np.asarray(sizes, float), np.asarray(edges, float)
     angles = np.pi / 2 - 2 * np.pi * np.arange(len(sizes)) / max(len(sizes), 1)
@@ -380,7 +390,7 @@ def graph(
 
 
 def shades(count: int, scale: Colormap = COLD) -> list[ColorType]:
-    """So many colours in order, from dark to light, of one of the scales of this module."""
+    """`count` colours in order, from dark to light, of a `scale`, such as those of this module."""
     return [scale(part) for part in np.linspace(0, 1, count)]
 
 
@@ -391,7 +401,10 @@ def level(x: float, ax: Axes, *, color: str = VERMILLION, style: str = "--", lab
 
 
 def legend(ax: Axes, title: str | None = None, *, columns: int | None = None) -> Axes:
-    """The legend above the axes, where it hides no data; two columns, or one of long labels, unless told otherwise."""
+    """The legend above the axes, where it hides no data, under a `title` if there is one.
+
+    It has two columns, or one of long labels, unless `columns` says otherwise.
+    """
     handles, labels = ax.get_legend_handles_labels()
     if handles:
         place = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0}
@@ -412,7 +425,10 @@ def legend(ax: Axes, title: str | None = None, *, columns: int | None = None) ->
 
 
 def save(ax: Axes, path: str | Path, *, metadata: Mapping[str, str] | None = None, dpi: int = 200) -> None:
-    """Writes the figure of `ax`, trimmed to what is drawn; the suffix of `path` gives the format."""
+    """Writes the figure of `ax`, trimmed to what is drawn; the suffix of `path` gives the format.
+
+    `metadata` are written into the file, and `dpi` is the resolution of what is not vectors.
+    """
     _figure_of(ax).savefig(path, dpi=dpi, bbox_inches="tight", metadata=dict(metadata or {}))
 
 

@@ -34,7 +34,10 @@ class Transfer(eqx.Module):
     def slope_law(
         self, mean: Float[Array, ""], variance: Float[Array, ""]
     ) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
-        """Values and weights of phi'(x) for Gaussian x: exact where phi' takes few values, else a quadrature."""
+        """Values and weights of phi'(x) for x of Gaussian law N(mean, variance).
+
+        Exact where phi' takes few values, else a quadrature.
+        """
 
     @abc.abstractmethod
     def antiderivative(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -60,7 +63,7 @@ def smooth_slope_law(
 
 
 def smooth_antiderivative(transfer: Transfer, x: Float[Array, "..."], num: int = 64) -> Float[Array, "..."]:
-    """The integral of phi from 0 to x by a Gauss-Legendre rule, for phi that is smooth between them."""
+    """The integral of phi from 0 to x by a Gauss-Legendre rule of `num` nodes, for phi that is smooth between them."""
     nodes, weights = np.polynomial.legendre.leggauss(num)
     points, weights = (jnp.asarray(a, x.dtype) for a in ((nodes + 1) / 2, weights / 2))
     return x * jnp.tensordot(transfer(x[..., None] * points.reshape((1,) * x.ndim + (num,))), weights, 1)
@@ -73,6 +76,8 @@ def smooth_covariance(
 
     $$ \langle \phi\phi \rangle = \Big\langle \big\langle \phi(\sqrt{C_0} (\sqrt{c}\, z + \sqrt{1 - c}\, u))
        \big\rangle_u^2 \Big\rangle_z $$
+
+    with C_0 the `variance` and c >= 0 the `correlation`; `nodes` are those of z and of u.
     """
     (z, share), (u, weights) = ([a.astype(variance.dtype) for a in gaussian_quadrature(n, width=9.0)] for n in nodes)
     shared, own = jnp.sqrt(variance * correlation), jnp.sqrt(variance * (1 - correlation))

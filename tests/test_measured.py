@@ -241,7 +241,13 @@ def test_gaussian_modes_reproduce_the_larva():
         (lambda: from_matrix(np.zeros((0, 0))), "`w` must be a square matrix"),
         (lambda: from_matrix(np.array([[np.nan]])), "`w` must be finite"),
         (lambda: random_modes_from_matrix(np.zeros((2, 2)), key=KEY), "`w` must have a non-zero entry"),
+        (lambda: random_modes_from_matrix(np.eye(2), key=KEY, samples=0), "`samples` must be a whole number >= 1"),
+        (
+            lambda: random_modes_from_matrix(np.eye(2), key=KEY, iterations=0),
+            "`iterations` must be a whole number >= 1",
+        ),
         (lambda: singular_mismatch(IID(), np.ones((2, 3)), key=KEY), "`w` must be a square matrix"),
+        (lambda: singular_mismatch(IID(), np.eye(2), key=KEY, samples=0), "`samples` must be a whole number >= 1"),
         (lambda: larva_connectome("middle"), '`side` must be "left" or "right"'),
     ],
 )

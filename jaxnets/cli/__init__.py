@@ -20,7 +20,10 @@ from .sweep import sweep
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit code: 0, 2 for input to be mended, 130 when interrupted."""
+    """Runs the command and returns its exit code: 0, 2 for input to be mended, 130 when interrupted.
+
+    `args` are the words after `jaxnets`, those of the process if None.
+    """
     jax.config.update("jax_enable_x64", True)
     app = tyro.extras.SubcommandApp()
     app.command(spectrum)

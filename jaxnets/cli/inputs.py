@@ -18,7 +18,10 @@ __all__ = ["InputError", "evaluate", "read_matrix", "read_weights", "vocabulary"
 
 
 class InputError(Exception):
-    """Something the user can mend. The command prints it as one line and exits with code 2."""
+    """Something the user can mend.
+
+    The command prints the `message` as one line and exits with code 2.
+    """
 
     def __init__(self, message: str):
         super().__init__(" ".join(message.split()))

@@ -1,4 +1,7 @@
-"""`jaxnets sweep`: a computation over a grid of parameters and realisations, resumable, on many machines if need be."""
+"""`jaxnets sweep`: a computation over a grid of parameters and realisations, resumable, on many machines if need be.
+
+Its `action` is one of the functions below, which have done their work when `sweep` is called.
+"""
 
 import inspect
 import re

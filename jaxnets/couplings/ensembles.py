@@ -37,6 +37,8 @@ class FourPoint(eqx.Module):
        u_1 = \alpha \langle \rho \lambda |\lambda|^2 |\sigma_1|^2 \sigma_2 \rangle, \quad
        u_2 = \alpha \langle \rho \lambda |\lambda|^2 |\sigma_2|^2 \sigma_1 \rangle, \quad
        b = \alpha \langle |\lambda|^4 |\sigma_1 \sigma_2|^2 \rangle $$
+
+    Source: derived here; for modes without overlaps, Clark et al. 2024 (arXiv 2409.01969).
     """
 
     kappa: Complex[Array, ""]
@@ -47,16 +49,20 @@ class FourPoint(eqx.Module):
 
 
 class Ensemble(eqx.Module):
-    """A law of random n x n couplings: what to sample at finite n, and one function for n -> infinity."""
+    """A law of random n x n couplings: what to sample at finite n, and one function for n -> infinity.
+
+    Ensembles that are independent add, and scale by real numbers. Source: Jarosz & Nowak 2006 for the R-transform.
+    """
 
     @abc.abstractmethod
     def sample(
         self, n: int, *, key: PRNGKeyArray, dtype: Any = None, max_modes: int | None = None
     ) -> operators.Operator:
-        """One network of n units, as an operator. `vmap` over keys gives a batch.
+        """One network of n units, as an operator; `vmap` over keys gives a batch.
 
         `max_modes` bounds the number of modes and is needed only where the load is traced: arrays then have that many
-        columns, those beyond `load n` silent. Raises `ValueError` for n < 1 and for less than one mode.
+        columns, those beyond `load n` silent. Raises `ValueError` for n < 1, for less than one mode, and for a bound
+        that is too small, or missing.
         """
 
     @abc.abstractmethod
@@ -96,7 +102,7 @@ class Ensemble(eqx.Module):
 
     @abc.abstractmethod
     def is_symmetric(self) -> bool:
-        """True if every sample has J = J^T. A traced parameter is never taken to make it so."""
+        """True if every sample has J = J^T; a traced parameter is never taken to make it so."""
 
     def r_transform(self, T: Complex[ArrayLike, "2 2"]) -> Complex[Array, "2 2"]:
         r"""The 2x2 R-transform S(T) (theory: Hermitised free cumulants of J).
@@ -106,7 +112,8 @@ class Ensemble(eqx.Module):
            M = \begin{pmatrix} 1 & \rho \\ \rho & 1 \end{pmatrix} $$
 
         for modes, g^2 ((T_22, s T_21), (s T_12, T_11)) for elliptic ensembles, and sums of these.
-        Valid for |T| inside the radius of analyticity around 0 and on its continuation to Im T < 0.
+        Valid for |T| inside the radius of analyticity around 0 and on its continuation to Im T < 0. Raises `ValueError`
+        if `T` is not 2 x 2.
         """
         T = jnp.asarray(T)
         if T.shape != (2, 2):
@@ -142,7 +149,10 @@ class Ensemble(eqx.Module):
 
 
 class Sum(Ensemble):
-    """Independent ensembles added: J = sum_a J_a and S = sum_a S_a."""
+    """Independent ensembles added: J = sum_a J_a and S = sum_a S_a.
+
+    `terms` that are sums themselves are flattened. Source: as `Ensemble`.
+    """
 
     terms: tuple[Ensemble, ...]
 
@@ -184,7 +194,7 @@ class Sum(Ensemble):
 class Scaled(Ensemble):
     """A real multiple q J: S(T) -> q S(q T).
 
-    Raises `ValueError` if the factor is not a finite real number.
+    Raises `ValueError` if the factor is not a finite real number. Source: as `Ensemble`.
     """
 
     factor: Float[Array, ""]

@@ -31,7 +31,8 @@ class SingularModes(Ensemble):
     `values` (K,) and their `weights` (K,; equal if None) are the law of s; a sample takes its n quantiles, so that
     n = K with equal weights keeps exactly the given values. `overlaps` (K,; 0 if None) are what was measured of
     u_a . v_a: a statistic beside the law, whose modes are independent. Raises `ValueError` for empty, negative or
-    non-finite values, negative weights and |overlaps| > 1. Source: Guionnet et al. 2011 (the single ring theorem).
+    non-finite values, negative weights and |overlaps| > 1. Source: Guionnet, Krishnapur &
+    Zeitouni 2011 (the single ring theorem).
     """
 
     values: Float[Array, " K"]
@@ -68,7 +69,7 @@ class SingularModes(Ensemble):
         return operators.Dense((values[None] * left) @ right.T)
 
     def blocks(self, t12, t21, p):
-        """h is continued from p = 0 along the straight line to p; NaN where that fails.
+        """The blocks of `Ensemble`, with h continued from p = 0 along the straight line to p; NaN where that fails.
 
         On physical arguments, p = -v^2, this is the branch of large x, up to the first maximum of v(x): outside the
         support and in the outer part of the ring.
@@ -171,15 +172,16 @@ def random_modes_from_matrix(
 
     One amplitude D_a and one overlap rho_a = u_a . v_a for each singular value s_a. The singular values t_a of a
     sample, averaged over `samples` networks of the size of `w` (2000 / n if None), are matched by their quantiles,
-    D_a -> D_a s_a / t_a, until three iterations in a row improve the mismatch by less than 1%. Amplitudes that would
-    change order are pooled (isotonic regression of D^2, weights t^2: a pool keeps its variance); zeros stay zeros.
+    D_a -> D_a s_a / t_a, at most `iterations` times, until three in a row improve the mismatch by less than 1%.
+    Amplitudes that would change order are pooled (isotonic regression of D^2, weights t^2: a pool keeps its variance);
+    zeros stay zeros.
 
     Gaussian modes cannot have a spectrum narrower than what they add, <s^4> >= 3 g^4 at load 1 without overlaps: the
     closest law is then returned, equal amplitudes for all narrower ones, and `singular_mismatch` tells how close (.20
     for an i.i.d. and .71 for an orthogonal matrix, .01 to .03 for matrices of modes). Overlaps are taken as they are:
     those of a sample scatter by 1 / sqrt(n) and agree for leading modes; deep in the spectrum, where singular vectors
-    mix the modes, they are smaller. Works on concrete matrices only.
-    Raises `ValueError` if `w` is not a square matrix of finite real numbers, or is 0.
+    mix the modes, they are smaller. Works on concrete matrices only. Raises `ValueError` if `w` is not a square matrix
+    of finite real numbers, or is 0, and for `samples` or `iterations` < 1. Source: derived here.
     """
     from scipy.optimize import isotonic_regression  # which takes as long to import as all of this room
 
@@ -188,7 +190,10 @@ def random_modes_from_matrix(
     if not target.any():
         raise ValueError("`w` must have a non-zero entry, got the zero matrix")
     n, rank = target.size, int(np.count_nonzero(target))
-    keys = jax.random.split(key, math.ceil(2000 / n) if samples is None else samples)
+    samples = math.ceil(2000 / n) if samples is None else samples
+    require_whole("samples", samples)
+    require_whole("iterations", iterations)
+    keys = jax.random.split(key, samples)
 
     best, least, stalled, amplitudes = target, math.inf, 0, target
     for _ in tqdm(range(iterations), desc="matching singular values", delay=2, leave=False):
@@ -206,11 +211,13 @@ def random_modes_from_matrix(
 
 
 def singular_mismatch(ensemble: Ensemble, w: Float[ArrayLike, "n n"], *, key: PRNGKeyArray, samples: int = 4) -> float:
-    """Root mean square difference between the ordered singular values of `ensemble`, averaged over samples, and of `w`.
+    """Root mean square difference between the ordered singular values of `ensemble`, a mean of `samples`, and of `w`.
 
-    Relative to the root mean square of those of `w`; 0 for `from_matrix(w)`. Raises `ValueError` as `from_matrix`.
+    Relative to the root mean square of those of `w`; 0 for `from_matrix(w)`. Raises `ValueError` as `from_matrix`, and
+    for `samples` < 1.
     """
     w = _square(w)
+    require_whole("samples", samples)
     reached = _mean_singular_values(ensemble, w.shape[0], jax.random.split(key, samples))
     return _relative_rms(reached, np.asarray(jnp.linalg.svd(w, compute_uv=False)))
 
@@ -247,8 +254,8 @@ def _square(w: Float[ArrayLike, "n n"]) -> Float[Array, "n n"]:
 def larva_connectome(side: str = "left") -> Float[Array, "n n"]:
     """The mushroom body of a Drosophila larva: J[i, j] = number of synapses from neuron j to neuron i.
 
-    `side` is "left" (n = 209) or "right" (n = 213); any other raises `ValueError`. Source: Eichler et al. 2017, "The
-    complete connectome of a learning and memory centre in an insect brain", Nature 548, 175-182.
+    `side` is "left" (n = 209) or "right" (n = 213). Raises `ValueError` for any other. Source: Eichler et al. 2017,
+    "The complete connectome of a learning and memory centre in an insect brain", Nature 548, 175-182.
     """
     if side not in ("left", "right"):
         raise ValueError(f'`side` must be "left" or "right", got {side!r}')

@@ -85,7 +85,10 @@ class RandomModes(Ensemble):
         overlap: Float[ArrayLike, ""] = 0.0,
         num: int = 64,
     ) -> "RandomModes":
-        """D_a = amplitude exp(-(a / (scale P))^power), a = 1..P, as `num` Gauss-Legendre nodes in a / P."""
+        """D_a = amplitude exp(-(a / (scale P))^power), a = 1..P, as `num` Gauss-Legendre nodes in a / P.
+
+        Raises `ValueError` also for a scale or power that is not positive.
+        """
         scale, power = scalar("scale", scale), scalar("power", power)
         require("scale", scale, positive, "a finite number > 0")
         require("power", power, positive, "a finite number > 0")
@@ -103,7 +106,10 @@ class RandomModes(Ensemble):
         load: Float[ArrayLike, ""] = 1.0,
         overlap: Float[ArrayLike, ""] = 0.0,
     ) -> "RandomModes":
-        """A `fraction` of the modes with amplitude `high`, the others with `low`."""
+        """A `fraction` of the modes with amplitude `high`, the others with `low`.
+
+        Raises `ValueError` also for a fraction outside [0, 1].
+        """
         fraction = scalar("fraction", fraction)
         require("fraction", fraction, lambda f: (f >= 0) & (f <= 1), "a number in [0, 1]")
         amplitudes = jnp.stack([scalar("high", high), scalar("low", low)])
@@ -297,12 +303,13 @@ _POLES = 120  # points on the curve lambda(theta), among them those at which equ
 
 
 class LowRank(Ensemble):
-    r"""K random modes, however large N: J = U V^T / N with U Gaussian of unit variance, N x K, and
+    r"""K random modes, however large N: a part of finite rank.
 
-    $$ V = U O^T + \sigma W, \qquad E[v_{ik} u_{il}] = O_{kl}, \qquad S(T) = 0 $$
+    $$ J = U V^T / N, \qquad V = U O^T + \sigma W, \qquad E[v_{ik} u_{il}] = O_{kl}, \qquad S(T) = 0 $$
 
-    It leaves the bulk of the spectrum as it is and adds outliers, which alone lie at the eigenvalues of `overlaps` = O
-    (K, K; a number for K = 1) up to fluctuations of order 1 / sqrt(N); `noise` is sigma.
+    with U and W (N, K) Gaussian of unit variance. It leaves the bulk of the spectrum as it is and adds outliers, which
+    alone lie at the eigenvalues of `overlaps` = O (K, K; a number for K = 1) up to fluctuations of order 1 / sqrt(N);
+    `noise` is sigma.
 
     `uniform` makes the first column of U constant, all ones: column 0 of O then holds the means of V, and J has the
     mean O_00 / N. So J_ij = J_0 / N is LowRank(J_0, noise=0, uniform=True), and loadings with means are covered:

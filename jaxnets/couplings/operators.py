@@ -45,7 +45,10 @@ def _is_real_scalar(factor: Any) -> bool:
 
 
 class Operator(eqx.Module):
-    """A real n x n matrix J known by what it does. Operators add, and scale by real numbers."""
+    """A real n x n matrix J known by what it does.
+
+    Operators add, and scale by real numbers.
+    """
 
     # Makes NumPy scalars and arrays on the left of `*` and `@` defer to this class.
     __array_ufunc__ = None
@@ -171,6 +174,7 @@ class Modes(Operator):
 
     @property
     def right(self) -> Float[Array, "*batch n P"]:
+        """The input modes, as columns."""
         return self.left if self._right_rows is None else jnp.swapaxes(self._right_rows, -1, -2)
 
     @property
@@ -209,7 +213,7 @@ class Modes(Operator):
 
 
 class Sum(Operator):
-    """The sum of operators of one shape, each applied in its own way.
+    """The sum of operators of one shape, its `terms`, each applied in its own way.
 
     Raises `ValueError` when the shapes differ or there is no term.
     """

@@ -33,7 +33,8 @@ def find_fixed_point(
     `tolerance` (in float32 at most 4e-4). Derivatives with respect to every array of `net` are those of the implicit
     function; x0 is only a start, and has none. Noise is ignored, and an input that depends on time is refused. A search
     that has not come near after `max_steps` has failed, which is data: it may lie at a slow point that is no fixed
-    point. At a bifurcation, where the Jacobian is singular, points are known to sqrt(tolerance) only.
+    point. Valid where the Jacobian is regular: at a bifurcation, where it is not, points are known to sqrt(tolerance)
+    only.
 
     Works under `jit` and `vmap`; mapped searches step together until the last is done. A step forms the Jacobian and
     costs O(n^3).

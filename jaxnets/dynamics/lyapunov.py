@@ -203,7 +203,8 @@ def kaplan_yorke_dimension(exponents: Float[ArrayLike, " num"]) -> Float[Array, 
        \lambda_1 + \dots + \lambda_k \ge 0 > \lambda_1 + \dots + \lambda_{k+1} $$
 
     In any order; 0 if all are negative. NaN if the sum of all is still positive, or any is NaN: it is not known then.
-    A zero exponent is zero to its error only: of a limit cycle, D is 1 or 0 by chance.
+    A zero exponent is zero to its error only: of a limit cycle, D is 1 or 0 by chance. Raises `ValueError` if
+    `exponents` is not a non-empty 1-d array.
 
     Source: Kaplan & Yorke, Lecture Notes in Mathematics 730, 204 (1979).
     """
@@ -221,7 +222,8 @@ def entropy_rate(exponents: Float[ArrayLike, " num"]) -> Float[Array, ""]:
     r"""The sum of the positive Lyapunov exponents, an upper bound of the Kolmogorov-Sinai entropy rate (Ruelle).
 
     The two are equal (Pesin) for a measure that is smooth along the unstable directions. In the unit of the exponents
-    (nats per time). NaN if all are positive, or any is NaN: some positive ones may then be missing.
+    (nats per time). NaN if all are positive, or any is NaN: some positive ones may then be missing. Raises `ValueError`
+    if `exponents` is not a non-empty 1-d array.
     """
     exponents = vector("exponents", exponents)
     known = jnp.any(exponents <= 0) & ~jnp.any(jnp.isnan(exponents))

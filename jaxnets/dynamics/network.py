@@ -124,7 +124,8 @@ def along_first(values: Float[Array, "*n"], x: Float[Array, " n *k"]) -> Float[A
 class Jacobian(eqx.Module):
     """A = diag(decay) + diag(left) J diag(right): applied in the cost of J, formed by `dense` alone.
 
-    With a batch of states, `right` has their leading axes; `@` is for one.
+    `coupling` is J, `decay` -1 / tau, `left` gamma / tau and `right` phi'(x), with the leading axes of a batch of
+    states; `@` is for one. Made by `RateNetwork.jacobian`.
     """
 
     coupling: Operator

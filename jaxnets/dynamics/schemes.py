@@ -13,14 +13,14 @@ Scheme = Callable[[Drift, Float[Array, ""], Float[Array, "..."], Float[Array, ""
 
 
 def heun(f: Drift, t: Float[Array, ""], x: Float[Array, "..."], dt: Float[Array, ""]) -> Float[Array, "..."]:
-    """Second order, two evaluations: x + dt (k1 + k2) / 2. Stable for dt < 2 tau."""
+    """x(t + dt) from dx/dt = f(t, x), to second order by two evaluations; stable for dt < 2 tau."""
     k1 = f(t, x)
     k2 = f(t + dt, x + dt * k1)
     return x + dt / 2 * (k1 + k2)
 
 
 def rk4(f: Drift, t: Float[Array, ""], x: Float[Array, "..."], dt: Float[Array, ""]) -> Float[Array, "..."]:
-    """Fourth order, four evaluations: the classical Runge-Kutta scheme. Stable for dt < 2.7 tau."""
+    """x(t + dt) from dx/dt = f(t, x), to fourth order by four evaluations (Runge-Kutta); stable for dt < 2.7 tau."""
     k1 = f(t, x)
     k2 = f(t + dt / 2, x + dt / 2 * k1)
     k3 = f(t + dt / 2, x + dt / 2 * k2)

@@ -29,7 +29,10 @@ CHUNK_WORK = 10**10
 
 
 class Recorder(Protocol):
-    """Reduces trajectories as they run; a pytree. It sees `x` and `rates` = phi(x), (..., n), at every kept time."""
+    """Reduces trajectories as they run; a pytree.
+
+    It sees `x` and `rates` = phi(x), (..., n), at every kept time.
+    """
 
     def init(self, x: Float[Array, "*many n"], rates: Float[Array, "*many n"]) -> Any:
         """What is carried along, before the first kept time; `x` and `rates` there, for their shapes."""
@@ -45,26 +48,29 @@ class Recorder(Protocol):
 
 
 class States(eqx.Module):
-    """The recorder that keeps every state: (K, ..., n)."""
+    """The `Recorder` that keeps every state: (K, ..., n)."""
 
     def init(self, x, rates):
+        """None: no state is carried along (see `Recorder.init`)."""
         return None
 
     def update(self, carry, x, rates):
+        """No carry, and the state (see `Recorder.update`)."""
         return None, x
 
     def finish(self, carry, outputs):
+        """The stacked states (see `Recorder.finish`)."""
         return outputs
 
 
 class Run(eqx.Module):
     """What `simulate` returns.
 
-    times: (K,), the kept times.
-    states, rates: x and phi(x) at these times, (K, ..., n); None when recorders took their place.
-    records: what the recorder returned, or a dict of that; None without one.
-    final: the state at the end, (..., n), and `end`, its time: `simulate(net, run.final, start=run.end, ...)` goes on.
-    finite: whether a trajectory stayed finite, (...,).
+    - `times`: the kept times.
+    - `states`, `rates`: x and phi(x) at these times; None when recorders took their place.
+    - `records`: what the recorder returned, or a dict of that; None without one.
+    - `final`: the state at the end, and `end`, its time: `simulate(net, run.final, start=run.end, ...)` goes on.
+    - `finite`: whether a trajectory stayed finite.
     """
 
     times: Float[Array, " K"]

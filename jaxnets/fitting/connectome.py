@@ -12,6 +12,8 @@ theta. It keeps the comparison of families, and their error bars, honest: Sigma 
 
 Modes that stand apart (a matrix of counts has one, its mean) are not smooth in the rank. They are `leading` ones: parts
 of finite rank, with the singular value and overlap that they have, beside the bulk, which the family describes.
+
+Source: derived here.
 """
 
 import math
@@ -51,11 +53,15 @@ class Measured(eqx.Module):
 
 
 class FamilyFit(eqx.Module):
-    """One family, fitted. Made by `fit_connectome`.
+    """One family, fitted; made by `fit_connectome`.
 
     `family` has the best parameters and `errors`, a tree like it, their standard errors; `replicates` is such a tree
     with one more axis, the first: parameters from repeated measurements, drawn with the scatter and the misfit.
-    `misfit` is tau. `aic` is 2 (parameters + 1) - 2 log_likelihood, tau being the one more.
+    `misfit` is tau. `aic` is 2 (parameters + 1) - 2 log_likelihood, tau being the one more. `unidentified` are the
+    combinations that the data leave open.
+
+    `measured` is what was read of the matrix, `expected` mu + b there, and `scatter` Sigma; `noise` has samples less
+    their mean, `replicate_counts` and `replicate_leading` what the replicates expect.
     """
 
     family: Family
@@ -78,18 +84,19 @@ class FamilyFit(eqx.Module):
         return _ensemble(self.family, self.measured, self.measured.leading)
 
     def replicate(self, index: int) -> Ensemble:
-        """The ensemble of one of the replicates."""
+        """The ensemble of the replicate of that `index`."""
         family = jax.tree.map(lambda x: x[index], self.replicates)
         return _ensemble(family, self.measured, self.replicate_leading[index])
 
 
 class ConnectomeFit(eqx.Module):
-    """Families in the order of their AIC, the best first. Made by `fit_connectome`."""
+    """The `fits` of families in the order of their AIC, the best first; made by `fit_connectome`."""
 
     fits: tuple[FamilyFit, ...]
 
     @property
     def best(self) -> FamilyFit:
+        """The fit of least AIC."""
         return self.fits[0]
 
     def table(self) -> str:
@@ -146,7 +153,7 @@ def fit_connectome(
 
 
 def predict(fit: FamilyFit, statistic: Callable[[Ensemble], Float[Array, "..."]], num: int | None = None) -> "Estimate":
-    """Any statistic of the fitted ensemble, with its error from `num` replicates (all if None).
+    """Any statistic of the ensemble of a `fit`, with its error from `num` replicates (all if None).
 
     `statistic` takes an ensemble: lambda e: law(e).right_edge(), lambda e: chaos_onset(e, Tanh()).value, or any
     function of one, such as the dimension of its activity at a gain. With leading modes the ensemble is a sum whose
@@ -166,7 +173,7 @@ def predict(fit: FamilyFit, statistic: Callable[[Ensemble], Float[Array, "..."]]
 
 
 class Estimate(eqx.Module):
-    """A number, or an array, with its standard error and the replicates which that is from."""
+    """The `value` of a number or array, its standard `error` and the `replicates` which that is from."""
 
     value: Float[Array, "..."]
     error: Float[Array, "..."]
@@ -177,10 +184,11 @@ class Estimate(eqx.Module):
 
 
 class HeldOut(eqx.Module):
-    """How well families predict a matrix that they were not fitted to, in the order of the fits. Made by `held_out`.
+    """How well families predict a matrix that they were not fitted to, in the order of the fits; made by `held_out`.
 
-    `count_distance` and `overlap_distance` are root mean square differences of N C and of N Q: singular values out of
-    place at a scale. `advantage` is how much higher the log-likelihood of the first family is.
+    `labels` name the families, and `log_likelihood` is that of the matrix. `count_distance` and `overlap_distance` are
+    root mean square differences of N C and of N Q: singular values out of place at a scale. `advantage` is how much
+    higher the log-likelihood of the first family is.
     """
 
     labels: tuple[str, ...] = eqx.field(static=True)

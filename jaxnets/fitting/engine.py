@@ -32,11 +32,13 @@ class NotIdentifiable(UserWarning):
 
 
 class Fit(eqx.Module):
-    """The best of all starts. Made by `fit` and `least_squares`.
+    """The best of all starts, made by `fit` and `least_squares`.
 
     `errors` is a tree like `params`: standard errors, 0 for what is fixed, inf for what is not identifiable.
-    `covariance` is that of the components in the order of `names`, along identifiable directions alone.
-    `history` has the loss of the best start at each step, NaN after its last (of `least_squares`: before and after).
+    `covariance` is that of the components in the order of `names`, along identifiable directions alone. `history` has
+    the loss of the best start at each step, NaN after its last (of `least_squares`: before and after), `losses` where
+    each start ended. `gradient_norm` is the largest component of the gradient in the numbers `free`, which `space` maps
+    to parameters. `flat` says which of the `directions`, unit vectors, are not identifiable.
     """
 
     params: PyTree
@@ -83,8 +85,9 @@ def fit(
     `steps`; `converged` says which. `starts`, a tree like `params` with one more axis in front (see `draw_starts`),
     replaces the one start by many, which run together; those whose loss becomes NaN end there, with the best they had.
 
-    Errors are standard errors if the loss is minus a log-likelihood: a rise by 1/2 is one of them (see `profile` for
-    what does not hold to second order). Directions without curvature are named in a `NotIdentifiable` warning.
+    Errors are valid, as standard errors, if the loss is minus a log-likelihood: a rise by 1/2 is one of them (see
+    `profile` for what does not hold to second order). Directions without curvature are named in a `NotIdentifiable`
+    warning.
 
     A function defined once is compiled once: pass what changes as `data` rather than in a closure. Works under `jit`
     and `vmap`, without warnings there. If no start has a finite loss everything is NaN and `converged` False.
@@ -114,9 +117,9 @@ def least_squares(
     $$ \hat x = \mathrm{argmin}_x\, \tfrac12 |r(x)|^2, \qquad \mathrm{Cov}\, u = (A^T A)^{-1}, \qquad
        A = \frac{\partial r}{\partial u} $$
 
-    for independent residuals in units of their standard errors (`with_covariance`: for others). All other arguments,
-    results, warnings and errors are those of `fit`. It stops where a step changes neither parameters nor residuals by
-    more than `tolerance`, relative and absolute. Forward derivatives, by columns.
+    valid for independent residuals in units of their standard errors (`with_covariance`: for others). All other
+    arguments, results, warnings and errors are those of `fit`. It stops where a step changes neither parameters nor
+    residuals by more than `tolerance`, relative and absolute. Forward derivatives, by columns.
     """
     space, from_ = _prepared(params, transforms, starts, steps, tolerance)
     result = _least_squares(residuals, space, from_, data, steps, tolerance)
@@ -131,8 +134,9 @@ def with_covariance(
 
     $$ \mathrm{Cov}\, u = A^+\, \Sigma\, (A^+)^T, \qquad A^+ = (A^T A)^{-1} A^T $$
 
-    The parameters stay: plain weights, true errors. So Sigma may be singular, or known from few repetitions, which
-    could not be inverted to weights. What is not identifiable stays so. Raises `ValueError` if it is not (m, m).
+    `result` keeps its parameters: plain weights, true errors, valid to first order. So Sigma may be singular, or known
+    from few repetitions, which could not be inverted to weights. What is not identifiable stays so. Raises `ValueError`
+    if it is not (m, m).
     """
     A = _slopes(residuals, result.space, result.free, data)
     if covariance.shape != (A.shape[0], A.shape[0]):
@@ -334,7 +338,7 @@ def _prepared(params, transforms, starts, steps, tolerance) -> tuple[Space, Floa
 
 
 class Profile(eqx.Module):
-    """The least loss with one parameter held at `values`. Made by `profile`; `low` and `high` end its interval."""
+    """The least `losses` with one parameter held at `values`, made by `profile`; `low` and `high` end its interval."""
 
     values: Float[Array, " k"]
     losses: Float[Array, " k"]
@@ -357,9 +361,10 @@ def profile(
 
     $$ L_p(v) = \min_{x: x_{name} = v} L(x), \qquad L_p(\mathrm{low}) = L_p(\mathrm{high}) = L(\hat x) + \tfrac12 $$
 
-    The interval is that of one standard error for a log-likelihood, without the assumption that it is a parabola: its
-    ends come from sqrt(2 (L_p - L)), linear between values, and are NaN where the values, rising, do not enclose them.
-    `result` is a fit of the same loss (for `least_squares`, of half the sum of squares) and the start of all.
+    The interval is that of one standard error for a log-likelihood, valid also where it is no parabola: its ends come
+    from sqrt(2 (L_p - L)), linear between values, and are NaN where the values, rising, do not enclose them. `result`
+    is a fit of the same loss (for `least_squares`, of half the sum of squares) and the start of all; the search is that
+    of `fit`.
 
     Raises:
         ValueError: for a name that is none of the fitted components, or a weight of a simplex, and values that break

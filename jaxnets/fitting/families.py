@@ -1,7 +1,8 @@
 """Families of ensembles with few parameters: laws of amplitudes and profiles of overlaps over the rank of a mode.
 
 A mode has the rank a = (k - 1/2) / N, k = 1, 2, ... from the strongest, up to the load. To add a law, a profile or a
-family, write one final subclass; its float fields are what a fit finds, and `constraints` bounds them.
+family, write one final subclass; its float fields are what a fit finds, and `constraints` bounds them. All raise
+`ValueError` for a field that is not one real number.
 """
 
 import abc
@@ -20,7 +21,7 @@ class AmplitudeLaw(eqx.Module):
 
     @abc.abstractmethod
     def __call__(self, a: Float[Array, " P"]) -> Float[Array, " P"]:
-        """D(a), for a > 0."""
+        """D at the ranks `a` > 0."""
 
     @abc.abstractmethod
     def constraints(self) -> dict[str, Transform]:
@@ -70,7 +71,10 @@ class StretchedExponential(AmplitudeLaw):
 
 
 class PowerLaw(AmplitudeLaw):
-    """D(a) = a^(-exponent). From 1/2 on the variance is that of the first modes, and grows with N."""
+    """D(a) = a^(-exponent).
+
+    From an exponent of 1/2 on the variance is that of the first modes, and grows with N.
+    """
 
     exponent: Float[Array, ""]
 
@@ -89,7 +93,7 @@ class OverlapProfile(eqx.Module):
 
     @abc.abstractmethod
     def __call__(self, a: Float[Array, " P"]) -> Float[Array, " P"]:
-        """rho(a), for 0 < a < 1."""
+        """rho at the ranks `a`, 0 < a < 1."""
 
     @abc.abstractmethod
     def constraints(self) -> dict[str, Transform]:
@@ -107,7 +111,7 @@ class NoOverlap(OverlapProfile):
 
 
 class ConstantOverlap(OverlapProfile):
-    """rho(a) = value."""
+    """rho(a) = `value`."""
 
     value: Float[Array, ""]
 
@@ -160,7 +164,7 @@ class Family(eqx.Module):
 
 
 class Independent(Family):
-    """Independent Gaussian weights: no modes."""
+    """Independent Gaussian weights of that `gain`: no modes."""
 
     gain: Float[Array, ""]
 
@@ -178,7 +182,7 @@ class Independent(Family):
 
 
 class GaussianModes(Family):
-    """`RandomModes` with amplitudes g D(a) / sqrt(load <D^2>) and overlaps rho(a)."""
+    """`RandomModes` with amplitudes g D(a) / sqrt(load <D^2>), D the `law`, and overlaps rho(a); g is the `gain`."""
 
     law: AmplitudeLaw
     overlap: OverlapProfile
@@ -202,7 +206,10 @@ class GaussianModes(Family):
 
 
 class OrthogonalModes(Family):
-    """`SingularModes` with singular values g D(a) / sqrt(load <D^2>), zeros beyond the load, and no overlaps."""
+    """`SingularModes` with singular values g D(a) / sqrt(load <D^2>), D the `law`, g the `gain`, and no overlaps.
+
+    Beyond the load they are zero.
+    """
 
     law: AmplitudeLaw
     gain: Float[Array, ""]

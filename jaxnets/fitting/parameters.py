@@ -30,7 +30,7 @@ class Transform(eqx.Module):
         """The free numbers of a parameter x: the inverse of `constrain`."""
 
     @abc.abstractmethod
-    def holds(self, x: np.ndarray) -> Any:
+    def holds(self, x: Float[np.ndarray, "..."]) -> Any:
         """Whether x keeps the constraint."""
 
     @abc.abstractmethod
@@ -71,7 +71,10 @@ class Positive(Transform):
 
 
 class Interval(Transform):
-    """low < x < high, x = low + (high - low) / (1 + e^{-u}). Raises `ValueError` unless low < high are finite."""
+    """`low` < x < `high`, x = low + (high - low) / (1 + e^{-u}).
+
+    Raises `ValueError` unless low < high are finite.
+    """
 
     low: Float[Array, ""]
     high: Float[Array, ""]

@@ -36,7 +36,11 @@ from .parameters import Interval, Positive
 
 
 class RecordingFit(eqx.Module):
-    """What a recording says of its network. Made by `fit_recording`; errors are standard errors.
+    """What a recording says of its network, made by `fit_recording`; `<name>_error` is the standard error of `<name>`.
+
+    `gain` is g, `time_constant` tau in the unit of dt, `dimension` the PR of all units without measurement noise (of
+    those recorded, if N is not known), `noise` the part of the measurement in the total variance. `measured` is C at
+    `lags`, that at 0 with the noise, with `error`; `curve` is C of the fit at the closer `curve_lags`.
 
     `inverse_rank` is 1 / PR^D, 0 for independent weights, and has the symmetric error; `effective_rank` is its inverse
     (inf if that is not positive). Both are NaN if the size of the population is not known; `fewest_modes` and
@@ -79,12 +83,12 @@ def fit_recording(
 
     $$ C(t) = C^\phi(t / \tau; g), \qquad F = A(g) + B(g) / \mathrm{PR}^D $$
 
-    `rates` are phi(x) of n units at times `dt` apart, of a network dx/dt = -x + J phi(x) above the onset of chaos, with
-    independent weights or random modes without overlaps; phi is `transfer`, tanh if None. White measurement noise is
-    found and taken off. `z_scored` is for rates in units of their standard deviations, or in any units: the rates of
-    each unit are divided by theirs, and only the shape of C is used. `population_size` is N, of which the n units are
-    a random part; without it PR^D is bounded (see `RecordingFit`). `centre=False` takes the mean rates to be 0, which
-    spares short records some error.
+    `rates` are phi(x) of n units at times `dt` apart, of a network dx/dt = -x + J phi(x); phi is `transfer`, tanh if
+    None. Valid above the onset of chaos, with independent weights or random modes without overlaps. White measurement
+    noise is found and taken off. `z_scored` is for rates in units of their standard deviations, or in any units: the
+    rates of each unit are divided by theirs, and only the shape of C is used. `population_size` is N, of which the n
+    units are a random part; without it PR^D is bounded (see `RecordingFit`). `centre=False` takes the mean rates to be
+    0, which spares short records some error.
 
     C is fitted at 8 lags, where it falls to about 60%: longer ones differ more from network to network. Its errors come
     from blocks in time and, since units are a sample, from the scatter between units; those of F from the jackknife

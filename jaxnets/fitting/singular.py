@@ -9,6 +9,7 @@ C counts the singular values above eta, with a soft edge one e-fold wide, and Q 
 They are traces of the Green's function of J at z = 0, w = i eta, so that one equation gives them for every ensemble,
 with no edges and no gaps to find. They are what a fit should compare: N C and N Q scatter between samples by a number
 of order one that does not depend on N, as sums of smooth functions of singular values do, and are nearly Gaussian.
+Source: derived here.
 """
 
 import equinox as eqx
@@ -22,7 +23,7 @@ from ..couplings import Ensemble, LowRank, SingularModes, Sum
 
 
 class SingularProfile(eqx.Module):
-    """C and Q at `scales`. Made by `singular_profile`, `profile_of_values`."""
+    """C, `counts`, and Q, `overlaps`, at `scales`; made by `singular_profile` and `profile_of_values`."""
 
     scales: Float[Array, " K"]
     counts: Float[Array, " K"]
@@ -32,7 +33,7 @@ class SingularProfile(eqx.Module):
 def profile_of_values(
     values: Float[Array, " r"], overlaps: Float[Array, " r"], n: int, scales: Float[Array, " K"]
 ) -> SingularProfile:
-    """C and Q of a matrix of n units with these singular values and overlaps; those left out count as zeros."""
+    """C and Q at `scales` of a matrix of n units with these singular `values` and overlaps, zero for the rest."""
     eta = scales[:, None]
     kernel = 1 / (values[None] ** 2 + eta**2)
     counts = jnp.sum(values[None] ** 2 * kernel, axis=1) / n

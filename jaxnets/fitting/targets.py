@@ -1,7 +1,9 @@
 r"""What may be fitted, as residuals: small functions of a prediction and of data, in units of standard errors.
 
-Each takes an ensemble or a state and returns an array for `least_squares`, alone or joined with others by
-`jnp.concatenate`. A fit chooses its parameters by the function that makes the ensemble of them:
+Each takes an ensemble or a `state` of `meanfield` and returns an array for `least_squares`, alone or joined with others
+by `jnp.concatenate`. What is `measured`, or wanted, has the standard `error`; `gains` are those of `spectra.law`, and
+`time_constant` is tau in the unit of `lags`. They raise `ValueError` as the functions do that they call. A fit chooses
+its parameters by the function that makes the ensemble of them:
 
     least_squares(lambda p, data: spectrum_misses(DeepHebbian(p["load"], p["auto"], p["hetero"]), data), ...)
 """
@@ -25,10 +27,10 @@ from ..transfer import Transfer
 
 
 class SpectralStatistics(eqx.Module):
-    """What `spectrum_misses` compares, of S spectra of n eigenvalues. Made by `spectral_statistics`.
+    """What `spectrum_misses` compares, of S spectra of n eigenvalues; made by `spectral_statistics`.
 
-    The vector of one spectrum has the part of eigenvalues within each of `radii` around 0, the part that is 0, and the
-    traces (1/n) sum_i lambda_i^k, k = 1..K.
+    A row of `values`, one for each spectrum, has the part of eigenvalues within each of `radii` around 0, the part that
+    is 0, and the traces (1/n) sum_i lambda_i^k, k = 1..K; `errors` are those of their mean over spectra.
     """
 
     radii: Float[Array, " R"]
@@ -37,6 +39,7 @@ class SpectralStatistics(eqx.Module):
 
     @property
     def traces(self) -> int:
+        """K."""
         return self.values.shape[1] - self.radii.shape[0] - 1
 
     def covariance(self) -> Float[Array, "m m"]:
@@ -57,8 +60,9 @@ def spectral_statistics(
 
     Eigenvalues of random matrices repel each other: the number in a region fluctuates as its boundary is long, not as
     its area is large, with variance L sqrt(rho) / pi for a boundary of length L at rho eigenvalues per area (real
-    matrices: they come in conjugate pairs), and a trace of a power by order one. `radii` are those of equal parts of
-    the eigenvalues that are not 0. The errors serve as weights; `covariance` is what several spectra really scatter.
+    matrices: they come in conjugate pairs), and a trace of a power by order one. The `radii` enclose equal parts of
+    the eigenvalues that are not 0; `traces` is K. The errors serve as weights; `covariance` is what several spectra
+    really scatter.
 
     Raises:
         ValueError: if ``eigenvalues`` is not (S, n) and finite with 20 of n not 0, or a number is not whole and >= 1.
@@ -121,14 +125,14 @@ def edge_misses(
     *,
     gains: Float[Array, " k"] | None = None,
 ) -> Float[Array, " 1"]:
-    """The right edge of the spectrum of J G, against the one that is measured or wanted."""
+    """The right edge of the spectrum of J G, against the `right_edge` that is measured or wanted."""
     return ((law(ensemble, gains).right_edge() - right_edge) / error)[None]
 
 
 def onset_misses(
     ensemble: Ensemble, transfer: Transfer, scale: Float[ArrayLike, ""] = 1.0, error: Float[ArrayLike, ""] = 1.0
 ) -> Float[Array, " 1"]:
-    """The scale of J at which chaos begins, 1 / (phi'(0) right edge), against the one that is measured or wanted.
+    """The scale of J at which chaos begins, 1 / (phi'(0) right edge), against the `scale` that is measured or wanted.
 
     That is `meanfield.chaos_onset`, by the spectral law also where an overlap or a symmetry is fitted.
     """

@@ -12,14 +12,14 @@ from ..couplings import Ensemble
 
 
 def dressed(ensemble: Ensemble, s: Complex[ArrayLike, ""]) -> Root:
-    r"""The response S of a unit inside the network, from its response s alone (N to infinity).
+    r"""The response S of a unit inside the network, from its response s alone, for N to infinity.
 
     $$ S = \frac{1}{1/s - r(S)}, \qquad S / s = \frac1N \mathrm{tr}\, (1 - s J)^{-1} $$
 
-    Followed along the ray from s = 0, where S = s, and differentiable in `s` and the ensemble. `converged` asks for
-    kappa(S) |S|^2 < 1 too, so it is False where 1/s lies in the support of the spectrum of J, and a S that has
-    `converged` is the only one. `residual` is that of S / s = 1 + S r(S).
-    Raises `ValueError` if `s` is not one finite number.
+    Followed along the ray from s = 0, where S = s, and differentiable in `s` and the ensemble. Valid where 1/s lies
+    outside the support of the spectrum of J: `converged` asks for kappa(S) |S|^2 < 1 too, and a S that has `converged`
+    is the only one. `residual` is that of S / s = 1 + S r(S). Raises `ValueError` if `s` is not one finite number.
+    Source: derived here, from the R-transform.
     """
     return _dressed(ensemble, complex_scalar("s", s))
 

@@ -55,14 +55,16 @@ def stationary_by_paths(
     The state is the one that is reached when the memory grows from none, and an additional noise falls from 1 to 0.
     Below the onset of chaos and without noise it is x = 0. `residual` is the relative miss of self-consistency, or of
     Gaussian averages; `converged` asks for `tolerance`, and that C^phi and S have come to 0, up to their errors, at the
-    last lags: if not, give a longer `duration`, or `memory`. States that freeze (C does not decay) never converge.
+    last lags, within `max_steps` steps: if not, give a longer `duration`, or `memory`. States that freeze (C does not
+    decay) never converge.
 
     Valid for odd phi. Derivatives, by the implicit function theorem, are those at fixed random numbers; with paths
     forward mode is meant, reverse mode stores all paths. About 30 s on two cores, with paths.
 
     Raises:
-        ValueError: for phi that is not odd, negative noise, fewer paths than 16 or not a multiple of 8, times that are
-            not positive, and memory > duration or 4 duration > period.
+        ValueError: for an ensemble with a finite-rank part, phi that is not odd, negative noise, fewer paths than 16 or
+            not a multiple of 8, nodes < 41, times or a tolerance that are not positive, memory < 10 step, and
+            memory > duration or 4 duration > period.
 
     Source: Sompolinsky & Zippelius 1982 (symmetric couplings); Stern, Sompolinsky & Abbott 2014 (sampled paths);
     Martí, Brunel & Ostojic 2018 (partial symmetry).

@@ -20,10 +20,14 @@ def chaos_onset(ensemble: Ensemble, transfer: Transfer) -> Root:
 
     over the support of the spectrum of J: of the bulk alone, without the outliers of a finite-rank part. Without memory
     kernel its right edge is explicit, sqrt(g^2 + a): g without echo, gamma sqrt(1 + load) for the shift. No finite s
-    will do where the right edge is not positive, or phi'(0) is 0: s = inf, not converged. Differentiable.
+    will do where the right edge is not positive, or phi'(0) is 0: s = inf, not converged. Differentiable. Valid for
+    phi(0) = 0, where x = 0 is a state at all.
 
     Raises:
-        ValueError: for what is no ensemble of positive variance, or no transfer function.
+        ValueError: for what is no ensemble or no transfer function, and as `spectra.law` where the edge is not
+            explicit.
+
+    Source: Sompolinsky, Crisanti & Sommers 1988.
     """
     require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     require_instance("transfer", transfer, Transfer, "one of `jaxnets.transfer`, such as `Tanh()`")
@@ -51,9 +55,10 @@ def largest_lyapunov(state: Stationary) -> Root:
     from 0 outwards and from an exponential at the last lag inwards, met at the turning point. With E_0 = U_inf - q^2
     the unknown is q, the decay rate of psi. `residual` is the error of lambda estimated from every second lag, and the
     depth that is left at the last lag; `converged` asks for 1e-5, and a converged state. Differentiable.
+    Valid without memory kernel and echo.
 
     Raises:
-        ValueError: for the state of a shift, for which this equation is not the right one.
+        ValueError: for the state of a shift, or one from sampled paths, where this equation is not the right one.
 
     Source: Sompolinsky, Crisanti & Sommers 1988; with noise, Schuecker et al. 2018.
     """

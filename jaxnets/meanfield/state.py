@@ -17,10 +17,16 @@ from .units import Units
 
 
 class Stationary(eqx.Module):
-    """The stationary state of a unit. Made by `stationary`; lags are in units of tau, and uniform from 0.
+    """The stationary state of a unit, made by `stationary` and `stationary_by_paths`.
 
-    Of a state from sampled paths, `impulse` is known on the first lags, `decay_rate` is that of an exponential with the
-    same correlation time, and the errors are standard errors.
+    `lags` are in units of tau, and uniform from 0. At these are the autocovariances `c_x` of x, `c_phi` of phi and
+    `c_slope` of d phi / d u, u being the field through the leak, with the slope `c_slope_kink` at lag 0+; `beta` is
+    <d phi / d u>, `decay_rate` that of c_x at long lags, `noise` is sigma. `site` is the part of the ensemble in the
+    energy, None where there is none; `units` tells apart those of each gain, where the rows of J have gains.
+
+    `impulse` is S(tau) on the first lags; None where that is beta e^{-tau}. Of a state from sampled paths `decay_rate`
+    is that of an exponential with the same correlation time, and `c_x_error`, `c_phi_error` and `response_error`, of
+    S at frequency 0, are standard errors.
     """
 
     lags: Float[Array, " T"]
@@ -46,7 +52,7 @@ class Stationary(eqx.Module):
         return self.c_x[..., 0]
 
     def response(self, frequency: Float[ArrayLike, "..."]) -> Complex[Array, "..."]:
-        """S(w) = <d phi / d eta>, at angular frequencies w in 1/tau: beta / (1 + i w) without memory kernel."""
+        """S(w) = <d phi / d eta>, at each angular `frequency` w: beta / (1 + i w) without memory kernel."""
         frequency = jnp.asarray(frequency, self.beta.dtype)
         leak = 1 / jax.lax.complex(jnp.ones_like(frequency), frequency)
         if self.impulse is None:
@@ -57,12 +63,14 @@ class Stationary(eqx.Module):
         return as_complex(first) * leak + one_sided(rest, spacing, frequency)
 
     def spectrum_x(self, frequency: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
-        """The transform of c_x with e^{-i w tau}, at angular frequencies of any shape: fourth order in the spacing of
-        lags, with the exponential that is left beyond the last one."""
+        """The transform of c_x with e^{-i w tau}, at each angular `frequency` w.
+
+        Fourth order in the spacing of lags, with the exponential that is left beyond the last one.
+        """
         return spectrum(self.c_x, self.lags[1] - self.lags[0], self.decay_rate, frequency)
 
     def spectrum_phi(self, frequency: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
-        """The transform of c_phi, as `spectrum_x`."""
+        """The transform of c_phi at each `frequency`, as `spectrum_x`."""
         return spectrum(self.c_phi, self.lags[1] - self.lags[0], self.decay_rate, frequency)
 
 

@@ -32,7 +32,7 @@ class Input(eqx.Module):
 
     U and V = U O^T + sigma W are the modes of the `LowRank` parts of the ensemble, in their order; `left` and `right`
     (K,; a number is one for all) are components along them. Raises `ValueError` for numbers that are not finite and a
-    negative variance.
+    negative variance. Source: Mastrogiuseppe & Ostojic 2018.
     """
 
     mean: Float[Array, ""]
@@ -79,10 +79,12 @@ class Problem(eqx.Module):
 
 
 class StaticState(eqx.Module):
-    """One solution. Made by `static_state`.
+    """One solution, made by `static_state`.
 
     The field h, without the reaction r phi(x), has `mean` and `variance`; the law of the state x is given by its
-    values `x` and their `weights`, so that <f(x)> = sum(weights * f(x)).
+    values `x` and their `weights`, so that <f(x)> = sum(weights * f(x)). The order parameters are `kappa`, E[v_k phi],
+    `rate`, <phi>, `rate_power`, <phi^2>, `response`, S, and `reaction`, r(S). At `bulk` = 1 the bulk of the Jacobian
+    reaches zero. `problem` has what the theory reads of the arguments.
     """
 
     kappa: Float[Array, " K"]  # E[v_k phi]
@@ -100,7 +102,7 @@ class StaticState(eqx.Module):
     problem: Problem
 
     def average(self, samples: Float[Array, " k"]) -> Float[Array, ""]:
-        """<f(x)> from the values f(x_k)."""
+        """<f(x)> from the `samples` f(x_k) at the values of x."""
         return self.weights @ samples
 
 
@@ -126,13 +128,14 @@ def static_state(
     `nodes` is the number of quadrature points on either side of x = 0, where phi may have a kink. `residual` is the
     largest of the errors of the equations and of the averages (against three quarters of the nodes). `converged` asks
     for 1e-6, and for a solution that has a meaning: variance >= 0, r phi' < 1 (else x(h) is not unique), and S
-    within the domain of r (S Re(lambda rho) < 1). It need not be stable: see `static_stability`.
+    within the domain of r (S Re(lambda rho) < 1). It need not be stable: see `static_stability`. Valid for phi that
+    rises and is smooth but for a kink at 0.
 
     Raises:
         ValueError: for what is no ensemble or transfer function, start values or components of the input that do not
             fit the modes, a start variance that is not positive, and nodes < 20.
 
-    Source: Mastrogiuseppe & Ostojic 2018; for the reaction, section 4 of the theory (cavity method).
+    Source: Mastrogiuseppe & Ostojic 2018; the reaction derived here (cavity method).
     """
     problem = problem_of(ensemble, transfer, input)
     require_whole("nodes", nodes, least=20)

@@ -32,7 +32,7 @@ from .static import Input, Problem, StaticState, field_at, has_spread, problem_o
 
 
 class StaticStability(eqx.Module):
-    """Leading eigenvalues of J phi'(x) at a fixed point: those of the Jacobian are z - 1, per tau.
+    """Leading eigenvalues z of J phi'(x) at a fixed point (z - 1 of the Jacobian, per tau); made by `static_stability`.
 
     `edge` is the largest real part of the bulk (0 without a random part). `outliers` are sorted by falling real part,
     each once, followed by NaN. `missed` is how many more there are with Re z > `searched_from`, a line between the edge
@@ -329,10 +329,10 @@ def order_parameter_map(
 
 
 class StaticStates(eqx.Module):
-    """Distinct solutions, sorted by the variance of their field, then by kappa. Made by `static_states`.
+    """Distinct solutions, sorted by the variance of their field, then by kappa; made by `static_states`.
 
     Every array of `state` (its problem too) and of `stability` has a leading axis (k,); `counts` starts arrived at each
-    solution.
+    solution, `failed` at none.
     """
 
     state: StaticState
@@ -365,6 +365,8 @@ def static_states(
     Raises:
         ValueError: for traced arguments, starts < 1, a scale or `same` that is not positive, where no start arrives at
             a solution, and where `static_state` does.
+
+    Source: as `static_state`.
     """
     problem = problem_of(ensemble, transfer, input)
     if not is_concrete(problem):

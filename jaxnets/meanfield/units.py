@@ -8,10 +8,10 @@ from .._arguments import nonnegative, positive, require, vector
 
 
 class RowGains(eqx.Module):
-    """A law of gains, of `values` > 0 (K,) with `weights` >= 0 (K,; equal if None), which are normalised.
+    """A law of gains: `values` > 0 with `weights` >= 0 (equal if None), which are normalised.
 
     Unit i has x_i = gamma_i u_i, where u_i is what all weights without gain would give it. Raises `ValueError` for
-    values that are not positive, and weights that are negative, all 0 or not as many.
+    values that are not positive, and weights that are negative, all 0 or not as many. Source: derived here.
     """
 
     values: Float[Array, " K"]
@@ -27,12 +27,12 @@ class RowGains(eqx.Module):
         self.weights = weights.astype(self.values.dtype) / jnp.sum(weights).astype(self.values.dtype)
 
     def mean(self, of: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The average over units of what each gain has, along the first axis."""
+        """The average over units `of` what each gain has, along the first axis."""
         return jnp.tensordot(self.weights, of, 1)
 
 
 class Units(eqx.Module):
-    """What the units of each gain do in a stationary state. Made by `stationary`."""
+    """What the units of each of the `gains` do: `c_x`, `c_phi` and `beta` = <phi'>; made by `stationary`."""
 
     gains: RowGains
     c_x: Float[Array, "K T"]

@@ -3,7 +3,7 @@ r"""Dense memories of sequences: binary units that step from pattern to pattern 
 $$ s_i(t + 1) = \operatorname{sgn} \sum_\mu \xi_i^{\mu + 1} f(m^\mu(t)), \qquad m^\mu = \frac1n \sum_j \xi_j^\mu s_j $$
 
 All patterns but the present one add crosstalk to the field, and a bit is wrong where it outweighs the signal f(1) = 1.
-A new interaction is one more final `Interaction`.
+Every `interaction` is f, one of n units and `num` = P patterns; a new one is one more final `Interaction`.
 Source: Chaudhry et al. 2023 (arXiv 2306.04532).
 """
 
@@ -44,7 +44,10 @@ class Interaction(eqx.Module):
 
 
 class Polynomial(Interaction):
-    """f(m) = m^order; order 1 is the Hebbian sequence network. ValueError unless a whole number >= 1."""
+    """f(m) = m^order; order 1 is the Hebbian sequence network.
+
+    Raises `ValueError` unless `order` is a whole number >= 1.
+    """
 
     order: int = eqx.field(static=True, default=1)
 
@@ -89,7 +92,7 @@ def _overlap_law(n: int) -> tuple[Float[np.ndarray, " n+1"], Float[np.ndarray, "
 
 
 class Recall(eqx.Module):
-    """Overlaps with all patterns at the steps 0, 1, ..., and the state at the end."""
+    """The `overlaps` with all patterns at the steps 0, 1, ..., and the `final` state."""
 
     overlaps: Float[Array, "time *trials P"]
     final: Float[Array, "*trials n"]

@@ -32,8 +32,9 @@ class SymmetricCore(eqx.Module):
 
     `load` is alpha >= 0, `condensed` (W, W) the block, `eigenvalues` (k,) and `weights` (k,; equal if None) the law of
     the eigenvalues of the whole K; `patterns` are "binary" (+-1) or "gaussian". `symmetric_core` makes one from an
-    ensemble. Raises `ValueError` for a load that is negative, a block that is not symmetric, negative weights, shapes
-    that do not fit and unknown patterns.
+    ensemble. `coarse_weights` are those of a second rule on the same eigenvalues, from which errors are judged. Raises
+    `ValueError` for a load that is negative, a block that is not symmetric, negative weights, shapes that do not fit
+    and unknown patterns. Source: Jiang et al. 2021 (arXiv 2103.14317).
     """
 
     load: Float[Array, ""]
@@ -90,6 +91,8 @@ def symmetric_core(ensemble: DeepHebbian | SymmetricCore, num: int, *, angles: i
 
     Raises:
         ValueError: for an ensemble that is not symmetric, a core of another size than `num`, and odd `angles`.
+
+    Source: Jiang et al. 2021 (arXiv 2103.14317).
     """
     require_whole("num", num)
     if isinstance(ensemble, SymmetricCore):
@@ -351,7 +354,7 @@ def _free_energy(problem, m, q, r, chi, of):
 
 
 class ReplicaState(eqx.Module):
-    """One solution. Made by `replica_state`."""
+    """One solution, made by `replica_state`; `free_energy` is that per spin, the energy at T = 0."""
 
     m: Float[Array, " W"]  # overlaps with the condensed patterns
     q: Float[Array, ""]  # <s>^2, averaged over units
@@ -386,14 +389,14 @@ def replica_state(
     with chi solved along, and then Newton's; with relax=0 it is Newton's method alone, which finds unstable states
     too. The state is differentiable in every float of the ensemble, and in the temperature where that is positive.
 
-    `replicon` is 1 - (alpha / T^2) <lambda^2 / (1 - chi lambda)^2> <sech^4(x/T)>. It tends to -infinity at T = 0 for
-    every alpha > 0, where the symmetric solution is an approximation, good as long as chi is small. `stability` is
-    1 - max eig(dm/da K), dm/da the susceptibility of the overlaps to fields a along the patterns: the overlaps are a
-    local minimum of the free energy where it is positive, and the branch turns back where it is 0 (it has no
-    gradient). Neither is asked for by `converged`, which wants `residual` < 1e-8: the largest error of the equations,
-    of the averages over the field (`nodes`) and over lambda (`angles`; large where chi lambda comes close to 1).
-    Few nodes suffice unless both alpha and T are small: 1.5 (sum_mu |(K m)_mu| / sqrt(alpha r) + 9) at T = 0; for
-    alpha = 0 see `zero_load_overlaps`.
+    Valid for N -> infinity where `replicon` = 1 - (alpha / T^2) <lambda^2 / (1 - chi lambda)^2> <sech^4(x/T)> is
+    positive. It tends to -infinity at T = 0 for every alpha > 0, where the symmetric solution is an approximation, good
+    as long as chi is small. `stability` is 1 - max eig(dm/da K), dm/da the susceptibility of the overlaps to fields a
+    along the patterns: the overlaps are a local minimum of the free energy where it is positive, and the branch turns
+    back where it is 0 (it has no gradient). Neither is asked for by `converged`, which wants `residual` < 1e-8: the
+    largest error of the equations, of the averages over the field (`nodes`) and over lambda (`angles`; large where chi
+    lambda comes close to 1). Few nodes suffice unless both alpha and T are small: 1.5 (sum_mu |(K m)_mu| / sqrt(alpha
+    r) + 9) at T = 0; for alpha = 0 see `zero_load_overlaps`.
 
     Raises:
         ValueError: for an ensemble that is not symmetric, a start that does not fit it, a temperature < 0.

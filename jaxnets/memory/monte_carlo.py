@@ -15,7 +15,10 @@ from ..couplings import Operator
 
 
 class GlauberRun(eqx.Module):
-    """What `glauber` returns; records are made after every sweep."""
+    """The `spins` at the end, and `overlaps` and `energy` H / n after every sweep; made by `glauber`.
+
+    `acceptance` is the share of moves that were accepted, 1 at temperature 0.
+    """
 
     spins: Float[Array, "*batch n"]  # +-1, at the end
     overlaps: Float[Array, " sweeps *batch k"]  # with the given patterns
@@ -33,7 +36,7 @@ def glauber(
     patterns: Float[ArrayLike, "n k"] | None = None,
     fraction: float | None = None,
 ) -> GlauberRun:
-    r"""Heat-bath dynamics of spins on one network, from one start or many (*batch).
+    r"""Heat-bath dynamics of spins on one network, from `spins0`, one start or many (*batch).
 
     $$ H = -\tfrac12 \sum_{i \neq j} J_{ij} s_i s_j, \qquad h_i = \sum_{j \neq i} J_{ij} s_j, \qquad
        P(s_i' = 1) = \frac{1}{1 + e^{-2 h_i / T}} $$
@@ -42,7 +45,7 @@ def glauber(
     is accepted with the probability min(1, e^{-(H' - H) / T} Q(s' -> s) / Q(s -> s')), Q being the probability of that
     draw: detailed balance holds exactly, at any `fraction`. A large one costs acceptance, because spins drawn together
     do not see each other: about n^{-1/2}, the default, is safe; where most spins are frozen (retrieval at low T) far
-    more are accepted. A sweep is 1 / fraction moves.
+    more are accepted. Each of the `sweeps` is 1 / fraction moves.
 
     At T = 0 a chosen spin takes the sign of its field (and stays at field 0) and all moves are accepted. The end is
     stable against single flips; moves lower the energy as long as those chosen together hardly interact, so keep
@@ -53,8 +56,8 @@ def glauber(
     runs a batch of networks.
 
     Raises:
-        ValueError: if J is not known to be symmetric, spins are not +-1, shapes do not fit, temperature < 0, or the
-            fraction is not in (0, 1].
+        ValueError: if J is not known to be symmetric, spins are not +-1, shapes do not fit, the temperature is
+            below 0, `sweeps` below 1, or the fraction not in (0, 1].
     """
     require_instance("J", J, Operator, "an operator of `jaxnets.couplings`")
     if not J.symmetric or len(J.shape) != 2:

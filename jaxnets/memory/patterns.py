@@ -34,7 +34,7 @@ def gaussian(n: int, num: int, *, key: PRNGKeyArray, dtype: Any = None) -> Float
 def correlated_gaussian(
     n: int, correlation: Float[ArrayLike, "P P"], *, key: PRNGKeyArray, dtype: Any = None
 ) -> Float[Array, "n P"]:
-    r"""Gaussian patterns correlated along the sequence: entries of one unit have
+    r"""Gaussian patterns with the correlation C that is asked for, along the sequence.
 
     $$ \langle \xi_i^\mu \xi_i^\nu \rangle = C_{\mu\nu} $$
 
@@ -64,6 +64,7 @@ def correlated_binary(
     Raises:
         ValueError: if ``n`` < 1, ``correlation`` is not a symmetric matrix with unit diagonal, or sin(pi C / 2) has a
             negative eigenvalue, as it does whenever C has one.
+
     Source: Van Vleck & Middleton, Proc. IEEE 54, 2 (1966).
     """
     require_whole("n", n)
@@ -106,6 +107,7 @@ def hebbian(
 
     Raises:
         ValueError: if ``patterns`` is not (n, P) with n, P >= 1 or not finite, or the strengths are not finite.
+
     Source: Jiang et al. 2022 (arXiv 2208.11411).
     """
     patterns = stored("patterns", patterns)

@@ -30,7 +30,10 @@ from .equilibrium import (
 
 
 class Transition(eqx.Module):
-    """A point of a line between phases, and the order parameters there."""
+    """A point of a line between phases, at `load` and `temperature`, and the order parameters m and chi there.
+
+    Made by `capacity`, `coexistence`, `glass_temperature` and `replicon_temperature`.
+    """
 
     load: Float[Array, ""]
     temperature: Float[Array, ""]
@@ -57,9 +60,10 @@ def capacity(
 
     $$ F(y, \alpha) = 0, \qquad \partial_y F\, v = 0, \qquad |v| = 1, \qquad y = (m, \chi) $$
 
-    The load of the ensemble itself is not read. The branch is that of `replica_state` between `loads`, whose lower end
-    has to be below the fold; it ends where overlaps vanish or lose their stability. `converged` is False where it has
-    no end between `loads`, or ends by something else than a fold. Differentiable in the window and the temperature.
+    The load of the ensemble itself is not read. The branch and its validity are those of `replica_state` between
+    `loads`, whose lower end has to be below the fold; it ends where overlaps vanish or lose their stability.
+    `converged` is False where it has no end between `loads`, or ends by something else than a fold. Differentiable in
+    the window and the temperature.
 
     Raises:
         ValueError: as `replica_state`, and for loads that do not increase from above 0.
@@ -100,8 +104,8 @@ def coexistence(
 
     $$ F(y, \alpha) = 0, \qquad F(y_0, \alpha) = 0, \qquad f(y) = f(y_0), \qquad y_0 = (0, \chi_0) $$
 
-    The branch, its validity and the errors are those of `capacity`. Source: Amit, Gutfreund & Sompolinsky 1987: .051
-    for the Hopfield model at T = 0.
+    The arguments, the branch, its validity and the errors are those of `capacity`. Source: Amit, Gutfreund &
+    Sompolinsky 1987: .051 for the Hopfield model at T = 0.
     """
     problem, start, ends = _checked(ensemble, start, temperature, loads, relax, nodes, angles)
     return _coexistence(problem, start, ends, relax, nodes)
@@ -165,7 +169,9 @@ def glass_temperature(ensemble: DeepHebbian | SymmetricCore, *, angles: int = 51
     $$ \alpha \Big\langle \frac{\lambda^2}{(T - \lambda)^2} \Big\rangle = 1, \qquad T > \max \lambda $$
 
     1 + sqrt(alpha) for the Hopfield model. Not converged where there is none: no eigenvalue is positive, alpha is
-    small. Raises `ValueError` for an ensemble that is not symmetric.
+    small. Valid where the glass grows continuously from q = 0. The `angles` are those of `symmetric_core`. Raises
+    `ValueError` for an ensemble that is not symmetric. Source: Amit, Gutfreund & Sompolinsky 1987 for the Hopfield
+    model; for other cores derived here.
     """
     num = ensemble.condensed.shape[0] if isinstance(ensemble, SymmetricCore) else 1
     return _glass_temperature(problem_of(ensemble, num, 0.0, angles))
@@ -216,8 +222,8 @@ def replicon_temperature(
        \Big\langle \operatorname{sech}^4 \frac xT \Big\rangle = 1 $$
 
     The state is that of `replica_state` from `start` at T = 0, of which T is 2/3 alpha <lambda^2/(1 - chi lambda)^2>
-    chi at first: sqrt(8 alpha / 9 pi) exp(-1 / 2 alpha) in the Hopfield model at small alpha. Raises `ValueError` as
-    `replica_state`. Source: Amit, Gutfreund & Sompolinsky 1987.
+    chi at first: sqrt(8 alpha / 9 pi) exp(-1 / 2 alpha) in the Hopfield model at small alpha. Valid where it goes on
+    to T = 0. Raises `ValueError` as `replica_state`. Source: Amit, Gutfreund & Sompolinsky 1987.
     """
     start = vector("start", start)
     problem = problem_of(ensemble, start.shape[0], 0.0, angles)
@@ -262,8 +268,9 @@ def correlation_profile(
 ) -> ReplicaState:
     """The state to which a pure pattern converts: overlaps with it (entry `reach`) and `reach` neighbours each side.
 
-    `replica_state` from m = 1 for the pattern and 0 for the others; see there. A pattern is kept as it is at small
-    load and temperature where 2 sum_r |gamma_r| < c. Check that the outer overlaps are small.
+    `replica_state` from m = 1 for the pattern and 0 for the others, with the validity and the errors that it has. A
+    pattern is kept as it is at small load and temperature where 2 sum_r |gamma_r| < c. Check that the outer overlaps
+    are small. Source: Griniasty, Tsodyks & Amit 1993; Jiang et al. 2021 (arXiv 2103.14317).
     """
     require_instance("ensemble", ensemble, DeepHebbian, "a `DeepHebbian`")
     require_whole("reach", reach, least=0)
@@ -282,12 +289,14 @@ def zero_load_overlaps(
 
     $$ m_\mu = \langle \xi^\mu \tanh(h / T) \rangle, \qquad h = \sum_\mu \xi^\mu (K m)_\mu $$
 
-    with sgn h at T = 0, sgn 0 = 0, found by `relax` steps m -> (m + <xi tanh>) / 2 from `start`. `condensed` is K. (At
-    T = 0 this is the limit of small loads only where no field vanishes.) W = 16 takes 32768 patterns, each more doubles
-    them. The value has the fields of a root: `value`, `residual`, `converged`; for T > 0 it is differentiable.
+    with sgn h at T = 0, sgn 0 = 0, found by `relax` steps m -> (m + <xi tanh>) / 2 from `start`. `condensed` is K. At
+    T = 0 it is valid as the limit of small loads only where no field vanishes. W = 16 takes 32768 patterns, each more
+    doubles them. The value has the fields of a root: `value`, `residual`, `converged`; for T > 0 it is differentiable.
 
     Raises:
         ValueError: if the core is not symmetric or does not fit the start, and for a temperature < 0.
+
+    Source: Jiang et al. 2021 (arXiv 2103.14317).
     """
     core = SymmetricCore(0.0, condensed, jnp.zeros(1))
     start, temperature = vector("start", start), scalar("temperature", temperature)

@@ -51,12 +51,12 @@ class Regime(IntEnum):
 class Observation(eqx.Module):
     """One network after a cue, or a batch of them.
 
-    regime: a `Regime`.
-    success, fidelity, reach, speed, period, peak_overlap: of the retrieval, as in `Retrieval`.
-    mean, variance: of x over units and time in the steady state.
-    pace: rate of change of the overlaps there, and `present`, the effective number of patterns: see `classify`.
-    exponent, exponent_error: the largest Lyapunov exponent and its standard error.
-    edge: the right edge of J diag(phi'(x)) for Gaussian x of that mean and variance (`self_organised_edge`).
+    - `regime`: a `Regime`.
+    - `success`, `fidelity`, `reach`, `speed`, `period`, `peak_overlap`: of the retrieval, as in `Retrieval`.
+    - `mean`, `variance`: of x over units and time in the steady state.
+    - `pace`: rate of change of the overlaps there, and `present`, the effective number of patterns: see `classify`.
+    - `exponent`, `exponent_error`: the largest Lyapunov exponent and its standard error.
+    - `edge`: the right edge of J diag(phi'(x)) for Gaussian x of that mean and variance (`self_organised_edge`).
     """
 
     regime: Int[Array, "*batch"]
@@ -105,14 +105,14 @@ def classify(
     exponent: Float[Array, "..."],
     exponent_error: Float[Array, "..."],
 ) -> Int[Array, "..."]:
-    """The `Regime`, -1 where a number that decides is NaN. The first that holds of
+    """The first `Regime` of this list that holds, -1 where a number that decides is NaN.
 
-    QUIESCENT: the mean square `activity` of x in the steady state is below .001 (`SILENT`);
-    SEQUENCE: the sequence was retrieved from the cue (`Retrieval.success`), whatever came later;
-    CHAOS: the largest Lyapunov exponent of the flow is more than 3 (`ERRORS`) of its standard errors above 0;
-    OSCILLATION: the overlaps of the steady state change at a `pace` above .1 (`MOVING`);
-    FROZEN: an effective number `present` of patterns below 2 (`SINGLE`) has all the overlap: one pattern holds;
-    MIXTURE: several patterns at once, at rest or in slow drift.
+    - QUIESCENT: the mean square `activity` of x in the steady state is below .001 (`SILENT`);
+    - SEQUENCE: the sequence was retrieved from the cue (`Retrieval.success`), whatever came later;
+    - CHAOS: the largest Lyapunov `exponent` of the flow is more than 3 (`ERRORS`) of its `exponent_error` above 0;
+    - OSCILLATION: the overlaps of the steady state change at a `pace` above .1 (`MOVING`);
+    - FROZEN: an effective number `present` of patterns below 2 (`SINGLE`) has all the overlap: one pattern holds;
+    - MIXTURE: several patterns at once, at rest or in slow drift.
 
     At one network of finite size the exponent of a cycle is 0 to its error, so that about one cycle in a thousand
     passes for chaos, and weak chaos for a cycle unless the exponent is followed for long enough.
@@ -130,7 +130,7 @@ def classify(
 
 
 def majority(regimes: Int[ArrayLike, "*batch trials"]) -> Int[Array, "*batch"]:
-    """The most frequent `Regime` of the trials, on the last axis; the first of those equally frequent; -1 if none."""
+    """The most frequent of the `regimes` of trials, on the last axis; the first of those that tie; -1 if none."""
     regimes = jnp.asarray(regimes)
     counts = jnp.stack([jnp.sum(regimes == int(regime), -1) for regime in Regime], -1)
     return jnp.where(jnp.any(counts > 0, -1), jnp.argmax(counts, -1), -1)
@@ -208,7 +208,7 @@ def observe(
 
 
 class PhaseDiagram(eqx.Module):
-    """Observations over a grid: axes (load, hetero, auto, window, trial)."""
+    """Observations over a grid of `loads`, `heteros`, `autos`, `windows` and trials, axes in this order."""
 
     loads: Float[Array, " loads"]
     heteros: Float[Array, " heteros"]
@@ -236,9 +236,10 @@ def phase_diagram(
 ) -> PhaseDiagram:
     """`observe` at each point of a grid of Hebbian couplings, with so many networks each.
 
-    At a point, gamma_r = hetero x window_r; a `window` is the profile of the synaptic window, whose length is d. Trial
-    t has the same key, `fold_in(key, t)`, at all points, whose differences are thus less noisy than their values. One
-    network is observed at a time, so that memory is that of the largest. `settings` go to `observe`.
+    The grid is that of `loads`, `heteros`, `autos` and `windows`, and gamma_r = hetero x window_r: a window is the
+    profile of the synaptic window, whose length is d. Trial t has the same key, `fold_in(key, t)`, at all points, whose
+    differences are thus less noisy than their values. One network is observed at a time, so that memory is that of the
+    largest. `settings` go to `observe`.
 
     Raises:
         ValueError: if ``windows`` is empty or ``trials`` < 1, and as `DeepHebbian` and `observe` do.
@@ -281,11 +282,12 @@ def instability(
     $$ \phi'(0) \max \operatorname{Re} \operatorname{spec} J = 1 $$
 
     The Newton search begins at `start`, by default where the same holds for few patterns, corrected by
-    1 / sqrt(1 + load). It does not converge where the line is gone because auto alone is unstable. For one point:
+    1 / sqrt(1 + load). Valid where the line is: it does not converge where auto alone is unstable. For one point:
     `vmap` for a line. Differentiable.
 
     Raises:
         ValueError: if ``load`` is not positive, ``window`` empty, or phi'(0) not positive.
+
     Source: Jiang et al. 2022 (arXiv 2208.11411).
     """
     load, window, auto = scalar("load", load), vector("window", window), scalar("auto", auto)
@@ -315,7 +317,7 @@ def self_organised_edge(
 
     For one shift alone it is gamma sqrt(alpha <phi'^2> + <phi'>^2). Above 1, perturbations independent of the state
     grow; networks that retrieve settle near 1. In the precision of the ensemble; NaN where the law finds no solution,
-    which in single precision is often so.
+    which in single precision is often so. Raises `ValueError` for an ensemble without a bulk, as `spectra.law` does.
 
     Source: Jiang et al. 2022 (arXiv 2208.11411).
     """
@@ -341,6 +343,7 @@ def packet_speed(ensemble: DeepHebbian) -> Float[Array, ""]:
 
     Raises:
         ValueError: if ``ensemble`` is no `DeepHebbian`.
+
     Source: derived here; 2 / (d + 1) time constants a pattern for equal gamma and c = 0 is that of Jiang et al. 2022
     (arXiv 2208.11411).
     """

@@ -31,21 +31,21 @@ IN_ORDER = 0.9
 class Retrieval(eqx.Module):
     """One retrieval of a sequence of P patterns, in the unit of the times given.
 
-    peak_times: (P,) when each pattern is visited: its first peak (higher than the time before, not lower than the time
-        after) of at least the threshold and half its highest overlap. NaN if never. The first time recorded can be a
-        peak of the start pattern alone, and the last is none, because what follows is not known.
-    peaks: (P,) the overlaps at these times.
-    visited: (P,) indices of the patterns in the order of their visits, then -1.
-    fidelity: share of the steps mu -> mu + 1 along the sequence, from the start, of which both patterns are visited and
-        the second later.
-    reach: number of patterns from the start on, itself counted, that are visited without a step out of order.
-    success: whether all patterns of the sequence are visited, with a fidelity of at least 0.9 (`IN_ORDER`).
-    speed: patterns per unit time, the slope of the straight line through position along the sequence against
-        `peak_times`; a cycle of P patterns takes P / speed. NaN with fewer than two visits.
-    period: median over patterns of the time between `peak_times` and the highest overlap within half a cycle of one
-        cycle later: the measured time around the ring. NaN without success, on a chain, and where the record ends
-        before.
-    peak_overlap: mean of `peaks` over the patterns visited, NaN if none.
+    - `peak_times`: when each pattern is visited: its first peak (higher than the time before, not lower than the time
+      after) of at least the threshold and half its highest overlap. NaN if never. The first time recorded can be a
+      peak of the start pattern alone, and the last is none, because what follows is not known.
+    - `peaks`: the overlaps at these times.
+    - `visited`: indices of the patterns in the order of their visits, then -1.
+    - `fidelity`: share of the steps mu -> mu + 1 along the sequence, from the start, of which both patterns are visited
+      and the second later.
+    - `reach`: number of patterns from the start on, itself counted, that are visited without a step out of order.
+    - `success`: whether all patterns of the sequence are visited, with a fidelity of at least 0.9 (`IN_ORDER`).
+    - `speed`: patterns per unit time, the slope of the straight line through position along the sequence against
+      `peak_times`; a cycle of P patterns takes P / speed. NaN with fewer than two visits.
+    - `period`: median over patterns of the time between `peak_times` and the highest overlap within half a cycle of one
+      cycle later: the measured time around the ring. NaN without success, on a chain, and where the record ends
+      before.
+    - `peak_overlap`: mean of `peaks` over the patterns visited, NaN if none.
 
     Where an overlap is not finite, nothing is visited.
     """
@@ -62,7 +62,10 @@ class Retrieval(eqx.Module):
 
 
 def on_top(overlaps: Float[ArrayLike, "*batch P"], threshold: Float[ArrayLike, ""] = PRESENT) -> Int[Array, "*batch"]:
-    """Index of the pattern with the largest overlap, -1 where that is below the threshold or NaN."""
+    """Index of the pattern of largest overlap, -1 where that is below the threshold or NaN.
+
+    Raises `ValueError` if `overlaps` has no pattern, or the threshold is not one number.
+    """
     overlaps = real_array("overlaps", overlaps)
     if overlaps.ndim == 0 or overlaps.shape[-1] == 0:
         raise ValueError(f"`overlaps` must have shape (..., P) with P >= 1, got {overlaps.shape}")
@@ -220,7 +223,7 @@ def retrieve(
 
 
 class Probability(eqx.Module):
-    """A probability estimated from trials, and its standard error."""
+    """The `value` of a probability estimated from trials, and its standard `error`."""
 
     value: Float[Array, "..."]
     error: Float[Array, "..."]

@@ -16,6 +16,8 @@ has rational entries, which are found exactly.
 
 All of this is done on the host, in NumPy, with double precision whatever that of JAX. Wherever `signs` are asked for,
 +1 and -1 are those of excitatory and inhibitory weights, 0 means no synapse, and NaN (`FREE`) either sign.
+
+Source: Tournoy & Doiron 2022 (arXiv 2210.03241) for the conditions; Motzkin 1936 for the alternative.
 """
 
 import dataclasses
@@ -333,7 +335,7 @@ def require_nonnegative(name: str, value: float) -> None:
 
 
 def explain(certificate: Certificate, patterns: Int[ArrayLike, "K n"], unit: int) -> str:
-    """One sentence that says which patterns conflict in the row of `unit`, and how."""
+    """One sentence that says which patterns conflict in the row of `unit`, and how, by its `certificate`."""
     s = as_patterns(patterns)[:, unit]
     if len(certificate.patterns) == 1:
         (k,) = certificate.patterns

@@ -4,6 +4,8 @@ The rows of W are problems of their own (`constraints`). Three choices among the
 `store` has the largest margin for weights within bounds, `store_widest` the largest margin for its Euclidean norm,
 `store_sparsest` the least sum of |W|, and so few synapses. Linear algebra has all of them, for independent patterns:
 `factorise` and `compose`.
+
+Source: Tournoy & Doiron 2022 (arXiv 2210.03241) for what holds a pattern and the factorisation.
 """
 
 import dataclasses

@@ -12,6 +12,8 @@ At an event the units at 0 must be on, off or sliding consistently, which is a l
 [0, 1]. It is solved by principal pivoting from the sides that the units were about to enter; each pivot updates the
 inverse of W_SS by a term of rank one. Where the matrix -W of these units has positive principal minors (one unit:
 W_ii < 0) there is one consistent choice, else there may be several, of which one is taken.
+
+Source: Tournoy & Doiron 2022 (arXiv 2210.03241) between events; Filippov 1988 for sliding.
 """
 
 import math
@@ -96,7 +98,8 @@ def flow(
         ValueError: if ``W`` is not one finite square matrix, ``x0`` or ``bias`` does not fit or is not finite,
             ``max_events`` is not a whole number >= 1 or ``record`` not one >= 0, or ``tolerance`` is not positive.
 
-    Sources: arXiv 2210.03241; Filippov, Differential Equations with Discontinuous Righthand Sides (1988).
+    Sources: Tournoy & Doiron 2022 (arXiv 2210.03241); Filippov, Differential Equations with Discontinuous Righthand
+    Sides (1988).
     """
     W = as_coupling(W)
     b = as_bias(bias, W)
@@ -332,7 +335,7 @@ class Basins(eqx.Module):
     """Attractors by falling share of the starts, and where each start went.
 
     `activities` is the mean activity of each attractor (the pattern, at a fixed point), `periods` its period (0 at a
-    fixed point), `itineraries` as in `Flow`; `shares` of the m starts and their standard errors, sqrt(p (1 - p) / m).
+    fixed point), `itineraries` as in `Flow`; `shares` of the m starts and their `standard_errors`, sqrt(p (1 - p) / m).
     `index` is the attractor of each start, -1 for undecided ones, whose share is `undecided`.
     """
 

@@ -7,6 +7,8 @@ stable exactly when f lies in that orthant. A field f_i = 0 is marginal: such a 
 
 All patterns of up to `EXHAUSTIVE` units are looked at one by one, 32 in a machine word; of more units they are found
 by a mixed-integer programme. Both prove that nothing is left. Descent from random starts proves nothing and is quick.
+
+Source: Tournoy & Doiron 2022 (arXiv 2210.03241) for stability; the searches are written here.
 """
 
 import time
@@ -83,7 +85,7 @@ def margins(
     Raises:
         ValueError: if ``W`` is not one finite square matrix, or ``patterns`` or ``bias`` do not fit it.
 
-    Source: arXiv 2210.03241.
+    Source: Tournoy & Doiron 2022 (arXiv 2210.03241).
     """
     W = as_coupling(W)
     s, b = as_patterns(patterns, W), as_bias(bias, W)

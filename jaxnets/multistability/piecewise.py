@@ -10,6 +10,8 @@ $$ (1 - N^T \mathrm{diag}(a) M)\, \kappa = N^T (a \circ h + c) . $$
 
 A constant input I moves the fixed points to x = M kappa + I, with kappa those of h + I. H hyperplanes make at most
 sum_{r <= R} C(H, r) regions (Zaslavsky 1975), which are all visited, so that nothing is missed.
+
+Source: Pals et al. 2024 (NeurIPS) for threshold-linear units; other units and jumps derived here.
 """
 
 import itertools
@@ -79,7 +81,7 @@ def heaviside() -> PiecewiseLinear:
 
 
 def clipped_linear(low: float = 0.0, high: float = 1.0) -> PiecewiseLinear:
-    """x between `low` and `high`, and those beyond."""
+    """x between `low` and `high`, and those beyond; `ValueError` unless low < high."""
     return PiecewiseLinear([low, high], [0.0, 1.0, 0.0], [low, 0.0, high])
 
 

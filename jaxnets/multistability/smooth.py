@@ -6,7 +6,7 @@ $$ \dot x = -x + W \phi_\beta(x) + b, \qquad
 At large gain every stable pattern s has a stable fixed point next to f = W s + b. It is followed to lower gain until it
 disappears in a fold, where a real eigenvalue of the Jacobian reaches 0, or turns unstable by a complex pair (Hopf).
 Where sup |phi'| ||W|| = beta ||W|| / 2 < 1 in some norm there is one fixed point, which is stable, and a branch that
-gets there ends at beta = 0.
+gets there ends at beta = 0. Source: derived here.
 """
 
 import equinox as eqx
@@ -89,7 +89,8 @@ def follow_pattern(
 
     by Newton's method; a complex pair is bisected to `tolerance`, relative. The branch ends at gain 0 when it reaches
     beta ||W|| / 2 < 1 (the smaller of the largest row sum and singular value). Where two states of a symmetric network
-    merge (pitchfork) it goes on as the state that remains. An O(n^3) step each, about 100 steps.
+    merge (pitchfork) it goes on as the state that remains. Valid where other fixed points are further away than a step
+    moves this one; where the end is not resolved `converged` is False. An O(n^3) step each, about 100 steps.
 
     Raises:
         ValueError: if ``W`` is not one finite square matrix, ``bias`` does not fit, one of them is traced, ``pattern``

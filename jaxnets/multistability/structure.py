@@ -7,6 +7,8 @@ s is then sign-stable.
 
 Signs are +1, -1, 0 (no synapse) and, where allowed, NaN (`FREE`); `np.sign(W)` gives those of a network. A `mask` is
 False where there is no synapse; if None, units do not couple to themselves.
+
+Source: Tournoy & Doiron 2022 (arXiv 2210.03241) for topology, sign stability, completion and coupling.
 """
 
 import dataclasses
@@ -34,9 +36,9 @@ from .constraints import (
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A unit that fails in a pattern; `sources` are the units whose synapses are in the way, empty if some is missing.
+    """A `unit` that fails in a `pattern`, where it should be `active` or not.
 
-    `str` gives a sentence.
+    `sources` are the units whose synapses are in the way, empty if some is missing. `str` gives a sentence.
     """
 
     pattern: int
@@ -63,7 +65,7 @@ class SignStability:
 
 
 def sign_stability(signs: Float[ArrayLike, "n n"], patterns: Int[ArrayLike, "K n"]) -> SignStability:
-    r"""Which patterns are stable for all magnitudes |W_ij| > 0 of a sign matrix, and which units fail in the others.
+    r"""Which patterns are stable for all magnitudes |W_ij| > 0 of the `signs`, and which units fail in the others.
 
     $$ s_i = 1: \; \mathrm{sgn}_{ij} \ge 0 \text{ for all } j \text{ with } s_j = 1, \text{ and } > 0 \text{ for one};
        \qquad s_i = 0: \; \le 0, \text{ and } < 0 \text{ for one} $$
@@ -270,10 +272,11 @@ def fewest_synapses(
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """Whether weights of these signs can hold a pattern at all.
+    """Whether it is `possible` that weights of these signs hold a pattern at all.
 
     `cycle` are active units of which each excites the next, and the last the first; None if there is no such cycle.
-    `failures` are all units that cannot be in their state; `str` gives sentences.
+    `failures` are all units that cannot be in their state; `all_excitatory` says that no sign is
+    negative or free. `str` gives sentences.
     """
 
     possible: bool
@@ -337,7 +340,7 @@ def closure(
     pattern: Int[ArrayLike, " n"],
     cue: Int[ArrayLike, " n"],
 ) -> Int[np.ndarray, " n"]:
-    r"""What a cue, part of a sign-stable pattern, grows into: its closure along excitatory edges inside the pattern.
+    r"""What a cue in a sign-stable pattern grows into: its closure along edges inside it of which `signs` are positive.
 
     $$ c \leftarrow c \cup \{ i \in s : \mathrm{sgn}_{ij} > 0 \text{ for some } j \in c \} $$
 
@@ -365,7 +368,10 @@ def completes(
     pattern: Int[ArrayLike, " n"],
     cue: Int[ArrayLike, " n"],
 ) -> bool:
-    """Whether the cue grows into the whole sign-stable pattern, for all magnitudes; arguments as in `closure`."""
+    """Whether the cue grows into the whole sign-stable pattern, for all magnitudes.
+
+    Arguments and errors are those of `closure`.
+    """
     return bool(np.all(closure(signs, pattern, cue) == np.asarray(pattern)))
 
 
@@ -374,9 +380,10 @@ def completes(
 
 @dataclasses.dataclass(frozen=True)
 class Coupling:
-    """What holding some patterns says of one more: which units may be on, or off, in it.
+    """What holding some patterns says of one more, the `candidate`: which units may be on, or off, in it.
 
-    Certificates (n,) prove what may not be, None where it may; there the last pattern, of index K, is the candidate.
+    `on_certificates` and `off_certificates`, one a unit, prove what may not be, None where it may; there the last
+    pattern, of index K, is the candidate.
     """
 
     candidate: Int[np.ndarray, " n"]
@@ -385,10 +392,12 @@ class Coupling:
 
     @property
     def may_be_on(self) -> Bool[np.ndarray, " n"]:
+        """Which units may be on."""
         return np.array([certificate is None for certificate in self.on_certificates])
 
     @property
     def may_be_off(self) -> Bool[np.ndarray, " n"]:
+        """Which units may be off."""
         return np.array([certificate is None for certificate in self.off_certificates])
 
     @property
@@ -416,7 +425,7 @@ def coupling(
     mask: Bool[ArrayLike, "n n"] | None = None,
     progress: bool = True,
 ) -> Coupling:
-    r"""Which states of each unit in a further pattern (n,) the patterns (K, n) that are held force or forbid.
+    r"""Which states of each unit in a `candidate`, a further pattern, the patterns that are held force or forbid.
 
     $$ \sum_{k \text{ on}} \lambda_k s^k = \sum_{k \text{ off}} \mu_k s^k,
        \qquad \lambda, \mu \ge 0, \text{ not all } 0 $$
@@ -445,7 +454,10 @@ def coupling(
 
 
 def union_and_intersection(first: Int[ArrayLike, " n"], second: Int[ArrayLike, " n"]) -> Int[np.ndarray, "2 n"]:
-    """The patterns (first or second) and (first and second), whose sum is that of the two: first + second."""
+    """The patterns (`first` or `second`) and (`first` and `second`), whose sum is that of the two.
+
+    Raises `ValueError` for shapes and entries.
+    """
     s, t = _one_pattern("first", first), _one_pattern("second", second)
     if s.shape != t.shape:
         raise ValueError(f"`second` must have the shape of `first`, {s.shape}, got {t.shape}")

@@ -19,7 +19,7 @@ from ._series import centred, in_samples, product, sampling_interval, time_serie
 
 
 class LaggedCovariance(eqx.Module):
-    """C(tau) at `lags`, and the standard error of the mean over trajectories: NaN where there is but one."""
+    """`values` of C(tau) at `lags`, and the standard `error` of the mean over trajectories, NaN where there is one."""
 
     lags: Float[Array, " lags"]
     values: Float[Array, " lags"]
@@ -62,7 +62,10 @@ def unit_autocovariances(
     max_lag: Float[ArrayLike, ""] | None = None,
     centre: bool = True,
 ) -> tuple[Float[Array, " lags"], Float[Array, "lags n"]]:
-    """The lags, and the autocovariance of every unit averaged over trajectories: see `autocovariance`."""
+    """The lags, and the autocovariance of every unit averaged over trajectories.
+
+    Arguments and errors are those of `autocovariance`.
+    """
     x = time_series("x", x)
     num = _num_lags(max_lag, dt, x.shape[0])
     return _lags(dt, jnp.arange(num), x.dtype), _averaged(x, num, centre, 1)

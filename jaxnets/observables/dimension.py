@@ -35,14 +35,14 @@ _FEWEST_PIECES = 10
 
 
 class DimensionEstimate(eqx.Module):
-    """PR and its standard error."""
+    """The `value` of PR, and its standard `error`."""
 
     value: Float[Array, ""]
     error: Float[Array, ""]
 
 
 class PrincipalComponents(eqx.Module):
-    """Variances along orthonormal `directions`, falling, and the parts of the total variance they explain."""
+    """The `variances` along orthonormal `directions`, falling, and the parts of the total that are `explained`."""
 
     variances: Float[Array, " num"]
     directions: Float[Array, "n num"]
@@ -92,6 +92,7 @@ def dimension_estimate(
     Raises:
         ValueError: if ``x`` is not (time, ..., n) or not finite, ``dt`` or ``correlation_time`` is not positive, or the
             record has no 10 pieces of a correlation time each, three apart.
+
     Source: for the jackknife, B. Efron and C. Stein, Annals of Statistics 9, 586 (1981).
     """
     x = time_series("x", x)

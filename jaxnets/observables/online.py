@@ -29,19 +29,19 @@ class Recorder(eqx.Module):
 
     @abc.abstractmethod
     def init(self, x: State, rates: State) -> Any:
-        """The carry before the first kept time."""
+        """The carry before the first kept time, from `x` and `rates` of the right shape."""
 
     @abc.abstractmethod
     def update(self, carry: Any, x: State, rates: State) -> tuple[Any, Any]:
-        """The carry after a kept time, and what that time leaves in the record (None if nothing)."""
+        """The carry after a kept time with states `x` and `rates`, and what that leaves in the record (or None)."""
 
     @abc.abstractmethod
     def finish(self, carry: Any, outputs: Any) -> Any:
-        """The result."""
+        """The result, from the last `carry` and the stacked `outputs`."""
 
 
 class Recorded(eqx.Module):
-    """The same quantity for the states x and for the rates phi(x)."""
+    """The same quantity for the `states` x and for the `rates` phi(x)."""
 
     states: Any
     rates: Any
@@ -99,7 +99,7 @@ class Means(Recorder):
 
 
 class Covariance(Recorder):
-    """`covariance` of the rates, (n, n), or of the states if `states`. Every kept time costs n^2: keep few."""
+    """`covariance` of the rates, (n, n), or of the states if `states`; every kept time costs n^2."""
 
     states: bool = eqx.field(static=True, default=False)
 
@@ -168,7 +168,7 @@ class Autocovariance(Recorder):
     """`autocovariance` at the lags 0, 1, ..., `num_lags` - 1 in kept times, for states and rates.
 
     Holds the last `num_lags` states and rates of all trajectories. The result is `Recorded` of arrays (num_lags,), NaN
-    at lags as long as the record. `centre` as there.
+    at lags as long as the record. `centre` as there. Raises `ValueError` unless `num_lags` is a whole number >= 1.
     """
 
     num_lags: int = eqx.field(static=True)
@@ -191,7 +191,10 @@ class Autocovariance(Recorder):
 
 
 class Overlaps(Recorder):
-    """`overlaps` of the rates with patterns (n, P) at every kept time: (time, ..., P)."""
+    """`overlaps` of the rates with `patterns` at every kept time: (time, ..., P).
+
+    Raises `ValueError` for patterns that are not real numbers.
+    """
 
     patterns: Float[Array, "n P"]
 
@@ -210,7 +213,10 @@ class Overlaps(Recorder):
 
 
 class Units(Recorder):
-    """States and rates of some units at every kept time: `Recorded` of arrays (time, ..., len(indices))."""
+    """States and rates of some units at every kept time: `Recorded` of arrays (time, ..., m).
+
+    Raises `ValueError` unless `indices` are whole numbers >= 0, one or more, and at a run below its number of units.
+    """
 
     indices: Int[Array, " m"]
 
@@ -238,7 +244,8 @@ class Units(Recorder):
 class Projections(Recorder):
     """Coordinates of states and rates along the columns of `directions` (n, P), such as principal components.
 
-    sum_i d_ip x_i at every kept time: `Recorded` of arrays (time, ..., P).
+    sum_i d_ip x_i at every kept time: `Recorded` of arrays (time, ..., P). Raises `ValueError` unless `directions` has
+    two axes, and at a run as many rows as that has units.
     """
 
     directions: Float[Array, "n P"]

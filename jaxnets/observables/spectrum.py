@@ -34,6 +34,7 @@ def power_spectrum(
     Raises:
         ValueError: if ``x`` is not (time, ..., n) or not finite, ``dt`` is not positive, ``segment`` is longer than the
             record or shorter than 4 samples.
+
     Source: P. D. Welch, IEEE Trans. Audio Electroacoust. 15, 70 (1967).
     """
     x = time_series("x", x)

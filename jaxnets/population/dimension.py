@@ -31,7 +31,7 @@ from .sums import four_point_sum, four_point_sum_x
 
 
 class Dimension(eqx.Module):
-    """Participation ratios over N, of rates and of states, with standard errors. Made by `dimension`."""
+    """PR / N of rates (`phi`) and of states (`x`), standard errors `phi_error` and `x_error`; made by `dimension`."""
 
     phi: Float[Array, ""]
     x: Float[Array, ""]
@@ -42,7 +42,7 @@ class Dimension(eqx.Module):
 
 
 class PairCovariance(eqx.Module):
-    """(1/N) sum_ij C_ij(tau)^2, of rates and of states. Made by `pair_covariance`."""
+    """(1/N) sum_ij C_ij(tau)^2 at `lags`, of rates (`phi`) and of states (`x`); made by `pair_covariance`."""
 
     lags: Float[Array, " T"]
     phi: Float[Array, " T"]
@@ -59,7 +59,7 @@ def dimension(state: Stationary, ensemble: Ensemble, *, z_scored: bool = False, 
 
     for the covariances of rates (phi) and of states (x) at lag 0; K is `four_point_sum` and `four_point_sum_x` at the
     responses of `state`, which is the stationary state of `ensemble`. Only sums over pairs of squared covariances are
-    needed, so it holds for any ensemble whose units fluctuate independently but for their couplings.
+    needed, so it is valid for any ensemble whose units fluctuate independently but for their couplings.
 
     `z_scored` takes the activity of each unit in units of its own standard deviation, which matters for a state with
     row gains. There the ensemble must have no memory kernel.
@@ -105,9 +105,9 @@ def pair_covariance(
     $$ \frac1N \sum_{ij} C_{ij}(\tau)^2 = \iint C(w_1)\, C(w_2)\, K(w_1, w_2)\, \cos((w_1 - w_2) \tau)\,
        \frac{dw_1\, dw_2}{(2 \pi)^2} $$
 
-    over all i and j; those with i = j are C(tau)^2, or its average over units. Other arguments and results are those
-    of `dimension`; the residual is the largest over lags, relative to the largest covariance. Long lags need more
-    `nodes`; lags beyond the last of the state are extrapolated.
+    over all i and j; those with i = j are C(tau)^2, or its average over units. Validity, other arguments and results
+    are those of `dimension`; the residual is the largest over lags, relative to the largest covariance. Long lags need
+    more `nodes`; lags beyond the last of the state are extrapolated.
 
     Raises:
         ValueError: as `dimension`, and for `lags` that are not a 1-d array of finite numbers.

@@ -24,7 +24,8 @@ def linear_sum(ensemble: Ensemble, s1: Complex[ArrayLike, ""], s2: Complex[Array
        n_k = \frac1N \mathrm{tr}\, F_k F_k^* = \frac{|S_k / s_k|^2}{1 - \kappa(S_k) |S_k|^2} $$
 
     `s1`, `s2` are bare responses, those of a unit alone; S_k are `dressed`. NaN where a 1/s_k lies in the support of
-    the spectrum of J, or its S_k is not found. Raises `ValueError` if a response is not one finite number.
+    the spectrum of J, or its S_k is not found. Raises `ValueError` if a response is not one finite number. Source:
+    derived here.
     """
     return _linear_sum(ensemble, complex_scalar("s1", s1), complex_scalar("s2", s2))
 
@@ -53,7 +54,8 @@ def cross_spectrum(
     `s` is the bare response S_b at each frequency and `c0` >= 0 the spectrum of a unit's own fluctuations, which
     broadcasts against it. C_ij(w) is Hermitian, and the transform of <phi_i(t + tau) phi_j(t)> with e^{-i w tau}. One
     inverse of an n x n matrix a frequency; infinite or NaN where 1/s is an eigenvalue of J.
-    Raises `ValueError` if `J` is not one square matrix, or anything is not finite or does not fit.
+    Raises `ValueError` if `J` is not one square matrix, or anything is not finite or does not fit. Source: derived
+    here.
     """
     if not isinstance(J, Operator):
         J = Dense(J)

@@ -260,13 +260,15 @@ def contains(curve: Complex[np.ndarray, " m"], z: Complex[ArrayLike, "..."]) -> 
 
 
 class Coverage(NamedTuple):
-    """Fractions of eigenvalues beyond the edges and in the voids of a boundary."""
+    """Fractions of eigenvalues beyond the edges (`outside`) and in the voids (`in_voids`) of a boundary."""
 
     outside: float
     in_voids: float
 
 
-def coverage(eigenvalues: Complex[ArrayLike, "..."], curves: list[Points], margin: float = 0.0) -> Coverage:
+def coverage(
+    eigenvalues: Complex[ArrayLike, "..."], curves: list[Complex[np.ndarray, " points"]], margin: float = 0.0
+) -> Coverage:
     """Fractions of ``eigenvalues`` that lie outside all curves, and in voids, by more than ``margin``.
 
     ``margin`` is in units of half the diameter of the first curve. Curves nested an odd number of times are voids.

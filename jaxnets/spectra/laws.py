@@ -19,15 +19,16 @@ from .interior import Point
 
 
 class SpectralLaw(eqx.Module):
-    """The limiting spectrum of J G, J from an ensemble and G = diag(gains) independent of it. Made by `law`.
+    """The limiting spectrum of J G, J from an `ensemble` and G = diag(`gains`) independent of it; made by `law`.
 
-    Methods that return numbers return NaN where a solver failed; `solve` and `rightmost` give the residuals.
+    Valid for N -> infinity, without isolated eigenvalues (`outliers`). Methods that return numbers return NaN where a
+    solver failed; `solve` and `rightmost` give the residuals.
     """
 
     ensemble: Ensemble
     gains: Gains
 
-    def boundary(self, num: int = 512) -> list[np.ndarray]:
+    def boundary(self, num: int = 512) -> list[Complex[np.ndarray, " num"]]:
         """Every closed curve that bounds the support, as complex arrays of ``num`` points (the first repeated last).
 
         Edges come first, by falling size, then the voids. A symmetric ensemble has flat curves, there and back along
@@ -52,7 +53,7 @@ class SpectralLaw(eqx.Module):
         return _mapped(_solve, self, _as_points(z, self))
 
     def right_edge(self) -> Float[Array, ""]:
-        """The largest real part in the support, the atom at 0 not counted. Differentiable, vmappable."""
+        """The largest real part in the support, the atom at 0 not counted; differentiable, vmappable."""
         return _edge(self, 1.0)
 
     def left_edge(self) -> Float[Array, ""]:
@@ -124,6 +125,8 @@ def law(
         ValueError: for gains that are empty, not finite, all zero or of mean zero (whose edges this theory of
             1/t cannot follow), a variance missing, negative or without a transfer function, and an ensemble of
             variance 0, which has no spectrum beside its atom at 0.
+
+    Source: Feinberg & Zee 1997; Alt, Erdos & Kruger 2018 (Hermitised Dyson equations).
     """
     if is_concrete(ensemble.variance()) and not np.all(np.asarray(ensemble.variance()) > 0):
         raise ValueError(f"`ensemble` must have a positive variance, got {ensemble.variance()}: it has no bulk")
@@ -163,7 +166,7 @@ def _as_points(z, law: SpectralLaw) -> Complex[Array, "..."]:
 
 
 class Outliers(eqx.Module):
-    """Isolated eigenvalues; one entry for each eigenvalue of the joint overlaps, NaN where it has no outlier."""
+    """Isolated eigenvalues: `values`, one for each that the joint overlaps have, or NaN; made by `outliers`."""
 
     values: Complex[Array, " k"]
     converged: Bool[Array, " k"]
@@ -182,8 +185,13 @@ def outliers(
 
     so that an eigenvalue mu of the overlaps O has an outlier at t(z) = 1/mu: in the coordinate of the boundary,
     zeta = mu and z = mu <G> + ..., if m(mu) < 1; else the bulk has swallowed it. U and V hold the modes of all
-    parts. Those of different parts do not overlap, but for uniform columns of U, which are one. Fluctuations are of
-    order 1 / sqrt(N). Raises `ValueError` as `law` does. Source: Tao 2013; Benaych-Georges & Nadakuditi 2011.
+    parts. Those of different parts do not overlap, but for uniform columns of U, which are one. Valid for N ->
+    infinity: fluctuations are of order 1 / sqrt(N).
+
+    Raises:
+        ValueError: as `law`, and for an ensemble without a `LowRank` part, or with nothing beside it.
+
+    Source: Tao 2013; Benaych-Georges & Nadakuditi 2011.
     """
     low_rank, rest = [], []
     for factor, part in interior.parts(ensemble):
@@ -231,7 +239,8 @@ def critical_value(
 
     With edge 1, the instability of the fixed point whose slopes are the gains (G = 1: the trivial one). The result has
     ``value``, ``residual`` and ``converged``; what ``ensemble_at`` closes over may be traced and differentiated.
-    It does not converge where the edge never gets there, or jumps between far points as p goes there.
+    Valid where the edge moves there with p: it does not converge where the edge never gets there, or jumps between far
+    points on the way. Raises `ValueError` as `law` for the ensemble at the start and the gains. Source: as `law`.
     """
 
     start = as_float(start)

@@ -21,7 +21,7 @@ from .laws import SpectralLaw
 
 
 class VoidArea(eqx.Module):
-    """The area of all voids, its error estimated from a coarser grid, and whether that is below the tolerance."""
+    """The area of all voids, `value`, and its error estimated from a coarser grid; made by `void_area`."""
 
     value: Float[Array, ""]
     residual: Float[Array, ""]
@@ -32,12 +32,11 @@ def void_area(law: SpectralLaw, *, cells: int = 112, tolerance: float = 1e-2) ->
     """The area of the voids of a law, from `cells` cells across the plane of zeta.
 
     `residual` is relative to the area, or to g^2 = N Var J_ij where that is larger; `converged` asks for the tolerance,
-    and that no support was found at the border of the grid. A strip of support thinner than a cell, as a sequence of
-    patterns has at loads below .03, still bounds a void, but the area beside it counts as an error. Traceable and
-    vmappable, differentiable where no void opens or closes.
+    and that no support was found at the border of the grid. Valid for voids wider than a cell. A strip of support
+    thinner than one, as a sequence of patterns has at loads below .03, still bounds a void, but the area beside it
+    counts as an error. Traceable and vmappable, differentiable where no void opens or closes.
 
-    Raises:
-        ValueError: if ``cells`` < 32.
+    Raises `ValueError` if `cells` < 32. Source: derived here.
     """
     require_whole("cells", cells, least=32)
     fine, unclear, bounded = _law_area(law, cells)
@@ -48,7 +47,9 @@ def void_area(law: SpectralLaw, *, cells: int = 112, tolerance: float = 1e-2) ->
     return VoidArea(fine, residual, bounded & (residual <= tolerance))
 
 
-def observed_void_area(eigenvalues: Complex[ArrayLike, " n"], *, reach: float = 2.5, cells: int = 100) -> Array:
+def observed_void_area(
+    eigenvalues: Complex[ArrayLike, " n"], *, reach: float = 2.5, cells: int = 100
+) -> Float[Array, ""]:
     r"""The area of the voids that the eigenvalues of one real matrix leave.
 
     The union of all discs without an eigenvalue, of a radius larger than r, that cannot be moved to infinity without
@@ -59,6 +60,8 @@ def observed_void_area(eigenvalues: Complex[ArrayLike, " n"], *, reach: float = 
 
     Raises:
         ValueError: if ``eigenvalues`` are not a 1-d array of two or more, ``reach`` is not positive or ``cells`` < 32.
+
+    Source: derived here.
     """
     values = jnp.asarray(eigenvalues)
     if values.ndim != 1 or values.shape[0] < 2:

@@ -7,7 +7,10 @@ from .specification import Sweep, to_text
 
 
 class Estimate(NamedTuple):
-    """Points and files of a sweep, bytes on disk, seconds in one process, and points a call of each combination."""
+    """`points` and `chunks` (files) of a sweep, `bytes` on disk, and `seconds` in one process.
+
+    `batches` are the points in one call, of each combination of static values.
+    """
 
     points: int
     chunks: int

@@ -50,7 +50,9 @@ _BLOCK_BYTES = 16 * 2**20
 
 
 def open(output: str | Path) -> "xr.Dataset":
-    """All results so far, in memory; also while the sweep runs. For more than fits, see `assemble`.
+    """All results so far, in memory; also while the sweep runs.
+
+    For more than fits, see `assemble`.
 
     Raises `ValueError` when `output` is not the folder of a sweep.
     """
@@ -103,7 +105,7 @@ def assemble(output: str | Path) -> Path:
 
 
 class Failure(NamedTuple):
-    """A point that failed: its parameters, and the error."""
+    """A point that failed: its `parameters`, and the `reason`, which is the error."""
 
     parameters: dict[str, Any]
     reason: str
@@ -111,7 +113,12 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class Status:
-    """How far a sweep is. Points are of one status each; `rate` is points a second in the present or last run."""
+    """How far a sweep is.
+
+    Of its `points` each is one of `done`, `not_converged`, `not_finite`, `failed` (the first of which are listed as
+    `failures`) and `missing`. `running` says whether a process works on it; `rate` is points a second in the present or
+    last run, and `seconds_left` what that makes of those missing.
+    """
 
     points: int
     done: int
@@ -126,6 +133,7 @@ class Status:
 
     @property
     def finished(self) -> bool:
+        """Whether no point is missing."""
         return self.missing == 0
 
 
@@ -169,7 +177,7 @@ def status(output: str | Path, *, listed: int = 100) -> Status:
 
 @dataclass(frozen=True)
 class Verification:
-    """Chunks by number: of a wrong checksum, of another configuration, not there; and files that are no part of it."""
+    """Chunks by number: `damaged`, `stale` (of another configuration), `missing`; `foreign` files are no part of it."""
 
     damaged: tuple[int, ...]
     stale: tuple[int, ...]
@@ -178,6 +186,7 @@ class Verification:
 
     @property
     def whole(self) -> bool:
+        """Whether every chunk is there and right."""
         return not (self.damaged or self.stale or self.missing)
 
 

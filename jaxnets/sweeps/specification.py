@@ -105,6 +105,7 @@ class Sweep:
 
     @cached_property
     def grid(self) -> "Grid":
+        """All points: static axes, axes and realisations, with their values."""
         return Grid(
             tuple(_expanded(name, spec) for name, spec in self.static.items()),
             tuple(_expanded(name, spec) for name, spec in self.axes.items()),
@@ -127,7 +128,7 @@ def from_text(text: str) -> Sweep:
 
 
 def read(path: str | Path) -> Sweep:
-    """The sweep of a TOML file.
+    """The sweep of the TOML file at `path`.
 
     Raises `ValueError` when it is no TOML, or not the description of a sweep; `OSError` when it cannot be read.
     """
