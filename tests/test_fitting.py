@@ -213,6 +213,12 @@ def test_the_best_of_many_starts():
     assert by_squares.converged and by_squares.params["x"] == pytest.approx(1, rel=1e-6)
 
 
+def test_a_step_to_where_there_are_no_residuals_is_refused():
+    """The Gauss-Newton step from 4 leads to -3.96."""
+    found = least_squares(lambda p: jnp.sqrt(p["x"])[None] - 0.01, {"x": 4.0})
+    assert found.converged and found.params["x"] == pytest.approx(1e-4, rel=1e-4)
+
+
 def test_no_start_with_a_loss():
     for found in (
         fit(double_well, {"x": 3.0}),

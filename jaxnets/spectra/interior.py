@@ -140,7 +140,8 @@ def _solve(chart, gains, z, scale, void):
         state = _state(y, *args)
         return jnp.append(state.error, jnp.where(inside, state.slack, scale**2 * y[2]))
 
-    root = polish_root(equations, y, (chart, gains, z, scale), steps=2)
+    # Where 1 - lambda t comes close to 0 at two angles that are close too, averages over them have 6 to 8 digits.
+    root = polish_root(equations, y, (chart, gains, z, scale), tolerance=1e-5, steps=2)
     y = root.value
     state = _state(y, chart, gains, z, scale)
     certified = jnp.where(inside, scale**2 * y[2], state.slack) > -_UNSURE
