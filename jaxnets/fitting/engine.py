@@ -185,9 +185,7 @@ def _least_squares(residuals, space, starts, data, steps, tolerance) -> Fit:
         solver = optx.LevenbergMarquardt(rtol=tolerance, atol=tolerance)
         # The solver's own numbers have JAX's default precision, and must meet no other.
         own = lambda x: x.astype(jnp.result_type(float))
-        # A step to where there are none is one to where they are large: refused.
-        refusing = lambda r: jnp.where(jnp.isnan(r), 1e10, r)
-        fn = lambda u, _: own(refusing(of_u(u.astype(start.dtype))))
+        fn = lambda u, _: own(of_u(u.astype(start.dtype)))
         found = optx.least_squares(fn, solver, own(jax.lax.stop_gradient(start)), max_steps=steps, throw=False)
         u = found.value.astype(start.dtype)
         # Both points in one call: residuals are compiled once.
