@@ -88,6 +88,39 @@ def test_spectra_of_a_sequence_memory():
     assert 2 * found.loss < 40
 
 
+def equal_window(length):
+    """Residuals of a sequence memory with so many equal strengths."""
+
+    def misses(params, data):
+        return spectrum_misses(DeepHebbian(params["load"], params["auto"], jnp.full(length, params["gamma"])), data)
+
+    return misses
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_windows_from_five_spectra(length):
+    """Of N = 1000: each parameter to 3% and some of its errors, and the length of the window from the loss."""
+    rng = np.random.default_rng(length)
+    truth = {"load": rng.uniform(0.3, 1.2), "auto": rng.uniform(0.3, 1.0), "gamma": rng.uniform(0.4, 1.0)}
+    ensemble = DeepHebbian(truth["load"], truth["auto"], np.full(length, truth["gamma"]))
+    keys = jax.random.split(jax.random.key(length), 5)
+    lam = [np.linalg.eigvals(np.asarray(ensemble.sample(1000, key=key).dense())) for key in keys]
+    data = spectral_statistics(np.array(lam))
+
+    def fitted(length):
+        start = {"load": 0.7, "auto": 0.6, "gamma": 0.7 / np.sqrt(length)}
+        positive = {name: Positive() for name in start}
+        return least_squares(equal_window(length), start, data, transforms=positive, steps=40, tolerance=1e-6)
+
+    found = fitted(length)
+    found = with_covariance(found, equal_window(length), data.covariance(), data)
+    for name, value in truth.items():
+        assert found.params[name] == pytest.approx(value, rel=0.03)
+        assert abs(found.params[name] - value) < 5 * found.errors[name]
+    assert fitted(length % 3 + 1).loss > 20 * found.loss
+
+
 @pytest.mark.parametrize(
     ("build", "gain"),
     [
