@@ -213,6 +213,23 @@ def test_the_best_of_many_starts():
     assert by_squares.converged and by_squares.params["x"] == pytest.approx(1, rel=1e-6)
 
 
+@pytest.mark.parametrize("options", [None, {}, {"optimiser": optax.adam(0.1)}])
+def test_a_second_fit_is_not_compiled(options):
+    traces = []
+
+    def residuals(params, x):
+        traces.append(None)
+        return params["mean"] - x
+
+    loss = half_squares(residuals)
+    search = lambda x: least_squares(residuals, {"mean": 1.0}, x, transforms={"mean": Positive()})
+    if options is not None:
+        search = lambda x: fit(loss, {"mean": 1.0}, x, transforms={"mean": Positive()}, steps=30, **options)
+    search(np.array([1.0, 2.0]))
+    first = len(traces)
+    assert search(np.array([3.0, 4.0])).params["mean"] > 1.2 and len(traces) == first
+
+
 def test_a_step_to_where_there_are_no_residuals_is_refused():
     """The Gauss-Newton step from 4 leads to -3.96."""
     found = least_squares(lambda p: jnp.sqrt(p["x"])[None] - 0.01, {"x": 4.0})

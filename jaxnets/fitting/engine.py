@@ -97,8 +97,7 @@ def fit(
             steps < 1 and a tolerance that is not positive.
     """
     space, from_ = _prepared(params, transforms, starts, steps, tolerance)
-    optimiser = optax.lbfgs() if optimiser is None else optimiser
-    result = _fit(loss, space, from_, data, optax.with_extra_args_support(optimiser), steps, tolerance)
+    result = _fit(loss, space, from_, data, _LBFGS if optimiser is None else optimiser, steps, tolerance)
     _warn(result)
     return result
 
@@ -151,6 +150,7 @@ def with_covariance(
 
 # --- the two searches
 
+_LBFGS = optax.lbfgs()  # one object, for optimisers are told apart by identity, and a new one is compiled anew
 
 class _End(eqx.Module):
     """Where a search ended."""
@@ -171,6 +171,7 @@ def _slopes(residuals, space, u, data) -> Float[Array, "m p"]:
 @eqx.filter_jit
 def _fit(loss, space, starts, data, optimiser, steps, tolerance) -> Fit:
     of_u = lambda u: loss(space.params(u), *data)
+    optimiser = optax.with_extra_args_support(optimiser)
     ends = jax.vmap(lambda u: _descend(of_u, u, optimiser, steps, tolerance))(starts)
     best = _best(ends, ends.loss)
     return _result(best, ends.loss, space, jax.hessian(of_u)(best.u))
