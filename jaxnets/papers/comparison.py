@@ -57,29 +57,28 @@ def agrees(row: Comparison) -> bool:
 
 def markdown(rows: Iterable[Comparison]) -> str:
     """The table, a line a row, with the verdict at the end of each."""
-    head = ("quantity", "published", "theory here", "sample here", "tolerance: theory, sample", "verdict", "note")
+    tolerances = ("tolerance of theory", "of sample")
+    head = ("quantity", "published", "theory here", "sample here", *tolerances, "verdict", "note")
     lines = [head, tuple("---" for _ in head), *map(_cells, rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cells(row: Comparison) -> tuple[str, ...]:
-    # Digits down to a tenth of what decides; all that are printed of what is published.
-    digits = _decimals(row.tolerance / 10 if row.published is not None and row.theory is not None else math.nan)
-    sampled = _decimals((row.sample_error or row.allowance) / 10)
-    theory = max(digits, sampled if row.sample is not None else 0)
-    sample = "-" if row.sample is None else f"{row.sample:.{sampled}f}"
-    if row.sample is not None and row.sample_error:
-        sample += f" ± {row.sample_error:.{sampled}f}"
-    limits = (
-        f"{row.tolerance:.2g}" if row.published is not None and row.theory is not None else "-",
-        f"{row.sample_tolerance:.2g}" if row.sample is not None else "-",
-    )
+    # Digits down to a tenth of what decides.
+    judged = row.published is not None and row.theory is not None
+    sampled = 0 if row.sample is None else _decimals((row.sample_error or row.allowance) / 10)
+    exact = max(_decimals(row.tolerance / 10) if judged else 0, sampled)
+    sample = "-"
+    if row.sample is not None:
+        error = f" ± {row.sample_error:.{sampled}f}" if row.sample_error else ""
+        sample = f"{row.sample:.{sampled}f}{error}"
     return (
         row.quantity.replace("|", "\\|"),
         "not known" if row.published is None else f"{row.published:g}",
-        "-" if row.theory is None else f"{row.theory:.{theory}f}",
+        "-" if row.theory is None else f"{row.theory:.{exact}f}",
         sample,
-        ", ".join(limits),
+        f"{row.tolerance:.2g}" if judged else "-",
+        "-" if row.sample is None else f"{row.sample_tolerance:.2g}",
         "agrees" if agrees(row) else "**misses**",
         row.note.replace("|", "\\|"),
     )
