@@ -73,7 +73,7 @@ def eigenvalues(
     ax.scatter(
         np.real(values),
         np.imag(values),
-        s=max(shrink * size, 1.0),
+        s=max(shrink * size, 2.0),
         c=color,
         alpha=alpha,
         linewidths=0,

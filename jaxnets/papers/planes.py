@@ -6,6 +6,9 @@ from jaxtyping import Complex, Inexact
 from .. import plotting
 from ..spectra import SpectralLaw
 
+# Eigenvalues that are drawn as circles, which curves do not hide.
+FEW = 100
+
 
 def draw_plane(
     ax: plotting.Axes,
@@ -23,8 +26,11 @@ def draw_plane(
     upper = np.asarray(law.density(re + 1j * im[:, None]))
     # Conjugate eigenvalues come in pairs.
     plotting.density(re, np.concatenate([-im[:0:-1], im]), np.concatenate([upper[:0:-1], upper]), ax, label=None)
-    plotting.eigenvalues(values, ax)
     plotting.boundary(curves, ax)
+    if values.size < FEW:
+        plotting.marks(values, ax, color=plotting.BLUE)
+    else:
+        plotting.eigenvalues(values, ax)
 
 
 def off_zero(values: Inexact[np.ndarray, "*batch n"]) -> Inexact[np.ndarray, " m"]:

@@ -95,7 +95,7 @@ def draw_densities(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
     panels[0].legend(frameon=False)
     caption = (
         f"Density of the eigenvalues of symmetric couplings, c = 1: {sizes.samples} networks of {n} units (bars) and "
-        "theory (lines). Eigenvalues that are 0, a share 1 - α, are left out."
+        "theory (lines, with a gap where no solution was found). Eigenvalues that are 0, a share 1 - α, are left out."
     )
     return Figure(panels[0], caption, rows)
 
