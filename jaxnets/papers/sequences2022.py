@@ -1,6 +1,7 @@
 """Deep-Hebbian networks, Jiang et al. 2022 (arXiv 2208.11411): spectra, instability, regimes and retrieval."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from .planes import draw_plane
 
 PRINTED = 6e-5  # the rounding of four decimals
 GAMMA = 1.5  # strength of the sequences in time
+STEPS: dict[str, Any] = {"dt": 0.1, "progress": False}  # of all that runs in time
 WINDOW = 3  # length to which windows are filled up with zeros, so that one compiled law serves all of them
 
 
@@ -282,7 +284,7 @@ def _sampled_threshold(num: int, load: float, c: float, window: np.ndarray, theo
     gammas = theory * np.linspace(0.8, 1.2, 5)
     couplings = [DeepHebbian(load, c, gamma * window).sample(round(num / load), key=key) for gamma in gammas]
     edges = [float(jnp.max(spectra.eigenvalues(J).real)) for J in couplings]
-    return float(np.interp(1.0, edges, gammas))
+    return float(np.interp(1.0, edges, gammas, left=np.nan, right=np.nan))
 
 
 # --- the spectrum of the Jacobian in the steady state ---------------------------------------------------------
@@ -355,9 +357,7 @@ def draw_jacobians(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
 def _steady_states(ensemble: DeepHebbian, n: int, duration: float, key: PRNGKeyArray) -> tuple[RateNetwork, np.ndarray]:
     coupling = ensemble.sample(n, key=key, dtype=jnp.float32)
     net = RateNetwork(coupling, Tanh())
-    run = simulate(
-        net, coupling.left[:, 0], duration=duration, discard=duration / 2, dt=0.1, save_every=20, progress=False
-    )
+    run = simulate(net, coupling.left[:, 0], duration=duration, discard=duration / 2, save_every=20, **STEPS)
     assert run.states is not None
     return net, np.asarray(run.states)
 
@@ -376,7 +376,7 @@ REGIMES: list[tuple[float, int, float, Regime, float | None]] = [
 
 
 def draw_regimes(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
-    n, num = sizes.regime_units, sizes.regime_patterns
+    n, num, duration = sizes.regime_units, sizes.regime_patterns, sizes.regime_duration
     rows = []
     panels = [ax for row in plotting.table(2, 3, width=2.33, height=1.9) for ax in row]
     for i, (ax, (c, d, gamma, regime, cycle)) in enumerate(zip(panels, REGIMES, strict=True)):
@@ -385,15 +385,7 @@ def draw_regimes(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
         keys = jax.random.split(jax.random.fold_in(key, i), sizes.regime_samples)
         found = [
             memory.observe(
-                ensemble,
-                Tanh(),
-                n,
-                key=one,
-                duration=sizes.regime_duration,
-                exponent_duration=sizes.regime_duration,
-                dt=0.1,
-                dtype=jnp.float32,
-                progress=False,
+                ensemble, Tanh(), n, key=one, duration=duration, exponent_duration=duration, dtype=jnp.float32, **STEPS
             )
             for one in keys
         ]
@@ -447,15 +439,8 @@ def draw_regimes(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
 
 def _overlaps_in_time(ensemble: DeepHebbian, n: int, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
     coupling = ensemble.sample(n, key=key, dtype=jnp.float32)
-    run = simulate(
-        RateNetwork(coupling, Tanh()),
-        coupling.left[:, 0],
-        duration=60.0,
-        dt=0.1,
-        save_every=4,
-        record=Overlaps(coupling.left),
-        progress=False,
-    )
+    net, overlaps = RateNetwork(coupling, Tanh()), Overlaps(coupling.left)
+    run = simulate(net, coupling.left[:, 0], duration=60.0, save_every=4, record=overlaps, **STEPS)
     return np.asarray(run.times), np.asarray(run.records)
 
 
@@ -475,9 +460,8 @@ def draw_phases(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
         duration=60.0,
         exponent_duration=200.0,
         length=min(LENGTH, round(loads[0] * n)),
-        dt=0.1,
         dtype=jnp.float32,
-        progress=False,
+        **STEPS,
     )
     fine = np.linspace(loads[0], loads[-1], 60)
     kinds = np.asarray(diagram.regimes())[:, :, 0, 0]
@@ -526,16 +510,8 @@ def _shares(load: float, sizes: Sizes, key: PRNGKeyArray) -> tuple[float, float]
         # asked for, nor reached by a cue that moves on.
         most = round(CUED_LOADS[-1] * n)
         coupling = DeepHebbian(load, 0.0, (GAMMA,)).sample(n, key=one, dtype=jnp.float32, max_modes=most)
-        found = memory.retrieve(
-            RateNetwork(coupling, Tanh()),
-            coupling.left,
-            length=LENGTH,
-            duration=60.0,
-            ring=False,
-            dt=0.1,
-            save_every=1,
-            progress=False,
-        )
+        net = RateNetwork(coupling, Tanh())
+        found = memory.retrieve(net, coupling.left, length=LENGTH, duration=60.0, ring=False, save_every=1, **STEPS)
         success.append(bool(found.success))
     share = memory.success_probability(np.array(success))
     return float(share.value), float(share.error)
