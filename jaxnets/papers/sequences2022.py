@@ -401,12 +401,13 @@ def draw_regimes(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
             )
         )
         if cycle is not None:
-            per_pattern = np.array([float(one.period) / num for one in found])  # NaN if not retrieved
+            periods = np.array([float(one.period) for one in found])
+            per_pattern = periods[np.isfinite(periods)] / num  # of those that retrieve
             rows.append(
                 Comparison(
                     f"time per pattern (τ), {name}",
                     published=cycle / 40,
-                    sample=float(np.nanmean(per_pattern)),
+                    sample=float(per_pattern.mean()) if per_pattern.size else np.nan,
                     sample_error=standard_error(per_pattern),
                     allowance=0.1 * cycle / 40,
                     note="read from a cycle of 40 in a figure, to some per cent",
