@@ -6,6 +6,7 @@ marks, in whatever order they are called. This is the one module that imports ma
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import cast
 
@@ -52,6 +53,11 @@ def table(rows: int, columns: int, width: float = 3.4, height: float = 2.8) -> l
     return [[_bare(ax) for ax in row] for row in fig.subplots(rows, columns, squeeze=False)]
 
 
+def printed_size() -> AbstractContextManager[None]:
+    """Within it, figures are drawn and saved with the type of a journal, 7 to 8 points, to be printed at their size."""
+    return plt.rc_context({"font.size": 8, "xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 7})
+
+
 def eigenvalues(
     values: Complex[np.ndarray, "*batch n"],
     ax: Axes | None = None,
@@ -63,10 +69,12 @@ def eigenvalues(
     ax = _complex_plane(ax)
     values = np.ravel(np.asarray(values))
     size, alpha = _faintness(values.size)
+    # For the whole of a figure of 5.6 inches; in a small panel the same number of points takes less of its area.
+    shrink = min(1.0, ax.get_window_extent().width / _figure_of(ax).dpi / 4.0) ** 2
     ax.scatter(
         np.real(values),
         np.imag(values),
-        s=size,
+        s=max(shrink * size, 2.0),
         c=color,
         alpha=alpha,
         linewidths=0,
@@ -313,6 +321,23 @@ def estimates(
     if error is not None and np.isfinite(error).any():
         ax.fill_between(x, values - 2 * error, values + 2 * error, color=color, alpha=0.25, lw=0, zorder=_POINTS)
     ax.plot(x, values, style, color=color, lw=1.4, ms=3.5, zorder=_CURVES, label=label)
+    return ax
+
+
+def samples(
+    x: Float[np.ndarray, " x"],
+    values: Float[np.ndarray, " x"],
+    ax: Axes | None = None,
+    *,
+    error: Float[np.ndarray, " x"] | None = None,
+    color: ColorType = BLUE,
+    marker: str = "o",
+    label: str | None = None,
+) -> Axes:
+    """Measured values as open marks, which curves of theory do not hide, with bars of two standard errors."""
+    ax = _activity(ax, "parameter", "quantity")
+    bars = None if error is None else 2 * np.asarray(error)
+    ax.errorbar(x, values, bars, fmt=marker, color=color, mfc="none", mew=0.9, ms=4, lw=0.9, zorder=_MARKS, label=label)
     return ax
 
 

@@ -65,6 +65,8 @@ ARROWS = {
     },
 }
 ARROWS["__init__"] = set(ARROWS) - {"_numerics", "_arguments", "_expressions", "data"}
+# What papers print, computed through the public rooms; the command alone shows it.
+ARROWS["papers"] = ARROWS["__init__"] - {"sweeps"}
 ARROWS["cli"] = set(ARROWS)
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -66,14 +66,16 @@ def replacing(folder: Path, names: Sequence[str]) -> Iterator[Path]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a zarr store or a PNG file names this command as its maker."""
+    """Whether a zarr store, a PNG file or a report names this command as its maker."""
     if path.is_symlink():
         return False
     try:
         if path.suffix == ".zarr":
             return json.loads((path / ".zattrs").read_bytes()).get("maker") == MAKER
         with open(path, "rb") as file:
-            return b"Software\0" + MAKER.encode() in file.read(512)
+            begin = file.read(512)
+        maker = f"<!-- {MAKER} " if path.suffix == ".md" else f"Software\0{MAKER}"
+        return maker.encode() in begin
     except (OSError, ValueError, AttributeError):
         return False
 

@@ -1,0 +1,18 @@
+"""Papers whose main figures are computed again: the numbers they print beside theory and samples here.
+
+A paper is one module, which ends in its `Paper`: figures by name, each a function of sizes and a key that uses the
+public functions of the other rooms. Published numbers are those that `tests/papers` knows. To add a paper, write its
+module and list it here.
+"""
+
+from .comparison import Comparison, agrees, markdown
+from .equilibrium2021 import PAPER as EQUILIBRIUM_2021
+from .modes2024 import PAPER as MODES_2024
+from .multistability2023 import PAPER as MULTISTABILITY_2023
+from .paper import Figure, Paper
+from .sequences2022 import PAPER as SEQUENCES_2022
+from .symmetric2021 import PAPER as SYMMETRIC_2021
+
+ALL = (SEQUENCES_2022, SYMMETRIC_2021, EQUILIBRIUM_2021, MODES_2024, MULTISTABILITY_2023)
+
+__all__ = ["ALL", "Comparison", "Figure", "Paper", "agrees", "markdown"]
