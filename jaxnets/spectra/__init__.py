@@ -1,7 +1,7 @@
 """Eigenvalues of sampled couplings, and the spectrum that theory predicts for N -> infinity."""
 
 from .curves import Coverage, contains, coverage
-from .eigen import eigenvalues
+from .eigen import batched_eigenvalues, eigenvalues
 from .laws import Outliers, SpectralLaw, critical_value, law, outliers
 from .voids import VoidArea, observed_void_area, void_area
 
@@ -10,6 +10,7 @@ __all__ = [
     "Outliers",
     "SpectralLaw",
     "VoidArea",
+    "batched_eigenvalues",
     "contains",
     "coverage",
     "critical_value",

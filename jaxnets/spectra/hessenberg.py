@@ -28,7 +28,7 @@ def hessenberg(A: Float[Array, "n n"]) -> Float[Array, "n n"]:
     size = panels * _PANEL + 2  # past n, columns of zeros, which need no reflection
     A = jnp.pad(A, (0, max(0, size - n)))
     start = 0  # panels reduced
-    for left in range(max(1, min(4, panels // _CUT)), 0, -1):
+    for left in range(min(panels, 4, 1 + panels // _CUT), 0, -1):
         stop = start + -(-(panels - start) // left)
         first = start * _PANEL
         done, rest = A[:, :first], A[:, first:]
