@@ -3,6 +3,7 @@
 from .curves import Coverage, contains, coverage
 from .eigen import batched_eigenvalues, eigenvalues
 from .laws import Outliers, SpectralLaw, critical_value, law, outliers
+from .points import quantiles
 from .voids import VoidArea, observed_void_area, void_area
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "law",
     "observed_void_area",
     "outliers",
+    "quantiles",
     "void_area",
 ]
