@@ -318,9 +318,14 @@ def _quadratic(z: Complex[Array, "k 2"], half: Complex[Array, "k 1"], n: Complex
     # Never 0: the two points would stay together.
     square = jnp.where(jnp.abs(square) < 1e-30, 1e-30, square)
     root = jnp.sqrt(as_complex(square))
-    root = jnp.where((root * jnp.conj(half)).real < 0, -root, root)
     centre = as_complex((z[:, :1] + z[:, 1:]).real / 2 + total / 2)
-    return jnp.concatenate([centre + root, centre - root], 1)
+    roots, swapped = (jnp.concatenate([centre + side, centre - side], 1) for side in (root, -root))
+
+    def least_change(roots):
+        return jnp.min(jnp.abs(roots - z), 1, keepdims=True)
+
+    # A point that has arrived stays the same one, wherever the other goes.
+    return jnp.where(least_change(swapped) < least_change(roots), swapped, roots)
 
 
 # --- guesses --------------------------------------------------------------------------------------------------
