@@ -24,7 +24,7 @@ from .._numerics import as_complex
 _BLOCK = 32  # rows of the recurrence for which one product of matrices gathers what lies below
 _STEP = 8  # rows between rescalings
 _CUT = 8  # blocks after which the columns that a product reads are cut to those that are known; at most 4 times
-_SMALLEST = 40  # halves are not halved again below this size
+_SMALLEST = 12  # halves are not halved again at this size
 _SWEEPS = 40  # networks need up to 20
 _FAR = 2.0**40  # where a root is put that is none: its pull on the others is below rounding
 _GOLDEN = 0.6180339887498949
@@ -97,7 +97,7 @@ class _Matrix(eqx.Module):
 def _balanced(H, size) -> _Matrix:
     """H after the diagonal similarity by powers of two that lifts its small subdiagonal entries.
 
-    By Hyman's recurrence one divides by them. A vanishing one is replaced at will once what lies above, right of it, is 0.
+    Hyman's recurrence divides by them. One that vanishes is replaced at will, once what couples both sides above is 0.
     """
     n = H.shape[0]
     floor = 0.125
@@ -181,7 +181,8 @@ def _ratio(p, slope):
 def _solve_block(square, factors, gathered, x, times_z, scale_of):
     """Entries of x that belong to the rows of a block, from its last: (z x - H x)_i = H[i, i-1] x_{i-1}.
 
-    `factors` are those of z, which are 0 where it is to be left out, and of x_{i-1}; `gathered` is what lies below the block in H x. All are scaled down by powers of two once they exceed 1.
+    `factors` are those of z, which are 0 where it is to be left out, and of x_{i-1}; `gathered` is what lies below the
+    block in H x. All are scaled down by powers of two once they exceed 1.
     """
 
     def add_rows(i, carry):

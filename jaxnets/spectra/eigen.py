@@ -62,6 +62,8 @@ def batched_eigenvalues(
     (finiteness is checked on concrete arrays only: under `jit` NaN is returned).
     """
     matrix = _as_operator(J).dense()
+    if matrix.shape[-1] == 0:
+        raise ValueError(f"`J` must have at least one row, got shape {matrix.shape}")
     if not _finite_if_known(matrix):
         raise ValueError("`J` must be finite, got NaN or infinite entries")
     if guesses is not None:
@@ -152,8 +154,11 @@ _ENTRIES = 2**27  # of matrices solved at once, which need about six times the m
 @_iterated.def_vmap
 def _iterated_vmap(size, batched, matrix, guesses):
     # One more axis of the batch: under plain `vmap` the fall-back would always run.
-    leaves = jax.tree.map(lambda x, is_batched: x if is_batched else jnp.broadcast_to(x, (size, *x.shape)),
-                          (matrix, guesses), tuple(batched))
+    leaves = jax.tree.map(
+        lambda x, is_batched: x if is_batched else jnp.broadcast_to(x, (size, *x.shape)),
+        (matrix, guesses),
+        tuple(batched),
+    )
     return _iterated(*leaves), True
 
 

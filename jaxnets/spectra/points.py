@@ -6,7 +6,7 @@ from jaxtyping import Array, Complex, Float
 
 from .._arguments import require_whole
 from .._numerics import as_complex
-from .exterior import exterior, extent
+from .exterior import extent, exterior
 from .laws import SpectralLaw
 
 _CELLS = 64  # along each axis
