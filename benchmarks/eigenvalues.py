@@ -99,20 +99,13 @@ def batched(quick: bool, gemm_flops) -> None:
         run = (reduced + iterated) / batch
         matrix = np.asarray(matrices[0])
         errors = backward_error(matrix, np.asarray(roots.values[0])), backward_error(matrix, np.linalg.eigvals(matrix))
-        print(
-            f"{name:>10} {n:10} {batch:10} {dtype:>10} {first_half + first_iteration - reduced - iterated:10.1f}",
-            end=" ",
-        )
-        print(
-            f"{reduced / batch:10.2e} {iterated / batch:10.2e} {loop:10.2e} {lapack:10.2e} {loop / run:10.1f}", end=" "
-        )
-        print(
-            f"{lapack / run:10.2f} {20 * n**3 / (run * gemm_flops(dtype)):10.3f} {np.mean(roots.sweeps):10.1f}", end=" "
-        )
-        print(
-            f"{np.max(roots.sweeps):10} {1 - np.mean(roots.converged):10.4f} {errors[0]:10.2f} {errors[1]:10.2f}",
-            flush=True,
-        )
+        compiled = first_half + first_iteration - reduced - iterated
+        limit = 20 * n**3 / (run * gemm_flops(dtype))
+        row = (name, n, batch, dtype, f"{compiled:.1f}", f"{reduced / batch:.2e}", f"{iterated / batch:.2e}")
+        row += (f"{loop:.2e}", f"{lapack:.2e}", f"{loop / run:.1f}", f"{lapack / run:.2f}", f"{limit:.3f}")
+        row += (f"{np.mean(roots.sweeps):.1f}", int(np.max(roots.sweeps)), f"{1 - np.mean(roots.converged):.4f}")
+        row += tuple(f"{error:.2f}" for error in errors)
+        print(" ".join(f"{entry:>10}" for entry in row), flush=True)
 
 
 def seconds(run, argument) -> tuple[float, float]:
