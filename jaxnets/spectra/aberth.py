@@ -24,7 +24,7 @@ from .._numerics import as_complex
 _BLOCK = 32  # rows of the recurrence for which one product of matrices gathers what lies below
 _STEP = 8  # rows between rescalings
 _CUT = 8  # blocks after which the columns that a product reads are cut to those that are known; at most 4 times
-_SMALLEST = 12  # halves are not halved again at this size
+_SMALLEST = 40  # halves are not halved again at this size
 _SWEEPS = 40  # networks need up to 20
 _FAR = 2.0**40  # where a root is put that is none: its pull on the others is below rounding
 _GOLDEN = 0.6180339887498949
