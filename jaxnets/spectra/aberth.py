@@ -26,7 +26,7 @@ _STEP = 8  # rows between rescalings
 _CUT = 8  # blocks after which the columns that a product reads are cut to those that are known; at most 4 times
 _SMALLEST = 40  # halves are not halved again at this size
 _SWEEPS = 40  # networks need up to 20
-_FAR = 2.0**40  # where a root is put that is none: its pull on the others is below rounding
+_FAR = 2.0**40  # where a root is put that is none, to sort it last
 _GOLDEN = 0.6180339887498949
 
 
@@ -49,8 +49,8 @@ def hessenberg_eigenvalues(H: Float[Array, "n n"], guesses: Complex[Array, " n"]
     """Eigenvalues of a real upper Hessenberg matrix, conjugates next to each other and real ones last.
 
     `guesses` are any n points, conjugate pairs or real; without them the eigenvalues of the two halves of the matrix
-    are found to some digits first, and those of their halves, at a third of the cost. Subdiagonal entries below the
-    machine precision times the norm are taken for 0. Where H is not finite nothing converges. Not for reverse-mode
+    are found to some digits first, and those of their halves, at a third of the cost. Subdiagonal entries below two
+    machine precisions times the Frobenius norm are taken for 0. Where H is not finite nothing converges. Not for reverse-mode
     differentiation.
     """
     finite = jnp.all(jnp.isfinite(H))
