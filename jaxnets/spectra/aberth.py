@@ -50,8 +50,8 @@ def hessenberg_eigenvalues(H: Float[Array, "n n"], guesses: Complex[Array, " n"]
 
     `guesses` are any n points, conjugate pairs or real; without them the eigenvalues of the two halves of the matrix
     are found to some digits first, and those of their halves, at a third of the cost. Subdiagonal entries below two
-    machine precisions times the Frobenius norm are taken for 0. Where H is not finite nothing converges. Not for reverse-mode
-    differentiation.
+    machine precisions times the Frobenius norm are taken for 0. Where H is not finite nothing converges.
+    Not for reverse-mode differentiation.
     """
     finite = jnp.all(jnp.isfinite(H))
     H = jnp.where(finite, H, 0)
