@@ -1,11 +1,17 @@
 """Batched eigenvalues against a NumPy loop, and the P x P reduction against the full matrix.
 
     python benchmarks/eigenvalues.py [--quick]
+    python benchmarks/eigenvalues.py --batched [--quick]
 
 Times are per matrix, after compilation; `numpy` is the best of `numpy.linalg.eigvals` in a loop with one BLAS thread
 and with all of them, in processes of their own. The limit is 10 N^3 flops at the speed of a matrix product measured
 here for the same precision and device. On the CPU the batch runs LAPACK with one BLAS thread per matrix, which is
 what OPENBLAS_NUM_THREADS=1 asks for: with more, the threads of small problems wait for one another.
+
+With --batched, for a machine with a GPU: `spectra.batched_eigenvalues` in its two steps, against the library's loop
+(`jax.numpy.linalg.eigvals` on the same device, a few matrices) and against LAPACK on up to 16 cores, a process each.
+Seconds are per matrix; `limit` is the share of the speed of a matrix product, for 20 N^3 flops. Backward errors are the
+largest of 8 eigenvalues of one matrix, in machine precisions times its norm, ours and LAPACK's.
 """
 
 import argparse
@@ -40,20 +46,86 @@ def numpy_seconds(n: int, dtype: str, repeats: int) -> tuple[float, str]:
     return times[best], best
 
 
+def lapack_seconds(n: int, dtype: str, repeats: int) -> float:
+    """Seconds per matrix on up to 16 cores, each with a process of one BLAS thread."""
+    cores = min(16, os.cpu_count() or 1)
+    command = [sys.executable, "-c", NUMPY_LOOP, str(n), dtype, str(repeats)]
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(cores)]
+    return max(float(process.communicate()[0]) for process in processes) / cores
+
+
+def backward_error(matrix, values) -> float:
+    """Distance to the nearest matrix with a value as eigenvalue, in machine precisions of the norm: the worst of 8."""
+    import numpy as np
+
+    precision = np.finfo(matrix.dtype).eps * np.linalg.norm(matrix, 2)
+    shown = values[:: max(1, len(values) // 8)]
+    smallest = [np.linalg.svd(matrix - z * np.eye(len(matrix)), compute_uv=False)[-1] for z in shown]
+    return float(max(smallest) / precision)
+
+
+def batched(quick: bool, gemm_flops) -> None:
+    """The table of `batched_eigenvalues`."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from jaxnets.couplings import IID, DeepHebbian
+    from jaxnets.spectra.aberth import hessenberg_eigenvalues
+    from jaxnets.spectra.hessenberg import hessenberg
+
+    reduce = jax.jit(jax.vmap(hessenberg))
+    iterate = jax.jit(jax.vmap(hessenberg_eigenvalues))
+    library = jax.jit(jnp.linalg.eigvals)
+    networks = {"i.i.d.": IID(gain=1.0), "deep": DeepHebbian(load=1.5, auto=1.0, hetero=(1.0,))}
+    cases = [("i.i.d.", n, batch, "float64") for n, batch in ((32, 1024), (128, 64), (128, 1024), (256, 64))]
+    cases += [("deep", 128, 64, "float64"), ("i.i.d.", 128, 64, "float32")]
+    if not quick:
+        cases += [("i.i.d.", 512, 64, "float64"), ("i.i.d.", 1024, 64, "float64"), ("deep", 1024, 64, "float64")]
+    titles = ("network", "N", "batch", "dtype", "compile s", "Hessenberg", "iteration", "library", "LAPACK")
+    titles += ("lib/run", "LAPACK/run", "limit", "sweeps", "max", "to LAPACK", "error", "LAPACK's")
+    print("\n" + " ".join(f"{title:>10}" for title in titles))
+    for name, n, batch, dtype in cases:
+        keys = jax.random.split(jax.random.key(0), batch)
+        matrices = jax.vmap(lambda key, n=n, name=name: networks[name].sample(n, key=key).dense())(keys).astype(dtype)
+        first_half, reduced = seconds(reduce, matrices)
+        H = reduce(matrices)
+        first_iteration, iterated = seconds(iterate, H)
+        roots = iterate(H)
+        few = matrices[: 2 if n > 256 else 8]
+        loop = seconds(library, few)[1] / len(few)
+        lapack = lapack_seconds(n, dtype, max(1, round((512 / n) ** 2)))
+        run = (reduced + iterated) / batch
+        matrix = np.asarray(matrices[0])
+        errors = backward_error(matrix, np.asarray(roots.values[0])), backward_error(matrix, np.linalg.eigvals(matrix))
+        compiled = first_half + first_iteration - reduced - iterated
+        limit = 20 * n**3 / (run * gemm_flops(dtype))
+        row = (name, n, batch, dtype, f"{compiled:.1f}", f"{reduced / batch:.2e}", f"{iterated / batch:.2e}")
+        row += (f"{loop:.2e}", f"{lapack:.2e}", f"{loop / run:.1f}", f"{lapack / run:.2f}", f"{limit:.3f}")
+        row += (f"{np.mean(roots.sweeps):.1f}", int(np.max(roots.sweeps)), f"{1 - np.mean(roots.converged):.4f}")
+        row += tuple(f"{error:.2f}" for error in errors)
+        print(" ".join(f"{entry:>10}" for entry in row), flush=True)
+
+
 def seconds(run, argument) -> tuple[float, float]:
     """Seconds of the first call, with compilation, and of the second."""
+    import jax
+
     times = []
     for _ in range(2):
         start = time.perf_counter()
-        run(argument).block_until_ready()
+        jax.block_until_ready(run(argument))
         times.append(time.perf_counter() - start)
     return times[0], times[1]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="N up to 200 only")
-    quick = parser.parse_args().quick
+    parser.add_argument("--quick", action="store_true", help="N up to 200 only, or 256 of the batched")
+    parser.add_argument("--batched", action="store_true", help="the batched solver, for a machine with a GPU")
+    arguments = parser.parse_args()
+    quick = arguments.quick
 
     # Before the first import of anything that loads a BLAS.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -79,6 +151,9 @@ def main():
     speed = {dtype: gemm_flops(dtype) for dtype in ("float32", "float64")}
     print("matrix product:", ", ".join(f"{flops / 1e9:.1f} Gflop/s in {dtype}" for dtype, flops in speed.items()))
 
+    if arguments.batched:
+        batched(quick, speed.__getitem__)
+        return
     sizes = (100, 200) if quick else (100, 200, 500, 1000)
     print(
         f"\n{'N':>5} {'dtype':>8} {'batch':>6} {'compile s':>10} {'run s':>9} {'numpy s':>9} {'numpy with':>12}", end=""

@@ -1,8 +1,9 @@
 """Eigenvalues of sampled couplings, and the spectrum that theory predicts for N -> infinity."""
 
 from .curves import Coverage, contains, coverage
-from .eigen import eigenvalues
+from .eigen import batched_eigenvalues, eigenvalues
 from .laws import Outliers, SpectralLaw, critical_value, law, outliers
+from .points import quantiles
 from .voids import VoidArea, observed_void_area, void_area
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Outliers",
     "SpectralLaw",
     "VoidArea",
+    "batched_eigenvalues",
     "contains",
     "coverage",
     "critical_value",
@@ -17,5 +19,6 @@ __all__ = [
     "law",
     "observed_void_area",
     "outliers",
+    "quantiles",
     "void_area",
 ]

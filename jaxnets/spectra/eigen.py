@@ -2,15 +2,20 @@
 
 A network of P modes has at most P non-zero eigenvalues, those of a P x P matrix: for J = A B with A: n x P, B: P x n,
 J diag(G) and B diag(G) A share them. Symmetric couplings have real eigenvalues and take the symmetric solver.
+
+LAPACK serves a CPU. On a GPU, whose own library takes one matrix after the other, all of a batch are solved at once.
 """
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from .._numerics import is_concrete
+from .._numerics import as_complex, is_concrete
 from ..couplings.operators import Dense, Operator
+from .aberth import hessenberg_eigenvalues
+from .hessenberg import hessenberg
 
 
 def eigenvalues(
@@ -25,7 +30,7 @@ def eigenvalues(
     radius in float32 at n = 1000.
 
     On a CPU this is LAPACK, batch after batch on the host: do not call it from several threads at once, which
-    deadlocks some versions of jaxlib.
+    deadlocks some versions of jaxlib. On other devices it is `batched_eigenvalues`, unless J is symmetric.
 
     Raises `ValueError` when `J` is not square, not real or not finite, or when `gains` does not fit its last axis
     (finiteness is checked on concrete arrays only: under `jit` NaN is returned).
@@ -40,6 +45,44 @@ def eigenvalues(
     return _eigenvalues(J, gains)
 
 
+def batched_eigenvalues(
+    J: Float[ArrayLike, "*#batch n n"], guesses: Complex[ArrayLike, "*#batch n"] | None = None
+) -> Complex[Array, "*batch n"]:
+    """Eigenvalues of real matrices, all of a batch at once and on any device, in no particular order.
+
+    What `eigenvalues` does on a GPU: reduction to Hessenberg form, then Ehrlich-Aberth iteration on all eigenvalues of
+    all matrices, some 20 n^3 operations a matrix, nearly all in products of matrices. `guesses` are n points for each
+    matrix, as `quantiles` of the law of its ensemble; by default they come from the matrix itself, which needs fewer
+    sweeps. Backward errors are as LAPACK's. Matrices whose iteration does not converge go to LAPACK on the host:
+    defective ones and those whose rows differ by many orders of magnitude, but hardly any random network. Derivatives
+    are those of `jax.numpy.linalg.eigvals`, at its price.
+
+    Raises `ValueError` when `J` is not square, not real or not finite, or when `guesses` do not fit its last axis
+    (finiteness is checked on concrete arrays only: under `jit` NaN is returned).
+    """
+    matrix = _as_operator(J).dense()
+    if matrix.shape[-1] == 0:
+        raise ValueError(f"`J` must have at least one row, got shape {matrix.shape}")
+    if not _finite_if_known(matrix):
+        raise ValueError("`J` must be finite, got NaN or infinite entries")
+    if guesses is not None:
+        guesses = jnp.asarray(guesses)
+        guesses = as_complex(guesses).astype(as_complex(matrix[..., 0]).dtype)
+        if guesses.ndim < 1 or guesses.shape[-1] != matrix.shape[-1]:
+            raise ValueError(f"`guesses` must have the last axis {matrix.shape[-1]} of `J`, got shape {guesses.shape}")
+        if not _finite_if_known(guesses):
+            raise ValueError("`guesses` must be finite, got NaN or infinite entries")
+        try:
+            batch = jnp.broadcast_shapes(guesses.shape[:-1], matrix.shape[:-2])
+        except ValueError:
+            raise ValueError(
+                f"`guesses` of shape {guesses.shape} must broadcast with `J` of shape {matrix.shape}"
+            ) from None
+        matrix = jnp.broadcast_to(matrix, (*batch, *matrix.shape[-2:]))
+        guesses = jnp.broadcast_to(guesses, (*batch, *guesses.shape[-1:]))
+    return _batched(matrix, guesses)
+
+
 @eqx.filter_jit
 def _eigenvalues(J: Operator, gains: Float[Array, "*batch n"] | None) -> Complex[Array, "*batch n"]:
     n = J.shape[-1]
@@ -47,19 +90,83 @@ def _eigenvalues(J: Operator, gains: Float[Array, "*batch n"] | None) -> Complex
     if factors is None or factors[0].shape[-1] >= n:
         if gains is not None:
             matrix, gains = _same_batch(J.dense(), gains[..., None, :])
-            return jnp.linalg.eigvals(matrix * gains)
-        return _as_complex(jnp.linalg.eigvalsh(J.dense())) if J.symmetric else jnp.linalg.eigvals(J.dense())
+            return _eigvals(matrix * gains)
+        return as_complex(jnp.linalg.eigvalsh(J.dense())) if J.symmetric else _eigvals(J.dense())
 
     left, right = factors
     if gains is not None:
         left, right, gains = _same_batch(left, right, gains[..., :, None])
-        nonzero = jnp.linalg.eigvals(right @ (gains * left))
+        nonzero = _eigvals(right @ (gains * left))
     elif J.symmetric:
-        nonzero = _as_complex(_eigvalsh_of_product(left, right))
+        nonzero = as_complex(_eigvalsh_of_product(left, right))
     else:
-        nonzero = jnp.linalg.eigvals(right @ left)
+        nonzero = _eigvals(right @ left)
     zeros = jnp.zeros((*nonzero.shape[:-1], n - nonzero.shape[-1]), nonzero.dtype)
     return jnp.concatenate([nonzero, zeros], -1)
+
+
+def _eigvals(matrix: Float[Array, "*batch n n"]) -> Complex[Array, "*batch n"]:
+    if jax.default_backend() == "cpu":
+        return jnp.linalg.eigvals(matrix)
+    # An array may live on the CPU of a machine with a GPU.
+    return jax.lax.platform_dependent(matrix, cpu=jnp.linalg.eigvals, default=lambda matrix: _batched(matrix, None))
+
+
+@jax.custom_jvp
+@eqx.filter_jit
+def _batched(matrix: Float[Array, "*batch n n"], guesses: Complex[Array, "*batch n"] | None):
+    return _iterated(matrix, guesses)
+
+
+@_batched.defjvp
+def _batched_jvp(primals, tangents):
+    return jax.jvp(jnp.linalg.eigvals, primals[:1], tangents[:1])
+
+
+@jax.custom_batching.custom_vmap
+def _iterated(matrix, guesses):
+    shape = matrix.shape[:-1]
+    n = shape[-1]
+    matrix = matrix.reshape(-1, n, n)
+    guesses = None if guesses is None else guesses.reshape(-1, n)
+
+    def one(problem):
+        matrix, guesses = problem
+        return hessenberg_eigenvalues(hessenberg(matrix), guesses)
+
+    roots = jax.lax.map(one, (matrix, guesses), batch_size=max(1, _ENTRIES // n**2))
+    values = jax.lax.cond(
+        jnp.all(roots.converged),
+        lambda matrix, roots: roots.values,
+        lambda matrix, roots: jax.pure_callback(
+            _mended, roots.values, matrix, roots.values, roots.converged, vmap_method="broadcast_all"
+        ),
+        matrix,
+        roots,
+    )
+    return values.reshape(shape)
+
+
+_ENTRIES = 2**27  # of matrices solved at once, which need about six times the memory
+
+
+@_iterated.def_vmap
+def _iterated_vmap(size, batched, matrix, guesses):
+    # One more axis of the batch: under plain `vmap` the fall-back would always run.
+    leaves = jax.tree.map(
+        lambda x, is_batched: x if is_batched else jnp.broadcast_to(x, (size, *x.shape)),
+        (matrix, guesses),
+        tuple(batched),
+    )
+    return _iterated(*leaves), True
+
+
+def _mended(matrix, values, converged):
+    """LAPACK's eigenvalues where the iteration has not converged."""
+    matrix, values = np.asarray(matrix), np.array(values)
+    for i in np.flatnonzero(~np.asarray(converged)):
+        values[i] = np.linalg.eigvals(matrix[i]) if np.all(np.isfinite(matrix[i])) else np.nan
+    return values
 
 
 @jax.custom_jvp
@@ -85,10 +192,6 @@ def _eigvalsh_of_product_jvp(primals, tangents):
 def _compressed(left, right):
     span, _ = jnp.linalg.qr(left)
     return span, jnp.swapaxes(span, -1, -2) @ left @ (right @ span)
-
-
-def _as_complex(x: Float[Array, "..."]) -> Complex[Array, "..."]:
-    return jax.lax.complex(x, jnp.zeros_like(x))
 
 
 def _same_batch(*arrays: Float[Array, "..."]) -> list[Float[Array, "..."]]:

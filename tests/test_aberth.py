@@ -1,0 +1,364 @@
+"""Hessenberg reduction and Ehrlich-Aberth iteration, against LAPACK and by residuals; quantiles of a law."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.linalg
+from scipy.optimize import linear_sum_assignment
+
+from jaxnets import couplings
+from jaxnets.spectra import batched_eigenvalues, eigen, eigenvalues, law, quantiles
+from jaxnets.spectra.aberth import hessenberg_eigenvalues
+from jaxnets.spectra.hessenberg import hessenberg
+
+EPS = np.finfo(float).eps
+
+
+def _normal(seed, *shape):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def _distance(found, expected):
+    """The largest distance in the best one-to-one matching: a repeated value does not stand for a missing one."""
+    gaps = np.abs(np.asarray(found)[:, None] - np.asarray(expected)[None])
+    return gaps[linear_sum_assignment(gaps)].max()
+
+
+def _backward_error(matrix, values):
+    """The largest distance, in machine precisions of the norm, to a matrix that has one of the values."""
+    shifted = matrix[None] - np.asarray(values)[:, None, None] * np.eye(len(matrix))[None]
+    return np.linalg.svd(shifted, compute_uv=False)[:, -1].max() / (EPS * np.linalg.norm(matrix, 2))
+
+
+_solve = jax.jit(jax.vmap(lambda matrix: hessenberg_eigenvalues(hessenberg(matrix))))
+
+
+def _cases(n):
+    """Real matrices of all kinds that the iteration must solve itself."""
+    square, half = _normal(0, n, n), _normal(1, n // 2, n // 2)
+    low = _normal(2, n, 5) @ _normal(3, 5, n)
+    span, _ = np.linalg.qr(square)
+    down = np.diag(np.ones(n - 1), -1)
+    companion = down.copy()
+    companion[:, -1] = _normal(4, n)
+    slopes = 1 / np.cosh(_normal(5, n)) ** 2
+    return {
+        "i.i.d.": square,
+        "tiny": 1e-200 * square,
+        "huge": 1e150 * square,
+        "gains": square * slopes,
+        "symmetric": square + square.T,
+        "antisymmetric": square - square.T,
+        "orthogonal": span,
+        "companion": companion,
+        "cyclic": np.roll(np.eye(n), 1, 0),
+        "rank 5": low,
+        "ones": np.ones((n, n)),
+        "zero": np.zeros((n, n)),
+        "identity": np.eye(n),
+        "diagonal": np.diag(_normal(8, n)),
+        "upper triangular": np.triu(square),
+        "defective, triangular": np.eye(n) + down.T,
+        "Toeplitz": scipy.linalg.toeplitz(_normal(9, n), _normal(10, n)),
+        "Grcar": sum(np.diag(np.ones(n - k), k) for k in range(4)) - down,
+        "two equal blocks": scipy.linalg.block_diag(half, half),
+        "shifted far": square + 1e3 * np.eye(n),
+    }
+
+
+@pytest.mark.parametrize("n", [1, 3, 35, 70])
+def test_hessenberg_form(n):
+    """The form, and a similarity by an orthogonal matrix: norms and eigenvalues stay."""
+    A = np.stack([_normal(n, n, n), np.triu(_normal(n + 1, n, n), -1), np.zeros((n, n))])
+    H = np.asarray(jax.jit(jax.vmap(hessenberg))(A))
+    assert np.all(np.tril(H, -2) == 0)
+    tolerance = 10 * n * EPS
+    for a, h in zip(A, H, strict=True):
+        np.testing.assert_allclose(np.linalg.norm(h), np.linalg.norm(a), rtol=tolerance)
+        # Up to signs the form is unique, once its first vector is.
+        reference = scipy.linalg.hessenberg(a)
+        scale = np.linalg.norm(a)
+        np.testing.assert_allclose(np.trace(h @ h @ h), np.trace(a @ a @ a), atol=tolerance * scale**3)
+        np.testing.assert_allclose(np.abs(np.diagonal(h)[:5]), np.abs(np.diagonal(reference)[:5]), atol=1e-10)
+
+
+def _half_real(n):
+    """Half of the eigenvalues real, k + 1/2, and half of them k +- i."""
+    V = np.eye(n) + 0.3 * _normal(0, n, n) / np.sqrt(n)
+    blocks = [np.array([[k, 1.0], [-1.0, k]]) for k in range(n // 4)]
+    return V @ scipy.linalg.block_diag(np.diag(np.arange(n // 2) + 0.5), *blocks) @ np.linalg.inv(V)
+
+
+@pytest.fixture(scope="module")
+def solved():
+    """All cases, and some that are not to converge, as one batch: matrix and roots of each."""
+    n = 24
+    span, _ = np.linalg.qr(_normal(0, n, n))
+    jordan = span @ (np.eye(n) + np.diag(np.ones(n - 1), 1)) @ span.T
+    others = {"half real": _half_real(n), "defective": jordan, "not finite": np.full((n, n), np.nan)}
+    cases = _cases(n) | others
+    roots = jax.device_get(_solve(np.stack(list(cases.values()))))
+    return {name: (J, jax.tree.map(lambda x, i=i: x[i], roots)) for i, (name, J) in enumerate(cases.items())}
+
+
+@pytest.mark.parametrize("name", _cases(4))
+def test_cases_against_lapack(solved, name):
+    matrix, roots = solved[name]
+    assert roots.converged
+    expected, scale = np.linalg.eigvals(matrix), np.linalg.norm(matrix, 2)
+    assert np.all(np.sort_complex(roots.values) == np.sort_complex(roots.values.conj()))
+    # Double eigenvalues are known to the root of the precision.
+    tolerance = 1e-7 if name == "two equal blocks" else 1e-12
+    assert _distance(roots.values, expected) <= tolerance * scale
+    if scale > 0:
+        unit = matrix / scale
+        allowed = 10 * max(1, _backward_error(unit, expected / scale))
+        assert _backward_error(unit, roots.values / scale) < allowed
+
+
+@pytest.mark.parametrize("name", ["zero", "identity", "diagonal", "upper triangular", "defective, triangular"])
+def test_isolated_eigenvalues_are_exact(solved, name):
+    matrix, roots = solved[name]
+    assert np.array_equal(np.sort(roots.values.real), np.sort(np.diagonal(matrix))) and roots.sweeps == 0
+
+
+def test_real_roots_are_real(solved):
+    found = solved["half real"][1].values
+    real = found.real[found.imag == 0]
+    np.testing.assert_allclose(np.sort(real), np.arange(12) + 0.5, atol=1e-11)
+    np.testing.assert_allclose(np.abs(found.imag[found.imag != 0]), 1, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["defective", "not finite"])
+def test_failure_is_seen(solved, name):
+    assert not solved[name][1].converged
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_small_matrices(n):
+    A = np.stack([_normal(10 * n + s, n, n) for s in range(10)])
+    roots = _solve(A)
+    assert np.all(roots.converged)
+    for i in range(10):
+        assert _distance(roots.values[i], np.linalg.eigvals(A[i])) < 1e-11
+
+
+def test_fall_back(monkeypatch):
+    """Only what has not converged goes to LAPACK; without any, the host is not asked, under `vmap` neither."""
+    calls = []
+    original = eigen._mended
+
+    def counted(matrix, values, converged):
+        calls.append(np.array(converged))
+        return original(matrix, values, converged)
+
+    monkeypatch.setattr(eigen, "_mended", counted)
+    jax.clear_caches()
+    n = 8
+    span, _ = np.linalg.qr(_normal(0, n, n))
+    good = _normal(1, 3, n, n)
+    jordan = span @ (np.eye(n) + np.diag(np.ones(n - 1), 1)) @ span.T
+    mixed = np.stack([good[0], jordan, np.full((n, n), np.nan)])
+    solve = jax.jit(jax.vmap(batched_eigenvalues))
+
+    found = solve(good)
+    assert not calls
+    for i in range(3):
+        assert _distance(found[i], np.linalg.eigvals(good[i])) < 1e-11
+    found = solve(mixed)
+    assert np.array_equal(calls[0].ravel(), [True, False, False])
+    assert np.array_equal(np.sort_complex(found[1]), np.sort_complex(np.linalg.eigvals(jordan)))
+    assert np.all(np.isnan(found[2]))
+    assert _distance(found[0], np.linalg.eigvals(good[0])) < 1e-11
+
+
+def test_vmap_jit_and_loop_agree():
+    A = _normal(3, 2, 3, 8, 8)
+    batch = batched_eigenvalues(A)
+    mapped = jax.jit(jax.vmap(jax.vmap(batched_eigenvalues)))(A)
+    assert batch.shape == mapped.shape == (2, 3, 8)
+    for i in np.ndindex(2, 3):
+        assert _distance(batch[i], mapped[i]) < 1e-11
+        assert _distance(batch[i], batched_eigenvalues(A[i])) < 1e-11
+
+
+def test_guesses_speed_up_and_do_not_matter():
+    A = _normal(4, 40, 40) / np.sqrt(40)
+    expected = np.linalg.eigvals(A)
+    H = jax.jit(hessenberg)(A)
+    iterate = jax.jit(hessenberg_eigenvalues)
+    near = iterate(H, jnp.asarray(expected * (1 + 1e-6)))
+    assert near.converged and near.sweeps <= 3
+    assert _distance(near.values, expected) < 1e-12
+    for guesses in (np.exp(1j * np.arange(40)), expected[::-1], expected.conj()):
+        found = iterate(H, jnp.asarray(guesses))
+        assert found.converged
+        assert _distance(found.values, expected) < 1e-12
+
+
+def test_single_precision_and_its_refinement():
+    A = _normal(5, 8, 8).astype(np.float32)
+    expected = np.linalg.eigvals(A.astype(float))
+    single = batched_eigenvalues(A)
+    assert single.dtype == jnp.complex64
+    assert _distance(single, expected) < 1e-3
+    refined = batched_eigenvalues(A.astype(float), guesses=single)
+    assert refined.dtype == jnp.complex128
+    assert _distance(refined, expected) < 1e-11
+
+
+def test_gradients_are_those_of_eigvals():
+    A = _normal(6, 2, 8, 8)
+
+    def energy(solve, scale):
+        return jnp.sum(jnp.abs(solve(jnp.sin(scale * A))) ** 3)
+
+    slope = jax.grad(lambda scale: energy(batched_eigenvalues, scale))(1.3)
+    np.testing.assert_allclose(slope, jax.grad(lambda scale: energy(jnp.linalg.eigvals, scale))(1.3), rtol=1e-10)
+    step = 1e-5
+    difference = energy(batched_eigenvalues, 1.3 + step) - energy(batched_eigenvalues, 1.3 - step)
+    np.testing.assert_allclose(slope, difference / (2 * step), rtol=1e-6)
+    mapped = jax.jit(jax.vmap(jax.grad(lambda scale: energy(batched_eigenvalues, scale))))(jnp.asarray([1.3, 0.4]))
+    np.testing.assert_allclose(mapped[0], slope, rtol=1e-10)
+
+
+@pytest.mark.parametrize("gains", [None, _normal(8, 8)], ids=["no gains", "gains"])
+def test_the_door_takes_it_on_a_gpu(monkeypatch, gains):
+    """What is compiled for other platforms than the CPU gives the same, and does not call the library's solver."""
+    A = _normal(7, 3, 8, 8)
+    expected = eigenvalues(A, gains)
+
+    def refuse(matrix):
+        raise AssertionError("eigvals was called")
+
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *arguments, cpu, default: default(*arguments))
+    monkeypatch.setattr(jnp.linalg, "eigvals", refuse)
+    jax.clear_caches()
+    found = eigenvalues(A, gains)
+    jax.clear_caches()
+    for i in range(3):
+        assert _distance(found[i], expected[i]) < 1e-11
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((np.ones((2, 3)),), "`J` must be a square matrix"),
+        ((np.full((2, 2), np.nan),), "`J` must be finite"),
+        ((1j * np.ones((2, 2)),), "`J` must be real"),
+        ((np.zeros((0, 0)),), "`J` must have at least one row"),
+        ((np.eye(3), np.ones(2)), "`guesses` must have the last axis 3"),
+        ((np.ones((2, 3, 3)), np.ones((4, 3))), "`guesses` of shape .* must broadcast"),
+        ((np.eye(2), np.array([1, np.inf])), "`guesses` must be finite"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        batched_eigenvalues(*arguments)
+
+
+# --- points distributed as a law
+
+
+def test_quantiles_of_a_disc():
+    """|z|^2 / g^2 and the angle of i.i.d. couplings are uniform."""
+    n = 401
+    z = np.asarray(quantiles(law(couplings.IID(gain=1.5)), n))
+    assert z.shape == (n,)
+    assert np.array_equal(np.sort_complex(z), np.sort_complex(z.conj())) and np.sum(z.imag == 0) == 1
+    place = (np.arange(n) + 0.5) / n
+    # A cell of the grid is 1/32 of the radius wide.
+    assert np.abs(np.sort(np.abs(z / 1.5)) ** 2 - place).max() < 0.03
+    upper = np.sort(np.angle(z[z.imag > 0])) / np.pi
+    assert np.abs(upper - (np.arange(len(upper)) + 0.5) / len(upper)).max() < 0.03
+
+
+def test_quantiles_of_a_symmetric_law():
+    """Wigner's semicircle: exact quantiles, to the width of the cells."""
+    n = 50
+    z = np.asarray(quantiles(law(couplings.Elliptic(gain=1.0, symmetry=1.0)), n))
+    assert np.all(z.imag == 0)
+    x = np.sort(z.real) / 2
+    cumulated = 0.5 + (x * np.sqrt(1 - x**2) + np.arcsin(x)) / np.pi
+    np.testing.assert_allclose(cumulated, (np.arange(n) + 0.5) / n, atol=2e-3)
+
+
+@pytest.mark.slow
+def test_quantiles_leave_voids_and_count_zeros():
+    """load .5, no autoassociation: half of the eigenvalues are 0, none lies within gamma (1 - alpha)^(3/2)."""
+    n = 200
+    z = np.asarray(jax.jit(quantiles, static_argnums=1)(law(couplings.DeepHebbian(0.5, 0.0, (1.0,))), n))
+    assert np.sum(z == 0) == 100
+    radius = np.abs(z[z != 0])
+    cell = 2 * 1.5**0.5 / 64
+    assert radius.min() > 0.5**1.5 - cell and radius.max() < 1.5**0.5 + cell
+    # The fraction F of eigenvalues inside r, zeros counted: r = (2 F - 1 + load) sqrt(F / (F + load)).
+    fraction = 0.5 + (np.arange(100) + 0.5) / 200
+    np.testing.assert_allclose(
+        np.sort(radius), (2 * fraction - 1 + 0.5) * np.sqrt(fraction / (fraction + 0.5)), atol=0.05
+    )
+
+
+# --- larger networks
+
+
+def _networks(n):
+    deep = couplings.DeepHebbian
+    return {
+        "i.i.d.": couplings.IID(gain=1.0),
+        "elliptic": couplings.Elliptic(gain=1.0, symmetry=-0.7),
+        "nearly symmetric": couplings.Elliptic(gain=1.0, symmetry=0.99),
+        "deep-Hebbian": deep(load=1.5, auto=1.0, hetero=(1.0,)),
+        "void": deep(load=0.5, auto=0.0, hetero=(1.0,)),
+        "ring": deep(load=1.5, auto=0.0, hetero=(1.0,)),
+        "d = 2": deep(load=1.2, auto=0.5, hetero=(0.5, 0.5)),
+        "four lobes": deep(load=2.0, auto=0.0, hetero=(0.0, 1.0)),
+        "exponential modes": couplings.RandomModes(amplitudes=np.exp(-np.arange(n) / (0.1 * n)), load=1.0, overlap=0.5),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [128, 200])
+def test_networks_against_lapack(n):
+    """Dense matrices, with and without gains, and with n (1 - load) zeros: all converge, in few sweeps."""
+    samples = {
+        name: np.asarray(ensemble.sample(n, key=jax.random.key(1)).dense()) for name, ensemble in _networks(n).items()
+    }
+    slopes = {f"{name}, gains": J / np.cosh(_normal(11, n)) ** 2 for name, J in samples.items()}
+    samples |= slopes
+    roots = _solve(np.stack(list(samples.values())))
+    for i, (name, J) in enumerate(samples.items()):
+        expected = np.linalg.eigvals(J)
+        assert roots.converged[i] and roots.sweeps[i] <= 30, name
+        assert _distance(roots.values[i], expected) < 1e-11 * np.linalg.norm(J, 2), name
+        shown = np.random.default_rng(0).permutation(n)[:20]
+        allowed = 10 * max(1, _backward_error(J, expected[shown]))
+        assert _backward_error(J, np.asarray(roots.values[i])[shown]) < allowed, name
+
+
+@pytest.mark.slow
+def test_law_as_guess():
+    """Quantiles of the law serve as guesses for any sample of its ensemble."""
+    n = 100
+    ensemble = couplings.DeepHebbian(load=1.5, auto=1.0, hetero=(1.0,))
+    guesses = quantiles(law(ensemble), n)
+    J = jax.vmap(lambda key: ensemble.sample(n, key=key).dense())(jax.random.split(jax.random.key(0), 8))
+    roots = jax.vmap(lambda J: hessenberg_eigenvalues(hessenberg(J), guesses))(J)
+    assert np.all(roots.converged)
+    for i in range(8):
+        assert _distance(roots.values[i], np.linalg.eigvals(J[i])) < 1e-11 * np.linalg.norm(J[i], 2)
+
+
+@pytest.mark.slow
+def test_no_loop_over_the_batch():
+    """The compiled program has as many loops for 16 matrices as for 2."""
+
+    def loops(batch):
+        text = jax.jit(jax.vmap(lambda J: hessenberg_eigenvalues(hessenberg(J)).values)).lower(
+            jax.ShapeDtypeStruct((batch, 50, 50), jnp.float64)
+        )
+        return text.as_text().count("stablehlo.while")
+
+    assert loops(2) == loops(16)
