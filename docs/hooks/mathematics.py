@@ -1,0 +1,54 @@
+"""Equations of the site: LaTeX between dollars becomes MathML when the site is built, so that pages load nothing.
+
+`$x$` is an equation in the text, `$$ x $$` a displayed one, without blank lines in it, in pages and in docstrings. What
+cannot be converted fails the build.
+"""
+
+import re
+import xml.etree.ElementTree as etree
+
+import latex2mathml.converter
+from markdown import Markdown
+from markdown.extensions import Extension
+from markdown.inlinepatterns import InlineProcessor
+
+NAMESPACE = "{http://www.w3.org/1998/Math/MathML}"
+# Brackets stretch by themselves in a browser.
+_SIZES = re.compile(r"\\[bB]ig(?=[\[\](){}|\\])")
+
+
+def mathml(latex: str, display: str) -> etree.Element:
+    """The element <math> of an equation, with its LaTeX as the text that is read aloud. Raises `ValueError`."""
+    source = " ".join(latex.split())
+    try:
+        element = etree.fromstring(latex2mathml.converter.convert(_SIZES.sub("", source), display=display))
+    except Exception as error:
+        raise ValueError(f"cannot convert the equation {source}: {error!r}") from error
+    for part in element.iter():
+        part.tag = part.tag.removeprefix(NAMESPACE)
+        if (part.text or "").startswith("\\"):
+            raise ValueError(f"cannot convert {part.text} in the equation {source}")
+    element.set("xmlns", NAMESPACE[1:-1])
+    element.set("alttext", source)
+    return element
+
+
+class _Equation(InlineProcessor):
+    def __init__(self, pattern: str, display: str):
+        super().__init__(pattern)
+        self.display = display
+
+    def handleMatch(self, m, data):
+        return mathml(m.group(1), self.display), m.start(0), m.end(0)
+
+
+class Mathematics(Extension):
+    def extendMarkdown(self, md: Markdown) -> None:
+        # Before escapes (180), which would eat backslashes, and after code (190).
+        md.inlinePatterns.register(_Equation(r"\$\$(.+?)\$\$", "block"), "displayed equations", 186)
+        md.inlinePatterns.register(_Equation(r"(?<!\\)\$([^$]+?)\$", "inline"), "equations", 185)
+
+
+def on_config(config):
+    config.markdown_extensions.append(Mathematics())
+    return config
