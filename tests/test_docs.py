@@ -3,6 +3,7 @@
 The Python blocks of a page are one script, after which its commands run in the same folder.
 """
 
+import importlib.util
 import inspect
 import re
 import sys
@@ -144,6 +145,42 @@ def test_every_equation_is_set(site):
             if source.exists() and "$$" in source.read_text():
                 assert page.equations
     assert Page(site["api/couplings.html"]).equations >= 5
+
+
+def hook(name):
+    pytest.importorskip("mkdocs", reason="needs the extra `docs`")
+    spec = importlib.util.spec_from_file_location(name, DOCS / "hooks" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("text", "page"),
+    [
+        ("alpha <|lambda|^2> -> 0", "α ⟨|λ|<sup>2</sup>⟩ → 0"),
+        ("g^2 = N Var J_ij", "g<sup>2</sup> = N Var J<sub>ij</sub>"),
+        ("x < 1 and y > 2", "x &lt; 1 and y > 2"),
+        ("PR^D, e^{-k_a t}", "PR<sup>D</sup>, e<sup>−k<sub>a</sub> t</sup>"),
+        ("sum_ij C_ij(tau)^2", "∑<sub>ij</sub> C<sub>ij</sub>(τ)<sup>2</sup>"),
+        ("`x_i * <lambda>` and max_modes", "`x_i * <lambda>` and max_modes"),
+        ("$$ x_i^2 <a> $$", "$$ x_i^2 <a> $$"),
+        ("Code:\n\n    f(x_1, lambda)\n\nlambda_1", "Code:\n\n    f(x_1, lambda)\n\nλ<sub>1</sub>"),
+        ("a function, lambda e: law(e)", "a function, lambda e: law(e)"),
+    ],
+)
+def test_words_of_docstrings_are_typeset(text, page):
+    assert hook("docstrings").typeset(text) == page
+
+
+def test_equations_become_mathml():
+    mathml = hook("mathematics").mathml
+    fraction = mathml(r"\Big\langle \frac{a}{b_1} \Big\rangle", "block")
+    assert [part.tag for part in fraction.iter()][:6] == ["math", "mrow", "mo", "mfrac", "mrow", "mi"]
+    assert "".join(fraction.itertext()) == "⟨ab1⟩"
+    with pytest.raises(ValueError, match="cannot convert"):
+        mathml(r"\unknown{x}", "inline")
 
 
 # --- files around it
