@@ -52,12 +52,17 @@ def test_python_runs(page, readers_folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "bash")], ids=name_of)
+# The first page has the commands of the README, which are tested there.
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "bash") and p.stem != "index"], ids=name_of)
 def test_commands_run(page, tmp_path):
     write_sweeps(page, tmp_path)
     for words in commands(page):
         if words[0] == "jaxnets":
             run_command(words, tmp_path)
+
+
+def test_the_first_page_has_the_commands_of_the_readme():
+    assert commands(DOCS / "index.md") == commands(ROOT / "README.md")
 
 
 def test_every_page_says_how_to_install_alike():
