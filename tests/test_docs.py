@@ -47,8 +47,7 @@ def readers_folder(tmp_path, monkeypatch):
     ids=name_of,
 )
 def test_python_runs(page, readers_folder):
-    script = [block for block in blocks(page, "python") if "--8<--" not in block]  # those are files, and imported
-    run_python("\n".join(script), page.name)
+    run_python("\n".join(blocks(page, "python")), page.name)
 
 
 @pytest.mark.slow
@@ -139,6 +138,11 @@ def test_every_public_name_is_on_the_site(site):
             else:
                 # A function with the name of its module is documented there.
                 assert {f"jaxnets.{room}.{name}", f"jaxnets.{room}.{name}.{name}"} & ids, f"{room}.{name}"
+
+
+def test_the_new_ensemble_is_shown(site):
+    for name in ("Relay", "dimension"):
+        assert f">{name}</span>" in site["new_ensemble.html"]
 
 
 def test_every_equation_is_set(site):
