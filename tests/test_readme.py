@@ -43,7 +43,7 @@ def test_its_command_draws_in_small(tmp_path):
 def test_its_sweep_is_one(tmp_path):
     write_sweeps(README, tmp_path)
     sweep = sweeps.read(tmp_path / "edges.toml")
-    assert sweeps.estimate(sweep).points == 16 * 18
+    assert sweep.grid.total == 16 * 18
 
 
 @pytest.mark.slow
