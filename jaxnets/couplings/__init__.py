@@ -3,12 +3,14 @@
 from .ensembles import IID, Elliptic, Ensemble, FourPoint, Scaled, Sum
 from .measured import SingularModes, from_matrix, larva_connectome, random_modes_from_matrix, singular_mismatch
 from .modes import DeepHebbian, LowRank, RandomModes
-from .operators import Dense, Modes, Operator
+from .operators import Core, Dense, Diagonal, Modes, Operator, Shifts
 
 __all__ = [
     "IID",
+    "Core",
     "DeepHebbian",
     "Dense",
+    "Diagonal",
     "Elliptic",
     "Ensemble",
     "FourPoint",
@@ -17,6 +19,7 @@ __all__ = [
     "Operator",
     "RandomModes",
     "Scaled",
+    "Shifts",
     "SingularModes",
     "Sum",
     "from_matrix",

@@ -104,6 +104,13 @@ class Ensemble(eqx.Module):
     def is_symmetric(self) -> bool:
         """True if every sample has J = J^T; a traced parameter is never taken to make it so."""
 
+    def is_memoryless(self) -> bool:
+        """True if r(t) = 0 and kappa(t) = g^2 at every t, whatever the parameters: units do not hear themselves.
+
+        Mean field then solves one differential equation, where it else samples paths. False is right for any ensemble.
+        """
+        return False
+
     def r_transform(self, T: Complex[ArrayLike, "2 2"]) -> Complex[Array, "2 2"]:
         r"""The 2x2 R-transform S(T) (theory: Hermitised free cumulants of J).
 
@@ -281,6 +288,9 @@ class IID(Ensemble):
 
     def is_symmetric(self):
         return False
+
+    def is_memoryless(self):
+        return True
 
 
 class Elliptic(Ensemble):

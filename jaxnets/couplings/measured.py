@@ -101,6 +101,9 @@ class SingularModes(Ensemble):
     def is_symmetric(self):
         return False
 
+    def is_memoryless(self):
+        return True
+
 
 @jax.jit
 def _outer_root(

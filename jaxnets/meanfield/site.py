@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from .._arguments import require_instance
 from .._numerics import is_concrete
-from ..couplings import IID, DeepHebbian, Elliptic, Ensemble, LowRank, RandomModes, Scaled, SingularModes, Sum
+from ..couplings import DeepHebbian, Elliptic, Ensemble, LowRank, RandomModes, Scaled, Sum
 
 
 class Site(eqx.Module):
@@ -46,8 +46,6 @@ def one_site(ensemble: Ensemble) -> Site | None:
     not have.
     """
     match ensemble:
-        case IID() | SingularModes():
-            return Site(ensemble.variance(), None)
         case Elliptic() if _may_vanish(ensemble.symmetry):
             return Site(ensemble.variance() * _indicator(ensemble.symmetry), None)
         case RandomModes() if _may_vanish(ensemble.overlap):
@@ -69,7 +67,7 @@ def one_site(ensemble: Ensemble) -> Site | None:
             whole = len(sites) == len(ensemble.terms)
             return Site(jnp.sum(jnp.stack([site.strength for site in sites])), None) if whole else None
         case _:
-            return None
+            return Site(ensemble.variance(), None) if ensemble.is_memoryless() else None
 
 
 def has_memory(ensemble: Ensemble) -> bool:

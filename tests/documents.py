@@ -1,0 +1,60 @@
+"""Code blocks of Markdown pages, and how they are run: a page's Python is one script, its commands are processes."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of that language, in order."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def run_python(source: str, name: str) -> dict:
+    """Executes a script, and returns its names."""
+    names = {"__name__": name}
+    try:
+        exec(compile(source, name, "exec"), names)
+    finally:
+        plt.close("all")
+    return names
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every command in the bash blocks of a page, in order, as its words."""
+    lines = [line for block in blocks(page, "bash") for line in block.splitlines()]
+    return [shlex.split(part, comments=True) for line in lines for part in line.split("&&") if part.strip()]
+
+
+def run_command(words: list[str], folder: Path) -> str:
+    """Runs `jaxnets ...` of this checkout in a folder; what it printed."""
+    assert words[0] == "jaxnets"
+    path = os.pathsep.join([str(folder), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    program = "import sys; from jaxnets.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words[1:]],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def write_sweeps(page: Path, folder: Path) -> None:
+    """Writes every toml block of a page, under the name.toml that the text next to it gives."""
+    text = page.read_text(encoding="utf-8")
+    for match in re.finditer(r"^```toml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+        before, after = text[: match.start()].rstrip().rpartition("\n")[2], text[match.end() :].lstrip()
+        named = re.findall(r"`(\w+\.toml)`", before) or re.findall(r"`(\w+\.toml)`", after.partition("\n")[0])
+        assert named, f"no name for the sweep in {page.name}"
+        (folder / named[-1]).write_text(match[1], encoding="utf-8")
