@@ -84,8 +84,8 @@ jn.plotting.legend(ax)
 plt.show()
 
 # %% [markdown]
-# Points: mean of two networks of 1000 units each; line: theory. What still differs at long lags is the finite size, most
-# of all at low rank, where fewer modes carry the activity. Whoever records single units of a large network cannot tell
+# Points: mean of two networks of 1000 units each; line: theory. What differs at long lags is the finite size, most of
+# all at low rank, where fewer modes carry the activity. Whoever records single units of a large network cannot tell
 # these ensembles apart, however long the recording is.
 #
 # ## The population sees more

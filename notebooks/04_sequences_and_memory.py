@@ -93,34 +93,34 @@ plt.show()
 # ## What do all the others do?
 #
 # With $P = \alpha N$ patterns, those that are absent still overlap with the present state, by order $1/\sqrt N$ each,
-# and call their successors with that. Let the network be at its first pattern, $\phi_i = \xi_i^1$. The field of a unit
-# is
+# and call their successors with that. Let the network be at pattern $\mu$, $\phi_i = \xi_i^\mu$. The field of a unit is
 #
-# $$ \sum_j J_{ij} \xi_j^1 = \sum_r \gamma_r\, \xi_i^{1 + r} + \text{noise}, \qquad
+# $$ \sum_j J_{ij} \xi_j^\mu = \sum_r \gamma_r\, \xi_i^{\mu + r} + \text{noise}, \qquad
 #    \text{of variance } \alpha \sum_r \gamma_r^2. $$
 
 # %%
 loads = np.linspace(0.05, 0.6, 12)
 fig, ax = plt.subplots(figsize=(5.6, 3.2))
 for window, color, marker in zip(((1.5,), (0.75, 0.75), (0.5, 0.5, 0.5)), jn.plotting.shades(3), "os^", strict=True):
-    gamma = np.array(window)
     variance = []
     for k, load in enumerate(loads):
-        J = jn.couplings.DeepHebbian(load=load, hetero=gamma).sample(1000, key=jax.random.key(k))
-        called = J.left[:, 1 : 1 + len(gamma)] @ gamma
-        variance.append(jnp.var(J @ J.left[:, 0] - called))
+        J = jn.couplings.DeepHebbian(load=load, hetero=window).sample(1000, key=jax.random.key(k))
+        present = J.left[:, :20]  # each of twenty patterns in turn
+        called = sum(gamma * J.left[:, r : 20 + r] for r, gamma in enumerate(window, start=1))
+        variance.append(jnp.var(J @ present - called))
     label = f"γ = {', '.join(map(str, window))}"
-    jn.plotting.profile(loads, loads * np.sum(gamma**2), ax, color=color, label=label)
+    jn.plotting.profile(loads, loads * np.sum(np.square(window)), ax, color=color, label=label)
     jn.plotting.profile(loads, np.array(variance), ax, color=color, style=marker)
 ax.set(xlabel="load α = P / N", ylabel="variance of the noise\n(points: networks)")
 jn.plotting.legend(ax, columns=3)
 plt.show()
 
 # %% [markdown]
-# Lines: theory; points: networks of 1000 units. All windows call with the same strength in all, 1.5; but contributions
-# of absent patterns add up as squares, so that the noise of a window of $d$ steps is smaller by a factor of $d$. This
-# is not yet more memory. The packet of a wide window is spread over more patterns, with lower overlaps (first figure),
-# so that the signal falls as well: which of the two wins is a question for a simulation (exercise 3).
+# Lines: theory; points: networks of 1000 units, each at twenty of its patterns. All windows call with the same strength
+# in all, 1.5; but contributions of absent patterns add up as squares, so that the noise of a window of $d$ steps is
+# smaller by a factor of $d$. This is not yet more memory. The packet of a wide window is spread over more patterns,
+# with lower overlaps (first figure), so that the signal falls as well: which of the two wins is a question for a
+# simulation (exercise 3).
 #
 # ## A window that looks both ways
 #
