@@ -116,6 +116,7 @@ def fit_connectome(
     leading: int = 0,
     scales: int = 8,
     replicates: int = 128,
+    progress: bool = True,
 ) -> ConnectomeFit:
     r"""The families of ensembles that describe a measured matrix, each with its likeliest parameters, the best first.
 
@@ -147,8 +148,8 @@ def fit_connectome(
     require_whole("replicates", replicates, least=4 * scales)
     measured = _measure(w, leading, scales)
     keys = jax.random.split(key, len(families))
-    progress = tqdm(zip(families, keys, strict=True), "fitting families", len(families), delay=2, leave=False)
-    fits = [_fit_family(family, measured, key, replicates) for family, key in progress]
+    bar = tqdm(families, "fitting families", delay=2, leave=False, disable=not progress)
+    fits = [_fit_family(family, measured, key, replicates) for family, key in zip(bar, keys, strict=True)]
     return ConnectomeFit(tuple(sorted(fits, key=lambda fit: math.inf if jnp.isnan(fit.aic) else float(fit.aic))))
 
 
