@@ -203,7 +203,7 @@ def test_the_arrows_of_the_contributing_guide_are_those_of_the_code():
         drawn[room.strip()] = {name.strip() for name in names.split(",")} if arrow else set()
     hidden = {"_numerics", "_arguments", "_expressions", "data"}
     for room, names in ARROWS.items():
-        if room not in hidden | {"__init__", "cli"}:
+        if room not in hidden | {"__init__", "papers", "cli"}:  # nearly everything
             assert drawn[room] == names - hidden, room
 
 

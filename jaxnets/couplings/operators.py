@@ -289,7 +289,7 @@ class Core(eqx.Module):
 
 
 class Diagonal(Core):
-    """K = diag(D): mode a is read out by R_a and written by L_a with amplitude D_a."""
+    """K = diag(D), D the `amplitudes`: mode a is read out by R_a and written by L_a with amplitude D_a."""
 
     amplitudes: Float[Array, "*batch P"] = eqx.field(converter=as_float)
 

@@ -152,6 +152,7 @@ def with_covariance(
 
 _LBFGS = optax.lbfgs()  # one object, for optimisers are told apart by identity, and a new one is compiled anew
 
+
 class _End(eqx.Module):
     """Where a search ended."""
 
