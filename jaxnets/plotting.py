@@ -334,7 +334,10 @@ def samples(
     marker: str = "o",
     label: str | None = None,
 ) -> Axes:
-    """Measured values as open marks, which curves of theory do not hide, with bars of two standard errors."""
+    """Measured values as open marks, which curves of theory do not hide, with bars of two standard errors.
+
+    `values` at `x`, with their standard errors `error`; `marker` is one of matplotlib's.
+    """
     ax = _activity(ax, "parameter", "quantity")
     bars = None if error is None else 2 * np.asarray(error)
     ax.errorbar(x, values, bars, fmt=marker, color=color, mfc="none", mew=0.9, ms=4, lw=0.9, zorder=_MARKS, label=label)

@@ -173,6 +173,7 @@ def test_fall_back(monkeypatch):
     assert _distance(found[0], np.linalg.eigvals(good[0])) < 1e-11
 
 
+@pytest.mark.slow
 def test_vmap_jit_and_loop_agree():
     A = _normal(3, 2, 3, 8, 8)
     batch = batched_eigenvalues(A)
@@ -183,6 +184,7 @@ def test_vmap_jit_and_loop_agree():
         assert _distance(batch[i], batched_eigenvalues(A[i])) < 1e-11
 
 
+@pytest.mark.slow
 def test_guesses_speed_up_and_do_not_matter():
     A = _normal(4, 40, 40) / np.sqrt(40)
     expected = np.linalg.eigvals(A)
@@ -197,6 +199,7 @@ def test_guesses_speed_up_and_do_not_matter():
         assert _distance(found.values, expected) < 1e-12
 
 
+@pytest.mark.slow
 def test_single_precision_and_its_refinement():
     A = _normal(5, 8, 8).astype(np.float32)
     expected = np.linalg.eigvals(A.astype(float))
@@ -262,6 +265,7 @@ def test_bad_arguments(arguments, message):
 # --- points distributed as a law
 
 
+@pytest.mark.slow
 def test_quantiles_of_a_disc():
     """|z|^2 / g^2 and the angle of i.i.d. couplings are uniform."""
     n = 401

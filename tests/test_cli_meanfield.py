@@ -37,6 +37,7 @@ def _tanh_unit(g: float) -> list[float]:
     return [c, average(np.tanh(x) ** 2), average(np.cosh(x) ** -2)]
 
 
+@pytest.mark.slow
 def test_tanh(here, capsys):
     """Gains in any order, one of them below the onset of chaos."""
     assert command("--gains", 3, 0.5, 2, 3, "--effective-ranks", 0.25, 1) == 0

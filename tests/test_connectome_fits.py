@@ -184,6 +184,7 @@ def _assert_recovered(fit, truth, sigmas=4.0):
         assert abs(value - expected) < sigmas * error, (value, error, expected)
 
 
+@pytest.mark.slow
 def test_the_generating_family_is_found_with_its_parameters(fitted):
     best = fitted.best
     assert best.converged and best.family.label() == TRUTH.label() and not best.unidentified

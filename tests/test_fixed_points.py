@@ -93,6 +93,7 @@ def test_noise_and_time_constants_do_not_move_points_but_decide_their_stability(
 # --- merging, order, failures
 
 
+@pytest.mark.slow
 def test_duplicates_are_one_and_the_order_of_starts_does_not_matter():
     net = RateNetwork(2.5 * _normal(8, 4, 4) / 2 + np.eye(4), Tanh())
     starts = 3 * _normal(1, 60, 4)

@@ -84,6 +84,7 @@ def test_a_sum_with_another():
     np.testing.assert_allclose(shares, inside, atol=0.02)
 
 
+@pytest.mark.slow
 def test_mean_field_is_that_of_its_strength():
     """Without memory kernel, the state of i.i.d. weights, to rounding; also where its fields are traced."""
     found = [

@@ -93,6 +93,7 @@ def test_linear_networks_and_the_order_of_the_scheme(ensemble):
     assert np.all(fine < 2e-3) and np.all(fine < 0.35 * coarse + 2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ensemble", [Elliptic(0.5, 0.5), RandomModes.flat(0.3, overlap=-0.5)])
 def test_rest(ensemble):
     state = stationary(ensemble, Tanh())

@@ -27,7 +27,7 @@ def _normal(seed, *shape):
 # --- regions
 
 
-@pytest.mark.parametrize("rank", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rank", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
 def test_numbers_of_regions(rank):
     n = 7
     A, h = _normal(rank, n, rank), _normal(10 + rank, n)

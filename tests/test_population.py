@@ -122,7 +122,11 @@ def test_dressed_response_against_the_matrix_equation(name):
 
 @pytest.mark.parametrize(
     ("ensemble", "s", "expected"),
-    [(HEBBIAN, HEBBIAN_S, 2.236638), (MODES, MODES_S, 3.185700), (OVERLAPPING, MODES_S, 12.376786)],
+    [
+        pytest.param(HEBBIAN, HEBBIAN_S, 2.236638, marks=pytest.mark.slow),
+        (MODES, MODES_S, 3.185700),
+        (OVERLAPPING, MODES_S, 12.376786),
+    ],
 )
 def test_reference_values(ensemble, s, expected):
     np.testing.assert_allclose(linear_sum(ensemble, *s), expected, atol=1e-6)

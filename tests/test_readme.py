@@ -15,7 +15,11 @@ PYTHON = blocks(README, "python")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
-@pytest.mark.parametrize("source", PYTHON, ids=lambda source: source.strip().splitlines()[-1])
+@pytest.mark.parametrize(
+    "source",
+    [pytest.param(source, marks=pytest.mark.slow) if "simulate" in source else source for source in PYTHON],
+    ids=lambda source: source.strip().splitlines()[-1],
+)
 def test_python_blocks_run(source):
     run_python(source, "README.md")
 
@@ -33,6 +37,7 @@ def test_what_it_installs_exists():
     assert installs == [["pip", "install", "-e", "."]]
 
 
+@pytest.mark.slow
 def test_its_command_draws_in_small(tmp_path):
     assert ["jaxnets", "spectrum"] in commands(README)
     assert main(["spectrum", "--n", "60", "--samples", "2", "--out", str(tmp_path)]) == 0

@@ -50,6 +50,7 @@ def test_one_mode_alone(overlap):
     assert found.stable and found.converged
 
 
+@pytest.mark.slow
 def test_mode_near_onset():
     # <phi'> = 1 - kappa^2 + 2 kappa^4 = 1 / O at O = 1 + e: kappa^2 = e + e^2 + ...
     for excess in (0.02, 0.005):

@@ -112,7 +112,9 @@ def test_killed_jobs_go_on_at_twenty_moments(tmp_path, undisturbed, moment):
     assert_goes_on(tmp_path / "a", undisturbed)
 
 
-@pytest.mark.parametrize("moments", [(8,), pytest.param((2, 12, 24, 40), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "moments", [pytest.param((8,), marks=pytest.mark.slow), pytest.param((2, 12, 24, 40), marks=pytest.mark.slow)]
+)
 def test_killed_workers_are_replaced(tmp_path, undisturbed, moments):
     killed = []
 

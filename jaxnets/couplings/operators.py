@@ -289,7 +289,7 @@ class Core(eqx.Module):
 
 
 class Diagonal(Core):
-    """K = diag(D), D the `amplitudes`: mode a is read out by R_a and written by L_a with amplitude D_a."""
+    """K = diag(D), D the `amplitudes` (..., P): mode a is read out by R_a and written by L_a with amplitude D_a."""
 
     amplitudes: Float[Array, "*batch P"] = eqx.field(converter=as_float)
 
@@ -314,7 +314,8 @@ class Shifts(Core):
     Pattern mu calls itself with strength c (`auto`) and its r-th successor with gamma_r (`hetero`). Indices are those
     of the first `size` patterns, modulo `size` on a ring and dropped beyond the ends of an open chain; patterns from
     `size` on are silent. `size` may be traced, which lets one array of P columns serve every load up to P / n.
-    `backward` turns gamma_r y_{mu-r} into gamma_r y_{mu+r}: the transpose.
+    `backward` turns gamma_r y_{mu-r} into gamma_r y_{mu+r}: the transpose. Raises `ValueError` for
+    strengths that are not real numbers.
     """
 
     auto: Float[Array, "*batch"]

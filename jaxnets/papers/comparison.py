@@ -13,12 +13,12 @@ ERRORS = 3.0
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row of the table; what is not known is None.
+    """One row of the table: a `quantity` in words, its values and a `note`; what is not known is None.
 
     `tolerance` is the largest difference of theory from what is published: half a unit of the last digit printed, or
     the printed error. `allowance` is the largest difference of the sample from theory, or from what is published where
     there is no theory, beyond three standard errors (`ERRORS`) of the sample: what a finite network may differ from
-    N -> infinity. Raises `ValueError` where there are not two numbers to compare, and for negative errors.
+    N -> infinity. Raises `ValueError` if there are not two numbers to compare, and for negative errors.
     """
 
     quantity: str
@@ -44,7 +44,7 @@ class Comparison:
 
 
 def agrees(row: Comparison) -> bool:
-    """Whether theory is what is published, and the sample is what theory says, each within its tolerance.
+    """Whether in a `row` theory is what is published, and the sample what theory says, each within its tolerance.
 
     NaN, in a value or in an error, agrees with nothing.
     """
@@ -56,7 +56,7 @@ def agrees(row: Comparison) -> bool:
 
 
 def markdown(rows: Iterable[Comparison]) -> str:
-    """The table, a line a row, with the verdict at the end of each."""
+    """The table of all `rows`, a line each, with the verdict at the end."""
     tolerances = ("tolerance of theory", "of sample")
     head = ("quantity", "published", "theory here", "sample here", *tolerances, "verdict", "note")
     lines = [head, tuple("---" for _ in head), *map(_cells, rows)]

@@ -9,7 +9,7 @@ from .comparison import Comparison
 
 
 class Figure(NamedTuple):
-    """A drawn figure, what it shows, and the numbers read off what it shows."""
+    """A drawn figure: its `axes`, what it shows as `caption`, and `comparisons` of numbers read off what it shows."""
 
     axes: Axes
     caption: str
@@ -18,7 +18,9 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True)
 class Paper:
-    """`figures` maps names to functions f(sizes, *, key) of `quick` or `full`, the sizes of networks and grids.
+    """A paper by its `number` at arXiv and its `subject`, and what is computed of it.
+
+    `figures` maps names to functions f(sizes, *, key) of `quick` or `full`, the sizes of networks and grids.
 
     The sizes are the only difference between the two. `companion` is the number of a paper with the same figures, and
     `choices` says what was chosen where the parameters of a figure are not known.

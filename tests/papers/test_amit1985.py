@@ -53,6 +53,7 @@ def test_retrieval_line():
             np.testing.assert_allclose((1 - T) / np.sqrt(found.load), slope, atol=0.1)
 
 
+@pytest.mark.slow
 def test_energies():
     """Table of mixtures at alpha -> 0: E = -m^2 n / 2, with m = .5, .375 for 3 and 5 patterns."""
     for num, m in ((1, 1.0), (3, 0.5), (5, 0.375)):

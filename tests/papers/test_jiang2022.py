@@ -186,6 +186,7 @@ def _share_retrieved(load, n, trials):
     return np.mean(found)
 
 
+@pytest.mark.slow
 def test_retrieval_ends_between_loads():
     assert _share_retrieved(0.05, 1000, 8) > 0.5 > _share_retrieved(0.12, 1000, 8)
 

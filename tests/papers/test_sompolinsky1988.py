@@ -49,7 +49,7 @@ def test_shift():
     np.testing.assert_allclose(state.c_phi[AT], [0.4108, 0.3954, 0.3443, 0.2252], atol=5.1e-5)
 
 
-@pytest.mark.parametrize("g, expected", [(2.0, 0.1125), (5.0, 0.4337)])
+@pytest.mark.parametrize("g, expected", [pytest.param(2.0, 0.1125, marks=pytest.mark.slow), (5.0, 0.4337)])
 def test_largest_exponent(g, expected):
     exponent = largest_lyapunov(stationary(IID(g), Tanh()))
     assert exponent.converged

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from jaxnets.couplings import IID, LowRank
 from jaxnets.spectra import eigenvalues, outliers
@@ -9,6 +10,7 @@ from jaxnets.spectra import eigenvalues, outliers
 OVERLAPS = np.array([[1.6, 0.9], [-0.9, 1.6]])
 
 
+@pytest.mark.slow
 def test_outliers_of_independent_weights_are_the_eigenvalues_of_the_overlaps():
     found = outliers(IID(1.2) + LowRank(np.diag([2.0, -1.5, 0.8])))
     assert np.all(found.converged)
