@@ -3,7 +3,8 @@
 A network of P modes has at most P non-zero eigenvalues, those of a P x P matrix: for J = A B with A: n x P, B: P x n,
 J diag(G) and B diag(G) A share them. Symmetric couplings have real eigenvalues and take the symmetric solver.
 
-LAPACK serves a CPU. On a GPU, whose own library takes one matrix after the other, all of a batch are solved at once.
+`eigenvalues` takes the library of the device: LAPACK on a CPU, and on a GPU one that takes one matrix after the other.
+`batched_eigenvalues` solves all of a batch at once.
 """
 
 import equinox as eqx
@@ -30,7 +31,7 @@ def eigenvalues(
     radius in float32 at n = 1000.
 
     On a CPU this is LAPACK, batch after batch on the host: do not call it from several threads at once, which
-    deadlocks some versions of jaxlib. On other devices it is `batched_eigenvalues`, unless J is symmetric.
+    deadlocks some versions of jaxlib. On a GPU it takes one matrix after the other: see `batched_eigenvalues`.
 
     Raises `ValueError` when `J` is not square, not real or not finite, or when `gains` does not fit its last axis
     (finiteness is checked on concrete arrays only: under `jit` NaN is returned).
@@ -50,7 +51,7 @@ def batched_eigenvalues(
 ) -> Complex[Array, "*batch n"]:
     """Eigenvalues of real matrices, all of a batch at once and on any device, in no particular order.
 
-    What `eigenvalues` does on a GPU: reduction to Hessenberg form, then Ehrlich-Aberth iteration on all eigenvalues of
+    For GPUs, and not measured on one yet: reduction to Hessenberg form, then Ehrlich-Aberth iteration on all eigenvalues of
     all matrices, some 20 n^3 operations a matrix, nearly all in products of matrices. `guesses` are n points for each
     matrix, as `quantiles` of the law of its ensemble; by default they come from the matrix itself, which needs fewer
     sweeps. Backward errors are as LAPACK's. Matrices whose iteration does not converge go to LAPACK on the host:
@@ -90,26 +91,19 @@ def _eigenvalues(J: Operator, gains: Float[Array, "*batch n"] | None) -> Complex
     if factors is None or factors[0].shape[-1] >= n:
         if gains is not None:
             matrix, gains = _same_batch(J.dense(), gains[..., None, :])
-            return _eigvals(matrix * gains)
-        return as_complex(jnp.linalg.eigvalsh(J.dense())) if J.symmetric else _eigvals(J.dense())
+            return jnp.linalg.eigvals(matrix * gains)
+        return as_complex(jnp.linalg.eigvalsh(J.dense())) if J.symmetric else jnp.linalg.eigvals(J.dense())
 
     left, right = factors
     if gains is not None:
         left, right, gains = _same_batch(left, right, gains[..., :, None])
-        nonzero = _eigvals(right @ (gains * left))
+        nonzero = jnp.linalg.eigvals(right @ (gains * left))
     elif J.symmetric:
         nonzero = as_complex(_eigvalsh_of_product(left, right))
     else:
-        nonzero = _eigvals(right @ left)
+        nonzero = jnp.linalg.eigvals(right @ left)
     zeros = jnp.zeros((*nonzero.shape[:-1], n - nonzero.shape[-1]), nonzero.dtype)
     return jnp.concatenate([nonzero, zeros], -1)
-
-
-def _eigvals(matrix: Float[Array, "*batch n n"]) -> Complex[Array, "*batch n"]:
-    if jax.default_backend() == "cpu":
-        return jnp.linalg.eigvals(matrix)
-    # An array may live on the CPU of a machine with a GPU.
-    return jax.lax.platform_dependent(matrix, cpu=jnp.linalg.eigvals, default=lambda matrix: _batched(matrix, None))
 
 
 @jax.custom_jvp
