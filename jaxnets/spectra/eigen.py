@@ -51,9 +51,9 @@ def batched_eigenvalues(
 ) -> Complex[Array, "*batch n"]:
     """Eigenvalues of real matrices, all of a batch at once and on any device, in no particular order.
 
-    For GPUs, and not measured on one yet: reduction to Hessenberg form, then Ehrlich-Aberth iteration on all eigenvalues of
-    all matrices, some 20 n^3 operations a matrix, nearly all in products of matrices. `guesses` are n points for each
-    matrix, as `quantiles` of the law of its ensemble; by default they come from the matrix itself, which needs fewer
+    For GPUs, and not measured on one yet: reduction to Hessenberg form, then Ehrlich-Aberth iteration on all
+    eigenvalues of all matrices, some 20 n^3 operations a matrix, nearly all in products of matrices. `guesses` are n
+    points for each matrix, as `quantiles` of the law of its ensemble; by default they come from the matrix itself, which needs fewer
     sweeps. Backward errors are as LAPACK's. Matrices whose iteration does not converge go to LAPACK on the host:
     defective ones and those whose rows differ by many orders of magnitude, but hardly any random network. Derivatives
     are those of `jax.numpy.linalg.eigvals`, at its price.
