@@ -3,9 +3,10 @@
     python benchmarks/fitting.py [--quick]
 
 Each target is a sum of squares of residuals, of data by the theory itself at other parameters with 1% of noise. Per
-target: seconds to compile and for one value with its gradient; then the fit from one start, ours (`fit` with L-BFGS, compiled before)
-and `scipy.optimize.minimize` (L-BFGS-B, two-point differences) with the same compiled loss, until the loss is at most
-that at which ours stopped or SciPy gives up; and `least_squares` to the same. `--quick` runs two targets.
+target: seconds to compile and for one value with its gradient; then the fit from one start, ours (`fit` with L-BFGS,
+compiled before) and `scipy.optimize.minimize` (L-BFGS-B, two-point differences) with the same compiled loss, until the
+loss is at most that at which ours stopped or SciPy gives up; and `least_squares` to the same. `--quick` runs two
+targets.
 """
 
 import argparse

@@ -53,10 +53,10 @@ def batched_eigenvalues(
 
     For GPUs, and not measured on one yet: reduction to Hessenberg form, then Ehrlich-Aberth iteration on all
     eigenvalues of all matrices, some 20 n^3 operations a matrix, nearly all in products of matrices. `guesses` are n
-    points for each matrix, as `quantiles` of the law of its ensemble; by default they come from the matrix itself, which needs fewer
-    sweeps. Backward errors are as LAPACK's. Matrices whose iteration does not converge go to LAPACK on the host:
-    defective ones and those whose rows differ by many orders of magnitude, but hardly any random network. Derivatives
-    are those of `jax.numpy.linalg.eigvals`, at its price.
+    points for each matrix, as `quantiles` of the law of its ensemble; by default they come from the matrix itself,
+    which needs fewer sweeps. Backward errors are as LAPACK's. Matrices whose iteration does not converge go to LAPACK
+    on the host: defective ones and those whose rows differ by many orders of magnitude, but hardly any random network.
+    Derivatives are those of `jax.numpy.linalg.eigvals`, at its price.
 
     Raises `ValueError` when `J` is not square, not real or not finite, or when `guesses` do not fit its last axis
     (finiteness is checked on concrete arrays only: under `jit` NaN is returned).
