@@ -60,7 +60,8 @@ def test_statistics_of_spectra():
     np.testing.assert_allclose(data.values[:, 5], 0.2)
     np.testing.assert_allclose(np.mean(data.values[:, :5], axis=0), 0.2 + 0.8 * (np.arange(5) + 0.5) / 5, atol=2e-3)
     scatter = np.diag(data.covariance())[2] * data.errors[2] ** 2
-    assert scatter == pytest.approx(np.ptp(data.values[:, 2]) ** 2 / 4)
+    # Two spectra: Student's law is Cauchy's, of which 68% is tan(.3413 pi).
+    assert scatter == pytest.approx((np.tan(0.3413 * np.pi) * np.ptp(data.values[:, 2]) / 2) ** 2)
     # The part that is 0, which does not scatter, is rounded: 68% of +-.5 / 500.
     assert np.sqrt(data.covariance()[5, 5]) * data.errors[5] == pytest.approx(0.68 * 0.5 / 500)
 

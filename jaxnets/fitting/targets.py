@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
+from scipy.special import stdtrit
 
 from .._arguments import require_whole
 from .._numerics import polish_root
@@ -45,12 +46,14 @@ class SpectralStatistics(eqx.Module):
     def covariance(self) -> Float[Array, "m m"]:
         """Of the mean of all spectra, in units of `errors`, from their scatter; they must be two or more.
 
-        The part that is 0 does not scatter but is rounded to whole modes: .34 / n covers 68% of +-.5 / n.
+        As wide as covers 68%: few spectra know their scatter badly, hence Student's factor, and the part that is 0 is
+        rounded to whole modes, of +-.5 / n of which .34 / n is 68%.
         """
         scaled = self.values / self.errors[None]
         S, zero = scaled.shape[0], self.radii.shape[0]
+        student = float(stdtrit(S - 1, 0.8413))
         rounding = 0.68 * S**0.5  # where `errors` has .5 / n / sqrt(S)
-        return (jnp.cov(scaled.T) / S).at[zero, zero].add(rounding**2)
+        return (student**2 * jnp.cov(scaled.T) / S).at[zero, zero].add(rounding**2)
 
 
 def spectral_statistics(
