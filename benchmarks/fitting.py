@@ -44,7 +44,8 @@ SCALES = np.linspace(0.0, 1.0, 8)
 
 def edges(params):
     """Right edges of a window mixed with independent weights of eight strengths."""
-    return jnp.stack([jn.spectra.law(window(params) + jn.couplings.IID(0.3 + s)).right_edge() for s in SCALES])
+    edge = lambda s: jn.spectra.law(window(params) + jn.couplings.IID(0.3 + s)).right_edge()
+    return jax.vmap(edge)(jnp.asarray(SCALES))
 
 
 def autocovariance(params):
