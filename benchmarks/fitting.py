@@ -25,10 +25,6 @@ from jaxnets.fitting import Positive, fit, least_squares
 AIM = 10.0
 
 
-def window(params):
-    return jn.couplings.DeepHebbian(0.5, 0.2, params["window"])
-
-
 def modes(params):
     return jn.couplings.RandomModes.flat(params["g"] / jnp.sqrt(params["rank"]), load=params["rank"])
 
@@ -39,13 +35,10 @@ def state_of(params):
     )
 
 
-SCALES = np.linspace(0.0, 1.0, 8)
-
-
 def edges(params):
-    """Right edges of a window mixed with independent weights of eight strengths."""
-    edge = lambda s: jn.spectra.law(window(params) + jn.couplings.IID(0.3 + s)).right_edge()
-    return jax.vmap(edge)(jnp.asarray(SCALES))
+    """Right edges of one synaptic window at eight loads."""
+    edge = lambda load: jn.spectra.law(jn.couplings.DeepHebbian(load, 0.2, params["window"])).right_edge()
+    return jax.lax.map(edge, jnp.linspace(0.1, 1.5, 8))
 
 
 def autocovariance(params):

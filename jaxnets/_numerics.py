@@ -52,8 +52,10 @@ def square_modulus(x: Complex[Array, "..."]) -> Float[Array, "..."]:
 
 def laurent_product(a: Inexact[Array, " m"], b: Inexact[Array, " n"]) -> Inexact[Array, " m+n-1"]:
     """Coefficients of the product of two Laurent polynomials (each listed from its lowest power)."""
-    rows = [jnp.pad(a[i] * b, (i, a.shape[0] - 1 - i)) for i in range(a.shape[0])]
-    return sum(rows[1:], rows[0])
+    m, n = a.shape[0], b.shape[0]
+    rows = jnp.pad(jnp.outer(a, b), ((0, 0), (0, m)))
+    # With rows one entry shorter, row i begins i places further to the right.
+    return jnp.sum(rows.ravel()[:-m].reshape(m, m + n - 1), axis=0)
 
 
 def reciprocal_moments(denominator: Complex[Array, " 2*d+1"], doublings: int = 13) -> Complex[Array, " 2*d+1"]:
@@ -209,16 +211,22 @@ def polish_root(
 ) -> Root:
     """A root found to some digits, made exact and differentiable in ``args``; its residual is max |fn| one step before.
 
-    Newton steps: each doubles the digits, and the order to which derivatives are those of the implicit function, so
-    that after three all up to the seventh are exact, in forward and in reverse mode. (The implicit adjoint of
-    optimistix raises inside jit if one of many mapped problems fails; here a failure is data.) ``fn`` should be
+    Newton steps, and the derivatives of the implicit function, of any order and in both modes. (The implicit adjoint
+    of optimistix raises inside jit if one of many mapped problems fails; here a failure is data.) ``fn`` should be
     scaled to order one.
     """
 
-    def newton(y, _):
-        jacobian, value = jax.jacfwd(lambda y: (fn(y, args),) * 2, has_aux=True)(y)
-        return y - jnp.linalg.solve(jacobian, value), jnp.max(jnp.abs(value))
+    def newton(fn, y):
+        def step(y, _):
+            jacobian, value = jax.jacfwd(lambda y: (fn(y),) * 2, has_aux=True)(y)
+            return y - jnp.linalg.solve(jacobian, value), jnp.max(jnp.abs(value))
 
-    y, misses = jax.lax.scan(newton, jax.lax.stop_gradient(y), None, length=steps)
-    residual = jax.lax.stop_gradient(misses[-1])
+        y, misses = jax.lax.scan(step, y, None, length=steps)
+        return y, misses[-1]
+
+    def invert(linear, value):
+        return jnp.linalg.solve(jax.jacfwd(linear)(value), value)
+
+    y, miss = jax.lax.custom_root(lambda y: fn(y, args), jax.lax.stop_gradient(y), newton, invert, has_aux=True)
+    residual = jax.lax.stop_gradient(miss)
     return Root(y, residual, residual <= max(tolerance, 3000 * float(jnp.finfo(y.dtype).eps)))

@@ -98,11 +98,12 @@ _LONGEST = 2.0  # of a Newton step in log z
 
 
 class Slope(eqx.Module):
-    """m at zeta, its gradient dm/dx + i dm/dy along zeta = x + i y, and dz/dzeta."""
+    """m at zeta, its gradient dm/dx + i dm/dy along zeta = x + i y, dz/dzeta, and zeta <G / (z - G r)> - 1."""
 
     m: Float[Array, ""]
     gradient: Complex[Array, ""]
     dz: Complex[Array, ""]
+    error: Complex[Array, ""]
 
 
 def slope(ensemble: Ensemble, gains: Gains, zeta: Complex[Array, ""], z: Complex[Array, ""]) -> Slope:
@@ -112,8 +113,12 @@ def slope(ensemble: Ensemble, gains: Gains, zeta: Complex[Array, ""], z: Complex
     def blocks(zeta):
         return ensemble.r_and_kappa(1 / zeta)
 
-    (r, kappa), (dr, kappa_x) = jax.jvp(blocks, (zeta,), (one,))
-    _, (_, kappa_y) = jax.jvp(blocks, (zeta,), (1j * one,))
+    def along(direction):
+        return jax.jvp(blocks, (zeta,), (direction,))
+
+    # Mapped, as every copy of the blocks takes long to compile.
+    (r, kappa), (dr, (kappa_x, kappa_y)) = jax.vmap(along, out_axes=(None, 0))(jnp.stack([one, 1j * one]))
+    dr = dr[0]
     g = as_complex(gains.values)
     inverse = 1 / (z - g * r)
     a, b, c = (gains.average(f) for f in (g * inverse, g * inverse**2, (g * inverse) ** 2))
@@ -122,7 +127,7 @@ def slope(ensemble: Ensemble, gains: Gains, zeta: Complex[Array, ""], z: Complex
     q = gains.average(power)
     dq = -2 * gains.average(as_complex(power) * inverse * (dz - g * dr))  # dq/dx = Re, dq/dy = -Im
     x, y = kappa_x * q + kappa * dq.real, kappa_y * q - kappa * dq.imag
-    return Slope(kappa * q, jax.lax.complex(x, y), dz)
+    return Slope(kappa * q, jax.lax.complex(x, y), dz, zeta * a - 1)
 
 
 def extent(ensemble: Ensemble, gains: Gains) -> Float[Array, ""]:
@@ -211,12 +216,11 @@ def _edge_guess(ensemble: Ensemble, gains: Gains) -> tuple[Float[Array, " 4"], B
 def _edge_equations(ensemble, gains, y, on_axis):
     """Zero at a vertical tangent of the boundary: zeta <G / (z - G r)> = 1, m = 1 and dm / d Im z = 0."""
     zeta, z = jax.lax.complex(y[0], y[1]), jax.lax.complex(y[2], y[3])
-    error = preimage_error(ensemble, gains, zeta, z)
     at = slope(ensemble, gains, zeta, z)
     scale = jax.lax.stop_gradient(jnp.abs(zeta))
     # zeta moves by i / (dz/dzeta) as z moves upwards.
     upward = (jnp.conj(at.gradient) * 1j / at.dz).real
-    return jnp.stack([error.real, error.imag, at.m - 1, jnp.where(on_axis, y[1] / scale, scale * upward)])
+    return jnp.stack([at.error.real, at.error.imag, at.m - 1, jnp.where(on_axis, y[1] / scale, scale * upward)])
 
 
 def preimage_error(ensemble: Ensemble, gains: Gains, zeta, z) -> Complex[Array, ""]:
