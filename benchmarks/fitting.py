@@ -60,10 +60,10 @@ def spectrum(params):
 # Name: the prediction, the truth, the start.
 TARGETS = {
     "autocovariance (2 parameters)": (autocovariance, {"g": 3.0, "tau": 2.0}, {"g": 2.0, "tau": 1.5}),
-    "right edges, window of 12 (12)": (
+    "right edges, window of 8 (8)": (
         edges,
-        {"window": 0.6 * np.exp(-np.arange(12) / 3.0)},
-        {"window": 0.3 * np.ones(12)},
+        {"window": 0.6 * np.exp(-np.arange(8) / 3.0)},
+        {"window": 0.3 * np.ones(8)},
     ),
     "dimension of activity (2)": (dimensions, {"g": 3.0, "rank": 0.4}, {"g": 2.5, "rank": 1.0}),
     "eigenvalue counts (3)": (

@@ -173,7 +173,7 @@ def _slopes(residuals, space, u, data) -> Float[Array, "m p"]:
 def _fit(loss, space, starts, data, optimiser, steps, tolerance) -> Fit:
     of_u = lambda u: loss(space.params(u), *data)
     optimiser = optax.with_extra_args_support(optimiser)
-    ends = jax.vmap(lambda u: _descend(of_u, u, optimiser, steps, tolerance))(starts)
+    ends = _from_each(lambda u: _descend(of_u, u, optimiser, steps, tolerance), starts)
     best = _best(ends, ends.loss)
     return _result(best, ends.loss, space, jax.hessian(of_u)(best.u))
 
@@ -187,10 +187,20 @@ def _least_squares(residuals, space, starts, data, steps, tolerance) -> Fit:
         solver = optx.LevenbergMarquardt(rtol=tolerance, atol=tolerance)
         # The solver's own numbers have JAX's default precision, and must meet no other.
         own = lambda x: x.astype(jnp.result_type(float))
-        fn = lambda u, _: own(of_u(u.astype(start.dtype)))
+
+        @jax.custom_jvp
+        def fn(u, _):
+            return own(of_u(u.astype(start.dtype)))
+
+        @fn.defjvp
+        def fn_and_slopes(primals, tangents):
+            # As a matrix, for the solver applies the linear map in many places, each of which would be compiled.
+            A, r = with_slopes(primals[0].astype(start.dtype))
+            return own(r), own(A) @ tangents[0]
+
         found = optx.least_squares(fn, solver, own(jax.lax.stop_gradient(start)), max_steps=steps, throw=False)
         u = found.value.astype(start.dtype)
-        # Both points in one call: residuals are compiled once.
+        # Both points in one call, for the same reason.
         A, r = jax.vmap(with_slopes)(jnp.stack([start, u]))
         before, after = jnp.sum(r**2, axis=1) / 2
         gradient_norm = jnp.max(jnp.abs(A[1].T @ r[1]))
@@ -198,9 +208,16 @@ def _least_squares(residuals, space, starts, data, steps, tolerance) -> Fit:
         history = jnp.stack([before, after])
         return _End(u, after, gradient_norm, found.stats["num_steps"], history, converged), A[1].T @ A[1]
 
-    ends, curvatures = jax.vmap(search)(starts)
+    ends, curvatures = _from_each(search, starts)
     best, H = _best((ends, curvatures), ends.loss)
     return _result(best, ends.loss, space, H)
+
+
+def _from_each(search: Callable[[Float[Array, " p"]], Any], starts: Float[Array, "s p"]) -> Any:
+    """The search from every start together; from a single one without the price of `vmap`: both sides of branches."""
+    if starts.shape[0] > 1:
+        return jax.vmap(search)(starts)
+    return jax.tree.map(lambda x: x[None], search(starts[0]))
 
 
 def _descend(
