@@ -4,7 +4,7 @@
     python benchmarks/eigenvalues.py --batched [--quick]
 
 Times are per matrix, after compilation; `numpy` is the best of `numpy.linalg.eigvals` in a loop with one BLAS thread
-and with all of them, in processes of their own. The limit is 10 N^3 flops at the speed of a matrix product measured
+and with all of them, in processes of their own, and `torch` that of PyTorch on the whole batch, if installed. The limit is 10 N^3 flops at the speed of a matrix product measured
 here for the same precision and device. On the CPU the batch runs LAPACK with one BLAS thread per matrix, which is
 what OPENBLAS_NUM_THREADS=1 asks for: with more, the threads of small problems wait for one another.
 
@@ -19,6 +19,8 @@ import os
 import subprocess
 import sys
 import time
+
+from table import Row
 
 NUMPY_LOOP = """
 import sys, time
@@ -46,6 +48,21 @@ def numpy_seconds(n: int, dtype: str, repeats: int) -> tuple[float, str]:
     return times[best], best
 
 
+def torch_seconds(matrices, repeats: int = 2) -> float | None:
+    """Seconds per matrix of PyTorch, on a GPU if it has one; None where it is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    batch, times = torch.tensor(matrices, device=device), []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        torch.linalg.eigvals(batch).cpu()
+        times.append(time.perf_counter() - start)
+    return min(times) / len(batch)
+
+
 def lapack_seconds(n: int, dtype: str, repeats: int) -> float:
     """Seconds per matrix on up to 16 cores, each with a process of one BLAS thread."""
     cores = min(16, os.cpu_count() or 1)
@@ -65,7 +82,7 @@ def backward_error(matrix, values) -> float:
     return float(max(smallest) / precision)
 
 
-def batched(quick: bool, gemm_flops) -> None:
+def batched(quick: bool, gemm_flops) -> list[Row]:
     """The table of `batched_eigenvalues`."""
     import jax
     import jax.numpy as jnp
@@ -86,6 +103,7 @@ def batched(quick: bool, gemm_flops) -> None:
     titles = ("network", "N", "batch", "dtype", "compile s", "Hessenberg", "iteration", "library", "LAPACK")
     titles += ("lib/run", "LAPACK/run", "limit", "sweeps", "max", "to LAPACK", "error", "LAPACK's")
     print("\n" + " ".join(f"{title:>10}" for title in titles))
+    rows = []
     for name, n, batch, dtype in cases:
         keys = jax.random.split(jax.random.key(0), batch)
         matrices = jax.vmap(lambda key, n=n, name=name: networks[name].sample(n, key=key).dense())(keys).astype(dtype)
@@ -106,6 +124,10 @@ def batched(quick: bool, gemm_flops) -> None:
         row += (f"{np.mean(roots.sweeps):.1f}", int(np.max(roots.sweeps)), f"{1 - np.mean(roots.converged):.4f}")
         row += tuple(f"{error:.2f}" for error in errors)
         print(" ".join(f"{entry:>10}" for entry in row), flush=True)
+        theirs, by = min((loop, "library's loop"), (lapack, "LAPACK, a process a core"))
+        what = f"batched eigenvalues, {name}, N = {n}, B = {batch}, {dtype}"
+        rows.append(Row(what, run, compiled, by, theirs, "20 N^3 in products", limit * run))
+    return rows
 
 
 def seconds(run, argument) -> tuple[float, float]:
@@ -120,19 +142,14 @@ def seconds(run, argument) -> tuple[float, float]:
     return times[0], times[1]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="N up to 200 only, or 256 of the batched")
-    parser.add_argument("--batched", action="store_true", help="the batched solver, for a machine with a GPU")
-    arguments = parser.parse_args()
-    quick = arguments.quick
-
+def main(quick: bool, only_batched: bool = False) -> list[Row]:
     # Before the first import of anything that loads a BLAS.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     import jax
 
     jax.config.update("jax_enable_x64", True)
     import jax.numpy as jnp
+    import numpy as np
 
     from jaxnets.couplings.operators import Dense, Diagonal, Modes
     from jaxnets.spectra import eigenvalues
@@ -151,14 +168,14 @@ def main():
     speed = {dtype: gemm_flops(dtype) for dtype in ("float32", "float64")}
     print("matrix product:", ", ".join(f"{flops / 1e9:.1f} Gflop/s in {dtype}" for dtype, flops in speed.items()))
 
-    if arguments.batched:
-        batched(quick, speed.__getitem__)
-        return
+    if only_batched:
+        return batched(quick, speed.__getitem__)
+    rows = []
     sizes = (100, 200) if quick else (100, 200, 500, 1000)
     print(
-        f"\n{'N':>5} {'dtype':>8} {'batch':>6} {'compile s':>10} {'run s':>9} {'numpy s':>9} {'numpy with':>12}", end=""
+        f"\n{'N':>5} {'dtype':>8} {'batch':>6} {'compile s':>10} {'run s':>9} {'numpy s':>9} {'numpy with':>12} {'torch s':>9}", end=""
     )
-    print(f" {'numpy/run':>10} {'run/limit':>10}")
+    print(f" {'best/run':>10} {'run/limit':>10}")
     full = {}
     for n in sizes:
         repeats = max(2, round(2 * (500 / n) ** 2))
@@ -167,11 +184,15 @@ def main():
             first, again = seconds(eigenvalues, batch)
             full[n, dtype] = run = again / repeats
             alternative, threads = numpy_seconds(n, dtype, repeats)
+            by_torch = torch_seconds(np.asarray(batch.matrix))
+            theirs, name = min((t, name) for t, name in ((alternative, "NumPy"), (by_torch, "PyTorch")) if t)
             print(
                 f"{n:5} {dtype:>8} {repeats:6} {first - again:10.2f} {run:9.5f} {alternative:9.5f} {threads:>12}",
                 end="",
             )
-            print(f" {alternative / run:10.2f} {run * speed[dtype] / (10 * n**3):10.1f}")
+            print(f" {by_torch or np.nan:9.5f} {theirs / run:10.2f} {run * speed[dtype] / (10 * n**3):10.1f}")
+            what = f"eigenvalues of a matrix, N = {n}, {dtype}, in a batch of {repeats}"
+            rows.append(Row(what, run, first - again, name, theirs, "10 N^3 in products", 10 * n**3 / speed[dtype]))
 
     print("\nP = N / 10 modes, by the P x P matrix, against the N x N matrix above")
     print(f"{'N':>5} {'dtype':>8} {'batch':>6} {'compile s':>10} {'run s':>9} {'full/run':>9}")
@@ -182,7 +203,17 @@ def main():
             first, again = seconds(eigenvalues, Modes(left, right, Diagonal(jnp.ones((repeats, modes), dtype))))
             run = again / repeats
             print(f"{n:5} {dtype:>8} {repeats:6} {first - again:10.2f} {run:9.6f} {full[n, dtype] / run:9.0f}")
+            least = (2 * n * modes**2 + 10 * modes**3) / speed[dtype]
+            what = f"the same of {modes} modes, N = {n}, {dtype}"
+            rows.append(
+                Row(what, run, first - again, "the full matrix", full[n, dtype], "2 N P^2 + 10 P^3", least)
+            )
+    return rows
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="N up to 200 only, or 256 of the batched")
+    parser.add_argument("--batched", action="store_true", help="the batched solver, for a machine with a GPU")
+    arguments = parser.parse_args()
+    main(arguments.quick, arguments.batched)

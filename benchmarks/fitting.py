@@ -18,6 +18,7 @@ import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
+from table import Row
 
 import jaxnets as jn
 from jaxnets.fitting import Positive, fit, least_squares
@@ -74,7 +75,7 @@ TARGETS = {
 }
 
 
-def measure(name, predict, truth, start):
+def measure(name, predict, truth, start) -> list[Row]:
     arrays = lambda tree: jax.tree.map(jnp.asarray, tree)
     exact = np.asarray(jax.jit(predict)(arrays(truth)))
     error = 0.01 * np.abs(exact).max()
@@ -123,6 +124,11 @@ def measure(name, predict, truth, start):
         f"{np.nanmin(reached):9.1e}{scipy_seconds / seconds:8.1f}{scipy_seconds / squares_seconds:8.1f}",
         flush=True,
     )
+    differences = (1 + flat.size) * value_seconds
+    return [
+        Row(f"fit of {name}", min(seconds, squares_seconds), None, "SciPy, differences", scipy_seconds),
+        Row("a gradient of its loss", step_seconds, compiling, "differences", differences, "the value", value_seconds),
+    ]
 
 
 def best_of(call, repeats=3):
@@ -134,7 +140,7 @@ def best_of(call, repeats=3):
     return min(seconds)
 
 
-def main(quick: bool):
+def main(quick: bool) -> list[Row]:
     jax.config.update("jax_enable_x64", True)
     device = f"{jax.devices()[0].device_kind}, {platform.machine()}, jax {jax.__version__}, float64"
     print(f"{device}; aim: SciPy / ours > {AIM:g}")
@@ -143,8 +149,7 @@ def main(quick: bool):
         f"{'':34s}{'s':>8s}{'ms':>9s}{'ms':>9s}{'s':>8s}{'loss':>9s}{'s':>8s}{'loss':>9s}{'s':>8s}{'loss':>9s}"
         f"{'/ fit':>8s}{'/ sq.':>8s}"
     )
-    for name in list(TARGETS)[: 2 if quick else None]:
-        measure(name, *TARGETS[name])
+    return [row for name in list(TARGETS)[: 2 if quick else None] for row in measure(name, *TARGETS[name])]
 
 
 if __name__ == "__main__":

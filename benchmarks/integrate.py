@@ -4,8 +4,8 @@
 
 tanh networks of N units, B trajectories, Heun, nothing kept. Times are microseconds of one evaluation (a Heun step has
 two), after compilation. `product` is J @ X of the same shapes and nothing else, compiled in a loop of its own: the
-limit. `modes` are P = N / 10 random modes. Alternatives: the same Heun loop in NumPy and in PyTorch (if installed),
-and diffrax with Euler's scheme and Tsit5 at constant steps, mapped over trajectories. With one J each, B networks of
+limit. `modes` are P = N / 10 random modes. Alternatives: the same Heun loop in NumPy, in PyTorch (if installed) and in
+a `fori_loop` of JAX, and diffrax with Euler's scheme and Tsit5 at constant steps, mapped over trajectories. With one J each, B networks of
 one trajectory are integrated. On a GPU the last columns compare with the peak, measured as a product of large square
 matrices, and with the memory bandwidth, measured as a sum of large vectors.
 """
@@ -19,6 +19,7 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from table import Row
 
 import jaxnets as jn
 
@@ -93,6 +94,22 @@ def numpy_loop(J, x0):
     return lambda count: heun_loop(lambda r: J @ r, np.tanh, x, count)
 
 
+def jax_loop(J, x0):
+    """What one writes in a script."""
+
+    @jax.jit
+    def run(J, x, steps):
+        drift = lambda x: -x + J @ jnp.tanh(x)
+
+        def heun(_, x):
+            k1 = drift(x)
+            return x + DT / 2 * (k1 + drift(x + DT * k1))
+
+        return jax.lax.fori_loop(0, steps, heun, x)
+
+    return lambda count: run(J, x0.T, count // 2)
+
+
 def torch_loop(J, x0):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     J, x = (torch.from_numpy(np.array(a)).to(device) for a in (J, np.asarray(x0).T))
@@ -110,6 +127,7 @@ def compared(J, x0) -> dict[str, float]:
     """Microseconds of one evaluation in other integrators."""
     loops = {
         "NumPy": numpy_loop(J, x0),
+        "JAX loop": jax_loop(J, x0),
         "Euler": diffrax_loop(J, x0, diffrax.Euler(), 1),
         "Tsit5": diffrax_loop(J, x0, diffrax.Tsit5(), 6),
     }
@@ -147,11 +165,12 @@ def rows(sizes, batches, dtype, memory):
                 yield "one J each", n, b, each, x0, (each, x0[..., None]), 2 * n * n * b, word * n * n * b
 
 
-def main(quick: bool):
+def main(quick: bool) -> list[Row]:
     jax.config.update("jax_enable_x64", True)
     on_gpu = jax.default_backend() == "gpu"
     sizes, batches = ((500, 1000), (1, 32)) if quick else ((500, 1000, 2000, 4000), (1, 8, 32, 128))
-    alternatives = ("NumPy", "PyTorch", "Euler", "Tsit5")
+    alternatives = ("NumPy", "PyTorch", "JAX loop", "Euler", "Tsit5")
+    table = []
     header = ["compile s", "ours", "product", "product/ours", *alternatives, "best other/ours"]
     header += ["of peak", "of bandwidth"] if on_gpu else []
     print(f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores, jax {jax.__version__}; us of one evaluation")
@@ -162,7 +181,7 @@ def main(quick: bool):
         for name, n, b, J, x0, operands, flops, size in rows(sizes, batches, dtype, 2e10 if on_gpu else 1e9):
             with jax.default_matmul_precision("highest"):
                 _, bare = timed(product(*operands))
-                others = compared(J, x0) if name == "dense" else {}
+                others = compared(J, x0) if name == "dense" else {"dense product": bare} if name == "modes" else {}
             compiling, run = timed(ours(J, x0))
             columns = [f"{compiling:.1f}", f"{run:.1f}", f"{bare:.1f}", f"{bare / run:.2f}"]
             columns += [f"{others[label]:.1f}" if label in others else "" for label in alternatives]
@@ -170,6 +189,17 @@ def main(quick: bool):
             if on_gpu:
                 columns += [f"{flops / (1e-6 * run) / speed:.2f}", f"{size / (1e-6 * run) / bandwidth:.2f}"]
             print(f"{name:12}{n:6}{b:5}" + "".join(f"{column:>16}" for column in columns), flush=True)
+            table.append(common(name, n, b, dtype, compiling, run, others, flops / speed, size / bandwidth))
+    return table
+
+
+def common(name, n, b, dtype, compiling, run, others, by_speed, by_memory) -> Row:
+    """The line of the common table: the best other way, and the larger of the times that the two limits allow."""
+    other = min(others, key=others.__getitem__, default="")
+    least, limit = max((by_speed, "Gflop/s"), (by_memory, "GB/s"))
+    what = f"right-hand side, {name}, N = {n}, B = {b}, {dtype.__name__}"
+    theirs = 1e-6 * others[other] if others else None
+    return Row(what, 1e-6 * run, compiling, other, theirs, limit, least)
 
 
 if __name__ == "__main__":

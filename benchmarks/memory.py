@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import root
+from table import Row
 
 import jaxnets as jn
 
@@ -106,7 +107,7 @@ def by_scipy(patterns: int, load: float, T: float):
     return root(equations, [*np.eye(patterns)[patterns // 2], 0.95, 1.0], tol=1e-10).x[:-2]
 
 
-def main(quick: bool):
+def main(quick: bool) -> list[Row]:
     jax.config.update("jax_enable_x64", True)
     n, num = (1000, 10) if quick else (4000, 40)
     rate = bandwidth()
@@ -114,12 +115,16 @@ def main(quick: bool):
     print(f"\nN = {n}, P = {num}, float32; us of one evaluation, overlaps recorded (aim: dense / modes > {AIM})")
     names = ("trials", "compile s", "modes", "dense", "NumPy", "dense/modes", "NumPy/modes", "limit/modes", "differ by")
     print("".join(f"{name:>13}" for name in names))
+    rows = []
     for trials in (1, 10):
         compiling, factors, dense, script, difference = sequences(n, num, trials)
         limit = 1e6 * 2 * 4 * n * num / rate
         cells = [f"{trials}", f"{compiling:.1f}", f"{factors:.1f}", f"{dense:.1f}", f"{script:.1f}"]
         cells += [f"{dense / factors:.1f}", f"{script / factors:.2f}", f"{limit / factors:.2f}", f"{difference:.0e}"]
         print("".join(f"{cell:>13}" for cell in cells))
+        theirs, by = min((dense, "dense J"), (script, "NumPy, modes"))
+        what = f"right-hand side of sequences, N = {n}, P = {num}, {trials} trials, float32"
+        rows.append(Row(what, 1e-6 * factors, compiling, by, 1e-6 * theirs, "GB/s", 1e-6 * limit))
 
     side = 8 if quick else 32
     grid = np.meshgrid(np.linspace(0.005, 0.045, side), np.linspace(0.1, 0.3, side))
@@ -141,6 +146,9 @@ def main(quick: bool):
         cells = [f"{patterns}", f"{compiling:.1f}", f"{seconds:.2f}", f"{int(np.sum(found.converged))}"]
         cells += [f"{script:.2f}", f"{script / seconds:.1f}", f"{np.sum(same)} of {same.size}"]
         print("".join(f"{cell:>13}" for cell in cells))
+        what = f"{loads.size} equilibrium states, {patterns} condensed"
+        rows.append(Row(what, seconds, compiling, "SciPy's root", script))
+    return rows
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+from table import Row
 
 from jaxnets.multistability import flow, stable_patterns
 
@@ -61,10 +62,7 @@ def numpy_flows(W: np.ndarray, b: np.ndarray, x: np.ndarray, max_events: int = 1
     return s
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="N = 20 and few starts only")
-    quick = parser.parse_args().quick
+def main(quick: bool) -> list[Row]:
     jax.config.update("jax_enable_x64", True)
     print(f"device: {jax.devices()[0].device_kind}, {os.cpu_count()} cores; jax {jax.__version__}")
 
@@ -82,6 +80,7 @@ def main():
     print("\nall stable patterns, in 10^6 patterns/s; NumPy and the limits the same")
     print(f"{'N':>3} {'dtype':>8} {'compile s':>10} {'run s':>8} {'rate':>8} {'numpy':>8} {'ratio':>7}", end="")
     print(f" {'product':>9} {'memory':>8}")
+    rows = []
     for n in (20,) if quick else (20, 24):
         for dtype in ("float32", "float64"):
             W = np.random.default_rng(n).standard_normal((n, n)).astype(dtype)
@@ -95,6 +94,8 @@ def main():
             limits = [product_flops(dtype) / (2 * n**2) / 1e6, bandwidth / (n / 8) / 1e6]
             print(f"{n:3} {dtype:>8} {first - run:10.2f} {run:8.4f} {rates[0]:8.0f} {rates[1]:8.1f}", end="")
             print(f" {rates[0] / rates[1]:7.0f} {limits[0]:9.0f} {limits[1]:8.0f}")
+            what, least = f"all stable patterns of N = {n}, {dtype}", 2**n / limits[1] / 1e6
+            rows.append(Row(what, run, first - run, "NumPy, products", alternative, "GB/s", least))
 
     print("\nexact flows, float64")
     print(
@@ -112,18 +113,24 @@ def main():
             first, run = seconds(lambda W=W, b=b, x0s=x0s, many=many: many(W, b, x0s))
             ends = many(W, b, x0s)
             decided, events = float(jnp.mean(ends.fixed | ends.cycle)), float(jnp.sum(ends.events))
-            ratio = "-"
+            ratio, numpy = "-", None
             if not slides:
                 # As many events as ours took, since NumPy does not know a cycle.
                 last = int(jnp.max(ends.events))
                 start = time.perf_counter()
                 s = numpy_flows(W, b, x0s, last)
-                ratio = f"{(time.perf_counter() - start) / run:.1f}"
+                numpy = time.perf_counter() - start
+                ratio = f"{numpy / run:.1f}"
                 fixed = np.asarray(ends.fixed)
                 assert np.array_equal(s[fixed], np.asarray(ends.activity)[fixed] == 1)
             print(f"{n:3} {starts:7} {'yes' if slides else 'no':>8} {first - run:10.2f} {run:8.4f}", end="")
             print(f" {starts / run:9.0f} {events / run:9.0f} {ratio:>10} {decided:8.3f}")
+            what = f"{starts} exact flows, N = {n}, {'with' if slides else 'without'} sliding"
+            rows.append(Row(what, run, first - run, "" if slides else "NumPy, all starts", numpy))
+    return rows
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="N = 20 and few starts only")
+    main(parser.parse_args().quick)

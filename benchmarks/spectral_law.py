@@ -15,6 +15,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+from table import Row
 
 import jaxnets as jn
 
@@ -50,7 +51,7 @@ def edge_by_sampling(seconds, errors, sizes):
     return seconds * (errors[1] / ACCURACY) ** (3 / power)
 
 
-def main(quick: bool):
+def main(quick: bool) -> list[Row]:
     jax.config.update("jax_enable_x64", True)
     repeats, sizes, samples = (2, (100, 200), 5) if quick else (5, (250, 1000), 10)
     voids = jn.couplings.DeepHebbian(load=0.8, auto=0.3, hetero=(0.6, 0.6, 0.6))
@@ -87,6 +88,7 @@ def main(quick: bool):
     print(f"{jax.devices()[0].device_kind}, {platform.machine()}, jax {jax.__version__}, float64")
     print(f"sampling: N = {sizes[1]}, {one_matrix:.2f} s a matrix, right edge to {errors[1]:.1e}")
     print(f"{'':44s}{'compile s':>10s}{'run s':>10s}{'aim s':>10s}{'sampling to 1e-6, s':>22s}{'ratio':>10s}")
+    lines = []
     for name, count, function, args, alternative, aim in rows:
         compiling, seconds = timed(function, *args, repeats=repeats)
         seconds /= count
@@ -95,6 +97,8 @@ def main(quick: bool):
             f"{name:44s}{compiling:10.1f}{seconds:10.2e}{target:>10s}{alternative:22.1e}{alternative / seconds:10.0e}",
             flush=True,
         )
+        lines.append(Row(name, seconds, compiling, "samples to 1e-6, extrapolated", alternative))
+    return lines
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import jax
 import numpy as np
+from table import Row
 
 import jaxnets as jn
 
@@ -122,7 +123,7 @@ def run_onsets(side: str, output: str) -> None:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.perf_counter() - began)
 
 
-def main(quick: bool):
+def main(quick: bool) -> list[Row]:
     jax.config.update("jax_enable_x64", True)
     seconds, side = (10, 316) if quick else (60, 1000)
     with tempfile.TemporaryDirectory() as name:
@@ -143,6 +144,12 @@ def main(quick: bool):
     print(f"{'':60s}{'':>10s}{'':>10s}{'aim':>8s}{'over aim':>10s}")
     for what, value, sense, aim in rows:
         print(f"{what:60s}{value:10.3g}{sense:>10s}{aim:8.3g}{value / aim:10.2f}")
+    points = 100 * BATCH
+    return [
+        Row(f"sweep of eigenvalues, {bare:.0f} s of work", taken, None, "the bare loop", bare, "the loop", bare),
+        Row(f"{points} points by two workers", points / two, None, "by one", points / one, "half of it", points / one / 2),
+        Row(f"one of 1000 chunks on {WORKERS} workers, no work", chunk),
+    ]
 
 
 if __name__ == "__main__":

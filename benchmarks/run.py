@@ -1,0 +1,107 @@
+"""All benchmarks, each in a process of its own, and their common table in README.md.
+
+    python benchmarks/run.py [--quick] [NAME ...]
+
+Prints the tables of the scripts, then the common one. A full run of all replaces what stands between the marks in
+README.md by it, with the exponents of `scaling.py` and the machine. NAMEs are those of scripts beside this one; with
+them, and with --quick (smaller sizes, some ten minutes), README.md is left alone.
+"""
+
+import argparse
+import datetime
+import importlib
+import multiprocessing
+import traceback
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import table
+
+README = Path(__file__).with_name("README.md")
+BEGIN, END = "<!-- written by run.py -->\n", "<!-- until here -->\n"
+SCRIPTS = (
+    "eigenvalues",
+    "integrate",
+    "spectral_law",
+    "meanfield",
+    "memory",
+    "multistability",
+    "fitting",
+    "precision",
+    "sweeps",
+    "scaling",
+)
+SCALING = "Time against size, in float64; the exponent is fitted to the upper half of the sizes. ![times](scaling.png)"
+PACKAGES = ("jaxlib", "numpy", "scipy", "torch", "diffrax", "matfree")
+
+
+def measured(name: str, quick: bool, results) -> None:
+    """In a process of its own, so that compilation is not shared; sends the lines, or what went wrong."""
+    try:
+        lines = importlib.import_module(name).main(quick)
+        results.send([line.markdown() for line in lines])
+    except Exception:
+        results.send(traceback.format_exc())
+
+
+def lines_of(name: str, quick: bool) -> list[str]:
+    """The lines of one script for the common table."""
+    context = multiprocessing.get_context("spawn")  # nothing of JAX is shared
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=measured, args=(name, quick, there))
+    print(f"\n--- {name}", flush=True)
+    process.start()
+    there.close()
+    try:
+        found = here.recv()
+    except EOFError:
+        found = "the process died"
+    process.join()
+    if isinstance(found, str):
+        raise SystemExit(f"{name}: {found}")
+    return found
+
+
+def machine() -> str:
+    """Device, cores, versions and day, asked in a process that ends."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        device = pool.apply(table.machine)
+    versions = ", ".join(f"{name} {number}" for name in PACKAGES if (number := _version(name)))
+    return f"{device}; {versions}; {datetime.date.today()}."
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def main(quick: bool, names: list[str]) -> None:
+    names = names or list(SCRIPTS)
+    unknown = sorted(set(names) - set(SCRIPTS))
+    if unknown:
+        raise SystemExit(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(SCRIPTS)}")
+    head, begin, rest = README.read_text().partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"{README} lacks the marks {BEGIN!r} and {END!r}")
+
+    lines = {name: lines_of(name, quick) for name in names}
+    exponents = lines.pop("scaling", [])
+    rows = [line for some in lines.values() for line in some]
+    text = "\n".join((f"{machine()}\n", table.HEAD, *rows))
+    if exponents:
+        text += "\n".join((f"\n\n{SCALING}\n", table.SCALING, *exponents))
+    print(f"\n{text}")
+    if not quick and set(names) == set(SCRIPTS):
+        README.write_text(f"{head}{BEGIN}{text}\n{END}{tail}")
+        print(f"\nwrote {README}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="scripts to run, all by default")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes; README.md is left alone")
+    arguments = parser.parse_args()
+    main(arguments.quick, arguments.names)
