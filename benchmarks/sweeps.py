@@ -147,7 +147,15 @@ def main(quick: bool) -> list[Row]:
     points = 100 * BATCH
     return [
         Row(f"sweep of eigenvalues, {bare:.0f} s of work", taken, None, "the bare loop", bare, "the loop", bare),
-        Row(f"{points} points by two workers", points / two, None, "by one", points / one, "half of it", points / one / 2),
+        Row(
+            f"{points} points by two workers",
+            points / two,
+            None,
+            "by one",
+            points / one,
+            "half of it",
+            points / one / 2,
+        ),
         Row(f"one of 1000 chunks on {WORKERS} workers, no work", chunk),
     ]
 

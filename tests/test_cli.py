@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -319,6 +321,24 @@ def test_what_others_wrote_is_not_overwritten(here, capsys, name):
     assert command(*SMALL) == 2
     refused(capsys, f"{name} was not written by jaxnets")
     assert (here / name).read_text() == "mine" and os.listdir(here) == [name]
+
+
+def test_cache_must_be_a_folder(here, capsys):
+    (here / "file").write_text("")
+    assert command("--cache", "file") == 2
+    refused(capsys, "`--cache` must be a folder")
+
+
+@pytest.mark.slow
+def test_compiled_programs_are_kept(here):
+    run = [sys.executable, "-c", "import sys; from jaxnets.cli import main; sys.exit(main())", "spectrum", *SMALL]
+    found, programs = [], []
+    for out in ("first", "second"):
+        subprocess.run([*run, "--cache", "compiled", "--out", out], check=True, capture_output=True)
+        found.append(xr.open_zarr(here / out / "spectrum.zarr").load())
+        programs.append({path.name for path in (here / "compiled").iterdir() if path.name.endswith("-cache")})
+    xr.testing.assert_identical(*(data.drop_attrs() for data in found))
+    assert programs[0] and programs[1] == programs[0]
 
 
 def test_out_must_be_a_folder(here, capsys):
