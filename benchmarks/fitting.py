@@ -39,7 +39,7 @@ def state_of(params):
 def edges(params):
     """Right edges of one synaptic window at eight loads."""
     edge = lambda load: jn.spectra.law(jn.couplings.DeepHebbian(load, 0.2, params["window"])).right_edge()
-    return jax.lax.map(edge, jnp.linspace(0.1, 1.5, 8))
+    return jax.vmap(edge)(jnp.linspace(0.1, 1.5, 8))
 
 
 def autocovariance(params):
@@ -54,7 +54,7 @@ def dimensions(params):
 
 
 def spectrum(params):
-    data = jn.fitting.SpectralStatistics(jnp.linspace(0.2, 1.6, 8), jnp.zeros((1, 11)), jnp.ones(11))
+    data = jn.fitting.SpectralStatistics(jnp.zeros(8), jnp.linspace(0.2, 1.6, 8), jnp.zeros((1, 11)), jnp.ones(11))
     return jn.fitting.spectrum_misses(jn.couplings.DeepHebbian(params["load"], params["auto"], params["window"]), data)
 
 

@@ -5,9 +5,9 @@
 tanh networks of N units, B trajectories, Heun, nothing kept. Times are microseconds of one evaluation (a Heun step has
 two), after compilation. `product` is J @ X of the same shapes and nothing else, compiled in a loop of its own: the
 limit. `modes` are P = N / 10 random modes. Alternatives: the same Heun loop in NumPy, in PyTorch (if installed) and in
-a `fori_loop` of JAX, and diffrax with Euler's scheme and Tsit5 at constant steps, mapped over trajectories. With one J each, B networks of
-one trajectory are integrated. On a GPU the last columns compare with the peak, measured as a product of large square
-matrices, and with the memory bandwidth, measured as a sum of large vectors.
+a `fori_loop` of JAX, and diffrax with Euler's scheme and Tsit5 at constant steps, mapped over trajectories. With one J
+each, B networks of one trajectory are integrated. On a GPU the last columns compare with the peak, measured as a
+product of large square matrices, and with the memory bandwidth, measured as a sum of large vectors.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python benchmarks/precision.py [--quick]
 
-The same couplings and the same starts in both; chaos separates the two orbits after some ten units of time, so that only
-averages can be compared. Their difference is given in standard errors of the float64 average over the starts: where
-rounding does nothing but choose another orbit, it is about sqrt(2) times the scatter, and grows with no duration.
+The same couplings and starts in both. Chaos separates the two orbits after some tens of time constants, so that
+only averages can be compared: their difference is given in standard errors of the float64 average over the starts.
+Where rounding does nothing but choose another orbit it is of order sqrt(2), however long the runs.
 """
 
 import argparse

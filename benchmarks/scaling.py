@@ -40,7 +40,7 @@ class Curve:
 
     @property
     def exponent(self) -> float:
-        upper = slice(len(self.sizes) // 2, None)
+        upper = slice(-max(2, -(-len(self.sizes) // 2)), None)
         return float(np.polyfit(np.log(self.sizes[upper]), np.log(self.seconds[upper]), 1)[0])
 
     def markdown(self) -> str:

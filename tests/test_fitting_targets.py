@@ -8,6 +8,7 @@ import pytest
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, RandomModes
 from jaxnets.fitting import (
     Interval,
+    NotIdentifiable,
     Positive,
     autocovariance_misses,
     dimension_misses,
@@ -56,14 +57,29 @@ def test_the_circular_law_is_given_back():
 def test_statistics_of_spectra():
     lam = np.array([even_disc(400, 1.0), even_disc(400, 1.2)])
     data = spectral_statistics(np.concatenate([lam, np.zeros((2, 100))], axis=1), radii=5, traces=2)
-    assert data.values.shape == (2, 8) and data.traces == 2
-    np.testing.assert_allclose(data.values[:, 5], 0.2)
-    np.testing.assert_allclose(np.mean(data.values[:, :5], axis=0), 0.2 + 0.8 * (np.arange(5) + 0.5) / 5, atol=2e-3)
+    assert data.values.shape == (2, 18) and data.traces == 2
+    # Parts that are not 0: around 0 and both quartiles of the real parts.
+    np.testing.assert_allclose(data.centres[::5], [0, *np.quantile(lam.real, [0.25, 0.75])], atol=2e-3)
+    parts = 0.8 * np.tile((np.arange(5) + 0.5) / 5, 3)
+    np.testing.assert_allclose(np.mean(data.values[:, :15], axis=0), parts, atol=2e-3)
+    np.testing.assert_allclose(data.values[:, 15], 0.2)
     scatter = np.diag(data.covariance())[2] * data.errors[2] ** 2
     # Two spectra: Student's law is Cauchy's, of which 68% is tan(.3413 pi).
     assert scatter == pytest.approx((np.tan(0.3413 * np.pi) * np.ptp(data.values[:, 2]) / 2) ** 2)
     # The part that is 0, which does not scatter, is rounded: 68% of +-.5 / 500.
-    assert np.sqrt(data.covariance()[5, 5]) * data.errors[5] == pytest.approx(0.68 * 0.5 / 500)
+    assert np.sqrt(data.covariance()[15, 15]) * data.errors[15] == pytest.approx(0.68 * 0.5 / 500)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("load", "auto", "hetero"), [(0.9, 1.0, (0.25,)), (0.5, 0.6, (0.5, 0.5)), (0.3, 0.0, (1.0,))])
+def test_points_of_circles_are_enough(load, auto, hetero):
+    """Narrow spectra, wide ones and rings: the integrals are off by less than a fifth of the errors of five spectra."""
+    ensemble = DeepHebbian(load, auto, hetero)
+    lam = [np.linalg.eigvals(np.asarray(ensemble.sample(1000, key=jax.random.key(seed)).dense())) for seed in range(5)]
+    data = spectral_statistics(np.array(lam))
+    np.testing.assert_allclose(
+        spectrum_misses(ensemble, data), spectrum_misses(ensemble, data, points=2000), rtol=0, atol=0.2
+    )
 
 
 def hebbian_misses(params, data):
@@ -85,7 +101,7 @@ def test_spectra_of_a_sequence_memory():
     assert found.converged
     for name, value in truth.items():
         assert abs(found.params[name] - value) < max(4 * found.errors[name], 0.01 * value)
-    # chi^2 of 13 degrees of freedom, with errors that are rather too large.
+    # chi^2 of 25 degrees of freedom, with errors that are rather too large.
     assert 2 * found.loss < 40
 
 
@@ -119,7 +135,7 @@ def test_windows_from_five_spectra(length):
     for name, value in truth.items():
         assert found.params[name] == pytest.approx(value, rel=0.03)
         assert abs(found.params[name] - value) < 5 * found.errors[name]
-    assert fitted(length % 3 + 1).loss > 20 * found.loss
+    assert fitted(length % 3 + 1).loss > found.loss + 10  # in chi^2 by 20
 
 
 @pytest.mark.parametrize(
@@ -175,9 +191,10 @@ def window(params):
 
 @pytest.mark.slow
 def test_the_window_with_the_largest_void():
-    """Of length 3, its right edge at 1: at least as good as a single shift, of which the void is known."""
+    """Of length 3, its right edge at 1: a single shift, of which the void is known; at a corner, and of any scale."""
     loss = lambda params: -void_radius(window(params))
-    found = fit(loss, {"window": jnp.array([1.0, 0.4, 0.2])}, steps=60, tolerance=1e-4)
+    with pytest.warns(NotIdentifiable, match="window"):
+        found = fit(loss, {"window": jnp.array([1.0, 0.4, 0.2])}, steps=60, tolerance=1e-4)
     best = window(found.params)
     assert law(best).right_edge() == pytest.approx(1, rel=1e-6)
     single = (1 - LOAD) ** 1.5 / np.sqrt(1 + LOAD)
@@ -244,3 +261,10 @@ def test_errors_of_correlated_residuals():
 def test_bad_spectra(lam, options, says):
     with pytest.raises(ValueError, match=says):
         spectral_statistics(lam, **options)
+
+
+def test_bad_numbers_of_points():
+    with pytest.raises(ValueError, match="points"):
+        spectrum_misses(IID(1.0), spectral_statistics(even_disc(50, 1.0)[None]), points=0)
+    with pytest.raises(ValueError, match="angles"):
+        void_radius(DeepHebbian(0.5, 0.0, (1.0,)), angles=2.5)

@@ -128,7 +128,7 @@ def fit_recording(
     noise = units.measured[0] - signal
 
     step = int(np.clip(round(float(tau) / dt), 1, x.shape[0] // 20))
-    T2 = float(correlation_time(x, dt, centre=False) * (units.measured[0] / signal) ** 2)  # without the noise
+    T2 = float(correlation_time(x, dt, centre=False)) * float(units.measured[0] / signal) ** 2  # without the noise
     pairs = [_pairs(x, dt, T2, noise), _pairs(x[step:] - x[:-step], dt, T2, 2 * noise)]
     per_pair, per_pair_error = (jnp.stack(values) / (n - 1) for values in zip(*pairs, strict=True))
     F, F_error = (N - 1) * per_pair, (N - 1) * per_pair_error

@@ -30,10 +30,12 @@ from ..transfer import Transfer
 class SpectralStatistics(eqx.Module):
     """What `spectrum_misses` compares, of S spectra of n eigenvalues; made by `spectral_statistics`.
 
-    A row of `values`, one for each spectrum, has the part of eigenvalues within each of `radii` around 0, the part that
-    is 0, and the traces (1/n) sum_i lambda_i^k, k = 1..K; `errors` are those of their mean over spectra.
+    A row of `values`, one for each spectrum, has the part of eigenvalues that are not 0 and within `radii` of the real
+    `centres`, the part that is 0, and the traces (1/n) sum_i lambda_i^k, k = 1..K; `errors` are those of their mean
+    over spectra.
     """
 
+    centres: Float[Array, " R"]
     radii: Float[Array, " R"]
     values: Float[Array, "S R+1+K"]
     errors: Float[Array, " R+1+K"]  # of the mean of all spectra
@@ -57,15 +59,16 @@ class SpectralStatistics(eqx.Module):
 
 
 def spectral_statistics(
-    eigenvalues: Complex[ArrayLike, "S n"], *, radii: int = 12, traces: int = 3
+    eigenvalues: Complex[ArrayLike, "S n"], *, radii: int = 8, traces: int = 3
 ) -> SpectralStatistics:
     r"""Numbers that say almost all that eigenvalues know, with errors far below those of a density.
 
     Eigenvalues of random matrices repel each other: the number in a region fluctuates as its boundary is long, not as
     its area is large, with variance L sqrt(rho) / pi for a boundary of length L at rho eigenvalues per area (real
-    matrices: they come in conjugate pairs), and a trace of a power by order one. The `radii` enclose equal parts of
-    the eigenvalues that are not 0; `traces` is K. The errors serve as weights; `covariance` is what several spectra
-    really scatter.
+    matrices: they come in conjugate pairs), and a trace of a power by order one. Circles are drawn around 0 and the two
+    quartiles of the real parts, for those around 0 alone hardly tell how far a spectrum reaches from the real line; the
+    `radii` of each centre enclose equal parts of the eigenvalues that are not 0. `traces` is K. The errors serve as
+    weights; `covariance` is what several spectra really scatter.
 
     Raises:
         ValueError: if ``eigenvalues`` is not (S, n) and finite with 20 of n not 0, or a number is not whole and >= 1.
@@ -80,44 +83,55 @@ def spectral_statistics(
     S, n = lam.shape
     size = np.abs(lam)
     zero = size <= 1e-9 * size.max(initial=0)
-    moving = np.sort(size[~zero])
+    moving = lam[~zero]
     if moving.size < 20 * S:
         raise ValueError(f"`eigenvalues` must have 20 or more of n that are not 0, got {moving.size} of {S} spectra")
-    at = np.quantile(moving, (np.arange(radii) + 0.5) / radii)
-    within = np.mean(size[:, :, None] < at, axis=1)
+    middles = np.array([0, *np.quantile(moving.real, [0.25, 0.75])])
+    distances = np.abs(moving - middles[:, None])
+    at = np.quantile(distances, (np.arange(radii) + 0.5) / radii, axis=1).T.ravel()
+    centres = np.repeat(middles, radii)
+    within = np.mean((np.abs(lam[:, :, None] - centres) < at) & ~zero[:, :, None], axis=1)
     powers = np.mean(lam[:, :, None] ** np.arange(1, traces + 1), axis=1).real
     # The density at each radius, from the part between its neighbours.
-    limits = np.interp((np.arange(radii + 1)) / radii, (np.arange(moving.size) + 0.5) / moving.size, moving)
-    per_area = moving.size / S / radii / (np.pi * np.diff(limits**2))
+    limits = np.quantile(distances, np.arange(radii + 1) / radii, axis=1).T
+    per_area = moving.size / S / radii / (np.pi * np.diff(limits**2, axis=1)).ravel()
     counts = np.sqrt(2 * at * np.sqrt(per_area))
-    of_traces = np.sqrt(2 * np.arange(1, traces + 1)) * np.quantile(moving, 0.95) ** np.arange(1, traces + 1)
+    of_traces = np.sqrt(2 * np.arange(1, traces + 1)) * np.quantile(np.abs(moving), 0.95) ** np.arange(1, traces + 1)
     errors = np.concatenate([counts, [0.5], of_traces]) / n / S**0.5
     values = np.concatenate([within, np.mean(zero, axis=1, keepdims=True), powers], axis=1)
-    return SpectralStatistics(*map(jnp.asarray, (at, values, errors)))
+    return SpectralStatistics(*map(jnp.asarray, (centres, at, values, errors)))
 
 
 def spectrum_misses(
-    ensemble: Ensemble, data: SpectralStatistics, *, gains: Float[Array, " k"] | None = None, points: int = 48
+    ensemble: Ensemble, data: SpectralStatistics, *, gains: Float[Array, " k"] | None = None, points: int = 64
 ) -> Float[Array, " m"]:
     r"""Parts of the eigenvalues within circles, the part that is 0, and traces: theory against data.
 
-    $$ n(r) = \frac{1}{2 \pi i} \oint_{|z| = r} g(z)\, dz, \qquad
+    $$ n(z_0, r) = \frac{1}{2 \pi i} \oint_{|z - z_0| = r} \Big( g(z) - \frac{n_0}{z} \Big) dz, \qquad
        \frac1N \sum_i \lambda_i^k = \frac{1}{2 \pi i} \oint z^k g(z)\, dz $$
 
-    g is the Green's function at `points` of the upper half of each circle, and the last circle encloses everything.
+    n_0 is the part that is 0, g the Green's function at `points` of the upper half of each circle, which crowd where it
+    meets the real line, for the spectrum may be narrow there. The last circle encloses everything.
+
+    Raises:
+        ValueError: if ``points`` is not whole and >= 1.
     """
+    require_whole("points", points)
     bulk = law(ensemble, gains)
     dtype = data.radii.dtype
-    angles = jnp.pi * (jnp.arange(points).astype(dtype) + 0.5) / points
+    full = 2 * jnp.pi * (jnp.arange(points).astype(dtype) + 0.5) / points
+    angles, weights = (full - jnp.sin(full)) / 2, (1 - jnp.cos(full)) / points
     wave = jax.lax.complex(jnp.cos(angles), jnp.sin(angles))
     # Twice where the spectrum ends at most, for |lambda| is below the norm.
-    outside = 2 * jax.lax.stop_gradient(jnp.max(data.radii))
-    z = jnp.append(data.radii, outside)[:, None].astype(wave.dtype) * wave[None]
-    at = bulk.solve(z)
-    flow = z * jnp.where(at.converged, at.green, jnp.nan)
-    within = jnp.mean(flow.real, axis=1)[:-1]
-    powers = [jnp.mean((flow[-1] * z[-1] ** k).real) for k in range(1, data.traces + 1)]
-    predicted = jnp.concatenate([within, bulk.zero_mass()[None], jnp.stack(powers)])
+    outside = 2 * jax.lax.stop_gradient(jnp.max(jnp.abs(data.centres) + data.radii))
+    centre, radius = jnp.append(data.centres, 0), jnp.append(data.radii, outside)
+    step = radius[:, None].astype(wave.dtype) * wave[None]
+    z = centre[:, None].astype(wave.dtype) + step
+    at, zero = bulk.solve(z), bulk.zero_mass()
+    green = jnp.where(at.converged, at.green, jnp.nan)
+    within = (step * (green - zero.astype(z.dtype) / z)).real[:-1] @ weights
+    powers = [(green[-1] * z[-1] ** (k + 1)).real @ weights for k in range(1, data.traces + 1)]
+    predicted = jnp.concatenate([within, zero[None], jnp.stack(powers)])
     return (predicted - jnp.mean(data.values, axis=0)) / data.errors
 
 
@@ -149,8 +163,13 @@ def void_radius(ensemble: Ensemble, *, angles: int = 64) -> Float[Array, ""]:
     $$ \min_\varphi |z(t)|, \qquad z = 1/t + r(t), \quad t = s e^{i \varphi}, \quad
        \kappa(t)\, |t|^2 = 1 \text{ at the largest } s $$
 
-    on rays of `angles` directions. Differentiable. 0 where there is no void: at load >= 1, or with noise of full rank.
+    on rays of `angles` directions. Differentiable but at corners, where two directions are as near, as they may be in
+    the largest of voids. 0 where there is no void: at load >= 1, or with noise of full rank.
+
+    Raises:
+        ValueError: if ``angles`` is not whole and >= 1.
     """
+    require_whole("angles", angles)
     variance = jax.lax.stop_gradient(ensemble.variance())
     phases = 2 * np.pi * np.arange(angles) / angles
     phases = jnp.asarray(np.exp(1j * phases))
