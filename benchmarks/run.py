@@ -20,6 +20,7 @@ import table
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- written by run.py -->\n", "<!-- until here -->\n"
 SCRIPTS = (
+    "startup",
     "eigenvalues",
     "integrate",
     "spectral_law",

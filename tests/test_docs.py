@@ -51,8 +51,10 @@ def test_python_runs(page, readers_folder):
 
 
 @pytest.mark.slow
-# The first page has the commands of the README, which are tested there.
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "bash") and p.stem != "index"], ids=name_of)
+# The first page has the commands of the README, which are tested there, and those of the reproduction take hours.
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if blocks(p, "bash") and p.stem not in ("index", "reproduction")], ids=name_of
+)
 def test_commands_run(page, tmp_path):
     write_sweeps(page, tmp_path)
     for words in commands(page):

@@ -56,18 +56,24 @@ def test_the_circular_law_is_given_back():
 
 def test_statistics_of_spectra():
     lam = np.array([even_disc(400, 1.0), even_disc(400, 1.2)])
-    data = spectral_statistics(np.concatenate([lam, np.zeros((2, 100))], axis=1), radii=5, traces=2)
-    assert data.values.shape == (2, 18) and data.traces == 2
-    # Parts that are not 0: around 0 and both quartiles of the real parts.
-    np.testing.assert_allclose(data.centres[::5], [0, *np.quantile(lam.real, [0.25, 0.75])], atol=2e-3)
-    parts = 0.8 * np.tile((np.arange(5) + 0.5) / 5, 3)
-    np.testing.assert_allclose(np.mean(data.values[:, :15], axis=0), parts, atol=2e-3)
-    np.testing.assert_allclose(data.values[:, 15], 0.2)
+    data = spectral_statistics(np.concatenate([lam, np.zeros((2, 100))], axis=1), radii=12, traces=2)
+    lower, upper = np.quantile(lam.real, [0.25, 0.75])
+    # Those that would pass near 0 are missing: around a quartile, at its distance.
+    np.testing.assert_allclose(np.unique(data.centres), [lower, 0, upper])
+    R = data.radii.shape[0]
+    assert 20 < R < 36 and data.values.shape == (2, R + 3) and data.traces == 2
+    assert np.min(np.abs(np.abs(data.centres) - data.radii)) > 0.07
+    # Parts that are not 0.
+    inside = np.abs(lam[:, :, None] - np.asarray(data.centres)) < np.asarray(data.radii)
+    np.testing.assert_allclose(data.values[:, :R], 0.8 * np.mean(inside, axis=1))
+    parts = np.mean(data.values[:, :R], axis=0) / 0.8
+    np.testing.assert_allclose(parts, (np.round(12 * parts - 0.5) + 0.5) / 12, atol=2e-3)
+    np.testing.assert_allclose(data.values[:, R], 0.2)
     scatter = np.diag(data.covariance())[2] * data.errors[2] ** 2
     # Two spectra: Student's law is Cauchy's, of which 68% is tan(.3413 pi).
     assert scatter == pytest.approx((np.tan(0.3413 * np.pi) * np.ptp(data.values[:, 2]) / 2) ** 2)
     # The part that is 0, which does not scatter, is rounded: 68% of +-.5 / 500.
-    assert np.sqrt(data.covariance()[15, 15]) * data.errors[15] == pytest.approx(0.68 * 0.5 / 500)
+    assert np.sqrt(data.covariance()[R, R]) * data.errors[R] == pytest.approx(0.68 * 0.5 / 500)
 
 
 @pytest.mark.slow

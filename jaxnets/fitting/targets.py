@@ -67,8 +67,9 @@ def spectral_statistics(
     its area is large, with variance L sqrt(rho) / pi for a boundary of length L at rho eigenvalues per area (real
     matrices: they come in conjugate pairs), and a trace of a power by order one. Circles are drawn around 0 and the two
     quartiles of the real parts, for those around 0 alone hardly tell how far a spectrum reaches from the real line; the
-    `radii` of each centre enclose equal parts of the eigenvalues that are not 0. `traces` is K. The errors serve as
-    weights; `covariance` is what several spectra really scatter.
+    `radii` of each centre enclose equal parts of the eigenvalues that are not 0. Circles that pass close to 0, where
+    theory may have few digits, are left out. `traces` is K. The errors serve as weights; `covariance` is what several
+    spectra really scatter.
 
     Raises:
         ValueError: if ``eigenvalues`` is not (S, n) and finite with 20 of n not 0, or a number is not whole and >= 1.
@@ -90,6 +91,7 @@ def spectral_statistics(
     distances = np.abs(moving - middles[:, None])
     at = np.quantile(distances, (np.arange(radii) + 0.5) / radii, axis=1).T.ravel()
     centres = np.repeat(middles, radii)
+    away = np.abs(np.abs(centres) - at) > 0.1 * np.median(np.abs(moving))
     within = np.mean((np.abs(lam[:, :, None] - centres) < at) & ~zero[:, :, None], axis=1)
     powers = np.mean(lam[:, :, None] ** np.arange(1, traces + 1), axis=1).real
     # The density at each radius, from the part between its neighbours.
@@ -99,7 +101,8 @@ def spectral_statistics(
     of_traces = np.sqrt(2 * np.arange(1, traces + 1)) * np.quantile(np.abs(moving), 0.95) ** np.arange(1, traces + 1)
     errors = np.concatenate([counts, [0.5], of_traces]) / n / S**0.5
     values = np.concatenate([within, np.mean(zero, axis=1, keepdims=True), powers], axis=1)
-    return SpectralStatistics(*map(jnp.asarray, (centres, at, values, errors)))
+    kept = np.concatenate([away, np.ones(1 + traces, bool)])
+    return SpectralStatistics(*map(jnp.asarray, (centres[away], at[away], values[:, kept], errors[kept])))
 
 
 def spectrum_misses(
@@ -131,7 +134,10 @@ def spectrum_misses(
     green = jnp.where(at.converged, at.green, jnp.nan)
     within = (step * (green - zero.astype(z.dtype) / z)).real[:-1] @ weights
     powers = [(green[-1] * z[-1] ** (k + 1)).real @ weights for k in range(1, data.traces + 1)]
-    predicted = jnp.concatenate([within, zero[None], jnp.stack(powers)])
+    # Where some are 0 the rank is known to be less than full, and more modes than units must not look like as many.
+    some = jnp.mean(data.values, axis=0)[data.radii.shape[0]] > 0
+    missing = jnp.where(some, 1 - bulk.ensemble.rank_fraction(), zero)
+    predicted = jnp.concatenate([within, missing[None], jnp.stack(powers)])
     return (predicted - jnp.mean(data.values, axis=0)) / data.errors
 
 

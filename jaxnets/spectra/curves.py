@@ -19,7 +19,7 @@ from scipy.spatial import KDTree
 from .._numerics import as_complex
 from ..couplings import Ensemble
 from .exterior import Gains, extent, exterior, preimage_step, slope, stability
-from .interior import inner_void
+from .interior import inner_void, line_density
 
 Points = NDArray[np.complex128]  # of a plane; a closed curve repeats its first point at the end
 
@@ -27,11 +27,15 @@ _COARSE = 96  # cells of the first grid along the real axis
 _REFINE = 3  # odd, so that no row of points ever falls on the real axis, where poles are
 _FINEST = 27  # _COARSE * _FINEST cells at most
 _RESOLUTION = 2000  # curves smaller than the support by more than this may be of the grid's making
+_THINNEST = 1e-6  # density on the line, times the size of the support, that still belongs to it
 _CHUNK = 1024  # points evaluated in one call, so that every call has one shape
 
 
-def boundary(ensemble: Ensemble, gains: Gains, num: int) -> list[Points]:
-    """Closed curves of ``num`` points in the z plane, first repeated last: edges by falling size, then voids."""
+def boundary(ensemble: Ensemble, gains: Gains, num: int, symmetric: bool) -> list[Points]:
+    """Closed curves of ``num`` points in the z plane, first repeated last: edges by falling size, then voids.
+
+    ``symmetric`` says that the spectrum is real.
+    """
     edges, voids = [], []
     for curve, is_edge in _refined(ensemble, gains, *_loops(ensemble, gains), num):
         (edges if is_edge else voids).append(curve)
@@ -42,6 +46,8 @@ def boundary(ensemble: Ensemble, gains: Gains, num: int) -> list[Points]:
         voids.append(centre + radius * circle)
     least = max(map(_size, edges + voids), default=0.0) / _RESOLUTION
     edges, voids = ([curve for curve in curves if _size(curve) > least] for curves in (edges, voids))
+    if symmetric:
+        edges = _with_tips(ensemble, gains, edges)
     return sorted(edges, key=_size, reverse=True) + sorted(voids, key=_size, reverse=True)
 
 
@@ -210,6 +216,32 @@ def _refined(ensemble, gains, loops, cell, num) -> list[tuple[Points, bool]]:
             z = _resampled(z[exact], z[exact], num)
         refined.append((np.append(z[:-1], z[0]), is_edge))
     return refined
+
+
+_line_densities = eqx.filter_jit(jax.vmap(jax.vmap(line_density, (None, None, 0)), (None, None, 0)))
+
+
+def _with_tips(ensemble, gains, curves: list[Points]) -> list[Points]:
+    """Curves along intervals of the real line, stretched to where its density ends.
+
+    Towards z = 0, if modes become ever weaker, the curves of the zeta plane are wedges whose tips no grid resolves.
+    """
+    if not curves:
+        return []
+    curves = sorted(curves, key=lambda curve: curve.real.min())
+    found = np.array([[curve.real.min(), curve.real.max()] for curve in curves])
+    size = np.ptp(found)
+    between = (found[:-1, 1] + found[1:, 0]) / 2
+    free = np.concatenate([[found[0, 0] - size], between, [found[-1, 1] + size]])
+    dense, outside = found, np.stack([free[:-1], free[1:]], axis=1)
+    for _ in range(30):
+        middle = (dense + outside) / 2
+        density, converged = map(np.asarray, _line_densities(ensemble, gains, jnp.asarray(middle)))
+        more = ~converged | (density * size > _THINNEST)  # off the support it converges
+        dense, outside = np.where(more, middle, dense), np.where(more, outside, middle)
+    ends = np.where(np.abs(dense - found) > size / _RESOLUTION, dense, found)  # else those of the curves are as good
+    pairs = zip(curves, found, ends, strict=True)
+    return [_host(np.interp(curve.real, before, after)) for curve, before, after in pairs]
 
 
 def _is_edge(zeta, gradient) -> bool:

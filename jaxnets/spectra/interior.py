@@ -213,14 +213,16 @@ def line_density(ensemble: Ensemble, gains: Gains, x: Float[Array, ""]) -> tuple
         t, eta = jax.lax.fori_loop(0, steps, iterate, (t, eta))
         y = find_root(equations, jnp.stack([t.real, t.imag]), fixed)
         root = jax.lax.complex(y[0], y[1])
-        good = certified(root, *fixed) & (jnp.max(jnp.abs(equations(y, fixed))) < 1e-8)
+        good = certified(root, t, *fixed) & (jnp.max(jnp.abs(equations(y, fixed))) < 1e-8)
         return trial + 1, jnp.where(good, root, t), eta, good
 
-    def certified(t, ensemble, gains, x):
+    def certified(t, before, ensemble, gains, x):
         inverse, _, kappa = resolvent(t, as_complex(x), ensemble, gains)
         m = kappa * gains.average(gains.values**2 * jnp.abs(inverse) ** 2)
-        # On the support m = 1 exactly, and off it the imaginary part is rounding.
-        return jnp.where(-t.imag * scale > 1e-7, True, m < 1 + 1e-6)
+        # On the support m = 1 exactly, and off it the imaginary part is rounding, to which that of the iteration falls
+        # with eta. Real t elsewhere lie among the poles of a continuum of modes, as if these were finitely many.
+        off = (m < 1 + 1e-6) & (-before.imag * scale < 1e-2)
+        return jnp.where(-t.imag * scale > 1e-7, True, off)
 
     start = (jnp.zeros((), int), jax.lax.complex(jnp.zeros_like(x), -1 / scale), scale, jnp.zeros((), bool))
     *_, t, _, found = jax.lax.while_loop(lambda carry: ~carry[-1] & (carry[0] < 4), attempt, start)

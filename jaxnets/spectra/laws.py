@@ -39,7 +39,7 @@ class SpectralLaw(eqx.Module):
         """
         if num < 8:
             raise ValueError(f"`num` must be at least 8 points, got {num}")
-        return curves.boundary(self.ensemble, self.gains, num)
+        return curves.boundary(self.ensemble, self.gains, num, self.is_symmetric())
 
     def density(self, z: Complex[ArrayLike, "..."]) -> Float[Array, "..."]:
         """Density of eigenvalues at any points z: per unit area, without the atom at 0 (`zero_mass`).
