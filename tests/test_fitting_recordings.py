@@ -67,9 +67,8 @@ def test_units_of_time_and_the_size_of_the_population(network, whole):
     assert slow.fewest_modes < 320 and slow.fewest_units < 620
 
 
-@pytest.mark.parametrize(
-    "gain", [pytest.param(1.5, marks=pytest.mark.slow), 3.3, pytest.param(7.0, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("gain", [1.5, 3.3, 7.0])
 def test_the_family_of_autocovariances(gain):
     lags = jnp.linspace(0, 20, 41)
     exact = stationary(IID(gain), Tanh(), num_lags=41, duration=20.0).c_phi

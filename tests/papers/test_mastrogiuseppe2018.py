@@ -62,7 +62,8 @@ def test_two_states_of_a_unit_mean():
         np.testing.assert_allclose(static_stability(state).rightmost, outlier, atol=1e-7)
 
 
-@pytest.mark.parametrize("g", [pytest.param(0.3, marks=pytest.mark.slow), 0.7])
+@pytest.mark.slow
+@pytest.mark.parametrize("g", [0.3, 0.7])
 def test_onset_with_means(g):
     r"""Beyond M_m M_n = 1 + e: mu^2 = 3 e (1 - g^2) / (1 + 2 g^2) + O(e^2) for Sigma_m = 0.
 
