@@ -2,14 +2,16 @@
 
     python benchmarks/run.py [--quick] [NAME ...]
 
-Prints the tables of the scripts, then the common one. A full run of all replaces what stands between the marks in
-README.md by it, with the exponents of `scaling.py` and the machine. NAMEs are those of scripts beside this one; with
-them, and with --quick (smaller sizes, some ten minutes), README.md is left alone.
+NAMEs are those of scripts beside this one, all if none is given. Prints the tables of the scripts, then the common one.
+At full size each script's lines go to table.json as soon as it ends, in place of its last ones, and what stands between
+the marks in README.md is written anew: after an interruption, name the scripts that are missing. With --quick
+(smaller sizes, some ten minutes) both files are left alone.
 """
 
 import argparse
 import datetime
 import importlib
+import json
 import multiprocessing
 import traceback
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +20,7 @@ from pathlib import Path
 import table
 
 README = Path(__file__).with_name("README.md")
+TABLE = README.with_name("table.json")  # per script: the machine, and its lines
 BEGIN, END = "<!-- written by run.py -->\n", "<!-- until here -->\n"
 SCRIPTS = (
     "startup",
@@ -88,16 +91,28 @@ def main(quick: bool, names: list[str]) -> None:
     if not (begin and end):
         raise SystemExit(f"{README} lacks the marks {BEGIN!r} and {END!r}")
 
-    lines = {name: lines_of(name, quick) for name in names}
-    exponents = lines.pop("scaling", [])
-    rows = [line for some in lines.values() for line in some]
-    text = "\n".join((f"{machine()}\n", table.HEAD, *rows))
-    if exponents:
-        text += "\n".join((f"\n\n{SCALING}\n", table.SCALING, *exponents))
+    on = machine()
+    kept = json.loads(TABLE.read_text()) if TABLE.exists() and not quick else {}
+    for name in names:
+        kept[name] = {"machine": on, "lines": lines_of(name, quick)}
+        text = written({name: kept[name] for name in SCRIPTS if name in kept})
+        if not quick:
+            TABLE.write_text(json.dumps(kept, indent=1) + "\n")
+            README.write_text(f"{head}{BEGIN}{text}{END}{tail}")
     print(f"\n{text}")
-    if not quick and set(names) == set(SCRIPTS):
-        README.write_text(f"{head}{BEGIN}{text}\n{END}{tail}")
-        print(f"\nwrote {README}")
+
+
+def written(kept: dict[str, dict]) -> str:
+    """The common table and the exponents, each under the machines that its lines come from."""
+    tables = []
+    for title, rule, names in (
+        ("", table.HEAD, [name for name in kept if name != "scaling"]),
+        (f"{SCALING}\n\n", table.SCALING, [name for name in kept if name == "scaling"]),
+    ):
+        for on in dict.fromkeys(kept[name]["machine"] for name in names):
+            rows = [line for name in names if kept[name]["machine"] == on for line in kept[name]["lines"]]
+            tables.append("\n".join((f"{title}{on}\n", rule, *rows)))
+    return "\n\n".join(tables) + "\n"
 
 
 if __name__ == "__main__":
