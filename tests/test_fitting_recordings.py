@@ -108,6 +108,7 @@ def changed(x, index, value):
         (GOOD[:100], {}, "160 times"),
         (GOOD, {}, "record for longer"),
         (NOISE, {}, "sampled within"),
+        (NOISE[:400], {}, "sampled within"),
         (NOISE, {"dt": -1.0}, "`dt`"),
         (NOISE, {"population_size": 5}, "`population_size`"),
         (NOISE, {"transfer": "Tanh()"}, "`transfer`"),

@@ -17,6 +17,7 @@ is left of that has opposite signs in both, and the effective rank is taken from
 """
 
 import functools
+import warnings
 
 import equinox as eqx
 import jax
@@ -31,7 +32,7 @@ from ..meanfield import series, stationary
 from ..observables import autocovariance, correlation_time, dimension_estimate
 from ..population import four_point_sum
 from ..transfer import Tanh, Transfer
-from .engine import least_squares, with_covariance
+from .engine import NotIdentifiable, least_squares, with_covariance
 from .parameters import Interval, Positive
 
 
@@ -120,7 +121,9 @@ def fit_recording(
     if not z_scored:
         del params["scale"], transforms["scale"]
     family = _family(transfer)
-    found = least_squares(_misses, params, units, length, family, transforms=transforms)
+    with warnings.catch_warnings():  # the notes say so of g, with its error
+        warnings.simplefilter("ignore", NotIdentifiable)
+        found = least_squares(_misses, params, units, length, family, transforms=transforms)
     gain, tau = found.params["gain"], found.params["tau"]
     curve_lags = jnp.linspace(0, units.lags[-1], 16 * _LAGS + 1)
     curve = _predicted(found.params, curve_lags, length, family)
@@ -257,7 +260,8 @@ def _single_units(x: Float[Array, "time n"], dt: float) -> _Units:
     below = np.flatnonzero(c < 0.6 * c[1])
     if not below.size:
         raise ValueError(f"`rates` must last for 8 times the decay of their covariance, {too_short}")
-    if c[1] < 0.2 * c[0] and c[2] < 0.5 * c[1]:
+    white = 5 * c[0] / np.sqrt(x.size)  # what chance makes of no covariance at all, at most
+    if c[1] < 0.2 * c[0] and (c[2] < 0.5 * c[1] or c[1] < white):
         raise ValueError("`rates` must be sampled within the decay of their covariance, got next to none at one `dt`")
     step = max(1, round(int(below[0]) / _LAGS))
     last = step * _LAGS
