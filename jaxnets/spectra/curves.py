@@ -2,19 +2,18 @@
 
 The search runs on the host, since how many curves there are depends on the numbers. It resolves what is wider than
 about 1/2000 of the support: a smaller component or void is not seen.
+
+What it needs of contourpy and SciPy is imported where it is used: it takes as long as a fifth of all of JAX.
 """
 
 from typing import NamedTuple
 
-import contourpy
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Complex
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
-from scipy.spatial import KDTree
 
 from .._numerics import as_complex
 from ..couplings import Ensemble
@@ -100,6 +99,8 @@ def _loops(ensemble, gains) -> tuple[list[Points], float]:
     while cell > 1.01 * finest:
         x, y, level = _refined_grid(ensemble, gains, x, y, level, poles, poles[widths < 3 * cell])
         cell = x[1] - x[0]
+    import contourpy
+
     lines = contourpy.contour_generator(x, y, level).lines(0.0)
     loops = [_host(np.asarray(line) @ np.array([1, 1j])) for line in lines]
     return [loop for loop in loops if _size(loop) > 4 * cell], cell
@@ -117,6 +118,9 @@ def _on_grid(ensemble, gains, x, y, wanted: np.ndarray, level: np.ndarray) -> np
 
 def _refined_grid(ensemble, gains, x, y, level, poles, thin_poles):
     """The grid with cells _REFINE times smaller, evaluated where that can change the curves, else interpolated."""
+    from scipy.ndimage import binary_dilation
+    from scipy.spatial import KDTree
+
     corners = [level[:-1, :-1], level[1:, :-1], level[:-1, 1:], level[1:, 1:]]
     low, high = np.minimum.reduce(corners), np.maximum.reduce(corners)
     variation = high - low
@@ -306,6 +310,8 @@ def coverage(
     ``margin`` is in units of half the diameter of the first curve. Curves nested an odd number of times are voids.
     Exact zeros, which a coupling matrix of low rank has in any number, are not counted (``zero_mass`` predicts them).
     """
+    from scipy.spatial import KDTree
+
     z = _host(eigenvalues).ravel()
     counted = z != 0
     radius = np.abs(curves[0][:, None] - curves[0][None, ::8]).max() / 2
