@@ -86,10 +86,7 @@ def main(quick: bool, names: list[str]) -> None:
     unknown = sorted(set(names) - set(SCRIPTS))
     if unknown:
         raise SystemExit(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(SCRIPTS)}")
-    head, begin, rest = README.read_text().partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(f"{README} lacks the marks {BEGIN!r} and {END!r}")
+    around_table()
 
     on = machine()
     kept = json.loads(TABLE.read_text()) if TABLE.exists() and not quick else {}
@@ -98,8 +95,17 @@ def main(quick: bool, names: list[str]) -> None:
         text = written({name: kept[name] for name in SCRIPTS if name in kept})
         if not quick:
             TABLE.write_text(json.dumps(kept, indent=1) + "\n")
-            README.write_text(f"{head}{BEGIN}{text}{END}{tail}")
+            README.write_text(text.join(around_table()))  # which may have been edited since
     print(f"\n{text}")
+
+
+def around_table() -> tuple[str, str]:
+    """What stands before and after the table in README.md, with the marks."""
+    head, begin, rest = README.read_text().partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"{README} lacks the marks {BEGIN!r} and {END!r}")
+    return head + begin, end + tail
 
 
 def written(kept: dict[str, dict]) -> str:

@@ -19,7 +19,10 @@ class Row:
 
     def markdown(self) -> str:
         """The line: work, seconds to compile and to run, alternative, theirs over ours, limit, its share of ours."""
-        number = lambda value, digits: "" if value is None else f"{value:.{digits}g}"
+
+        def number(value, digits):
+            return "" if value is None else f"{value:.0f}" if value >= 10**digits else f"{value:.{digits}g}"
+
         gain = None if self.theirs is None else self.theirs / self.ours
         share = None if self.least is None else self.least / self.ours
         cells = [self.what, number(self.compiling, 2), number(self.ours, 3), self.alternative, number(self.theirs, 3)]
