@@ -87,7 +87,7 @@ def spectral_statistics(
     moving = lam[~zero]
     if moving.size < 20 * S:
         raise ValueError(f"`eigenvalues` must have 20 or more of n that are not 0, got {moving.size} of {S} spectra")
-    middles = np.array([0, *np.quantile(moving.real, [0.25, 0.75])])
+    middles = np.array([0, *np.quantile(np.real(moving), [0.25, 0.75])])
     distances = np.abs(moving - middles[:, None])
     at = np.quantile(distances, (np.arange(radii) + 0.5) / radii, axis=1).T.ravel()
     centres = np.repeat(middles, radii)
