@@ -135,7 +135,7 @@ def test_failure_is_seen(solved, name):
     assert not solved[name][1].converged
 
 
-@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("n", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_small_matrices(n):
     A = np.stack([_normal(10 * n + s, n, n) for s in range(10)])
     roots = _solve(A)

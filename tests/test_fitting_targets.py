@@ -182,6 +182,7 @@ def test_the_void_of_a_shift():
     assert slopes[1] == pytest.approx((1 - load) ** 1.5, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_no_void_without_missing_modes():
     assert void_radius(DeepHebbian(1.5, 0.0, (1.0,))) == 0
 

@@ -90,7 +90,7 @@ def by_hand(M, N, slopes, intercepts, breaks, h):
     return kappa[inside], np.max(np.linalg.eigvals(matrices[inside]).real, 1, initial=-np.inf) - 1
 
 
-@pytest.mark.parametrize("rank", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rank", [1, *(pytest.param(rank, marks=pytest.mark.slow) for rank in (2, 3))])
 def test_fixed_points_are_those_of_all_orthants(rank):
     count, several = 0, 0
     for seed in range(17):

@@ -14,7 +14,7 @@ AT = 32 * jnp.array([1, 2, 4, 8])  # tau = 1, 2, 4, 8
 @pytest.mark.parametrize(
     "g, variance, rate_variance, mean_slope",
     [
-        (1.5, 0.747686, 0.342093, 0.65791),
+        pytest.param(1.5, 0.747686, 0.342093, 0.65791, marks=pytest.mark.slow),
         (2.0, 1.924805, 0.513178, 0.48682),
         # For tanh C^phi(0) = 1 - <phi'>, exactly.
         (3.0, 5.446264, 1 - 0.31942, 0.31942),
