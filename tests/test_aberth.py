@@ -282,8 +282,8 @@ def test_quantiles_leave_voids_and_count_zeros():
     # The fraction F of eigenvalues inside r, zeros counted: r = (2 F - 1 + load) sqrt(F / (F + load)).
     fraction = 0.5 + (np.arange(100) + 0.5) / 200
     np.testing.assert_allclose(
-        np.sort(radius), (2 * fraction - 1 + 0.5) * np.sqrt(fraction / (fraction + 0.5)), atol=0.05
-    )
+        np.sort(radius), (2 * fraction - 1 + 0.5) * np.sqrt(fraction / (fraction + 0.5)), atol=0.1
+    )  # 100 points of a plane are 100^(-1/2) apart
 
 
 # --- larger networks
