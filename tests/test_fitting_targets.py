@@ -76,6 +76,18 @@ def test_statistics_of_spectra():
     assert np.sqrt(data.covariance()[R, R]) * data.errors[R] == pytest.approx(0.68 * 0.5 / 500)
 
 
+def test_the_part_that_is_zero():
+    """Falls on with the rank where some eigenvalues are 0; not for noise of full rank, nor where gains make zeros."""
+    lam = np.concatenate([even_disc(400, 1.0), np.zeros(100)])[None]
+    data = spectral_statistics(lam, radii=2, traces=1)
+    at = data.radii.shape[0]
+    part = lambda *args, **kwargs: (spectrum_misses(*args, **kwargs) * data.errors)[at] + 0.2
+    assert part(DeepHebbian(1.1, 0.5, (0.7,)), data) == pytest.approx(-0.1)
+    assert part(IID(1.0), data) == 0
+    half = jnp.array([0.0, 1.0])
+    assert part(IID(1.0), data, gains=half) == part(DeepHebbian(1.1, 0.5, (0.7,)), data, gains=half) == 0.5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("load", "auto", "hetero"), [(0.9, 1.0, (0.25,)), (0.5, 0.6, (0.5, 0.5)), (0.3, 0.0, (1.0,))])
 def test_points_of_circles_are_enough(load, auto, hetero):

@@ -134,10 +134,12 @@ def spectrum_misses(
     green = jnp.where(at.converged, at.green, jnp.nan)
     within = (step * (green - zero.astype(z.dtype) / z)).real[:-1] @ weights
     powers = [(green[-1] * z[-1] ** (k + 1)).real @ weights for k in range(1, data.traces + 1)]
-    # Where some are 0 the rank is known to be less than full, and more modes than units must not look like as many.
-    some = jnp.mean(data.values, axis=0)[data.radii.shape[0]] > 0
-    missing = jnp.where(some, 1 - bulk.ensemble.rank_fraction(), zero)
-    predicted = jnp.concatenate([within, missing[None], jnp.stack(powers)])
+    if gains is None:
+        # Where some are 0 the rank is known to be less than full, and more modes than units must not look like as many.
+        some = jnp.mean(data.values, axis=0)[data.radii.shape[0]] > 0
+        rank = ensemble.rank_fraction()
+        zero = jnp.where(some & jnp.isfinite(rank), 1 - rank, zero)
+    predicted = jnp.concatenate([within, zero[None], jnp.stack(powers)])
     return (predicted - jnp.mean(data.values, axis=0)) / data.errors
 
 
