@@ -271,19 +271,18 @@ def test_quantiles_of_a_symmetric_law():
 
 
 @pytest.mark.slow
-def test_quantiles_leave_voids_and_count_zeros():
+@pytest.mark.parametrize("n", [200, 800])
+def test_quantiles_leave_voids_and_count_zeros(n):
     """load .5, no autoassociation: half of the eigenvalues are 0, none lies within gamma (1 - alpha)^(3/2)."""
-    n = 200
     z = np.asarray(jax.jit(quantiles, static_argnums=1)(law(couplings.DeepHebbian(0.5, 0.0, (1.0,))), n))
-    assert np.sum(z == 0) == 100
+    assert np.sum(z == 0) == n // 2
     radius = np.abs(z[z != 0])
     cell = 2 * 1.5**0.5 / 64
     assert radius.min() > 0.5**1.5 - cell and radius.max() < 1.5**0.5 + cell
     # The fraction F of eigenvalues inside r, zeros counted: r = (2 F - 1 + load) sqrt(F / (F + load)).
-    fraction = 0.5 + (np.arange(100) + 0.5) / 200
-    np.testing.assert_allclose(
-        np.sort(radius), (2 * fraction - 1 + 0.5) * np.sqrt(fraction / (fraction + 0.5)), atol=0.1
-    )  # 100 points of a plane are 100^(-1/2) apart
+    fraction = 0.5 + (np.arange(n // 2) + 0.5) / n
+    exact = (2 * fraction - 1 + 0.5) * np.sqrt(fraction / (fraction + 0.5))
+    np.testing.assert_allclose(np.sort(radius), exact, atol=13 / n)
 
 
 # --- larger networks

@@ -112,6 +112,20 @@ def test_spectra_on_the_line():
     np.testing.assert_array_equal(spectrum.density(x[:3] + 0.1j), np.zeros(3))
 
 
+@pytest.mark.slow
+def test_a_line_that_reaches_zero():
+    """lambda(theta) = 1 + cos(theta): (x t - 1 + alpha)^2 (1 - 2 t) = alpha^2, of which one root has Im t < 0."""
+    load = 0.3
+    spectrum = law(DeepHebbian(load, 1.0, (0.5,), symmetric=True))
+    x = np.array([0.004, 0.005, 0.007, 0.01, 0.1, 1.0, 3.0, 3.5])
+    linear = [np.array([at, load - 1]) for at in x]
+    cubics = [np.polysub(np.polymul(np.polymul(a, a), [-2, 1]), [load**2]) for a in linear]
+    exact = [max(-np.roots(cubic).imag.min(), 0) / np.pi for cubic in cubics]
+    np.testing.assert_allclose(spectrum.density(x), exact, rtol=1e-6)
+    (curve,) = spectrum.boundary()
+    assert abs(curve.real.min()) < 1e-3 and curve.real.max() == pytest.approx(float(spectrum.right_edge()), rel=1e-4)
+
+
 # --- structure: which curves there are
 
 
