@@ -76,6 +76,17 @@ def test_a_bit_without_a_field_stays():
     np.testing.assert_array_equal(dense.recall(dense.Polynomial(), patterns, state, steps=1).final, state)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_rounding_is_no_field(dtype):
+    """Of many states of a network, against whole numbers: many a bit has the field 0, in sums that are rounded."""
+    rng = np.random.default_rng(1)
+    xi, s = rng.choice([-1, 1], (15, 8)), rng.choice([-1, 1], (400, 15))
+    found = dense.recall(dense.Polynomial(3), jnp.asarray(xi, dtype), jnp.asarray(s, dtype), steps=1)
+    field = (s @ xi) ** 3 @ np.roll(xi, -1, axis=1).T
+    assert np.sum(field == 0) > 20
+    np.testing.assert_array_equal(found.final, np.where(field == 0, s, np.sign(field)))
+
+
 # --- theory
 
 

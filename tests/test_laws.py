@@ -375,6 +375,24 @@ def test_rightmost_points_off_the_axis():
     assert highest - 1e-9 < edge.z.real < highest * (1 + 1e-3)
 
 
+def test_right_edges_between_the_lines_and_close_to_poles():
+    """Pairs between the lines that seek them, and thin supports, where m is steep and in single precision uncertain."""
+
+    @jax.vmap
+    def edges(load, auto, hetero):
+        edge = law(DeepHebbian(load, auto, hetero)).rightmost()
+        return jnp.where(edge.converged, edge.z.real, jnp.nan)
+
+    loads = np.append([0.162328, 0.15], np.linspace(0.08, 0.6, 30))
+    autos, hetero = np.append([-1.0838, -1.44], np.zeros(30)), np.full((32, 2), -1.5)
+    hetero[:2] = (-1.0838, -1.0838), (1.12, -1.12)
+    double, single = (jax.jit(edges)(*(jnp.asarray(x, d) for x in (loads, autos, hetero))) for d in ("f8", "f4"))
+    for i in (0, 1):
+        highest = max(curve.real.max() for curve in law(DeepHebbian(loads[i], autos[i], hetero[i])).boundary(num=256))
+        np.testing.assert_allclose(double[i], highest, atol=5e-4)
+    np.testing.assert_allclose(single, double, rtol=5e-4)
+
+
 def test_left_edges():
     np.testing.assert_allclose(law(Elliptic(1.2, 0.4)).left_edge(), -1.2 * 1.4, rtol=1e-9)
     lowest = _curves("overlapping modes")[0].real.min()

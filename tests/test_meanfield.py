@@ -294,6 +294,15 @@ def test_onset(ensemble, transfer, expected):
     assert stationary(1.01 * onset.value * ensemble, transfer).variance > 0
 
 
+def test_onset_and_its_gradient_by_an_overlap():
+    """The edge of flat modes is rho (1 + load) + sqrt(load) (1 + rho^2), also at the rho = 0 that leaves no memory."""
+    load, rho = 0.7, jnp.array([0.0, 0.3, -0.3, 1.0])
+    onset = lambda rho: chaos_onset(RandomModes.flat(1.0, load, rho), Tanh()).value
+    expected = lambda rho: 1 / (rho * (1 + load) + load**0.5 * (1 + rho**2))
+    found = jax.jit(jax.vmap(jax.value_and_grad(onset)))(rho)
+    np.testing.assert_allclose(found, jax.vmap(jax.value_and_grad(expected))(rho), rtol=1e-7)
+
+
 def test_no_onset_without_couplings():
     assert not chaos_onset(IID(0.0), Tanh()).converged
 

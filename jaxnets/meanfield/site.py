@@ -38,31 +38,32 @@ class Site(eqx.Module):
         return jnp.ones_like(beta) if self.echo is None else 1 - self.echo * beta**2
 
 
-def one_site(ensemble: Ensemble) -> Site | None:
+def one_site(ensemble: Ensemble, certain: bool = False) -> Site | None:
     """Strength and echo of an ensemble, or None where there is a memory kernel, or an echo of only a part.
 
     Fields that must be 0 for there to be none (`overlap`, `symmetry`, `auto`) are taken to be 0 where they are traced.
     They give NaN if they are not, and a NaN for the derivative by them, which the theory without memory kernel does
-    not have.
+    not have. If it must be `certain`, a traced one is taken to differ from 0.
     """
     match ensemble:
-        case Elliptic() if _may_vanish(ensemble.symmetry):
+        case Elliptic() if _may_vanish(ensemble.symmetry, certain):
             return Site(ensemble.variance() * _indicator(ensemble.symmetry), None)
-        case RandomModes() if _may_vanish(ensemble.overlap):
+        case RandomModes() if _may_vanish(ensemble.overlap, certain):
             return Site(ensemble.variance() * _indicator(ensemble.overlap), None)
-        case DeepHebbian() if _is_shift(ensemble):
+        case DeepHebbian() if _is_shift(ensemble, certain):
             echo = ensemble.hetero[0] ** 2 * _indicator(ensemble.auto)
             return Site(ensemble.load * echo, echo)
         case Scaled():
-            site = one_site(ensemble.ensemble)
+            site = one_site(ensemble.ensemble, certain)
             if site is None:
                 return None
             factor = ensemble.factor**2
             return Site(factor * site.strength, None if site.echo is None else factor * site.echo)
         case Sum() if len(ensemble.terms) == 1:
-            return one_site(ensemble.terms[0])
+            return one_site(ensemble.terms[0], certain)
         case Sum():
-            sites = [site for term in ensemble.terms if (site := one_site(term)) is not None and site.echo is None]
+            found = [one_site(term, certain) for term in ensemble.terms]
+            sites = [site for site in found if site is not None and site.echo is None]
             # A shift and another have a kappa that is a sum of different fractions: no energy in C alone is conserved.
             whole = len(sites) == len(ensemble.terms)
             return Site(jnp.sum(jnp.stack([site.strength for site in sites])), None) if whole else None
@@ -92,12 +93,13 @@ def require_no_mean(ensemble: Ensemble) -> None:
             raise ValueError(f"`ensemble` must have no finite-rank part, which gives units a common mean, got {part!r}")
 
 
-def _is_shift(ensemble: DeepHebbian) -> bool:
-    return ensemble.hetero.shape == (1,) and not ensemble.symmetric and _may_vanish(ensemble.auto)
+def _is_shift(ensemble: DeepHebbian, certain: bool) -> bool:
+    return ensemble.hetero.shape == (1,) and not ensemble.symmetric and _may_vanish(ensemble.auto, certain)
 
 
-def _may_vanish(value: Float[Array, "..."]) -> bool:
-    return not is_concrete(value) or not np.any(np.asarray(value))
+def _may_vanish(value: Float[Array, "..."], certain: bool) -> bool:
+    """Whether the value is 0, or may be if that need not be `certain`."""
+    return not np.any(np.asarray(value)) if is_concrete(value) else not certain
 
 
 @jax.custom_jvp

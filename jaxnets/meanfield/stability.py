@@ -31,7 +31,8 @@ def chaos_onset(ensemble: Ensemble, transfer: Transfer) -> Root:
     """
     require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     require_instance("transfer", transfer, Transfer, "one of `jaxnets.transfer`, such as `Tanh()`")
-    site = one_site(ensemble)
+    # A traced overlap or symmetry may differ from 0, and the edge changes with it even where it is 0.
+    site = one_site(ensemble, certain=True)
     slope = transfer.slope(jnp.zeros((), ensemble.variance().dtype))
     if site is not None:
         edge, found = jnp.sqrt(site.total), jnp.array(True)

@@ -108,8 +108,9 @@ def recall(
 ) -> Recall:
     """Parallel updates of binary states, many trials of one network at once; a bit whose field is 0 stays as it is.
 
-    On a chain, not a `ring`, the last pattern calls none. `vmap` over patterns and states for many networks. The
-    overlaps are what `retrieval` measures, with times that are steps.
+    A field below the rounding error of its sum, a few machine precisions of sum |f|, is 0. On a chain, not a `ring`,
+    the last pattern calls none. `vmap` over patterns and states for many networks. The overlaps are what `retrieval`
+    measures, with times that are steps.
 
     Raises:
         ValueError: if ``patterns`` is not (n, P), ``states`` not (..., n) of entries 1 and -1, or ``steps`` < 1.
@@ -140,7 +141,8 @@ def _step(interaction, patterns, s, ring):
     if not ring:
         weights = weights.at[..., -1].set(0)
     field = jnp.matmul(weights, jnp.roll(patterns, -1, axis=1).T, precision="highest")
-    return jnp.where(field == 0, s, jnp.sign(field))
+    rounding = 4 * jnp.finfo(field.dtype).eps * jnp.sum(jnp.abs(weights), axis=-1, keepdims=True)
+    return jnp.where(jnp.abs(field) <= rounding, s, jnp.sign(field))
 
 
 def sampled_bit_error(

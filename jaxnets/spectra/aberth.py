@@ -5,27 +5,31 @@ $$ z_i \leftarrow z_i - \frac{N_i}{1 - N_i S_i}, \qquad N_i = \frac{p(z_i)}{p'(z
 
 p and p' come from Hyman's recurrence: (H - z) x = p e_1, solved from the last row upwards for all z together, so that
 nearly all work is in products of H with many vectors. No step depends on the values, as the shifts of QR do: a batch of
-matrices takes the same steps, which is what a GPU needs.
+matrices takes the same steps, which is what a GPU needs. The recurrence also gives the backward error of each z: it is
+an eigenvalue of H + E with |E| = |p| / |x|, and once this is rounding z has arrived.
 
 The eigenvalues of a real matrix come as real numbers and conjugate pairs, and roots move from one kind to the other.
 Here roots are kept in pairs, each the two roots of one real quadratic, real or conjugate: the matrix acts on two real
 vectors a pair, and what is said to be real is so exactly. Pairs of real roots are formed anew in each sweep.
 
-Source: Bini, Gemignani & Tisseur 2005 (also for the guesses from the two halves of the matrix); Wilkinson 1965.
+Source: Bini, Gemignani & Tisseur 2005 (also for the guesses from the two halves of the matrix); Wilkinson 1965; Bini
+1996 for guesses at the moduli of the roots, here from the number of roots within circles.
 """
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from .._numerics import as_complex
+from . import block_solver
 
-_BLOCK = 32  # rows of the recurrence for which one product of matrices gathers what lies below
-_STEP = 8  # rows between rescalings
-_CUT = 8  # blocks after which the columns that a product reads are cut to those that are known; at most 4 times
-_SMALLEST = 40  # halves are not halved again at this size
-_SWEEPS = 40  # networks need up to 20
+_BLOCK = 32  # rows of the recurrence after which x is rescaled
+_GROUP = 4  # blocks for which one product of matrices gathers what lies below them
+_SEGMENTS = 3  # times that the columns of this product are cut to those that are known
+_SMALLEST = 32  # halves are not halved again at this size
+_SWEEPS = 60  # networks need up to 30
 _FAR = 2.0**40  # where a root is put that is none, to sort it last
 _GOLDEN = 0.6180339887498949
 
@@ -34,8 +38,8 @@ class Roots(eqx.Module):
     """Eigenvalues and what is known of their errors.
 
     The residual is the larger of the misses of sum z and of sum z^2, which are traces, in units of the root mean square
-    of the norms of rows. Converged: all corrections have reached the precision, and the residual its square root, which
-    no set does that holds one eigenvalue twice and another not.
+    of the norms of rows. Converged: all corrections or backward errors have reached the precision, and the residual its
+    square root, which no set does that holds one eigenvalue twice and another not.
     """
 
     values: Complex[Array, " n"]
@@ -55,16 +59,27 @@ def hessenberg_eigenvalues(H: Float[Array, "n n"], guesses: Complex[Array, " n"]
     """
     finite = jnp.all(jnp.isfinite(H))
     H = jnp.where(finite, H, 0)
-    size = _rms_row(H)
+    norm = _rms_row(H)
+    # A cluster far from 0 is resolved as well as one at 0.
+    centre = jnp.median(jnp.diagonal(H))
+    centre = jnp.where(_rms_row(_shifted(H, centre)) < norm / 8, centre, 0)
+    shifted = _shifted(H, centre)
+    size = _rms_row(shifted)
     # A power of two, so that nothing is rounded.
     unit = jnp.ldexp(jnp.ones((), H.dtype), jnp.frexp(jnp.where(size > 0, size, 1))[1])
-    matrix = _balanced(H / unit, size / unit)
-    start = _halved(matrix) if guesses is None else _given(guesses / unit.astype(guesses.dtype), matrix)
+    matrix = _separated(shifted / unit, norm / unit)
+    if guesses is None:
+        start = _halved(matrix)
+    else:
+        start = _given((guesses - as_complex(centre)) / as_complex(unit), matrix)
     roots, settled, sweeps = _iterate(matrix, start)
-    z = roots.z
-    residual = _trace_misses(H / unit, z) * unit / jnp.where(size > 0, size, 1)
+    residual = _trace_misses(shifted / unit, roots.z) * unit / jnp.where(norm > 0, norm, 1)
     converged = finite & settled & (residual <= jnp.sqrt(jnp.finfo(H.dtype).eps).astype(H.dtype))
-    return Roots(z * unit.astype(z.dtype), residual, converged, sweeps)
+    return Roots(roots.z * as_complex(unit) + as_complex(centre), residual, converged, sweeps)
+
+
+def _shifted(H, centre):
+    return H - centre * jnp.eye(H.shape[0], dtype=H.dtype)
 
 
 def _rms_row(H):
@@ -84,33 +99,52 @@ def _trace_misses(H, z):
 
 
 class _Matrix(eqx.Module):
-    """A Hessenberg matrix of rows of norm about 1, without small subdiagonal entries.
+    """A Hessenberg matrix without vanishing subdiagonal entries.
 
-    `isolated` marks diagonal entries that are eigenvalues, because the subdiagonal vanishes on both sides.
+    Hyman's recurrence divides by them. A diagonal similarity D lifts small ones half of the way to order one: x grows
+    for z of order one by what they are small, and for z of their size by what they are lifted. Those that vanish are
+    replaced at will, once what couples both sides above is 0: `first` marks the first rows of such blocks, and
+    `isolated` those of one row, whose diagonal entry is an eigenvalue.
     """
 
-    upper: Float[Array, "n n"]
-    below: Float[Array, " n"]  # the subdiagonal, below[i] = H[i, i-1], and below[0] = 1
+    upper: Float[Array, "n n"]  # H[i, j] for j >= i
+    below: Float[Array, " n"]  # (D^-1 H D)[i, i-1], and below[0] = 1
+    lift: Int[Array, " n"]  # log2 of D, falling
+    first: Bool[Array, " n"]
     isolated: Bool[Array, " n"]
+    precision: Float[Array, ""]  # the backward error that is rounding
+
+    def part(self, rows: slice) -> "_Matrix":
+        """Rows and columns of one block."""
+        return _Matrix(
+            self.upper[rows, rows],
+            self.below[rows],
+            self.lift[rows],
+            self.first[rows].at[0].set(True),
+            self.isolated[rows],
+            self.precision,
+        )
 
 
-def _balanced(H, size) -> _Matrix:
-    """H after the diagonal similarity by powers of two that lifts its small subdiagonal entries.
-
-    Hyman's recurrence divides by them. One that vanishes is replaced at will, once what couples both sides above is 0.
-    """
+def _separated(H, norm) -> _Matrix:
+    """`norm` is the root mean square of the norms of rows of the matrix that H was rounded from."""
     n = H.shape[0]
     floor = 0.125
-    entries = jnp.abs(jnp.diagonal(H, -1))
-    small = entries <= 2 * jnp.finfo(H.dtype).eps * size * n**0.5  # of the Frobenius norm
-    exponent = jnp.minimum(0, jnp.frexp(jnp.where(small, 1, entries) / floor)[1])
-    lift = jnp.cumsum(jnp.concatenate([jnp.zeros(1, exponent.dtype), exponent]))
-    cuts = jnp.cumsum(jnp.concatenate([jnp.zeros(1, int), small.astype(int)]))
-    upper = jnp.where(cuts[:, None] == cuts[None], jnp.ldexp(jnp.triu(H), lift[None] - lift[:, None]), 0)
-    below = jnp.where(small, floor, jnp.ldexp(jnp.diagonal(H, -1), -exponent))
-    edge = jnp.ones(1, bool)
-    isolated = jnp.concatenate([edge, small]) & jnp.concatenate([small, edge])
-    return _Matrix(upper, jnp.concatenate([jnp.ones(1, H.dtype), below])[:n], isolated)
+    precision = 2 * jnp.finfo(H.dtype).eps * jnp.maximum(norm, 0.5)
+    entries = jnp.diagonal(H, -1)
+    small = jnp.abs(entries) <= precision * n**0.5  # of the Frobenius norm
+    exponent = jnp.minimum(0, jnp.frexp(jnp.where(small, 1, jnp.abs(entries)) / floor)[1]) // 2
+    below = jnp.where(small, floor, jnp.ldexp(entries, -exponent))
+    first, last = (jnp.concatenate(pair)[:n] for pair in ((jnp.ones(1, bool), small), (small, jnp.ones(1, bool))))
+    block = jnp.cumsum(first.astype(int))
+    return _Matrix(
+        jnp.where(block[:, None] == block[None], jnp.triu(H), 0),
+        jnp.concatenate([jnp.ones(1, H.dtype), below])[:n],
+        jnp.cumsum(jnp.concatenate([jnp.zeros(1, exponent.dtype), exponent]))[:n],
+        first,
+        first & last,
+        precision,
+    )
 
 
 class _Guesses(eqx.Module):
@@ -120,98 +154,169 @@ class _Guesses(eqx.Module):
     exact: Bool[Array, " n"]
 
 
-# --- Newton corrections by Hyman's recurrence -----------------------------------------------------------------
+# --- p and p' by Hyman's recurrence -----------------------------------------------------------------
 
 
-def _newton(matrix: _Matrix, z: Complex[Array, "k 2"]) -> Complex[Array, "k 2"]:
-    """p / p' at k pairs of points, each real or conjugate."""
-    n, k, dtype = matrix.upper.shape[0], z.shape[0], matrix.upper.dtype
-    blocks = -(-n // _BLOCK)
-    pad = blocks * _BLOCK - n
-    # Rows of isolated eigenvalues, and those in front of the matrix, hand x on: 0 x_i + 1 x_i = 1 x_{i-1}.
-    idle = jnp.concatenate([jnp.ones(pad, bool), matrix.isolated])
-    upper = jnp.where(jnp.diag(idle), -1, jnp.pad(matrix.upper, ((pad, 0), (pad, 0))))
-    below = jnp.where(idle, 1, jnp.concatenate([jnp.ones(pad, dtype), matrix.below]))
-    active = (~idle).astype(dtype)
+class _Block(eqx.Module):
+    """The rows of one block, or of many.
 
-    real = z[:, 0].imag == 0
-    a, b, turn = z[:, 0].real, z[:, 1].real, z[:, 0].imag
-
-    def times_z(x):
-        """At a pair of real points, and for the real and imaginary part at one complex point."""
-        return jnp.stack([a * x[0] - turn * x[1], turn * x[0] + b * x[1]])
-
-    def scale_of(x):
-        """Powers of two that bring x below 1, the same for both parts of a complex number."""
-        largest = jnp.max(jnp.abs(x), 0)
-        largest = jnp.where(real[None], largest, jnp.max(largest, 0, keepdims=True))
-        return jnp.ldexp(jnp.ones_like(largest), -jnp.maximum(0, jnp.frexp(largest)[1]))
-
-    # Axes: x and dx/dz; the two points, or parts; the pairs. The last entry of the vector is 1.
-    x = jnp.zeros((2, 2, k), dtype).at[0].set(jnp.stack([jnp.ones(k, dtype), real.astype(dtype)]))
-    known = jnp.zeros((0, 2, 2, k), dtype)
-    start = blocks
-    for left in range(min(blocks, 4, 1 + blocks // _CUT), 0, -1):
-        stop = start - -(-start // left)
-        first = stop * _BLOCK
-        known = jnp.concatenate([jnp.zeros(((start - stop) * _BLOCK, 2, 2, k), dtype), known])
-
-        def add_block(i, carry, first=first, start=start):
-            x, known = carry
-            row = (start - 1 - i) * _BLOCK
-            rows = jax.lax.dynamic_slice(upper, (row, first), (_BLOCK, upper.shape[1] - first))
-            square = jax.lax.dynamic_slice(upper, (row, row), (_BLOCK, _BLOCK))
-            factors = jax.lax.dynamic_slice(jnp.stack([active, below]), (0, row), (2, _BLOCK))
-            x, solved, scale = _solve_block(square, factors, jnp.tensordot(rows, known, 1), x, times_z, scale_of)
-            known = known * scale[None, None]
-            return x, jax.lax.dynamic_update_slice(known, solved, (row - first, 0, 0, 0))
-
-        x, known = jax.lax.fori_loop(0, start - stop, add_block, (x, known))
-        start = stop
-    p, slope = x
-    complex_step = _ratio(jax.lax.complex(p[0], p[1]), jax.lax.complex(slope[0], slope[1]))
-    real_step = as_complex(jnp.where(p == 0, 0, p / jnp.where(slope == 0, jnp.nan, slope)))
-    return jnp.where(real[:, None], real_step.T, jnp.stack([complex_step, jnp.conj(complex_step)], 1))
-
-
-def _ratio(p, slope):
-    return jnp.where(p == 0, 0, p / jnp.where(slope == 0, jnp.nan, slope))
-
-
-def _solve_block(square, factors, gathered, x, times_z, scale_of):
-    """Entries of x that belong to the rows of a block, from its last: (z x - H x)_i = H[i, i-1] x_{i-1}.
-
-    `factors` are those of z, which are 0 where it is to be left out, and of x_{i-1}; `gathered` is what lies below the
-    block in H x. All are scaled down by powers of two once they exceed 1.
+    x_{i-1} = shift_i z x_i - sum_{j >= i} H_ij x_j / H[i, i-1], lifted: `own` are the columns of the block and `beside`
+    those of its group beyond it. D is 1 in the first row of the block, and `fall` in the first one of the block below.
     """
 
-    def add_rows(i, carry):
-        x, solved, gathered, scale = carry
-        row = _BLOCK - _STEP * (i + 1)
-        rows = jax.lax.dynamic_slice(square, (row, 0), (_STEP, _BLOCK))
-        small = jax.lax.dynamic_slice(rows, (0, row), (_STEP, _STEP))
-        present, divisor = jax.lax.dynamic_slice(factors, (0, row), (2, _STEP))
-        Hx = jax.lax.dynamic_slice_in_dim(gathered, row, _STEP) + jnp.tensordot(rows, solved, 1)
-        entries = []  # from the last
-        for i in reversed(range(_STEP)):
-            entries.append(x)
-            Hx = Hx + small[:, i, None, None, None] * x[None]
-            zx = jnp.stack([times_z(x[0]), times_z(x[1]) + x[0]])
-            x = (present[i] * zx - Hx[i]) / divisor[i]
-        down = scale_of(x)
-        solved = jax.lax.dynamic_update_slice_in_dim(solved, jnp.stack(entries[::-1]), row, 0)
-        return x * down[None], solved * down[None, None], gathered * down[None, None], scale * down
+    beside: Float[Array, "*blocks block group"]
+    own: Float[Array, "*blocks block block"]
+    factors: Float[Array, "*blocks 4 block"]  # shift, D, and D H[i, i-1] where a block that does not couple back begins
+    fall: Float[Array, "*blocks"]
 
-    start = (x, jnp.zeros_like(gathered), gathered, jnp.ones(x.shape[1:], x.dtype))
-    x, solved, _, scale = jax.lax.fori_loop(0, _BLOCK // _STEP, add_rows, start)
-    return x, solved, scale
+
+class _Groups(eqx.Module):
+    """Groups of blocks in the order of the recurrence, and their columns in the group below and beyond that."""
+
+    near: Float[Array, "groups group group"]
+    far: Float[Array, "groups group known"]
+    blocks: _Block
+
+
+def _prepared(matrix: _Matrix) -> list[_Groups]:
+    """The group of the last rows, and segments of groups above it."""
+    n, dtype = matrix.below.shape[0], matrix.below.dtype
+    block = _BLOCK if dtype == jnp.float64 else _BLOCK // 2  # in float32 x may grow too much in more rows
+    blocks = -(-n // block)
+    groups = -(-blocks // _GROUP)
+    each = -(-blocks // groups)
+    blocks = groups * each
+    group = each * block
+    pad = blocks * block - n
+
+    def padded(a):
+        return jnp.concatenate([jnp.full(pad, a[0]), a])
+
+    # Rows of isolated eigenvalues, and those in front of the matrix, hand x on: 0 x_i + 1 x_i = 1 x_{i-1}.
+    idle = jnp.concatenate([jnp.ones(pad, bool), matrix.isolated])
+    below, lift, first = padded(matrix.below), padded(matrix.lift), padded(matrix.first)
+    upper = jnp.pad(matrix.upper, ((pad, 0), (pad, 0))) / below[:, None]
+    tops = lift[::block]
+    bottoms = jnp.append(tops[1:], lift[-1])  # the tops of the blocks below
+    beyond = jnp.ldexp(upper, jnp.repeat(bottoms, block)[:, None] - lift[:, None])
+    grid, place = beyond.reshape(groups, group, groups, group), jnp.arange(groups)
+    beside = grid[place, :, place].reshape(blocks, block, group)
+    grid, place = upper.reshape(blocks, block, blocks, block), jnp.arange(blocks)
+    lift = lift.reshape(blocks, block)
+    own = jnp.ldexp(grid[place, :, place], jnp.minimum(0, lift[:, None] - lift[:, :, None]))
+    own = jnp.where(jax.vmap(jnp.diag)(idle.reshape(blocks, block)), -1, own)
+    D = jnp.ldexp(jnp.ones((blocks, block), dtype), lift - tops[:, None]).reshape(-1)
+    factors = jnp.stack([1 / below, D, jnp.where(first, D * below, 0), jnp.zeros_like(D)])
+    factors = jnp.where(idle[None], 0, factors).reshape(4, blocks, block).transpose(1, 0, 2)
+    fall = jnp.ldexp(jnp.ones(blocks, dtype), bottoms - tops)
+    parts = jax.tree.map(
+        lambda a: a.reshape(groups, each, *a.shape[1:])[::-1, ::-1], _Block(beside, own, factors, fall)
+    )
+    columns = beyond.reshape(groups, group, -1)[::-1]
+    place = jnp.arange(groups)
+    near = jnp.pad(columns, ((0, 0), (0, 0), (0, group))).reshape(groups, group, groups + 1, group)
+    near = near[place, :, groups - place]
+
+    def some(start, stop) -> _Groups:
+        far = columns[start:stop, :, (groups - stop + 1) * group :]
+        return _Groups(near[start:stop], far, jax.tree.map(lambda a: a[start:stop], parts))
+
+    segments, start = [some(0, 1)], 1
+    for remaining in range(min(groups - 1, _SEGMENTS), 0, -1):
+        stop = start - (start - groups) // remaining
+        segments.append(some(start, stop))
+        start = stop
+    return segments
+
+
+class _Evaluated(eqx.Module):
+    """p' / p at pairs of points, or infinity where p = 0, and their backward errors."""
+
+    rate: Complex[Array, "k 2"]
+    miss: Float[Array, "k 2"]
+
+
+def _evaluated(segments: list[_Groups], z: Complex[Array, "k 2"]) -> _Evaluated:
+    """At k pairs of points, each real or conjugate."""
+    k, dtype, group = z.shape[0], segments[0].near.dtype, segments[0].near.shape[1]
+    z = jnp.pad(z, ((0, -k % block_solver.LANES), (0, 0)), constant_values=1)
+    real = z[:, 0].imag == 0
+    points = jnp.stack([real.astype(dtype), z[:, 0].real, z[:, 1].real, z[:, 0].imag])
+    zero, one = jnp.zeros_like(points[0]), jnp.ones_like(points[0])
+    # At a pair of real points, or for the real and imaginary part at one complex point; the last entry of x is 1.
+    x = jnp.stack([one, points[0], zero, zero])
+    # |x|_1 and |x|_inf since the last cut, and the least backward error of all cuts, at both points.
+    state = jnp.concatenate([x, jnp.stack([zero, zero, zero, zero, one / 0, one / 0])])
+
+    def add_group(carry, groups: _Groups):
+        state, last, known, first = carry
+        gathered = jnp.tensordot(groups.near, last, 1) + jnp.tensordot(groups.far, known, 1)
+        state, new, scale = _solve_group(groups.blocks, gathered, state, points)
+        # Apart, or the compiler joins both and copies all for it.
+        known = jax.lax.optimization_barrier(_scaled(known, scale))
+        known = jax.lax.dynamic_update_slice(known, _scaled(last, scale), (first, 0, 0))
+        return (state, new, known, first - group), None
+
+    bottom = jax.tree.map(lambda a: a[0], segments[0].blocks)
+    state, last, _ = _solve_group(bottom, jnp.zeros((group, *x.shape), dtype), state, points)
+    known = jnp.zeros((0, *x.shape), dtype)
+    for groups in segments[1:]:
+        more = groups.far.shape[2] - known.shape[0]
+        known = jnp.concatenate([jnp.zeros((more, *x.shape), dtype), known])
+        (state, last, known, _), _ = jax.lax.scan(add_group, (state, last, known, jnp.array(more - group)), groups)
+
+    x, least = state[:4, :k], state[8:, :k]
+    p, slope = jnp.where(jnp.isnan(least), jnp.nan, x[:2]), x[2:]
+    complex_p = jax.lax.complex(p[0], p[1])
+    rate = jax.lax.complex(slope[0], slope[1]) / jnp.where(complex_p == 0, 1, complex_p)
+    rate = jnp.where(complex_p == 0, jnp.inf, rate)
+    real_rate = as_complex(jnp.where(p == 0, jnp.inf, slope / jnp.where(p == 0, 1, p)))
+    return _Evaluated(jnp.where(real[:k, None], real_rate.T, jnp.stack([rate, jnp.conj(rate)], 1)), least.T)
+
+
+def _solve_group(blocks: _Block, gathered, state, points):
+    """Entries of x that belong to the rows of a group, from its last, scaled as all of x is after each block.
+
+    `gathered` is what lies below the group in H x. Returns the state, the entries, and the scale of what lies below.
+    """
+    rows = blocks.own.shape[1]
+
+    def add_block(carry, xs):
+        state, solved, total = carry
+        block, row = xs
+        below = total[None] * jax.lax.dynamic_slice(gathered, (row, 0, 0), (rows, *gathered.shape[1:]))
+        below = below + jnp.tensordot(block.beside, solved, 1)
+        state = state.at[4:8].multiply(block.fall)
+        state, own = block_solver.solve_block(block.own, block.factors, below, state, points)
+        scale = _scale(state, points[0])
+        D = block.factors[1, :, None, None]
+        solved = jax.lax.dynamic_update_slice(_scaled(solved, block.fall * scale), _scaled(own * D, scale), (row, 0, 0))
+        return (state.at[:8].multiply(jnp.concatenate([scale, scale])), solved, total * block.fall * scale), None
+
+    starts = rows * jnp.arange(blocks.fall.shape[0])[::-1]
+    start = (state, jnp.zeros_like(gathered), jnp.ones_like(gathered[0]))
+    return jax.lax.scan(add_block, start, (blocks, starts))[0]
+
+
+def _scale(state, real):
+    """Powers of two that bring the largest of x and its derivative to 1, one for both parts of a complex number."""
+    largest = jnp.maximum(jnp.maximum(jnp.abs(state[:2]), jnp.abs(state[2:4])), state[6:8])
+    largest = jnp.where(real[None] != 0, largest, jnp.max(largest, 0, keepdims=True))
+    scale = jnp.ldexp(jnp.ones_like(largest), -jnp.frexp(jnp.where(largest > 0, largest, 1))[1])
+    return jnp.concatenate([scale, scale])
+
+
+def _scaled(solved, scale):
+    """Where scaled up, what no row reads any more might overflow."""
+    bound = jnp.finfo(solved.dtype).max ** 0.9
+    return jnp.clip(solved * scale[None], -bound, bound)
 
 
 # --- the iteration --------------------------------------------------------------------------------------------
 
 
 class _State(eqx.Module):
-    """Roots two by two, each pair conjugate or real; whether each has settled, and its last correction.
+    """Roots two by two, each pair conjugate or real, and whether each has settled.
 
     Some are there to fill a pair: isolated eigenvalues, and a number far away if n is odd. They pull at no other root.
     """
@@ -219,7 +324,6 @@ class _State(eqx.Module):
     z: Complex[Array, "m 2"]
     filler: Bool[Array, "m 2"]
     settled: Bool[Array, "m 2"]
-    change: Float[Array, "m 2"]
     sweeps: Int[Array, ""]
 
 
@@ -233,15 +337,18 @@ def _iterate(matrix: _Matrix, guesses: _Guesses, rough: bool = False) -> tuple[_
     n = guesses.z.shape[0]
     m = -(-n // 2)
     few = max(4, -(-m // 4))
+    segments = _prepared(matrix)
     z = jnp.pad(guesses.z, (0, 2 * m - n), constant_values=_FAR).reshape(m, 2)
     filler = jnp.pad(guesses.exact, (0, 2 * m - n), constant_values=True).reshape(m, 2)
-    state = _State(z, filler, filler, jnp.full_like(z.real, jnp.inf), jnp.zeros((), int))
+    state = _State(z, filler, filler, jnp.zeros((), int))
 
     def until(unsettled, pairs, state):
         def more(state):
             return (jnp.sum(~state.settled) > unsettled) & (state.sweeps < _SWEEPS)
 
-        return jax.lax.while_loop(more, lambda state: _sweep(matrix, _sorted(state), pairs, rough), state)
+        return jax.lax.while_loop(
+            more, lambda state: _sweep(segments, matrix.precision, _sorted(state), pairs, rough), state
+        )
 
     if rough:
         state = until(n // 8, m, state)
@@ -262,15 +369,15 @@ def _sorted(state: _State) -> _State:
     kind = jnp.where(settled, jnp.where(real, 2, 3), jnp.where(real, 1, 0))
     order = jnp.lexsort((jnp.where(real, z.real, 0), kind))
     return eqx.tree_at(
-        lambda s: (s.z, s.filler, s.settled, s.change),
+        lambda s: (s.z, s.filler, s.settled),
         state,
         replace_fn=lambda leaf: leaf.reshape(-1)[order].reshape(leaf.shape),
     )
 
 
-def _sweep(matrix: _Matrix, state: _State, pairs: int, rough: bool) -> _State:
+def _sweep(segments: list[_Groups], precision, state: _State, pairs: int, rough: bool) -> _State:
     """One correction of the first `pairs` pairs."""
-    z, settled, last = state.z[:pairs], state.settled[:pairs], state.change[:pairs]
+    z, settled = state.z[:pairs], state.settled[:pairs]
     gaps = z.reshape(-1)[:, None] - state.z.reshape(-1)[None]
     none = state.filler.reshape(-1)[None] | (gaps == 0)
     pull = jnp.where(none, 0, 1 / jnp.where(none, 1, gaps))
@@ -283,26 +390,26 @@ def _sweep(matrix: _Matrix, state: _State, pairs: int, rough: bool) -> _State:
     half = (z[:, :1] - z[:, 1:]) / 2
     half = jnp.where(half == 0, 1, half)  # exact multiple roots
     side = jnp.asarray([1.0, -1.0], z.dtype)[None]
-    newton = _newton(matrix, jnp.where(settled & (z.imag == 0), z[:, ::-1], z))  # not at what may be far away
-    n = newton / (1 - newton * (pull - jnp.where(together, side / (2 * half), 0)))
+    at = _evaluated(segments, jnp.where(settled & (z.imag == 0), z[:, ::-1], z))  # not at what may be far away
+    rate = at.rate - pull + jnp.where(together, side / (2 * half), 0)
+    n = jnp.where(jnp.isinf(at.rate), 0, 1 / rate)
     moved = jnp.where(together, _quadratic(z, half, n), z - n)
     moved = jnp.where(~together & (z.imag == 0), as_complex(moved.real), moved)
+    # No eigenvalue exceeds the Frobenius norm, and x might overflow there.
+    bound = 2 * (2 * state.z.shape[0]) ** 0.5
+    moved = moved * as_complex(jnp.minimum(1, bound / jnp.maximum(jnp.abs(moved), bound)))
     moved = jnp.where(settled | (n == 0) | ~jnp.isfinite(moved), z, moved)
 
     change = jnp.where(jnp.isfinite(n), jnp.abs(moved - z), jnp.inf)
-    precision = jnp.finfo(change.dtype).eps
     # The error left by a correction is of second order in it, and less once the others are right.
-    small = (change <= precision) | (change**2 * crowd <= precision) | (change * nearest <= 0.05 * rough)
-    stalled = (change <= precision**0.5) & (change >= last)  # by rounding; multiple roots are slow, but go on
-    done = settled | small | stalled
+    small = (change <= precision / 2) | (change**2 * crowd <= precision / 2) | (change * nearest <= 0.05 * rough)
+    done = settled | small | (at.miss <= precision)
     done = jnp.where((moved.imag != 0), jnp.all(done, 1, keepdims=True), done)
 
     def put(whole, part):
         return jax.lax.dynamic_update_slice(whole, part, (0, 0))
 
-    return _State(
-        put(state.z, moved), state.filler, put(state.settled, done), put(state.change, change), state.sweeps + 1
-    )
+    return _State(put(state.z, moved), state.filler, put(state.settled, done), state.sweeps + 1)
 
 
 def _quadratic(z: Complex[Array, "k 2"], half: Complex[Array, "k 1"], n: Complex[Array, "k 2"]):
@@ -334,37 +441,67 @@ def _quadratic(z: Complex[Array, "k 2"], half: Complex[Array, "k 1"], n: Complex
 
 def _halved(matrix: _Matrix) -> _Guesses:
     """Rough eigenvalues of the two halves of the matrix, from those of their halves, and so on."""
-    n = matrix.upper.shape[0]
+    n = matrix.below.shape[0]
     if n <= _SMALLEST:
-        return _apart(_disc(matrix))
+        return _with_moduli(_disc(matrix), matrix)
     h = n // 2
-
-    def part(rows):
-        return _Matrix(matrix.upper[rows, rows], matrix.below[rows].at[0].set(1), matrix.isolated[rows])
-
-    halves = jax.tree.map(lambda *x: jnp.stack(x), part(slice(0, h)), part(slice(n - h, n)))
+    halves = jax.tree.map(lambda *x: jnp.stack(x), matrix.part(slice(0, h)), matrix.part(slice(n - h, n)))
     roots = jax.vmap(lambda half: _iterate(half, _halved(half), rough=True)[0])(halves)
     middle = slice(h, n - h)  # one entry for odd n
-    return _apart(
-        _Guesses(
-            jnp.concatenate([roots.z.reshape(-1), as_complex(jnp.diagonal(matrix.upper)[middle])]),
-            jnp.concatenate([roots.exact.reshape(-1), matrix.isolated[middle]]),
-        )
+    guesses = _Guesses(
+        jnp.concatenate([roots.z.reshape(-1), as_complex(jnp.diagonal(matrix.upper)[middle])]),
+        jnp.concatenate([roots.exact.reshape(-1), matrix.isolated[middle]]),
     )
+    return _apart(_with_moduli(guesses, matrix))
 
 
 def _disc(matrix: _Matrix) -> _Guesses:
-    """Points spread over the disc that has the mean and the mean square of the entries."""
-    n = matrix.upper.shape[0]
-    centre = jnp.mean(jnp.diagonal(matrix.upper))
-    square = (jnp.sum(matrix.upper**2) + jnp.sum(matrix.below[1:] ** 2)) / n - centre**2
-    radius = jnp.sqrt(jnp.maximum(square, 1e-6))
-    pair = (jnp.arange(n) // 2).astype(centre.dtype)
-    distance = radius * jnp.sqrt((2 * pair + 1) / n)
+    """Points spread evenly over the unit disc."""
+    n = matrix.below.shape[0]
+    pair = (jnp.arange(n) // 2).astype(matrix.below.dtype)
+    distance = jnp.sqrt((2 * pair + 1) / n)
     angle = jnp.pi * (0.02 + 0.96 * (_GOLDEN * pair % 1))
-    points = jax.lax.complex(centre + distance * jnp.cos(angle), distance * jnp.sin(angle))
+    points = jax.lax.complex(distance * jnp.cos(angle), distance * jnp.sin(angle))
     points = jnp.where(jnp.arange(n) % 2 == 0, points, jnp.conj(points))
     return _with_isolated(points, matrix)
+
+
+def _with_moduli(guesses: _Guesses, matrix: _Matrix) -> _Guesses:
+    r"""Guesses of which as many lie within each of a number of circles around 0 as there are roots.
+
+    $$ n(r) = \frac{1}{2 \pi i} \oint_{|z| = r} \frac{p'(z)}{p(z)}\, dz $$
+
+    by a few points a circle. Roots far outside of a cluster approach it by a part 2 / (roots in it) a sweep, so that
+    eigenvalues of many orders of magnitude need guesses of each. Guesses that are nearly right are left.
+    """
+    z = guesses.z
+    dtype, angles = z.real.dtype, 6
+    # From the Frobenius norm, in which most lie closely below 1, down to rounding.
+    n = z.shape[0]
+    fine = 2 * n**0.5 * 2.0 ** -np.arange(0, 9, 0.5)
+    smallest = float(jnp.finfo(dtype).eps) / 4
+    radii = jnp.asarray(np.concatenate([fine, np.geomspace(fine[-1], smallest, 16)[1:-1]]), dtype)
+    circle = jnp.asarray(np.exp(1j * np.pi * (np.arange(angles) + 0.5) / angles), z.dtype)
+    points = (as_complex(radii)[:, None] * circle[None]).reshape(-1)
+    rate = _evaluated(_prepared(matrix), jnp.stack([points, jnp.conj(points)], 1)).rate[:, 0]
+    total = jnp.sum(~guesses.exact).astype(dtype)
+    inside = (points * rate).real.reshape(radii.shape[0], angles)
+    inside = jnp.mean(jnp.where(jnp.isfinite(inside), inside, total / 2), 1)
+    # Both ways to a function that falls with r: points next to a root are off by any number.
+    inside = jnp.clip(inside, 0, total)
+    inside = (jax.lax.cummin(inside) + jax.lax.cummax(inside, reverse=True)) / 2
+    size = jnp.abs(z)
+    guessed = jnp.sum(~guesses.exact[None] & (size[None] < radii[:, None]), 1).astype(dtype)
+
+    def interpolated(x, xs, ys):  # in logarithms, in which an even density is a straight line
+        return jnp.exp2(jnp.interp(jnp.log2(x), jnp.log2(xs), jnp.log2(ys)))
+
+    few = 0.05
+    rank = interpolated(jnp.maximum(size, smallest), radii[::-1], jnp.maximum(guessed, few)[::-1])
+    increasing = jnp.maximum(inside, few)[::-1] * (1 + 1e-6 * jnp.arange(radii.shape[0]).astype(dtype))
+    moved = z * as_complex(interpolated(rank, increasing, radii[::-1]) / jnp.maximum(size, smallest))
+    wrong = jnp.max(jnp.abs(inside - guessed)) > 3 + 0.05 * total
+    return _Guesses(jnp.where(wrong & ~guesses.exact, moved, z), guesses.exact)
 
 
 def _given(guesses: Complex[Array, " n"], matrix: _Matrix) -> _Guesses:
@@ -377,7 +514,7 @@ def _given(guesses: Complex[Array, " n"], matrix: _Matrix) -> _Guesses:
     pair = guesses[place // 2]
     pair = jnp.where(place % 2 == 0, pair, jnp.conj(pair))
     points = jnp.where(place < 2 * upper, pair, as_complex(guesses[place - upper].real))
-    return _apart(_with_isolated(points, matrix))
+    return _apart(_with_moduli(_with_isolated(points, matrix), matrix))
 
 
 def _with_isolated(points: Complex[Array, " n"], matrix: _Matrix) -> _Guesses:
@@ -394,8 +531,10 @@ def _with_isolated(points: Complex[Array, " n"], matrix: _Matrix) -> _Guesses:
 def _apart(guesses: _Guesses) -> _Guesses:
     """Guesses that coincide with earlier ones moved away, or none could leave the other."""
     z = guesses.z
+    size = jnp.maximum(jnp.abs(z), jnp.finfo(z.dtype).eps)
     index = jnp.arange(z.shape[0])
-    close = (jnp.abs(z[:, None] - z[None]) < 1e-6) & (index[None] < index[:, None]) & ~guesses.exact[None]
-    close = jnp.any(close, 1) & ~guesses.exact
-    pair = jnp.where(z.imag < 0, index, index + 1).astype(z.real.dtype)
-    return _Guesses(z + as_complex(jnp.where(close, 0.05 * (_GOLDEN * pair % 1 - 0.5), 0)), guesses.exact)
+    close = (jnp.abs(z[:, None] - z[None]) < 1e-6 * size[:, None]) & (index[None] < index[:, None])
+    close = jnp.any(close & ~guesses.exact[None], 1) & ~guesses.exact
+    pair = jnp.where(z.imag < 0, index, index + 1).astype(size.dtype)
+    away = 0.05 * size * (_GOLDEN * pair % 1 - 0.5)
+    return _Guesses(z + as_complex(jnp.where(close, away, 0)), guesses.exact)

@@ -168,13 +168,16 @@ def rightmost(ensemble: Ensemble, gains: Gains) -> Edge:
     root = polish_root(equations, start, (ensemble, gains), steps=10)
     y = root.value
     fixed = frozen((ensemble, gains))
+    reach = extent(*fixed)
     # The crossing next to such a pole is as close to 0 as the halving is fine.
-    at_zero = _touches_zero(*fixed) & ~(start[2] > 1e-4 * extent(*fixed))
+    at_zero = _touches_zero(*fixed) & ~(start[2] > 1e-4 * reach)
+    # The guess is a point of the edge: where Newton's method ends to its left, it left for another tangent.
+    kept = y[2] > start[2] - 1e-3 * reach
     return Edge(
         jnp.where(at_zero, 0, jax.lax.complex(y[2], y[3])),
         jnp.where(at_zero, 0, jax.lax.complex(y[0], y[1])),
         jnp.where(at_zero, 0, root.residual),
-        at_zero | root.converged,
+        at_zero | (root.converged & kept),
     )
 
 
@@ -217,10 +220,17 @@ def _edge_equations(ensemble, gains, y, on_axis):
     """Zero at a vertical tangent of the boundary: zeta <G / (z - G r)> = 1, m = 1 and dm / d Im z = 0."""
     zeta, z = jax.lax.complex(y[0], y[1]), jax.lax.complex(y[2], y[3])
     at = slope(ensemble, gains, zeta, z)
-    scale = jax.lax.stop_gradient(jnp.abs(zeta))
-    # zeta moves by i / (dz/dzeta) as z moves upwards.
-    upward = (jnp.conj(at.gradient) * 1j / at.dz).real
-    return jnp.stack([at.error.real, at.error.imag, at.m - 1, jnp.where(on_axis, y[1] / scale, scale * upward)])
+    size = jax.lax.stop_gradient(jnp.abs(zeta) + jnp.sqrt(ensemble.variance()))
+    steepness = jax.lax.stop_gradient(size * jnp.abs(at.gradient))
+    # The sine between boundary and vertical, as zeta moves by i / (dz/dzeta) when z moves upwards.
+    lean = (jnp.conj(at.gradient * at.dz) * 1j).real / (jnp.abs(at.gradient) * jnp.abs(at.dz))
+    # As distances over the size: close to poles m is steep and uncertain. Re z is off by the square of the lean only.
+    misses = [
+        *(jax.lax.stop_gradient(jnp.abs(zeta)) / size * part for part in (at.error.real, at.error.imag)),
+        (at.m - 1) / jnp.maximum(1, steepness),
+        jnp.where(on_axis, y[1] / size, lean * jnp.maximum(jax.lax.stop_gradient(jnp.abs(lean)), 0.01)),
+    ]
+    return jnp.stack(misses)
 
 
 def preimage_error(ensemble: Ensemble, gains: Gains, zeta, z) -> Complex[Array, ""]:
@@ -254,15 +264,16 @@ def _best_crossing(ensemble, gains, heights: int = 12, max_poles: int = 32, halv
     state = jax.vmap(lambda zeta: exterior(ensemble, gains, zeta))
 
     def halve(bracket, _):
-        inner, outer = bracket
+        inner, outer, met = bracket
         middle = (inner + outer) / 2
         inside = ~(state(middle).m < 1)
-        return (jnp.where(inside, middle, inner), jnp.where(inside, outer, middle)), None
+        return (jnp.where(inside, middle, inner), jnp.where(inside, outer, middle), met | inside), None
 
-    (inner, outer), _ = jax.lax.scan(halve, (inner, outer), None, length=halvings)
+    met = jnp.arange(inner.shape[0]) >= heights  # support: on lines through poles from the start
+    (inner, outer, met), _ = jax.lax.scan(halve, (inner, outer, met), None, length=halvings)
     at = state(outer)
-    # Elsewhere the line met no support: it was halved down to its inner end, or m was never below 1.
-    crossed = (at.m < 1) & (at.m > 0.5)
+    # Elsewhere the line was halved down to its inner end, or m was never below 1.
+    crossed = met & (at.m < 1) & (at.m > 0.5)
     position = jnp.where(crossed, at.z.real, -jnp.inf)
     best = jnp.argmax(position)
     # Where the whole edge has one real part (s = -1), rounding must not choose a point off the axis.

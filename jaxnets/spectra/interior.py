@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
 
-from .._numerics import as_complex, find_root, frozen, polish_root
+from .._numerics import Root, as_complex, find_root, frozen, polish_root, square_modulus
 from ..couplings import Ensemble, Scaled, SingularModes, Sum
 from .exterior import Gains
 
@@ -112,6 +112,7 @@ def inner_void(ensemble: Ensemble, gains: Gains) -> tuple[Float[Array, ""], Floa
 
 
 _UNSURE = 1e-7  # on which side of the boundary a point is, is not decided closer to it than this
+_DAMPED = 24  # steps of the first attempt, twice as many in each that follows
 
 
 class _State(eqx.Module):
@@ -124,16 +125,19 @@ class _State(eqx.Module):
 
 def solve(ensemble: Ensemble, gains: Gains, z: Complex[Array, ""]) -> Point:
     """The physical solution at z, differentiable in z, the ensemble and the gains."""
+    chart, z, scale = _problem(ensemble, z)
+    root, inside = _root(chart, gains, z, scale)
+    return _point(ensemble, gains, z, root, inside, _state(root.value, chart, gains, z, scale))
+
+
+def _problem(ensemble, z):
+    """Chart, z and unit of t. For z = 0 a point next to it: there t may have a pole, and the density is smooth."""
     scale = jnp.sqrt(ensemble.variance())
-    return _solve(_chart(ensemble), gains, _off_atom(z, scale), scale, inner_void(ensemble, gains))[0]
+    return _chart(ensemble), jnp.where(jnp.abs(z) < 1e-4 * scale, as_complex(1e-4 * scale), z), scale
 
 
-def _off_atom(z, scale):
-    """z, or a point next to 0 for z = 0: there t may have a pole, and the density is smooth."""
-    return jnp.where(jnp.abs(z) < 1e-4 * scale, as_complex(1e-4 * scale), z)
-
-
-def _solve(chart, gains, z, scale, void):
+def _root(chart, gains, z, scale) -> tuple[Root, Bool[Array, ""]]:
+    """(Re t, Im t, c), differentiable, and whether c > 0."""
     y, inside = _search(*frozen((chart, gains, z, scale)))
 
     def equations(y, args):  # one of the two factors of the complementarity
@@ -141,38 +145,45 @@ def _solve(chart, gains, z, scale, void):
         return jnp.append(state.error, jnp.where(inside, state.slack, scale**2 * y[2]))
 
     # Where 1 - lambda t comes close to 0 at two angles that are close too, averages over them have 6 to 8 digits.
-    root = polish_root(equations, y, (chart, gains, z, scale), tolerance=1e-5, steps=2)
-    y = root.value
-    state = _state(y, chart, gains, z, scale)
+    return polish_root(equations, y, (chart, gains, z, scale), tolerance=1e-5, steps=1), inside
+
+
+def _point(ensemble, gains, z, root, inside, state) -> Point:
+    """The root as a solution, if it has the signs of the physical one or z is in the void where nothing is solved."""
+    y, scale = root.value, jnp.sqrt(ensemble.variance())
     certified = jnp.where(inside, scale**2 * y[2], state.slack) > -_UNSURE
-    centre, radius = void
+    centre, radius = inner_void(ensemble, gains)
     in_void = jnp.abs(z - as_complex(centre)) < radius
     zero = jnp.zeros_like(z)
-    point = Point(
+    return Point(
         jnp.where(in_void, zero, jax.lax.complex(y[0], y[1])),
-        jnp.where(in_void, 0, chart.u(y[2])),
+        jnp.where(in_void, 0, _chart(ensemble).u(y[2])),
         jnp.where(in_void, zero, state.green),
         inside & ~in_void,
         jnp.where(in_void, 0, root.residual),
         in_void | (root.converged & certified),
     )
-    return point, y
 
 
 def density(ensemble: Ensemble, gains: Gains, z: Complex[Array, ""]) -> tuple[Float[Array, ""], Point]:
     """rho(z) = (1/pi) dg / d conj z = (d_x Re g - d_y Im g) / 2 pi, per unit area, and the solution there."""
-    chart, scale = _chart(ensemble), jnp.sqrt(ensemble.variance())
-    z = _off_atom(z, scale)
-    point, y = _solve(chart, gains, z, scale, inner_void(ensemble, gains))
+    chart, z, scale = _problem(ensemble, z)
+    root, inside = _root(chart, gains, z, scale)
 
-    def equations_and_green(y, x):
-        state = _state(y, chart, gains, jax.lax.complex(x[0], x[1]), scale)
+    def stacked(state):
         return jnp.stack([*state.error, state.slack, state.green.real, state.green.imag])
 
-    x = jnp.stack([z.real, z.imag])
-    by_y, by_x = jax.jacfwd(equations_and_green)(y, x), jax.jacfwd(equations_and_green, 1)(y, x)
-    dy = jnp.linalg.solve(by_y[:3], -by_x[:3])
-    dg = by_y[3:] @ dy + by_x[3:]
+    def along_y(y):
+        blocks = chart.blocks(jax.lax.complex(y[0], y[1]), y[2])
+        state = _state(y, chart, gains, z, scale, blocks)
+        return stacked(state), (state, blocks)
+
+    by_y, (state, blocks) = jax.jacfwd(along_y, has_aux=True)(root.value)
+    # The R-transform does not depend on z.
+    along_x = lambda x: stacked(_state(root.value, chart, gains, jax.lax.complex(x[0], x[1]), scale, blocks))
+    by_x = jax.jacfwd(along_x)(jnp.stack([z.real, z.imag]))
+    dg = by_x[3:] - by_y[3:] @ jnp.linalg.solve(by_y[:3], by_x[:3])
+    point = _point(ensemble, gains, z, root, inside, state)
     return jnp.where(point.inside, (dg[0, 0] - dg[1, 1]) / (2 * jnp.pi), 0), point
 
 
@@ -235,20 +246,25 @@ def _averages(gains, z, s, k):
     """<G^2/D>, <G conj(z - G s)/D> and <conj(z - G s)/D> with D = |z - G s|^2 + G^2 k."""
     g = gains.values
     shifted = jnp.conj(z - as_complex(g) * s)
-    d = jnp.abs(shifted) ** 2 + g**2 * k
-    over = shifted / as_complex(d)
-    return gains.average(g**2 / d), gains.average(as_complex(g) * over), gains.average(over)
+    inverse = 1 / (square_modulus(shifted) + g**2 * k)
+    over = shifted * as_complex(inverse)
+    return gains.average(g**2 * inverse), gains.average(as_complex(g) * over), gains.average(over)
 
 
-def _state(y, chart, gains, z, scale) -> _State:
-    """The two real equations for t, and slack = 1 - h <G^2/D>: both c and it are >= 0, and one of them vanishes."""
+def _state(y, chart, gains, z, scale, blocks=None) -> _State:
+    """The two real equations for t, and slack, of the sign of 1 - h <G^2/D>: c and it are >= 0, and one vanishes.
+
+    `blocks` are those of the chart at y, if they are known.
+    """
     t, c = jax.lax.complex(y[0], y[1]), y[2]
-    s, h = chart.blocks(t, c)
+    s, h = chart.blocks(t, c) if blocks is None else blocks
     square, mean, green = _averages(gains, z, s, chart.u(c) * h**2)
     error = as_complex(scale) * (t - mean)
-    # Towards the inner void of singular modes h <G^2/D> tends to 1 as 1/c whatever z is.
-    weight = 1 if chart.pivot is None else 1 + scale**2 * jnp.maximum(c, 0)
-    return _State(jnp.stack([error.real, error.imag]), (1 - h * square) * weight, green)
+    if chart.pivot is None:
+        slack = 1 / (h * square) - 1  # close to linear in c
+    else:  # towards the inner void of singular modes h <G^2/D> tends to 1 as 1/c whatever z is
+        slack = (1 - h * square) * (1 + scale**2 * jnp.maximum(c, 0))
+    return _State(jnp.stack([error.real, error.imag]), slack, green)
 
 
 def _search(chart, gains, z, scale, trials=5):
@@ -270,21 +286,27 @@ def _search(chart, gains, z, scale, trials=5):
             b = (b + x / _pivot_means(chart.pivot, 1 / x**2)[0] - x) / 2
         return (v + v_new) / 2, (t + mean) / 2, b, eta * ratio, ratio
 
-    def complementarity(y):
-        # Fischer & Burmeister: a + b = sqrt(a^2 + b^2) if and only if a, b >= 0 and one of them vanishes.
+    def equations(y):
         state = _state(y, chart, gains, z, scale)
-        a, b = scale**2 * y[2], state.slack
-        return (jnp.append(state.error, a + b - jnp.sqrt(a**2 + b**2 + 1e-30)), a > b)
+        value = jnp.append(state.error, state.slack)
+        return value, value
 
     def newton(carry):
+        # The complementarity c, slack >= 0, c slack = 0 of the linearised equations is solved exactly: by error = slack
+        # = 0 if there c > 0, else where c = 0 on the line error = 0 through that point. If slack falls with c along it,
+        # both may hold, and the factor that is smaller by now decides.
         y, *_, step = carry
-        values = lambda y: (complementarity(y)[0], complementarity(y))
-        jacobian, (value, inside) = jax.jacfwd(values, has_aux=True)(y)
-        return y - jnp.linalg.solve(jacobian, value), jnp.max(jnp.abs(value)), inside, step + 1
+        jacobian, value = jax.jacfwd(equations, has_aux=True)(y)
+        change, line = jnp.linalg.solve(jacobian, jnp.stack([value, jnp.eye(3, dtype=y.dtype)[2]], 1)).T
+        a = scale**2 * y[2]
+        miss = jnp.max(jnp.abs(value.at[2].set(jnp.minimum(value[2], a))))
+        y = y - change
+        inside = (y[2] > 0) & ((line[2] > 0) | (value[2] < a))
+        return jnp.where(inside, y, (y - y[2] / line[2] * line).at[2].set(0)), miss, inside, step + 1
 
     def attempt(carry):
         trial, v, t, b, eta, *_ = carry
-        steps = 24 * 2**trial
+        steps = _DAMPED * 2**trial
         ratio = jnp.exp(-jnp.log(100.0) / steps.astype(float)).astype(scale.dtype)  # of successive eta
         v, t, b, eta, _ = jax.lax.fori_loop(0, steps, iterate, (v, t, b, eta, ratio))
         c = v**2 if chart.pivot is None else 1 / jnp.maximum(1 / v - b, 1e-6 * scale) ** 2
@@ -296,4 +318,4 @@ def _search(chart, gains, z, scale, trials=5):
     b, no = jnp.zeros_like(scale) if chart.pivot is None else scale, jnp.zeros((), bool)
     start = (jnp.zeros((), int), 1 / scale, jnp.zeros_like(z), b, scale, jnp.zeros(3, scale.dtype), no, ~no)
     *_, y, inside, _ = jax.lax.while_loop(lambda carry: carry[-1] & (carry[0] < trials), attempt, start)
-    return y.at[2].set(jnp.where(inside, y[2], 0)), inside
+    return y, inside

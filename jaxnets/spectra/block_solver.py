@@ -1,0 +1,112 @@
+r"""The innermost loop of Hyman's recurrence, one row after the other, for many z at once.
+
+$$ x_{i-1} = s_i z x_i - \sum_{j \ge i} a_{ij} x_j - b_i $$
+
+Nothing in it is a product of matrices, and every row waits for the next one: as operations of XLA each row is several
+kernels, each of which takes longer to start than to run. On NVIDIA GPUs the rows of a block are one kernel of Pallas,
+elsewhere a loop.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jaxtyping import Array, Float
+
+LANES = 16  # points of one program of the kernel, a divisor of their number
+
+
+def solve_block(
+    own: Float[Array, "block block"],
+    factors: Float[Array, "4 block"],
+    below: Float[Array, "block 4 k"],
+    state: Float[Array, "10 k"],
+    points: Float[Array, "4 k"],
+) -> tuple[Float[Array, "10 k"], Float[Array, "block 4 k"]]:
+    """The state after the rows of one block, from the last, and the entries of x that it went through.
+
+    `state` is x at both points of a pair, or its real and imaginary part; dx/dz; |x|_1 and |x|_inf since the last cut;
+    and the least backward error of all cuts. `own` is a, 0 below the diagonal, `below` b, and `factors` are s, the
+    weight of the norms, and what turns x into the backward error of a cut, 0 where none is; `points` say whether both
+    are real, and are the two real parts and the imaginary part of the first.
+    """
+    return jax.lax.platform_dependent(own, factors, below, state, points, cuda=_in_kernel, default=_in_loop)
+
+
+def _add_row(place, own, factors, below, state, entries, points):
+    """One row: `place` marks it in the block, and rows of `entries` are 0 until then."""
+    real, a, b, turn = points
+    shift, weight, cut = factors
+    x, total, largest, least = state[:4], state[4:6], state[6:8], state[8:]
+
+    def modulus(x):
+        first, second = jnp.abs(x[0]), jnp.abs(x[1])
+        both = first + second
+        return jnp.where(real != 0, first, both), jnp.where(real != 0, second, both)
+
+    sizes = [weight * size for size in modulus(x)]
+    total = [t + size for t, size in zip(total, sizes, strict=True)]
+    largest = [jnp.maximum(l, size) for l, size in zip(largest, sizes, strict=True)]
+    entries = [jnp.where(place, new[None], old) for new, old in zip(x, entries, strict=True)]
+    zx = [a * x[0] - turn * x[1], turn * x[0] + b * x[1]]
+    zx += [a * x[2] - turn * x[3] + x[0], turn * x[2] + b * x[3] + x[1]]
+    sums = [jnp.sum(own * column, 0) for column in entries]
+    x = [shift * z - total_ - rest for z, total_, rest in zip(zx, sums, below, strict=True)]
+    # |x|_1 |x|_inf bounds |x|_2^2 from above, and does not overflow as squares do.
+    tiny = float(jnp.finfo(x[0].dtype).tiny) ** 0.9
+    norms = [jnp.sqrt(t) * jnp.sqrt(l) for t, l in zip(total, largest, strict=True)]
+    # If x has vanished, p = 0 says nothing.
+    misses = [jnp.where(n > tiny, cut * size / n, jnp.nan) for size, n in zip(modulus(x), norms, strict=True)]
+    ends = cut != 0
+    least = [jnp.where(ends & ~(miss > old), miss, old) for miss, old in zip(misses, least, strict=True)]
+    total, largest = ([jnp.where(ends, jnp.zeros_like(t), t) for t in sizes] for sizes in (total, largest))
+    return [*x, *total, *largest, *least], entries
+
+
+def _in_loop(own, factors, below, state, points):
+    rows = jnp.arange(own.shape[0])[:, None]
+
+    def add(k, carry):
+        i = own.shape[0] - 1 - k
+        return _add_row(rows == i, own[i][:, None], factors[:3, i], list(below[i]), *carry, list(points))
+
+    start = list(state), [jnp.zeros_like(below[:, 0])] * 4
+    state, entries = jax.lax.fori_loop(0, own.shape[0], add, start)
+    return jnp.stack(state), jnp.stack(entries, 1)
+
+
+def _in_kernel(own, factors, below, state, points, interpret=False):
+    from jax.experimental.pallas import triton
+
+    block, k = below.shape[0], below.shape[-1]
+
+    def kernel(own, factors, below, state, points, state_out, entries_out):
+        rows = jax.lax.broadcasted_iota(jnp.int32, (block, LANES), 0)
+        at = [points[c, :] for c in range(4)]
+
+        def add(k, carry):
+            i = block - 1 - k
+            row = [factors[c, i] for c in range(3)]
+            return _add_row(rows == i, own[i, :][:, None], row, [below[i, c, :] for c in range(4)], *carry, at)
+
+        start = [state[c, :] for c in range(10)], [jnp.zeros((block, LANES), below.dtype)] * 4
+        final, entries = jax.lax.fori_loop(0, block, add, start)
+        for c in range(10):
+            state_out[c, :] = final[c]
+        for c in range(4):
+            entries_out[:, c, :] = entries[c]
+
+    def all_of(a):
+        return pl.BlockSpec(a.shape, lambda lane: (0,) * a.ndim)
+
+    def lanes_of(a):
+        return pl.BlockSpec((*a.shape[:-1], LANES), lambda lane: (*(0,) * (a.ndim - 1), lane))
+
+    return pl.pallas_call(
+        kernel,
+        out_shape=(jax.ShapeDtypeStruct(state.shape, state.dtype), jax.ShapeDtypeStruct(below.shape, below.dtype)),
+        grid=(k // LANES,),
+        in_specs=[all_of(own), all_of(factors), lanes_of(below), lanes_of(state), lanes_of(points)],
+        out_specs=(lanes_of(state), lanes_of(below)),
+        compiler_params=triton.CompilerParams(num_warps=2),
+        interpret=interpret,
+    )(own, factors, below, state, points)
