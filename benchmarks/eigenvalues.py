@@ -1,7 +1,7 @@
 """Batched eigenvalues against a NumPy loop, and the P x P reduction against the full matrix.
 
     python benchmarks/eigenvalues.py [--quick]
-    python benchmarks/eigenvalues.py --batched [--quick]
+    python benchmarks/eigenvalues.py --batched
 
 Times are per matrix, after compilation; `numpy` is the best of `numpy.linalg.eigvals` in a loop with one BLAS thread
 and with all of them, in processes of their own, and `torch` that of PyTorch on the whole batch, if installed. The limit
@@ -10,10 +10,11 @@ stand 60 steps of matfree's Arnoldi iteration, which give the extreme eigenvalue
 modulus. On the CPU the batch runs LAPACK with one BLAS thread per matrix, which is what OPENBLAS_NUM_THREADS=1 asks
 for: with more, the threads of small problems wait for one another.
 
-With --batched, or on a GPU: `spectra.batched_eigenvalues` in its two steps, against the library's loop
-(`jax.numpy.linalg.eigvals` on the same device, a few matrices) and against LAPACK on up to 16 cores, a process each.
-Seconds are per matrix; `limit` is the share of the speed of a matrix product, for 20 N^3 flops. Backward errors are the
-largest of 8 eigenvalues of one matrix, in machine precisions times its norm, ours and LAPACK's.
+The last table is of `spectra.batched_eigenvalues` in its steps, against the library's loop (`jax.numpy.linalg.eigvals`
+on the same device, a few matrices) and against LAPACK on up to 16 cores, a process each. --batched prints it alone, for
+the sizes that GPUs are for. Seconds are per matrix; `limit` is the share of the speed of a matrix product, for 20 N^3
+flops. Backward errors are the largest of 8 eigenvalues of one matrix, in machine precisions times its norm, ours and
+LAPACK's.
 """
 
 import argparse
@@ -104,13 +105,26 @@ def backward_error(matrix, values) -> float:
     return float(max(smallest) / precision)
 
 
-def batched(quick: bool, gemm_flops) -> list[Row]:
-    """The table of `batched_eigenvalues`."""
+HALVES, LAW, SINGLE = "its halves", "the law", "float32"  # where guesses come from
+SMALL = (("i.i.d.", 128, 16, "float64", HALVES), ("deep", 128, 16, "float64", HALVES))
+ON_GPU = (
+    *(
+        ("i.i.d.", n, batch, "float64", HALVES)
+        for n, batch in ((128, 64), (128, 1024), (256, 64), (512, 64), (1024, 64))
+    ),
+    *(("i.i.d.", n, 64, "float32", HALVES) for n in (128, 1024)),
+    *(("deep", 1024, 64, "float64", guesses) for guesses in (HALVES, LAW, SINGLE)),
+)
+
+
+def batched(cases, gemm_flops) -> list[Row]:
+    """The table of `batched_eigenvalues`, in its steps: Hessenberg form, guesses from elsewhere if any, iteration."""
     import jax
     import jax.numpy as jnp
     import numpy as np
 
     from jaxnets.couplings import IID, DeepHebbian
+    from jaxnets.spectra import law, quantiles
     from jaxnets.spectra.aberth import hessenberg_eigenvalues
     from jaxnets.spectra.hessenberg import hessenberg
 
@@ -118,36 +132,55 @@ def batched(quick: bool, gemm_flops) -> list[Row]:
     iterate = jax.jit(jax.vmap(hessenberg_eigenvalues))
     library = jax.jit(jnp.linalg.eigvals)
     networks = {"i.i.d.": IID(gain=1.0), "deep": DeepHebbian(load=1.5, auto=1.0, hetero=(1.0,))}
-    cases = [("i.i.d.", n, batch, "float64") for n, batch in ((32, 1024), (128, 64), (128, 1024), (256, 64))]
-    cases += [("deep", 128, 64, "float64"), ("i.i.d.", 128, 64, "float32")]
-    if not quick:
-        cases += [("i.i.d.", 512, 64, "float64"), ("i.i.d.", 1024, 64, "float64"), ("deep", 1024, 64, "float64")]
-    titles = ("network", "N", "batch", "dtype", "compile s", "Hessenberg", "iteration", "library", "LAPACK")
-    titles += ("lib/run", "LAPACK/run", "limit", "sweeps", "max", "to LAPACK", "error", "LAPACK's")
+    titles = (
+        "network",
+        "N",
+        "batch",
+        "dtype",
+        "guesses",
+        "compile s",
+        "Hessenberg",
+        "guessing",
+        "iteration",
+        "library",
+    )
+    titles += ("LAPACK", "lib/run", "LAPACK/run", "limit", "sweeps", "max", "to LAPACK", "error", "LAPACK's")
     print("\n" + " ".join(f"{title:>10}" for title in titles))
-    rows = []
-    for name, n, batch, dtype in cases:
+    alternatives, rows = {}, []
+    for name, n, batch, dtype, source in cases:
         keys = jax.random.split(jax.random.key(0), batch)
         matrices = jax.vmap(lambda key, n=n, name=name: networks[name].sample(n, key=key).dense())(keys).astype(dtype)
+
+        def points(matrices, n=n, name=name, batch=batch, source=source):
+            if source == LAW:
+                return jnp.broadcast_to(quantiles(law(networks[name]), n), (batch, n))
+            single = matrices.astype("float32")
+            return iterate(reduce(single)).values.astype(complex)
+
         first_half, reduced = seconds(reduce, matrices)
         H = reduce(matrices)
-        first_iteration, iterated = seconds(iterate, H)
-        roots = iterate(H)
-        few = matrices[: 2 if n > 256 else 8]
-        loop = seconds(library, few)[1] / len(few)
-        lapack = lapack_seconds(n, dtype, max(1, round((512 / n) ** 2)))
-        run = (reduced + iterated) / batch
+        first_guess, guessing = (0.0, 0.0) if source == HALVES else seconds(points, matrices)
+        given = () if source == HALVES else (points(matrices),)
+        first_iteration, iterated = seconds(lambda H, given=given: iterate(H, *given), H)
+        roots = iterate(H, *given)
+        if (name, n, dtype) not in alternatives:
+            few = matrices[: 2 if n > 256 else 8]
+            loop = seconds(library, few)[1] / len(few)
+            alternatives[name, n, dtype] = loop, lapack_seconds(n, dtype, max(1, round((512 / n) ** 2)))
+        loop, lapack = alternatives[name, n, dtype]
+        run = (reduced + guessing + iterated) / batch
         matrix = np.asarray(matrices[0])
         errors = backward_error(matrix, np.asarray(roots.values[0])), backward_error(matrix, np.linalg.eigvals(matrix))
-        compiled = first_half + first_iteration - reduced - iterated
+        compiled = first_half + first_guess + first_iteration - reduced - guessing - iterated
         limit = 20 * n**3 / (run * gemm_flops(dtype))
-        row = (name, n, batch, dtype, f"{compiled:.1f}", f"{reduced / batch:.2e}", f"{iterated / batch:.2e}")
-        row += (f"{loop:.2e}", f"{lapack:.2e}", f"{loop / run:.1f}", f"{lapack / run:.2f}", f"{limit:.3f}")
-        row += (f"{np.mean(roots.sweeps):.1f}", int(np.max(roots.sweeps)), f"{1 - np.mean(roots.converged):.4f}")
-        row += tuple(f"{error:.2f}" for error in errors)
+        row = (name, n, batch, dtype, source, f"{compiled:.1f}", f"{reduced / batch:.2e}", f"{guessing / batch:.2e}")
+        row += (f"{iterated / batch:.2e}", f"{loop:.2e}", f"{lapack:.2e}", f"{loop / run:.1f}", f"{lapack / run:.2f}")
+        row += (f"{limit:.3f}", f"{np.mean(roots.sweeps):.1f}", int(np.max(roots.sweeps)))
+        row += (f"{1 - np.mean(roots.converged):.4f}", *(f"{error:.2f}" for error in errors))
         print(" ".join(f"{entry:>10}" for entry in row), flush=True)
         theirs, by = min((loop, "library's loop"), (lapack, "LAPACK, a process a core"))
         what = f"batched eigenvalues, {name}, N = {n}, B = {batch}, {dtype}"
+        what += "" if source == HALVES else f", guesses from {source}"
         rows.append(Row(what, run, compiled, by, theirs, "20 N^3 in products", limit * run))
     return rows
 
@@ -164,7 +197,12 @@ def seconds(run, argument) -> tuple[float, float]:
     return times[0], times[1]
 
 
-def main(quick: bool, only_batched: bool = False) -> list[Row]:
+def gpu() -> list[Row]:
+    return main(False, ON_GPU)
+
+
+def main(quick: bool, only=()) -> list[Row]:
+    """All tables, or that of the batched solver for `only` some cases."""
     # Before the first import of anything that loads a BLAS.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     import jax
@@ -178,7 +216,7 @@ def main(quick: bool, only_batched: bool = False) -> list[Row]:
 
     def gemm_flops(dtype: str) -> float:
         n = 1000 if jax.default_backend() == "cpu" else 8000
-        square = jax.jit(lambda a: a @ a)
+        square = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
         a = jax.random.normal(jax.random.key(0), (n, n), dtype)
         return 2 * n**3 / min(seconds(square, a)[1] for _ in range(5))
 
@@ -190,8 +228,8 @@ def main(quick: bool, only_batched: bool = False) -> list[Row]:
     speed = {dtype: gemm_flops(dtype) for dtype in ("float32", "float64")}
     print("matrix product:", ", ".join(f"{flops / 1e9:.1f} Gflop/s in {dtype}" for dtype, flops in speed.items()))
 
-    if only_batched:
-        return batched(quick, speed.__getitem__)
+    if only:
+        return batched(only, speed.__getitem__)
     rows = []
     sizes = (100, 200) if quick else (100, 200, 500, 1000)
     print(
@@ -235,12 +273,12 @@ def main(quick: bool, only_batched: bool = False) -> list[Row]:
             what = f"the same of {modes} modes, N = {n}, {dtype}"
             theirs, by = min((full[n, dtype], "the full matrix"), (partial, "matfree, extreme ones alone"))
             rows.append(Row(what, run, first - again, by, theirs, "2 N P^2 + 10 P^3", least))
-    return rows + (batched(quick, speed.__getitem__) if jax.default_backend() == "gpu" else [])
+    return rows + batched(SMALL, speed.__getitem__)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="N up to 200 only, or 256 of the batched")
-    parser.add_argument("--batched", action="store_true", help="the batched solver alone")
+    parser.add_argument("--quick", action="store_true", help="N up to 200 only")
+    parser.add_argument("--batched", action="store_true", help="the batched solver alone, on a GPU")
     arguments = parser.parse_args()
-    main(arguments.quick, arguments.batched)
+    main(arguments.quick, ON_GPU if arguments.batched else ())

@@ -165,10 +165,15 @@ def rows(sizes, batches, dtype, memory):
                 yield "one J each", n, b, each, x0, (each, x0[..., None]), 2 * n * n * b, word * n * n * b
 
 
-def main(quick: bool) -> list[Row]:
+def gpu() -> list[Row]:
+    return main(True, (1000, 4000), (1, 128))
+
+
+def main(quick: bool, sizes=(500, 1000), batches=(1, 32)) -> list[Row]:
     jax.config.update("jax_enable_x64", True)
     on_gpu = jax.default_backend() == "gpu"
-    sizes, batches = ((500, 1000), (1, 32)) if quick else ((500, 1000, 2000, 4000), (1, 8, 32, 128))
+    if not quick:
+        sizes, batches = (500, 1000, 2000, 4000), (1, 8, 32, 128)
     alternatives = ("NumPy", "PyTorch", "JAX loop", "Euler", "Tsit5")
     table = []
     header = ["compile s", "ours", "product", "product/ours", *alternatives, "best other/ours"]

@@ -50,6 +50,10 @@ def twice(run, argument):
     return *times, found
 
 
+def gpu() -> list[Row]:
+    return main(False)
+
+
 def main(quick: bool) -> list[Row]:
     jax.config.update("jax_enable_x64", True)
     n, duration = (300, 100.0) if quick else (1000, 400.0)

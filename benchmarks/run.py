@@ -1,11 +1,14 @@
 """All benchmarks, each in a process of its own, and their common table in README.md.
 
     python benchmarks/run.py [--quick] [NAME ...]
+    python benchmarks/run.py --gpu
 
 NAMEs are those of scripts beside this one, all if none is given. Prints the tables of the scripts, then the common one.
 At full size each script's lines go to table.json as soon as it ends, in place of its last ones, and what stands between
 the marks in README.md is written anew: after an interruption, name the scripts that are missing. With --quick
-(smaller sizes, some ten minutes) both files are left alone.
+(smaller sizes, some ten minutes) both files are left alone. With --gpu those of the scripts that have something to say
+of a GPU run there, in less than ten minutes, and their lines stand beside those of a CPU. A script that fails, or lacks
+a package, is reported at the end, and the others go on.
 """
 
 import argparse
@@ -35,24 +38,26 @@ SCRIPTS = (
     "sweeps",
     "scaling",
 )
+ON_GPU = ("eigenvalues", "integrate", "precision")
 SCALING = "Time against size, in float64; the exponent is fitted to the upper half of the sizes. ![times](scaling.png)"
 PACKAGES = ("jaxlib", "numpy", "scipy", "torch", "diffrax", "matfree")
 
 
-def measured(name: str, quick: bool, results) -> None:
+def measured(name: str, quick: bool, gpu: bool, results) -> None:
     """In a process of its own, so that compilation is not shared; sends the lines, or what went wrong."""
     try:
-        lines = importlib.import_module(name).main(quick)
+        script = importlib.import_module(name)
+        lines = script.gpu() if gpu else script.main(quick)
         results.send([line.markdown() for line in lines])
     except Exception:
         results.send(traceback.format_exc())
 
 
-def lines_of(name: str, quick: bool) -> list[str]:
-    """The lines of one script for the common table."""
+def lines_of(name: str, quick: bool, gpu: bool) -> list[str] | str:
+    """The lines of one script for the common table, or what went wrong."""
     context = multiprocessing.get_context("spawn")  # nothing of JAX is shared
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=measured, args=(name, quick, there))
+    process = context.Process(target=measured, args=(name, quick, gpu, there))
     print(f"\n--- {name}", flush=True)
     process.start()
     there.close()
@@ -61,8 +66,6 @@ def lines_of(name: str, quick: bool) -> list[str]:
     except EOFError:
         found = "the process died"
     process.join()
-    if isinstance(found, str):
-        raise SystemExit(f"{name}: {found}")
     return found
 
 
@@ -81,22 +84,31 @@ def _version(name: str) -> str | None:
         return None
 
 
-def main(quick: bool, names: list[str]) -> None:
-    names = names or list(SCRIPTS)
-    unknown = sorted(set(names) - set(SCRIPTS))
+def main(quick: bool, gpu: bool, names: list[str]) -> None:
+    names = names or list(ON_GPU if gpu else SCRIPTS)
+    unknown = sorted(set(names) - set(ON_GPU if gpu else SCRIPTS))
     if unknown:
-        raise SystemExit(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(SCRIPTS)}")
+        raise SystemExit(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(ON_GPU if gpu else SCRIPTS)}")
     around_table()
 
     on = machine()
+    if gpu and on.startswith("cpu"):
+        raise SystemExit("--gpu needs a GPU that JAX finds")
     kept = json.loads(TABLE.read_text()) if TABLE.exists() and not quick else {}
+    failed = []
     for name in names:
-        kept[name] = {"machine": on, "lines": lines_of(name, quick)}
-        text = written({name: kept[name] for name in SCRIPTS if name in kept})
+        lines = lines_of(name, quick, gpu)
+        if isinstance(lines, str):
+            print(lines, flush=True)
+            failed.append(name)
+            continue
+        kept[f"{name}, GPU" if gpu else name] = {"machine": on, "lines": lines}
         if not quick:
             TABLE.write_text(json.dumps(kept, indent=1) + "\n")
-            README.write_text(text.join(around_table()))  # which may have been edited since
-    print(f"\n{text}")
+            README.write_text(written(kept).join(around_table()))  # which may have been edited since
+    print(f"\n{written(kept)}")
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
 
 
 def around_table() -> tuple[str, str]:
@@ -110,6 +122,7 @@ def around_table() -> tuple[str, str]:
 
 def written(kept: dict[str, dict]) -> str:
     """The common table and the exponents, each under the machines that its lines come from."""
+    kept = {key: kept[key] for name in SCRIPTS for key in (name, f"{name}, GPU") if key in kept}
     tables = []
     for title, rule, names in (
         ("", table.HEAD, [name for name in kept if name != "scaling"]),
@@ -125,5 +138,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="scripts to run, all by default")
     parser.add_argument("--quick", action="store_true", help="smaller sizes; README.md is left alone")
+    parser.add_argument("--gpu", action="store_true", help=f"what a GPU is for: {', '.join(ON_GPU)}")
     arguments = parser.parse_args()
-    main(arguments.quick, arguments.names)
+    main(arguments.quick, arguments.gpu, arguments.names)

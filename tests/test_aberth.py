@@ -8,7 +8,7 @@ import scipy.linalg
 from scipy.optimize import linear_sum_assignment
 
 from jaxnets import couplings
-from jaxnets.spectra import batched_eigenvalues, eigen, law, quantiles
+from jaxnets.spectra import aberth, batched_eigenvalues, block_solver, eigen, law, quantiles
 from jaxnets.spectra.aberth import hessenberg_eigenvalues
 from jaxnets.spectra.hessenberg import hessenberg
 
@@ -64,6 +64,11 @@ def _cases(n):
         "Grcar": sum(np.diag(np.ones(n - k), k) for k in range(4)) - down,
         "two equal blocks": scipy.linalg.block_diag(half, half),
         "shifted far": square + 1e3 * np.eye(n),
+        "cluster far from 0": np.eye(n) + 1e-9 * square,
+        "rank 5 and noise": low + 1e-9 * square,
+        "graded": square * np.logspace(0, -15, n)[:, None],
+        "graded both ways": square * np.logspace(0, -6, n)[:, None] * np.logspace(0, -6, n)[None],
+        "steep gains": square / np.cosh(5 * _normal(5, n)) ** 2,
     }
 
 
@@ -133,6 +138,54 @@ def test_real_roots_are_real(solved):
 @pytest.mark.parametrize("name", ["defective", "not finite"])
 def test_failure_is_seen(solved, name):
     assert not solved[name][1].converged
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-9), (np.float32, 1e-2)])
+def test_recurrence_against_eigenvalues(dtype, tolerance):
+    """p'/p is the sum of 1/(z - lambda); the backward error is no less than the smallest singular value of H - z."""
+    n = 70
+    H = np.asarray(hessenberg(_normal(12, n, n) / np.sqrt(n))).astype(dtype)
+    eigenvalues = np.linalg.eigvals(H.astype(float))
+    x, y = _normal(13, 2, 12)
+    z = np.stack([x + 1j * y, x - 1j * y], 1)
+    z[6:] = x[6:, None] + np.array([0.0, 0.5])[None]  # pairs of real points
+    matrix = aberth._separated(jnp.asarray(H), aberth._rms_row(H))
+    points = jnp.asarray(z, np.result_type(dtype, np.complex64))
+    found = jax.device_get(jax.jit(lambda z: aberth._evaluated(aberth._prepared(matrix), z))(points))
+    exact = np.sum(1 / (z[..., None] - eigenvalues), -1)
+    np.testing.assert_allclose(found.rate, exact, rtol=tolerance)
+    least = np.array([[np.linalg.svd(H - w * np.eye(n))[1][-1] for w in pair] for pair in z])
+    # sqrt(|x|_1 |x|_inf) is |x|_2 or up to twice as much for delocalised x.
+    assert np.all(2.5 * found.miss > least)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_kernel_against_loop(dtype):
+    """The kernel for GPUs, interpreted, does what the loop does, alone and mapped."""
+    block, k = 32, 2 * block_solver.LANES
+    own = np.triu(_normal(0, block, block) / 4).astype(dtype)
+    factors = np.abs(_normal(1, 4, block)).astype(dtype)
+    factors[2] = np.where(np.arange(block) % 10 == 0, 0.3, 0)
+    below, state = _normal(2, block, 4, k).astype(dtype), np.abs(_normal(3, 12, k)).astype(dtype)
+    state[8:] = np.array([np.inf, np.inf, 1, 1])[:, None]
+    points = _normal(4, 4, k).astype(dtype)
+    points[0] = np.arange(k) % 2
+    points[3] *= 1 - points[0]
+
+    def kernel(*arguments):
+        return block_solver._in_kernel(*arguments, interpret=True)
+
+    arguments = own, factors, below, state, points
+    expected = jax.jit(block_solver._in_loop)(*arguments)
+    tolerance = 100 * np.finfo(dtype).eps
+    for found, wanted in zip(jax.jit(kernel)(*arguments), expected, strict=True):
+        assert np.all(np.isfinite(wanted))
+        np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance * np.abs(wanted).max())
+    mapped = jax.vmap(kernel, in_axes=(0, None, 0, None, 0))(
+        *(np.stack([a, a]) if i % 2 == 0 else a for i, a in enumerate(arguments))
+    )
+    for found, wanted in zip(mapped, expected, strict=True):
+        np.testing.assert_allclose(found[1], wanted, rtol=tolerance, atol=tolerance * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("n", [pytest.param(2, marks=pytest.mark.slow), 3])
@@ -289,6 +342,7 @@ def test_quantiles_leave_voids_and_count_zeros(n):
 
 
 def _networks(n):
+    modes = couplings.RandomModes
     deep = couplings.DeepHebbian
     return {
         "i.i.d.": couplings.IID(gain=1.0),
@@ -299,7 +353,8 @@ def _networks(n):
         "ring": deep(load=1.5, auto=0.0, hetero=(1.0,)),
         "d = 2": deep(load=1.2, auto=0.5, hetero=(0.5, 0.5)),
         "four lobes": deep(load=2.0, auto=0.0, hetero=(0.0, 1.0)),
-        "exponential modes": couplings.RandomModes(amplitudes=np.exp(-np.arange(n) / (0.1 * n)), load=1.0, overlap=0.5),
+        "exponential modes": modes(amplitudes=np.exp(-np.arange(n) / (0.1 * n)), load=1.0, overlap=0.5),
+        "steeper modes": modes(amplitudes=np.exp(-np.arange(n) / (0.03 * n)), load=1.0),
     }
 
 

@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 from .._numerics import as_complex
 from . import block_solver
 
-_BLOCK = 32  # rows of the recurrence after which x is rescaled
+_BLOCK = 32  # rows of the recurrence that are solved one after the other
 _GROUP = 4  # blocks for which one product of matrices gathers what lies below them
 _SEGMENTS = 3  # times that the columns of this product are cut to those that are known
 _SMALLEST = 32  # halves are not halved again at this size
@@ -99,52 +99,36 @@ def _trace_misses(H, z):
 
 
 class _Matrix(eqx.Module):
-    """A Hessenberg matrix without vanishing subdiagonal entries.
+    """A Hessenberg matrix without vanishing subdiagonal entries, by which Hyman's recurrence divides.
 
-    Hyman's recurrence divides by them. A diagonal similarity D lifts small ones half of the way to order one: x grows
-    for z of order one by what they are small, and for z of their size by what they are lifted. Those that vanish are
-    replaced at will, once what couples both sides above is 0: `first` marks the first rows of such blocks, and
-    `isolated` those of one row, whose diagonal entry is an eigenvalue.
+    Those that do vanish are replaced at will, once what couples both sides above is 0: `first` marks the first rows of
+    such parts, and `isolated` those of one row, whose diagonal entry is an eigenvalue.
     """
 
     upper: Float[Array, "n n"]  # H[i, j] for j >= i
-    below: Float[Array, " n"]  # (D^-1 H D)[i, i-1], and below[0] = 1
-    lift: Int[Array, " n"]  # log2 of D, falling
+    below: Float[Array, " n"]  # H[i, i-1], and below[0] = 1
     first: Bool[Array, " n"]
     isolated: Bool[Array, " n"]
     precision: Float[Array, ""]  # the backward error that is rounding
 
     def part(self, rows: slice) -> "_Matrix":
-        """Rows and columns of one block."""
-        return _Matrix(
-            self.upper[rows, rows],
-            self.below[rows],
-            self.lift[rows],
-            self.first[rows].at[0].set(True),
-            self.isolated[rows],
-            self.precision,
-        )
+        """Some rows and their columns."""
+        first = self.first[rows].at[0].set(True)
+        return _Matrix(self.upper[rows, rows], self.below[rows], first, self.isolated[rows], self.precision)
 
 
 def _separated(H, norm) -> _Matrix:
     """`norm` is the root mean square of the norms of rows of the matrix that H was rounded from."""
     n = H.shape[0]
-    floor = 0.125
     precision = 2 * jnp.finfo(H.dtype).eps * jnp.maximum(norm, 0.5)
-    entries = jnp.diagonal(H, -1)
-    small = jnp.abs(entries) <= precision * n**0.5  # of the Frobenius norm
-    exponent = jnp.minimum(0, jnp.frexp(jnp.where(small, 1, jnp.abs(entries)) / floor)[1]) // 2
-    below = jnp.where(small, floor, jnp.ldexp(entries, -exponent))
-    first, last = (jnp.concatenate(pair)[:n] for pair in ((jnp.ones(1, bool), small), (small, jnp.ones(1, bool))))
-    block = jnp.cumsum(first.astype(int))
-    return _Matrix(
-        jnp.where(block[:, None] == block[None], jnp.triu(H), 0),
-        jnp.concatenate([jnp.ones(1, H.dtype), below])[:n],
-        jnp.cumsum(jnp.concatenate([jnp.zeros(1, exponent.dtype), exponent]))[:n],
-        first,
-        first & last,
-        precision,
-    )
+    below = jnp.diagonal(H, -1)
+    small = jnp.abs(below) <= precision * n**0.5  # of the Frobenius norm
+    edge = jnp.ones(1, bool)
+    first, last = jnp.concatenate([edge, small])[:n], jnp.concatenate([small, edge])[:n]
+    part = jnp.cumsum(first.astype(int))
+    upper = jnp.where(part[:, None] == part[None], jnp.triu(H), 0)
+    below = jnp.concatenate([jnp.ones(1, H.dtype), jnp.where(small, 1, below)])[:n]
+    return _Matrix(upper, below, first, first & last, precision)
 
 
 class _Guesses(eqx.Module):
@@ -158,16 +142,11 @@ class _Guesses(eqx.Module):
 
 
 class _Block(eqx.Module):
-    """The rows of one block, or of many.
-
-    x_{i-1} = shift_i z x_i - sum_{j >= i} H_ij x_j / H[i, i-1], lifted: `own` are the columns of the block and `beside`
-    those of its group beyond it. D is 1 in the first row of the block, and `fall` in the first one of the block below.
-    """
+    """The rows of one block, or of many, divided by their subdiagonal entries: `own` columns and those of the group."""
 
     beside: Float[Array, "*blocks block group"]
     own: Float[Array, "*blocks block block"]
-    factors: Float[Array, "*blocks 4 block"]  # shift, D, and D H[i, i-1] where a block that does not couple back begins
-    fall: Float[Array, "*blocks"]
+    factors: Float[Array, "*blocks 4 block"]  # as `solve_block` takes them
 
 
 class _Groups(eqx.Module):
@@ -180,39 +159,29 @@ class _Groups(eqx.Module):
 
 def _prepared(matrix: _Matrix) -> list[_Groups]:
     """The group of the last rows, and segments of groups above it."""
-    n, dtype = matrix.below.shape[0], matrix.below.dtype
-    block = _BLOCK if dtype == jnp.float64 else _BLOCK // 2  # in float32 x may grow too much in more rows
-    blocks = -(-n // block)
+    n = matrix.below.shape[0]
+    blocks = -(-n // _BLOCK)
     groups = -(-blocks // _GROUP)
     each = -(-blocks // groups)
-    blocks = groups * each
-    group = each * block
-    pad = blocks * block - n
+    blocks, group = groups * each, each * _BLOCK
+    pad = groups * group - n
 
     def padded(a):
         return jnp.concatenate([jnp.full(pad, a[0]), a])
 
     # Rows of isolated eigenvalues, and those in front of the matrix, hand x on: 0 x_i + 1 x_i = 1 x_{i-1}.
     idle = jnp.concatenate([jnp.ones(pad, bool), matrix.isolated])
-    below, lift, first = padded(matrix.below), padded(matrix.lift), padded(matrix.first)
-    upper = jnp.pad(matrix.upper, ((pad, 0), (pad, 0))) / below[:, None]
-    tops = lift[::block]
-    bottoms = jnp.append(tops[1:], lift[-1])  # the tops of the blocks below
-    beyond = jnp.ldexp(upper, jnp.repeat(bottoms, block)[:, None] - lift[:, None])
-    grid, place = beyond.reshape(groups, group, groups, group), jnp.arange(groups)
-    beside = grid[place, :, place].reshape(blocks, block, group)
-    grid, place = upper.reshape(blocks, block, blocks, block), jnp.arange(blocks)
-    lift = lift.reshape(blocks, block)
-    own = jnp.ldexp(grid[place, :, place], jnp.minimum(0, lift[:, None] - lift[:, :, None]))
-    own = jnp.where(jax.vmap(jnp.diag)(idle.reshape(blocks, block)), -1, own)
-    D = jnp.ldexp(jnp.ones((blocks, block), dtype), lift - tops[:, None]).reshape(-1)
-    factors = jnp.stack([1 / below, D, jnp.where(first, D * below, 0), jnp.zeros_like(D)])
-    factors = jnp.where(idle[None], 0, factors).reshape(4, blocks, block).transpose(1, 0, 2)
-    fall = jnp.ldexp(jnp.ones(blocks, dtype), bottoms - tops)
-    parts = jax.tree.map(
-        lambda a: a.reshape(groups, each, *a.shape[1:])[::-1, ::-1], _Block(beside, own, factors, fall)
-    )
-    columns = beyond.reshape(groups, group, -1)[::-1]
+    below, first = padded(matrix.below), padded(matrix.first)
+    rows = jnp.where(jnp.diag(idle), -1, jnp.pad(matrix.upper, ((pad, 0), (pad, 0))) / below[:, None])
+    place = jnp.arange(groups)
+    grid = rows.reshape(groups, group, groups, group)
+    beside = grid[place, :, place].reshape(blocks, _BLOCK, group)
+    place = jnp.arange(blocks)
+    own = rows.reshape(blocks, _BLOCK, blocks, _BLOCK)[place, :, place]
+    factors = jnp.stack([1 / below, jnp.ones_like(below), jnp.where(first, below, 0), jnp.zeros_like(below)])
+    factors = jnp.where(idle[None], 0, factors).reshape(4, blocks, _BLOCK).transpose(1, 0, 2)
+    parts = jax.tree.map(lambda a: a.reshape(groups, each, *a.shape[1:])[::-1, ::-1], _Block(beside, own, factors))
+    columns = rows.reshape(groups, group, -1)[::-1]
     place = jnp.arange(groups)
     near = jnp.pad(columns, ((0, 0), (0, 0), (0, group))).reshape(groups, group, groups + 1, group)
     near = near[place, :, groups - place]
@@ -242,19 +211,18 @@ def _evaluated(segments: list[_Groups], z: Complex[Array, "k 2"]) -> _Evaluated:
     z = jnp.pad(z, ((0, -k % block_solver.LANES), (0, 0)), constant_values=1)
     real = z[:, 0].imag == 0
     points = jnp.stack([real.astype(dtype), z[:, 0].real, z[:, 1].real, z[:, 0].imag])
-    zero, one = jnp.zeros_like(points[0]), jnp.ones_like(points[0])
     # At a pair of real points, or for the real and imaginary part at one complex point; the last entry of x is 1.
+    zero, one = jnp.zeros_like(points[0]), jnp.ones_like(points[0])
     x = jnp.stack([one, points[0], zero, zero])
-    # |x|_1 and |x|_inf since the last cut, and the least backward error of all cuts, at both points.
-    state = jnp.concatenate([x, jnp.stack([zero, zero, zero, zero, one / 0, one / 0])])
+    state = jnp.concatenate([x, jnp.stack([zero, zero, zero, zero, one / 0, one / 0, one, one])])
 
     def add_group(carry, groups: _Groups):
         state, last, known, first = carry
         gathered = jnp.tensordot(groups.near, last, 1) + jnp.tensordot(groups.far, known, 1)
         state, new, scale = _solve_group(groups.blocks, gathered, state, points)
         # Apart, or the compiler joins both and copies all for it.
-        known = jax.lax.optimization_barrier(_scaled(known, scale))
-        known = jax.lax.dynamic_update_slice(known, _scaled(last, scale), (first, 0, 0))
+        known = jax.lax.optimization_barrier(known * scale[None])
+        known = jax.lax.dynamic_update_slice(known, last * scale[None], (first, 0, 0))
         return (state, new, known, first - group), None
 
     bottom = jax.tree.map(lambda a: a[0], segments[0].blocks)
@@ -265,7 +233,7 @@ def _evaluated(segments: list[_Groups], z: Complex[Array, "k 2"]) -> _Evaluated:
         known = jnp.concatenate([jnp.zeros((more, *x.shape), dtype), known])
         (state, last, known, _), _ = jax.lax.scan(add_group, (state, last, known, jnp.array(more - group)), groups)
 
-    x, least = state[:4, :k], state[8:, :k]
+    x, least = state[:4, :k], state[8:10, :k]
     p, slope = jnp.where(jnp.isnan(least), jnp.nan, x[:2]), x[2:]
     complex_p = jax.lax.complex(p[0], p[1])
     rate = jax.lax.complex(slope[0], slope[1]) / jnp.where(complex_p == 0, 1, complex_p)
@@ -275,41 +243,24 @@ def _evaluated(segments: list[_Groups], z: Complex[Array, "k 2"]) -> _Evaluated:
 
 
 def _solve_group(blocks: _Block, gathered, state, points):
-    """Entries of x that belong to the rows of a group, from its last, scaled as all of x is after each block.
+    """Entries of x that belong to the rows of a group, from its last.
 
-    `gathered` is what lies below the group in H x. Returns the state, the entries, and the scale of what lies below.
+    `gathered` is what lies below the group in H x. Returns the state, the entries, and by what x was scaled since.
     """
-    rows = blocks.own.shape[1]
 
     def add_block(carry, xs):
         state, solved, total = carry
         block, row = xs
-        below = total[None] * jax.lax.dynamic_slice(gathered, (row, 0, 0), (rows, *gathered.shape[1:]))
+        below = total[None] * jax.lax.dynamic_slice_in_dim(gathered, row, _BLOCK)
         below = below + jnp.tensordot(block.beside, solved, 1)
-        state = state.at[4:8].multiply(block.fall)
-        state, own = block_solver.solve_block(block.own, block.factors, below, state, points)
-        scale = _scale(state, points[0])
-        D = block.factors[1, :, None, None]
-        solved = jax.lax.dynamic_update_slice(_scaled(solved, block.fall * scale), _scaled(own * D, scale), (row, 0, 0))
-        return (state.at[:8].multiply(jnp.concatenate([scale, scale])), solved, total * block.fall * scale), None
+        state, entries = block_solver.solve_block(block.own, block.factors, below, state.at[10:].set(1), points)
+        scale = jnp.concatenate([state[10:], state[10:]])
+        solved = jax.lax.dynamic_update_slice_in_dim(solved * scale[None], entries, row, 0)
+        return (state, solved, total * scale), None
 
-    starts = rows * jnp.arange(blocks.fall.shape[0])[::-1]
+    starts = _BLOCK * jnp.arange(blocks.own.shape[0])[::-1]
     start = (state, jnp.zeros_like(gathered), jnp.ones_like(gathered[0]))
     return jax.lax.scan(add_block, start, (blocks, starts))[0]
-
-
-def _scale(state, real):
-    """Powers of two that bring the largest of x and its derivative to 1, one for both parts of a complex number."""
-    largest = jnp.maximum(jnp.maximum(jnp.abs(state[:2]), jnp.abs(state[2:4])), state[6:8])
-    largest = jnp.where(real[None] != 0, largest, jnp.max(largest, 0, keepdims=True))
-    scale = jnp.ldexp(jnp.ones_like(largest), -jnp.frexp(jnp.where(largest > 0, largest, 1))[1])
-    return jnp.concatenate([scale, scale])
-
-
-def _scaled(solved, scale):
-    """Where scaled up, what no row reads any more might overflow."""
-    bound = jnp.finfo(solved.dtype).max ** 0.9
-    return jnp.clip(solved * scale[None], -bound, bound)
 
 
 # --- the iteration --------------------------------------------------------------------------------------------

@@ -9,25 +9,27 @@ elsewhere a loop.
 
 import jax
 import jax.numpy as jnp
-from jax.experimental import pallas as pl
 from jaxtyping import Array, Float
 
 LANES = 16  # points of one program of the kernel, a divisor of their number
+_STATE = 12
+_SCALES = ((2.0**20, 2.0**-20), (2.0**60, 2.0**-60))  # x is scaled where it exceeds the first
 
 
 def solve_block(
     own: Float[Array, "block block"],
     factors: Float[Array, "4 block"],
     below: Float[Array, "block 4 k"],
-    state: Float[Array, "10 k"],
+    state: Float[Array, "12 k"],
     points: Float[Array, "4 k"],
-) -> tuple[Float[Array, "10 k"], Float[Array, "block 4 k"]]:
+) -> tuple[Float[Array, "12 k"], Float[Array, "block 4 k"]]:
     """The state after the rows of one block, from the last, and the entries of x that it went through.
 
     `state` is x at both points of a pair, or its real and imaginary part; dx/dz; |x|_1 and |x|_inf since the last cut;
-    and the least backward error of all cuts. `own` is a, 0 below the diagonal, `below` b, and `factors` are s, the
-    weight of the norms, and what turns x into the backward error of a cut, 0 where none is; `points` say whether both
-    are real, and are the two real parts and the imaginary part of the first.
+    the least backward error of all cuts; and powers of two by which all was scaled so far, as x grows by up to 1 /
+    precision a row. `own` is a, 0 below the diagonal, `below` b, and `factors` are s, the weight of x_i in the norms,
+    and what turns x_{i-1} into the backward error of a cut, 0 where none is. `points` say whether both are real, and
+    are the two real parts and the imaginary part of the first.
     """
     return jax.lax.platform_dependent(own, factors, below, state, points, cuda=_in_kernel, default=_in_loop)
 
@@ -36,12 +38,14 @@ def _add_row(place, own, factors, below, state, entries, points):
     """One row: `place` marks it in the block, and rows of `entries` are 0 until then."""
     real, a, b, turn = points
     shift, weight, cut = factors
-    x, total, largest, least = state[:4], state[4:6], state[6:8], state[8:]
+    x, total, largest, least, scale = state[:4], state[4:6], state[6:8], state[8:10], state[10:]
+
+    def of_pairs(first, second, joined):
+        return jnp.where(real != 0, first, joined), jnp.where(real != 0, second, joined)
 
     def modulus(x):
         first, second = jnp.abs(x[0]), jnp.abs(x[1])
-        both = first + second
-        return jnp.where(real != 0, first, both), jnp.where(real != 0, second, both)
+        return of_pairs(first, second, first + second)
 
     sizes = [weight * size for size in modulus(x)]
     total = [t + size for t, size in zip(total, sizes, strict=True)]
@@ -49,17 +53,28 @@ def _add_row(place, own, factors, below, state, entries, points):
     entries = [jnp.where(place, new[None], old) for new, old in zip(x, entries, strict=True)]
     zx = [a * x[0] - turn * x[1], turn * x[0] + b * x[1]]
     zx += [a * x[2] - turn * x[3] + x[0], turn * x[2] + b * x[3] + x[1]]
-    sums = [jnp.sum(own * column, 0) for column in entries]
-    x = [shift * z - total_ - rest for z, total_, rest in zip(zx, sums, below, strict=True)]
+    x = [shift * zx[c] - jnp.sum(own * entries[c], 0) - scale[c % 2] * below[c] for c in range(4)]
+
     # |x|_1 |x|_inf bounds |x|_2^2 from above, and does not overflow as squares do.
-    tiny = float(jnp.finfo(x[0].dtype).tiny) ** 0.9
     norms = [jnp.sqrt(t) * jnp.sqrt(l) for t, l in zip(total, largest, strict=True)]
+    tiny = float(jnp.finfo(norms[0].dtype).tiny) ** 0.9
     # If x has vanished, p = 0 says nothing.
     misses = [jnp.where(n > tiny, cut * size / n, jnp.nan) for size, n in zip(modulus(x), norms, strict=True)]
     ends = cut != 0
     least = [jnp.where(ends & ~(miss > old), miss, old) for miss, old in zip(misses, least, strict=True)]
-    total, largest = ([jnp.where(ends, jnp.zeros_like(t), t) for t in sizes] for sizes in (total, largest))
-    return [*x, *total, *largest, *least], entries
+
+    high = [jnp.maximum(jnp.abs(x[c]), jnp.abs(x[c + 2])) for c in range(2)]
+    down = []
+    for size in of_pairs(*high, jnp.maximum(*high)):
+        factor = jnp.ones_like(size)
+        for limit, power in _SCALES:
+            factor = jnp.where(size > limit, power, factor)
+        down.append(factor)
+    x = [down[c % 2] * x[c] for c in range(4)]
+    entries = [down[c % 2][None] * entries[c] for c in range(4)]
+    total, largest = ([jnp.where(ends, 0.0, f * t) for f, t in zip(down, s, strict=True)] for s in (total, largest))
+    scale = [f * s for f, s in zip(down, scale, strict=True)]
+    return [*x, *total, *largest, *least, *scale], entries
 
 
 def _in_loop(own, factors, below, state, points):
@@ -75,7 +90,11 @@ def _in_loop(own, factors, below, state, points):
 
 
 def _in_kernel(own, factors, below, state, points, interpret=False):
-    from jax.experimental.pallas import triton
+    try:  # experimental, and announced to move
+        from jax.experimental import pallas as pl
+        from jax.experimental.pallas import triton
+    except ImportError:
+        return _in_loop(own, factors, below, state, points)
 
     block, k = below.shape[0], below.shape[-1]
 
@@ -88,9 +107,9 @@ def _in_kernel(own, factors, below, state, points, interpret=False):
             row = [factors[c, i] for c in range(3)]
             return _add_row(rows == i, own[i, :][:, None], row, [below[i, c, :] for c in range(4)], *carry, at)
 
-        start = [state[c, :] for c in range(10)], [jnp.zeros((block, LANES), below.dtype)] * 4
+        start = [state[c, :] for c in range(_STATE)], [jnp.zeros((block, LANES), below.dtype)] * 4
         final, entries = jax.lax.fori_loop(0, block, add, start)
-        for c in range(10):
+        for c in range(_STATE):
             state_out[c, :] = final[c]
         for c in range(4):
             entries_out[:, c, :] = entries[c]

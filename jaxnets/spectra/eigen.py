@@ -51,11 +51,12 @@ def batched_eigenvalues(
 ) -> Complex[Array, "*batch n"]:
     """Eigenvalues of real matrices, all of a batch at once and on any device, in no particular order.
 
-    For GPUs, and not measured on one yet: reduction to Hessenberg form, then Ehrlich-Aberth iteration on all
-    eigenvalues of all matrices, some 20 n^3 operations a matrix, nearly all in products of matrices. `guesses` are n
-    points for each matrix, as `quantiles` of the law of its ensemble; by default they come from the matrix itself,
-    which needs fewer sweeps. Backward errors are as LAPACK's. Matrices whose iteration does not converge go to LAPACK
-    on the host: defective ones and those whose rows differ by many orders of magnitude, but hardly any random network.
+    For GPUs, and not timed on one yet: reduction to Hessenberg form, then Ehrlich-Aberth iteration on all eigenvalues
+    of all matrices, some 20 n^3 operations a matrix, nearly all in products of matrices. `guesses` are n points for
+    each matrix, as `quantiles` of the law of its ensemble, or eigenvalues in float32 that are to be refined in float64;
+    by default they come from the matrix itself, which needs fewer sweeps. Backward errors are as LAPACK's, in either
+    precision. Matrices whose iteration does not converge go to LAPACK on the host: those with eigenvalues that are
+    multiple or nearly defective, such as permutations and sparse integers, but hardly any random network.
     Derivatives are those of `jax.numpy.linalg.eigvals`, at its price.
 
     Raises `ValueError` when `J` is not square, not real or not finite, or when `guesses` do not fit its last axis

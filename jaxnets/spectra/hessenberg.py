@@ -24,6 +24,10 @@ def hessenberg(A: Float[Array, "n n"]) -> Float[Array, "n n"]:
     section 7.4; Quintana-Orti & van de Geijn 2006.
     """
     n = A.shape[0]
+    # By a power of two, so that squares neither overflow nor, but of what is negligible, vanish.
+    unit = jnp.ldexp(jnp.ones((), A.dtype), jnp.frexp(jnp.max(jnp.abs(A)))[1])
+    unit = jnp.where(jnp.isfinite(unit) & (unit > 0), unit, 1)
+    A = A / unit
     panels = max(0, -(-(n - 2) // _PANEL))
     size = panels * _PANEL + 2  # past n, columns of zeros, which need no reflection
     A = jnp.pad(A, (0, max(0, size - n)))
@@ -35,7 +39,7 @@ def hessenberg(A: Float[Array, "n n"]) -> Float[Array, "n n"]:
         rest = jax.lax.fori_loop(start, stop, lambda p, rest, first=first: _reduce_panel(rest, first, p), rest)
         A = jnp.concatenate([done, rest], 1)
         start = stop
-    return A[:n, :n]
+    return A[:n, :n] * unit
 
 
 def _reduce_panel(A: Float[Array, "n m"], first, panel) -> Float[Array, "n m"]:
@@ -67,14 +71,10 @@ def _reduce_panel(A: Float[Array, "n m"], first, panel) -> Float[Array, "n m"]:
 
 def _reflector(a: Float[Array, " n"], pivot):
     """v, tau, beta such that (1 - tau v v^T) a is `a` before `pivot`, beta there and 0 beyond. tau = 0 if it is so."""
-    row = jnp.arange(a.shape[0])
-    tail = jnp.where(row > pivot, a, 0)
-    # Divided by the largest entry, squares neither overflow nor vanish.
-    largest = jnp.max(jnp.abs(jnp.where(row >= pivot, a, 0)))
-    unit = jnp.where(largest > 0, largest, 1)
-    rest = jnp.sum((tail / unit) ** 2)
+    tail = jnp.where(jnp.arange(a.shape[0]) > pivot, a, 0)
+    rest = jnp.sum(tail**2)
     alpha = a[pivot]
-    beta = -jnp.copysign(unit * jnp.sqrt((alpha / unit) ** 2 + rest), alpha)
+    beta = -jnp.copysign(jnp.sqrt(alpha**2 + rest), alpha)
     idle = rest == 0
     v = jnp.where(idle, 0, tail / jnp.where(idle, 1, alpha - beta))
     tau = jnp.where(idle, 0, (beta - alpha) / jnp.where(idle, 1, beta))

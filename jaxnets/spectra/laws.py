@@ -106,7 +106,7 @@ _rightmost = eqx.filter_jit(exterior.rightmost)
 
 def _edge(law: SpectralLaw, sign: float) -> Float[Array, ""]:
     """Right edge for sign J; one trace serves both signs."""
-    edge = _rightmost(sign * law.ensemble, law.gains)
+    edge = _rightmost(jnp.asarray(sign, law.gains.weights.dtype) * law.ensemble, law.gains)
     return jnp.where(edge.converged, edge.z.real, jnp.nan)
 
 
