@@ -138,7 +138,7 @@ class _Guesses(eqx.Module):
     exact: Bool[Array, " n"]
 
 
-# --- p and p' by Hyman's recurrence -----------------------------------------------------------------
+# --- p and p' by Hyman's recurrence -----------------------------------------------------------------------------
 
 
 class _Block(eqx.Module):
@@ -176,13 +176,12 @@ def _prepared(matrix: _Matrix) -> list[_Groups]:
     place = jnp.arange(groups)
     grid = rows.reshape(groups, group, groups, group)
     beside = grid[place, :, place].reshape(blocks, _BLOCK, group)
-    place = jnp.arange(blocks)
-    own = rows.reshape(blocks, _BLOCK, blocks, _BLOCK)[place, :, place]
+    inner = jnp.arange(blocks)
+    own = rows.reshape(blocks, _BLOCK, blocks, _BLOCK)[inner, :, inner]
     factors = jnp.stack([1 / below, jnp.ones_like(below), jnp.where(first, below, 0), jnp.zeros_like(below)])
     factors = jnp.where(idle[None], 0, factors).reshape(4, blocks, _BLOCK).transpose(1, 0, 2)
     parts = jax.tree.map(lambda a: a.reshape(groups, each, *a.shape[1:])[::-1, ::-1], _Block(beside, own, factors))
     columns = rows.reshape(groups, group, -1)[::-1]
-    place = jnp.arange(groups)
     near = jnp.pad(columns, ((0, 0), (0, 0), (0, group))).reshape(groups, group, groups + 1, group)
     near = near[place, :, groups - place]
 
@@ -282,8 +281,8 @@ def _iterate(matrix: _Matrix, guesses: _Guesses, rough: bool = False) -> tuple[_
     """Roots to the precision, whether all have settled, and the number of sweeps.
 
     Roots that have settled stay where they are. Once they are three in four, the others are taken on in arrays of
-    their own number: most need 6 sweeps, and a few need 15. `rough` ones settle at a twentieth
-    of the distance to the nearest other, and one in eight is left unsettled.
+    their own number: most need 6 sweeps, and a few need 15. `rough` ones settle at a twentieth of the distance to the
+    nearest other, and one in eight is left unsettled.
     """
     n = guesses.z.shape[0]
     m = -(-n // 2)

@@ -63,9 +63,9 @@ def _add_row(place, own, factors, below, state, entries, points):
     ends = cut != 0
     least = [jnp.where(ends & ~(miss > old), miss, old) for miss, old in zip(misses, least, strict=True)]
 
-    high = [jnp.maximum(jnp.abs(x[c]), jnp.abs(x[c + 2])) for c in range(2)]
+    first, second = (jnp.maximum(jnp.abs(x[c]), jnp.abs(x[c + 2])) for c in range(2))
     down = []
-    for size in of_pairs(*high, jnp.maximum(*high)):
+    for size in of_pairs(first, second, jnp.maximum(first, second)):
         factor = jnp.ones_like(size)
         for limit, power in _SCALES:
             factor = jnp.where(size > limit, power, factor)
@@ -81,8 +81,8 @@ def _in_loop(own, factors, below, state, points):
     rows = jnp.arange(own.shape[0])[:, None]
 
     def add(k, carry):
-        i = own.shape[0] - 1 - k
-        return _add_row(rows == i, own[i][:, None], factors[:3, i], list(below[i]), *carry, list(points))
+        i, (state, entries) = own.shape[0] - 1 - k, carry
+        return _add_row(rows == i, own[i][:, None], factors[:3, i], list(below[i]), state, entries, list(points))
 
     start = list(state), [jnp.zeros_like(below[:, 0])] * 4
     state, entries = jax.lax.fori_loop(0, own.shape[0], add, start)
@@ -103,9 +103,9 @@ def _in_kernel(own, factors, below, state, points, interpret=False):
         at = [points[c, :] for c in range(4)]
 
         def add(k, carry):
-            i = block - 1 - k
-            row = [factors[c, i] for c in range(3)]
-            return _add_row(rows == i, own[i, :][:, None], row, [below[i, c, :] for c in range(4)], *carry, at)
+            i, (state, entries) = block - 1 - k, carry
+            row, rest = [factors[c, i] for c in range(3)], [below[i, c, :] for c in range(4)]
+            return _add_row(rows == i, own[i, :][:, None], row, rest, state, entries, at)
 
         start = [state[c, :] for c in range(_STATE)], [jnp.zeros((block, LANES), below.dtype)] * 4
         final, entries = jax.lax.fori_loop(0, block, add, start)
