@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 LANES = 16  # points of one program of the kernel, a divisor of their number
+_STEP = 4  # rows after which x is scaled
 _STATE = 12
-_SCALES = ((2.0**20, 2.0**-20), (2.0**60, 2.0**-60))  # x is scaled where it exceeds the first
 
 
 def solve_block(
@@ -34,11 +34,14 @@ def solve_block(
     return jax.lax.platform_dependent(own, factors, below, state, points, cuda=_in_kernel, default=_in_loop)
 
 
-def _add_row(place, own, factors, below, state, entries, points):
-    """One row: `place` marks it in the block, and rows of `entries` are 0 until then."""
+def _next_rows(sums, square, factors, state, points):
+    """A few rows, from the last, given the sums over what lies below them.
+
+    Returns the state, the entries that were gone through and by what these, as all before, are still to be scaled.
+    """
     real, a, b, turn = points
-    shift, weight, cut = factors
     x, total, largest, least, scale = state[:4], state[4:6], state[6:8], state[8:10], state[10:]
+    tiny = float(jnp.finfo(x[0].dtype).tiny) ** 0.9
 
     def of_pairs(first, second, joined):
         return jnp.where(real != 0, first, joined), jnp.where(real != 0, second, joined)
@@ -47,45 +50,62 @@ def _add_row(place, own, factors, below, state, entries, points):
         first, second = jnp.abs(x[0]), jnp.abs(x[1])
         return of_pairs(first, second, first + second)
 
-    sizes = [weight * size for size in modulus(x)]
-    total = [t + size for t, size in zip(total, sizes, strict=True)]
-    largest = [jnp.maximum(l, size) for l, size in zip(largest, sizes, strict=True)]
-    entries = [jnp.where(place, new[None], old) for new, old in zip(x, entries, strict=True)]
-    zx = [a * x[0] - turn * x[1], turn * x[0] + b * x[1]]
-    zx += [a * x[2] - turn * x[3] + x[0], turn * x[2] + b * x[3] + x[1]]
-    x = [shift * zx[c] - jnp.sum(own * entries[c], 0) - scale[c % 2] * below[c] for c in range(4)]
-
-    # |x|_1 |x|_inf bounds |x|_2^2 from above, and does not overflow as squares do.
-    norms = [jnp.sqrt(t) * jnp.sqrt(l) for t, l in zip(total, largest, strict=True)]
-    tiny = float(jnp.finfo(norms[0].dtype).tiny) ** 0.9
-    # If x has vanished, p = 0 says nothing.
-    misses = [jnp.where(n > tiny, cut * size / n, jnp.nan) for size, n in zip(modulus(x), norms, strict=True)]
-    ends = cut != 0
-    least = [jnp.where(ends & ~(miss > old), miss, old) for miss, old in zip(misses, least, strict=True)]
+    new = {}
+    for i in reversed(range(len(sums))):
+        new[i], (shift, weight, cut) = x, factors[i]
+        sizes = [weight * size for size in modulus(x)]
+        total = [t + size for t, size in zip(total, sizes, strict=True)]
+        largest = [jnp.maximum(l, size) for l, size in zip(largest, sizes, strict=True)]
+        zx = [a * x[0] - turn * x[1], turn * x[0] + b * x[1]]
+        zx += [a * x[2] - turn * x[3] + x[0], turn * x[2] + b * x[3] + x[1]]
+        x = [shift * zx[c] - sums[i][c] - sum(square[i][j] * new[j][c] for j in new) for c in range(4)]
+        # |x|_1 |x|_inf bounds |x|_2^2 from above, and does not overflow as squares do.
+        norms = [jnp.sqrt(t) * jnp.sqrt(l) for t, l in zip(total, largest, strict=True)]
+        # If x has vanished, p = 0 says nothing.
+        misses = [jnp.where(n > tiny, cut * size / n, jnp.nan) for size, n in zip(modulus(x), norms, strict=True)]
+        ends = cut != 0
+        least = [jnp.where(ends & ~(miss > old), miss, old) for miss, old in zip(misses, least, strict=True)]
+        total, largest = ([jnp.where(ends, 0.0, t) for t in sizes] for sizes in (total, largest))
 
     first, second = (jnp.maximum(jnp.abs(x[c]), jnp.abs(x[c + 2])) for c in range(2))
-    down = []
-    for size in of_pairs(first, second, jnp.maximum(first, second)):
-        factor = jnp.ones_like(size)
-        for limit, power in _SCALES:
-            factor = jnp.where(size > limit, power, factor)
-        down.append(factor)
+    down = [_power_below(size) for size in of_pairs(first, second, jnp.maximum(first, second))]
     x = [down[c % 2] * x[c] for c in range(4)]
-    entries = [down[c % 2][None] * entries[c] for c in range(4)]
-    total, largest = ([jnp.where(ends, 0.0, f * t) for f, t in zip(down, s, strict=True)] for s in (total, largest))
-    scale = [f * s for f, s in zip(down, scale, strict=True)]
-    return [*x, *total, *largest, *least, *scale], entries
+    total, largest, scale = ([f * t for f, t in zip(down, s, strict=True)] for s in (total, largest, scale))
+    return [*x, *total, *largest, *least, *scale], [new[i] for i in range(len(sums))], down
+
+
+def _power_below(size):
+    """A power of two that brings the size to 2^20 or less, if that is needed: exact, and without logarithms."""
+    top = 128 if size.dtype == jnp.float32 else 1024
+    factor = jnp.ones_like(size)
+    for power in range(20, top, 20):
+        factor = jnp.where(size > 2.0**power, 2.0**-power, factor)
+    return factor
+
+
+def _all_rows(block, rows, own, factors, below, state, points):
+    """The state and the entries after all rows of a block, whose arguments are arrays or what a kernel has for them."""
+
+    def add(k, carry):
+        state, entries = carry
+        places = [block - _STEP * (k + 1) + i for i in range(_STEP)]
+        sums = []
+        for i in places:
+            weighted = [jnp.sum(own[i, :][:, None] * column, 0) for column in entries]
+            sums.append([weighted[c] + state[10 + c % 2] * below[i, c, :] for c in range(4)])
+        square = [[own[i, j] for j in places] for i in places]
+        state, new, down = _next_rows(sums, square, [[factors[c, i] for c in range(3)] for i in places], state, points)
+        for i, x in zip(places, new, strict=True):
+            entries = [jnp.where(rows == i, x[c][None], entries[c]) for c in range(4)]
+        return state, [down[c % 2][None] * entries[c] for c in range(4)]
+
+    start = [jnp.zeros((block, state[0].shape[0]), state[0].dtype)] * 4
+    return jax.lax.fori_loop(0, block // _STEP, add, (state, start))
 
 
 def _in_loop(own, factors, below, state, points):
-    rows = jnp.arange(own.shape[0])[:, None]
-
-    def add(k, carry):
-        i, (state, entries) = own.shape[0] - 1 - k, carry
-        return _add_row(rows == i, own[i][:, None], factors[:3, i], list(below[i]), state, entries, list(points))
-
-    start = list(state), [jnp.zeros_like(below[:, 0])] * 4
-    state, entries = jax.lax.fori_loop(0, own.shape[0], add, start)
+    block = own.shape[0]
+    state, entries = _all_rows(block, jnp.arange(block)[:, None], own, factors, below, list(state), list(points))
     return jnp.stack(state), jnp.stack(entries, 1)
 
 
@@ -100,15 +120,8 @@ def _in_kernel(own, factors, below, state, points, interpret=False):
 
     def kernel(own, factors, below, state, points, state_out, entries_out):
         rows = jax.lax.broadcasted_iota(jnp.int32, (block, LANES), 0)
-        at = [points[c, :] for c in range(4)]
-
-        def add(k, carry):
-            i, (state, entries) = block - 1 - k, carry
-            row, rest = [factors[c, i] for c in range(3)], [below[i, c, :] for c in range(4)]
-            return _add_row(rows == i, own[i, :][:, None], row, rest, state, entries, at)
-
-        start = [state[c, :] for c in range(_STATE)], [jnp.zeros((block, LANES), below.dtype)] * 4
-        final, entries = jax.lax.fori_loop(0, block, add, start)
+        start, at = [state[c, :] for c in range(_STATE)], [points[c, :] for c in range(4)]
+        final, entries = _all_rows(block, rows, own, factors, below, start, at)
         for c in range(_STATE):
             state_out[c, :] = final[c]
         for c in range(4):
