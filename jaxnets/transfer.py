@@ -12,8 +12,7 @@ import math
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import erf
-from jax.scipy.stats import norm
+from jax.scipy.special import erf, ndtr
 from jaxtyping import Array, Float
 
 from ._numerics import gaussian_quadrature
@@ -156,7 +155,7 @@ class ReLU(Transfer):
         return (x > 0).astype(x.dtype)
 
     def slope_law(self, mean, variance):
-        active = norm.cdf(mean / jnp.sqrt(variance))
+        active = ndtr(mean / jnp.sqrt(variance))
         return jnp.array([0.0, 1.0], variance.dtype), jnp.stack([1 - active, active])
 
     def antiderivative(self, x):

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, PRNGKeyArray
-from tqdm import tqdm
 
 from .._arguments import correlation, nonnegative, real_array, require, require_whole, vector
 from .._numerics import as_complex
@@ -192,6 +191,8 @@ def random_modes_from_matrix(
     target = np.asarray(values)
     if not target.any():
         raise ValueError("`w` must have a non-zero entry, got the zero matrix")
+    from tqdm import tqdm  # here, as it takes long to import
+
     n, rank = target.size, int(np.count_nonzero(target))
     samples = math.ceil(2000 / n) if samples is None else samples
     require_whole("samples", samples)

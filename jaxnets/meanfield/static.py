@@ -10,14 +10,14 @@ The unknowns are kappa, <phi^2> and S. All averages are over one Gaussian variab
 E[u phi] = Cov(u, h) S.
 """
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
 import numpy as np
 import optimistix as optx
-from jax.scipy.linalg import block_diag
-from jax.scipy.stats import norm
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .._arguments import nonnegative, real_array, require, require_instance, require_whole, scalar
@@ -149,6 +149,8 @@ def static_state(
 
 def problem_of(ensemble: Ensemble, transfer: Transfer, input: Input | None) -> Problem:
     """The checked arguments, in the precision of the ensemble."""
+    from jax.scipy.linalg import block_diag  # here, as it takes long to import
+
     require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     require_instance("transfer", transfer, Transfer, "one of `jaxnets.transfer`, such as `Tanh()`")
     input = Input() if input is None else input
@@ -245,7 +247,11 @@ def law_of_x(
     spread = jnp.sqrt(jnp.where(has_spread(variance), variance, 1))
     kink = jnp.clip((-r * transfer(jnp.zeros_like(mean)) - mean) / spread, -_WIDTH, _WIDTH)
     z = jnp.concatenate([-_WIDTH + (kink + _WIDTH) * points, kink + (_WIDTH - kink) * points])
-    weights = jnp.concatenate([(kink + _WIDTH) * weights, (_WIDTH - kink) * weights]) * norm.pdf(z)
+    weights = (
+        jnp.concatenate([(kink + _WIDTH) * weights, (_WIDTH - kink) * weights])
+        * jnp.exp(-(z**2) / 2)
+        / math.sqrt(2 * math.pi)
+    )
     x = settle(transfer, jnp.append(mean + spread * z, mean), r)
     return Law(z, weights, x[:-1], x[-1])
 

@@ -15,8 +15,6 @@ from jaxtyping import Array, ArrayLike, Complex, Float
 
 from .._numerics import as_complex, is_concrete
 from ..couplings.operators import Dense, Operator
-from .aberth import hessenberg_eigenvalues
-from .hessenberg import hessenberg
 
 
 def eigenvalues(
@@ -120,6 +118,10 @@ def _batched_jvp(primals, tangents):
 
 @jax.custom_batching.custom_vmap
 def _iterated(matrix, guesses):
+    # Here, as few need it and it takes a twentieth of the time of all rooms to import.
+    from .aberth import hessenberg_eigenvalues
+    from .hessenberg import hessenberg
+
     shape = matrix.shape[:-1]
     n = shape[-1]
     matrix = matrix.reshape(-1, n, n)

@@ -6,7 +6,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import block_diag
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 from .._numerics import Root, as_complex, as_float, is_concrete, polish_root
@@ -209,6 +208,8 @@ def outliers(
 
 def _joint_overlaps(low_rank: list[tuple[Array | float, LowRank]]) -> Float[Array, "k k"]:
     """E^T O E, the overlaps of all parts as one: E says which column of the joint U a column of a part is."""
+    from jax.scipy.linalg import block_diag  # here, as it takes long to import
+
     uniform = np.concatenate([part.uniform & (np.arange(part.overlaps.shape[0]) == 0) for _, part in low_rank])
     column = np.where(uniform, -1, np.arange(uniform.size))
     overlaps = block_diag(*(factor * part.overlaps for factor, part in low_rank))
