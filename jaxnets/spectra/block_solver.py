@@ -5,6 +5,8 @@ $$ x_{i-1} = s_i z x_i - \sum_{j \ge i} a_{ij} x_j - b_i $$
 Nothing in it is a product of matrices, and every row waits for the next one: as operations of XLA each row is several
 kernels, each of which takes longer to start than to run. On NVIDIA GPUs the rows of a block are one kernel of Pallas,
 elsewhere a loop.
+
+Source: Wilkinson 1965 for the recurrence; its scaling and backward errors are derived here.
 """
 
 import jax
@@ -29,7 +31,8 @@ def solve_block(
     the least backward error of all cuts; and powers of two by which all was scaled so far, as x grows by up to 1 /
     precision a row. `own` is a, 0 below the diagonal, `below` b, and `factors` are s, the weight of x_i in the norms,
     and what turns x_{i-1} into the backward error of a cut, 0 where none is. `points` say whether both are real, and
-    are the two real parts and the imaginary part of the first.
+    are the two real parts and the imaginary part of the first. Valid for whole numbers of
+    `_STEP` rows and `LANES` pairs.
     """
     return jax.lax.platform_dependent(own, factors, below, state, points, cuda=_in_kernel, default=_in_loop)
 
