@@ -124,9 +124,9 @@ def batched(cases, gemm_flops) -> list[Row]:
     import numpy as np
 
     from jaxnets.couplings import IID, DeepHebbian
+    from jaxnets.eigen.aberth import hessenberg_eigenvalues
+    from jaxnets.eigen.hessenberg import hessenberg
     from jaxnets.spectra import law, quantiles
-    from jaxnets.spectra.aberth import hessenberg_eigenvalues
-    from jaxnets.spectra.hessenberg import hessenberg
 
     reduce = jax.jit(jax.vmap(hessenberg))
     iterate = jax.jit(jax.vmap(hessenberg_eigenvalues))

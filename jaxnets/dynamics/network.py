@@ -17,7 +17,7 @@ from jaxtyping import Array, ArrayLike, Complex, Float
 from .._arguments import nonnegative, positive, real_array, require
 from .._numerics import as_complex
 from ..couplings.operators import Dense, Operator
-from ..spectra.eigen import eigenvalues
+from ..eigen import eigenvalues
 
 Input = Float[Array, "*n"] | Callable[[Float[Array, ""]], Float[Array, "*n"]]
 

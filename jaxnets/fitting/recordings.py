@@ -26,9 +26,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .._arguments import positive, require, require_instance, require_whole, scalar
-from .._numerics import cubic_interpolation
+from .._numerics import chebyshev, cubic_interpolation
 from ..couplings import IID, RandomModes
-from ..meanfield import series, stationary
+from ..meanfield import stationary
 from ..observables import autocovariance, correlation_time, dimension_estimate
 from ..population import four_point_sum
 from ..transfer import Tanh, Transfer
@@ -298,7 +298,7 @@ class _Family(eqx.Module):
 
     def at(self, gain: Float[Array, ""]) -> Float[Array, " T"]:
         place = jnp.log(gain / _SMALLEST) / np.log(_LARGEST / _SMALLEST)
-        return jax.vmap(series.evaluate, in_axes=(1, None))(self.coefficients, place)
+        return jax.vmap(chebyshev.evaluate, in_axes=(1, None))(self.coefficients, place)
 
     def __call__(self, gain: Float[Array, ""], lags: Float[Array, " K"]) -> Float[Array, " K"]:
         """0 beyond the last lag."""
@@ -312,7 +312,7 @@ class _Family(eqx.Module):
 
 @eqx.filter_jit
 def _family(transfer: Transfer) -> _Family:
-    grid = series.grid(32)
+    grid = chebyshev.grid(32)
     gains = jnp.asarray(_SMALLEST * (_LARGEST / _SMALLEST) ** grid.nodes)
     solve = lambda g: stationary(IID(g), transfer, nodes=_NODES, num_lags=1601, duration=80.0).c_phi
     return _Family(jnp.asarray(grid.series) @ jax.vmap(solve)(gains), jnp.asarray(80.0 / 1600))

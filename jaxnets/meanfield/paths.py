@@ -24,10 +24,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from .._numerics import as_complex, gaussian_quadrature, square_modulus
+from .._numerics import as_complex, chebyshev, gaussian_quadrature, square_modulus
 from ..couplings import Ensemble
 from ..transfer import Transfer
-from . import series
 from .rates import covariances
 
 
@@ -132,11 +131,11 @@ def _covariance(spectrum: Float[Array, " F/2+1"], grid: Grid) -> Float[Array, " 
 def _gaussian(problem: Problem, field: Field) -> Averages:
     """The averages over y, which answers to the field with the mean response of x."""
     grid, phi = problem.grid, problem.transfer
-    cheb = series.grid(max(problem.nodes // 8, 16))
+    cheb = chebyshev.grid(max(problem.nodes // 8, 16))
     c = _covariance(field.driven * square_modulus(field.dressing), grid)
     z, weights = (a.astype(c.dtype) for a in gaussian_quadrature(problem.nodes, width=9.0))
     roots = np.sqrt(cheb.nodes)
-    evaluate = jax.vmap(series.evaluate, in_axes=(None, 0))
+    evaluate = jax.vmap(chebyshev.evaluate, in_axes=(None, 0))
 
     decay = jnp.exp(-grid.h).astype(field.dressing.dtype)
     # phi is odd: C^phi = n G(n^2) at correlation n, and G is a Chebyshev series.

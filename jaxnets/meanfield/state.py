@@ -10,9 +10,9 @@ from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 from .._arguments import require, require_instance
 from .._numerics import as_complex
+from .._numerics.filon import one_sided, spectrum
 from ..transfer import Transfer
 from .site import Site
-from .spectrum import one_sided, spectrum
 from .units import Units
 
 

@@ -25,7 +25,7 @@ from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int, PRNGKeyArray
 from .._arguments import positive, require, require_whole, scalar
 from .._numerics import as_complex, frozen, is_concrete, square_modulus
 from ..couplings import Ensemble
-from ..spectra.eigen import eigenvalues
+from ..eigen import eigenvalues
 from ..spectra.exterior import Gains, rightmost
 from ..transfer import Transfer
 from .static import Input, Problem, StaticState, field_at, has_spread, problem_of, solve

@@ -24,10 +24,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._arguments import nonnegative, positive, require, require_whole, scalar
-from .._numerics import Root, gaussian_quadrature, is_concrete, polish_root
+from .._numerics import Root, chebyshev, gaussian_quadrature, is_concrete, polish_root
 from ..couplings import Ensemble
 from ..transfer import Transfer
-from . import series
 from .rates import covariances
 from .sampled import stationary_by_paths
 from .site import Site, has_memory, one_site, require_no_mean
@@ -161,7 +160,7 @@ def _active(
     beta = gains.mean(averages[:, 0])
 
     # G(t) on the nodes of the series; the correlation is sqrt(t).
-    grid = series.grid(max(nodes // 8, 16))
+    grid = chebyshev.grid(max(nodes // 8, 16))
     to_series, to_mean, to_slope = (jnp.asarray(m, dtype) for m in (grid.series, grid.running_mean, grid.slope))
     correlations = np.sqrt(grid.nodes)
     of = lambda gain: covariances(transfer, gain**2 * variance, correlations, nodes)
@@ -178,11 +177,11 @@ def _active(
     log_c, speed = _orbit(acceleration, sigma**2 / variance, last / (num_lags - 1), num_lags, max(nodes // 200, 4))
 
     c = jnp.exp(-log_c)
-    at_lags = lambda f: jax.vmap(lambda t: series.evaluate(f, t))(c**2)
+    at_lags = lambda f: jax.vmap(lambda t: chebyshev.evaluate(f, t))(c**2)
     c_phi = c[None] * jax.vmap(at_lags)(shares)
 
     def slope_covariance(c):  # d C^phi / dC, C^phi = c G(c^2)
-        return (series.evaluate(share, c**2) + 2 * c**2 * series.evaluate(slope, c**2)) / variance
+        return (chebyshev.evaluate(share, c**2) + 2 * c**2 * chebyshev.evaluate(slope, c**2)) / variance
 
     misses = [
         _relative(averages, finer),
@@ -266,7 +265,7 @@ def _orbit(
     h = spacing / substeps
 
     def force(l):
-        return series.evaluate(acceleration, jnp.exp(-2 * l))
+        return chebyshev.evaluate(acceleration, jnp.exp(-2 * l))
 
     def step(_, carry):
         l, v = carry

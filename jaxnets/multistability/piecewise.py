@@ -26,7 +26,7 @@ from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
 
 from .._arguments import positive, real_array, require, require_instance
 from .._numerics import as_complex, is_concrete
-from ..spectra.eigen import eigenvalues
+from ..eigen import eigenvalues
 
 
 class PiecewiseLinear(eqx.Module):

@@ -22,11 +22,11 @@ from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 from .._arguments import require, require_instance, require_whole, vector
 from .._numerics import as_complex, cubic_interpolation, frozen, square_modulus
+from .._numerics.filon import spectra
 from ..couplings import Ensemble
 from ..meanfield import Stationary, Units
 from ..meanfield.linear import r_and_power
 from ..meanfield.site import one_site
-from ..meanfield.spectrum import spectra
 from .sums import four_point_sum, four_point_sum_x
 
 

@@ -1,7 +1,7 @@
 """Eigenvalues of sampled couplings, and the spectrum that theory predicts for N -> infinity."""
 
+from ..eigen import batched_eigenvalues, eigenvalues
 from .curves import Coverage, contains, coverage
-from .eigen import batched_eigenvalues, eigenvalues
 from .laws import Outliers, SpectralLaw, critical_value, law, outliers
 from .points import quantiles
 from .voids import VoidArea, observed_void_area, void_area

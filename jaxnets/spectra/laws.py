@@ -10,9 +10,9 @@ from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 from .._numerics import Root, as_complex, as_float, is_concrete, polish_root
 from ..couplings import Ensemble, LowRank, Sum
+from ..eigen import eigenvalues
 from ..transfer import Transfer
 from . import curves, exterior, interior
-from .eigen import eigenvalues
 from .exterior import Edge, Gains
 from .interior import Point
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from .._numerics import as_complex, as_float
+from .arrays import as_complex, as_float
 
 
 def spectra(

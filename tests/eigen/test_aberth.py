@@ -8,9 +8,10 @@ import scipy.linalg
 from scipy.optimize import linear_sum_assignment
 
 from jaxnets import couplings
-from jaxnets.spectra import aberth, batched_eigenvalues, block_solver, eigen, law, quantiles
-from jaxnets.spectra.aberth import hessenberg_eigenvalues
-from jaxnets.spectra.hessenberg import hessenberg
+from jaxnets.eigen import aberth, batched_eigenvalues, block_solver, values
+from jaxnets.eigen.aberth import hessenberg_eigenvalues
+from jaxnets.eigen.hessenberg import hessenberg
+from jaxnets.spectra import law, quantiles
 
 EPS = np.finfo(float).eps
 
@@ -206,13 +207,13 @@ def test_small_matrices(n):
 def test_fall_back(monkeypatch):
     """Only what has not converged goes to LAPACK; without any, the host is not asked, under `vmap` neither."""
     calls = []
-    original = eigen._mended
+    original = values._mended
 
     def counted(matrix, values, converged):
         calls.append(np.array(converged))
         return original(matrix, values, converged)
 
-    monkeypatch.setattr(eigen, "_mended", counted)
+    monkeypatch.setattr(values, "_mended", counted)
     jax.clear_caches()
     n = 8
     span, _ = np.linalg.qr(_normal(0, n, n))

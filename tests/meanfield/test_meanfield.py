@@ -9,10 +9,10 @@ from scipy.integrate import simpson, solve_ivp
 from scipy.linalg import eigh_tridiagonal
 from scipy.special import jnp_zeros
 
+from jaxnets._numerics.chebyshev import evaluate, grid
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, LowRank, RandomModes, SingularModes
 from jaxnets.meanfield import chaos_onset, largest_lyapunov, stationary
 from jaxnets.meanfield.rates import covariances
-from jaxnets.meanfield.series import evaluate, grid
 from jaxnets.meanfield.stability import _ground_decay
 from jaxnets.transfer import Erf, Linear, ReLU, Tanh, Transfer
 

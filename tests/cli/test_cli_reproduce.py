@@ -19,7 +19,7 @@ from jaxnets.papers import Comparison, Figure, Paper, agrees, markdown
 from jaxnets.papers import multistability2023 as multistability
 from jaxnets.papers.comparison import error_of_one, standard_error
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture

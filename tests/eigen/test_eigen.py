@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxnets.couplings.operators import Dense, Diagonal, Modes, Shifts
-from jaxnets.spectra.eigen import eigenvalues
+from jaxnets.eigen import eigenvalues
 
 N, P = 24, 9
 
