@@ -15,16 +15,17 @@ import numpy as np
 from jaxtyping import Complex, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
-from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, PowerNorm
+from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.spines import Spine
+from matplotlib.ticker import LogLocator
 from matplotlib.typing import ColorType
 
 # Okabe & Ito (2008): told apart with every kind of colour vision, and in grey.
 BLUE, VERMILLION, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#8E4585", "#222222"
 
-# Lightness falls linearly from white and stops while points are still legible on top.
-QUIET = LinearSegmentedColormap.from_list("quiet", ["#ffffff", "#e9e3d5", "#d3c7ab"])
+# For densities. Every colour can be told from white, the lightness falls all along, and points are legible on the last.
+QUIET = LinearSegmentedColormap.from_list("quiet", ["#fdf3c8", "#f9dc6f", "#e8a013", "#c87800"])
 
 # For curves in the order of a parameter: from dark to light, and still legible on white.
 COLD = LinearSegmentedColormap.from_list("cold", ["#1b1e4b", "#2166a5", "#1fa187", "#9bc53d"])
@@ -112,23 +113,31 @@ def density(
 ) -> Axes:
     """A map of `values` at the points x + i y, under everything else, with a colour bar unless `label` is None.
 
-    White is zero (and NaN). Colour goes with the cube root, so that a faint ring shows beside a dense core, and the
-    scale ends at the 98th percentile of the positive values, where the colour bar has an arrow: an integrable
-    divergence would otherwise take all of it.
+    White is zero (and NaN). Colour goes with the logarithm, from the 1st to the 98th percentile of the positive values
+    and over a decade at least: a faint ring shows beside a dense core, and an integrable divergence does not take the
+    whole scale. The colour bar has an arrow where values lie beyond its end.
     """
     ax = _complex_plane(ax)
-    values = np.where(np.isfinite(values), values, 0)
-    positive = values[values > 0]
-    top = float(np.percentile(positive, 98)) if positive.size else 1.0
+    values = np.asarray(values)
+    positive = values[np.isfinite(values) & (values > 0)]
+    if not positive.size:
+        positive = np.ones(1)
+    low, top = np.percentile(positive, [1, 98])
+    spare = max(10 * low / top, 1.0) ** 0.5  # flat densities have the middle of the scale
+    low, top = low / spare, top * spare
+    shown = np.ma.masked_where(~(np.isfinite(values) & (values > 0)), values)
     mesh = ax.pcolormesh(
-        x, y, values, cmap=QUIET, norm=PowerNorm(1 / 3, 0, top), shading="gouraud", rasterized=True, zorder=_MAP
+        x, y, shown, cmap=QUIET, norm=LogNorm(low, top), shading="gouraud", rasterized=True, zorder=_MAP
     )
     if label is not None:
-        extend = "max" if positive.size and positive.max() > top else "neither"
         # An inset keeps to the height of axes whose aspect is fixed.
         place = ax.inset_axes((1.03, 0.0, 0.02, 1.0))
-        ticks = [0, top / 8, top]  # evenly spaced, by the cube root
-        bar = _figure_of(ax).colorbar(mesh, cax=place, label=label, extend=extend, ticks=ticks, format="{x:.2g}")
+        below, above = positive.min() < low, positive.max() > top
+        extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+        bar = _figure_of(ax).colorbar(
+            mesh, cax=place, label=label, extend=extend[below, above], ticks=LogLocator(subs=(1, 2, 5)), format="{x:g}"
+        )
+        bar.minorticks_off()
         cast(Spine, bar.outline).set_visible(False)
     return ax
 

@@ -67,13 +67,22 @@ def test_layers_lie_in_their_order_whatever_the_order_of_calls(ax):
     assert mesh.get_zorder() < points.get_zorder() < ax.lines[0].get_zorder()
 
 
-def test_density_shows_nan_as_nothing_and_a_divergence_within_the_scale(ax):
+def test_density_shows_nan_and_zero_as_nothing_and_a_divergence_within_the_scale(ax):
     values = np.ones((9, 9))
-    values[0, 0], values[4, 4] = np.nan, 1e6
+    values[0, 0], values[4, 4], values[8, 8] = np.nan, 1e6, 0
     plotting.density(GRID, GRID, values, ax)
     (mesh,) = ax.collections
-    assert mesh.get_clim() == (0, 1)
-    assert np.asarray(mesh.get_array()).ravel()[0] == 0
+    np.testing.assert_allclose(mesh.get_clim(), (10**-0.5, 10**0.5))
+    hidden = np.ma.getmaskarray(mesh.get_array()).reshape(9, 9)
+    assert np.argwhere(hidden).tolist() == [[0, 0], [8, 8]]
+
+
+def test_density_tells_every_value_from_none_and_a_ring_from_a_core(ax):
+    values = np.where(np.abs(GRID) < 0.5, 1.0, 0.02) * np.ones((9, 1))
+    plotting.density(GRID, GRID, values, ax)
+    (mesh,) = ax.collections
+    lightness = mesh.cmap(mesh.norm([0.02, 0.05, 1.0]))[:, :3] @ [0.299, 0.587, 0.114]
+    assert lightness[0] < 0.97 and np.all(np.diff(lightness) < -0.05)
 
 
 def test_histogram_is_a_density_of_the_given_mass(ax):
