@@ -131,7 +131,7 @@ def batched(cases, gemm_flops) -> list[Row]:
     reduce = jax.jit(jax.vmap(hessenberg))
     iterate = jax.jit(jax.vmap(hessenberg_eigenvalues))
     library = jax.jit(jnp.linalg.eigvals)
-    networks = {"i.i.d.": IID(gain=1.0), "deep": DeepHebbian(load=1.5, auto=1.0, hetero=(1.0,))}
+    networks = {"i.i.d.": IID(g=1.0), "deep": DeepHebbian(load=1.5, auto=1.0, hetero=(1.0,))}
     titles = (
         "network",
         "N",

@@ -22,14 +22,14 @@ STARTS, EXPONENTS = 8, 5
 
 def measured(g: float, n: int, duration: float, dtype) -> tuple[np.ndarray, np.ndarray, list[float], list[float]]:
     """Exponents and C^phi(tau) of each start; seconds to compile and to run of each."""
-    J = jn.couplings.IID(gain=g).sample(n, key=jax.random.key(0)).dense().astype(dtype)
+    J = jn.couplings.IID(g=g).sample(n, key=jax.random.key(0)).dense().astype(dtype)
     net = jn.dynamics.RateNetwork(J, jn.transfer.Tanh())
     x0 = jax.random.normal(jax.random.key(1), (STARTS, n)).astype(dtype)
 
     @jax.jit
     @jax.vmap
     def exponents(x0):
-        return jn.dynamics.lyapunov_spectrum(net, x0, num=EXPONENTS, duration=50 + duration, discard=50.0).exponents
+        return jn.dynamics.lyapunov_spectrum(net, x0, num_exponents=EXPONENTS, duration=50 + duration, discard=50.0).exponents
 
     def covariances(x0):
         kept = dict(save_every=10, discard=50.0, progress=False)

@@ -67,7 +67,7 @@ def curve(work: str, size: str, sizes: Sequence[int], expected: float, at: Calla
 def evaluation(n: int, trials: int, modes: int | None) -> float:
     """Seconds of one evaluation of the right-hand side, in Heun's scheme of two a step."""
     if modes is None:
-        J = jn.couplings.IID(gain=1.5).sample(n, key=jax.random.key(0))
+        J = jn.couplings.IID(g=1.5).sample(n, key=jax.random.key(0))
     else:
         J = jn.couplings.RandomModes.flat(1.5, load=modes / n).sample(n, key=jax.random.key(0))
     net = jn.dynamics.RateNetwork(J, jn.transfer.Tanh())

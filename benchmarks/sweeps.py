@@ -34,7 +34,7 @@ WORKERS = 32
 
 
 def spectrum(gain, key, n=200):
-    return jn.spectra.eigenvalues(jn.couplings.IID(gain=gain).sample(n, key=key))
+    return jn.spectra.eigenvalues(jn.couplings.IID(g=gain).sample(n, key=key))
 
 
 def onset(gain, load):

@@ -9,7 +9,7 @@ import jaxnets as jn
 class Relay(jn.couplings.Ensemble):
     """J = g A B C / (P sqrt N): each weight runs through two populations of P = load N relay units."""
 
-    gain: Array = eqx.field(converter=jnp.asarray)
+    g: Array = eqx.field(converter=jnp.asarray)
     load: Array = eqx.field(converter=jnp.asarray)
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
@@ -18,11 +18,11 @@ class Relay(jn.couplings.Ensemble):
         used = (jnp.arange(columns, dtype=modes.dtype) < modes)[None]
         shapes = (n, columns), (columns, columns), (columns, n)
         A, B, C = map(lambda k, shape: jax.random.normal(k, shape, dtype), jax.random.split(key, 3), shapes)
-        core = jn.couplings.Diagonal(jnp.full(columns, self.gain * n**0.5 / modes, A.dtype))
+        core = jn.couplings.Diagonal(jnp.full(columns, self.g * n**0.5 / modes, A.dtype))
         return jn.couplings.Modes(jnp.where(used, A, 0), (jnp.where(used, B, 0) @ C).T, core)
 
     def blocks(self, t12, t21, p):
-        g2, load, p = (x.astype(t21.dtype) for x in (self.gain**2, self.load, p))
+        g2, load, p = (x.astype(t21.dtype) for x in (self.g**2, self.load, p))
         h = g2 * (2 / (1 + jnp.sqrt(1 - 4 * g2 * p / load))) ** 2
         return jnp.zeros_like(h), jnp.zeros_like(h), h
 
@@ -30,8 +30,8 @@ class Relay(jn.couplings.Ensemble):
         kappa, b = self.variance().astype(s1.dtype), self.fourth_cumulant().astype(s1.dtype)
         return jn.couplings.FourPoint(kappa, 0 * kappa, 0 * kappa, 0 * kappa, b)
 
-    variance = lambda self: self.gain**2
-    fourth_cumulant = lambda self: 2 * self.gain**4 / self.load
+    variance = lambda self: self.g**2
+    fourth_cumulant = lambda self: 2 * self.g**4 / self.load
     rank_fraction = lambda self: self.load
     poles = lambda self: jnp.zeros(1, complex)  # r and kappa are finite everywhere
     is_symmetric = lambda self: False

@@ -3,7 +3,7 @@ from new_ensemble import Relay
 import jaxnets as jn
 
 
-def dimension(gain, load):
-    relay = Relay(gain, load)
+def dimension(g, load):
+    relay = Relay(g, load)
     found = jn.population.dimension(jn.meanfield.stationary(relay, jn.transfer.Tanh()), relay)
     return {"dimension": found.phi, "converged": found.converged}

@@ -68,7 +68,7 @@ def _known(value: Any) -> Any:
 def evaluate(
     text: str, words: Mapping[str, Callable], kind: type, option: str, values: Mapping[str, Any] = _NONE
 ) -> Any:
-    """The object of class `kind` that `text` describes, as in "DeepHebbian(load=.8) + 0.5 * IID(gain=1)".
+    """The object of class `kind` that `text` describes, as in "DeepHebbian(load=.8) + 0.5 * IID(g=1)".
 
     The text is never executed. Its syntax tree is walked, and may hold calls of `words`, names of `values` (which may
     be traced), numbers, strings, True, False, None, tuples, lists, unary minus, and the operations of numbers, `+ - *

@@ -167,13 +167,13 @@ def lyapunov(
     net = dynamics.RateNetwork(coupling.sample(n, key=key_network, max_modes=max_modes), phi)
     start = jax.random.normal(key_start, (n,), net.dtype)
     found = dynamics.lyapunov_spectrum(
-        net, start, num=num, duration=duration, discard=discard, dt=dt, key=key_start, progress=False
+        net, start, num_exponents=num, duration=duration, discard=discard, dt=dt, key=key_start, progress=False
     )
     return {
         "lyapunov": found.exponents[0],
-        "lyapunov_error": found.errors[0],
+        "lyapunov_error": found.error[0],
         "exponents": found.exponents,
-        "exponents_error": found.errors,
+        "exponents_error": found.error,
         "converged": jnp.all(jnp.isfinite(found.exponents)),
     }
 

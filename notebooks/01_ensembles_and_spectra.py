@@ -33,8 +33,8 @@ plt.rc("axes.spines", top=False, right=False)
 plt.rc("figure.constrained_layout", use=True)
 
 ensembles = {
-    "independent weights": jn.couplings.IID(gain=1.0),
-    "elliptic, symmetry 0.5": jn.couplings.Elliptic(gain=1.0, symmetry=0.5),
+    "independent weights": jn.couplings.IID(g=1.0),
+    "elliptic, symmetry 0.5": jn.couplings.Elliptic(g=1.0, symmetry=0.5),
     "modes with overlap 0.8": jn.couplings.RandomModes.flat(0.5**-0.5, load=0.5, overlap=0.8),
     "sequence of 0.5 N patterns": jn.couplings.DeepHebbian(load=0.5, hetero=(0.5**-0.5,)),
 }

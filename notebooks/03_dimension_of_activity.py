@@ -95,7 +95,7 @@ plt.show()
 # %%
 ax = None
 for name, (_, color, _) in cases.items():
-    explained = jn.observables.principal_components(recorded[name][0], num=100).explained
+    explained = jn.observables.principal_components(recorded[name][0], num_components=100).explained
     size = float(jn.observables.participation_ratio(recorded[name][0], INTERVAL, correlation_time=5.0))
     ax = jn.plotting.components(explained, ax, color=color, label=f"{name}: PR = {size:.1f}")
     jn.plotting.level(size, ax, color=color)

@@ -38,7 +38,7 @@ plt.rc("figure.constrained_layout", use=True)
 
 rng = np.random.default_rng(5)
 wanted = rng.integers(0, 2, (6, 12))  # six patterns of twelve units
-storage = jn.multistability.store_widest(wanted, progress=False)  # smallest weights with drives of at least 1
+storage = jn.learning.store_widest(wanted, progress=False)  # smallest weights with drives of at least 1
 held = jn.multistability.stable_patterns(storage.weights)
 print(f"all {len(wanted)} stored: {storage.stored};  stable patterns in all: {len(held.patterns)} ({held.reason})")
 
@@ -97,7 +97,7 @@ for unit in np.flatnonzero(~found.allowed):
     certificate = (found.on_certificates if state else found.off_certificates)[unit]
     print(f"unit {unit} may not be {'on' if state else 'off'} in the candidate, pattern 3, by the certificate")
     print(f"    patterns {certificate.patterns}, weights {certificate.weights}")
-    print("   ", jn.multistability.explain(certificate, np.array([s1, s2, s3, s4]), unit))
+    print("   ", jn.learning.explain(certificate, np.array([s1, s2, s3, s4]), unit))
 
 # %% [markdown]
 # A certificate is a proof that can be checked by hand: mixed with these whole numbers, the conditions on the weights
@@ -127,7 +127,7 @@ cases = {
 def feasible(K, lower, upper):
     """Whether a unit can be on and off as it is told in K patterns of its inputs, half of them active."""
     drives = rng.choice([-1, 1], (K, 1)) * rng.integers(0, 2, (K, n))
-    return jn.multistability.largest_margin(drives, lower, upper).margin > 1e-9
+    return jn.learning.largest_margin(drives, lower, upper).margin > 1e-9
 
 
 K = np.arange(1, 121)
@@ -153,7 +153,7 @@ plt.show()
 # 1. Add noise to the weights that `store_widest` found. How large may it be until a pattern is lost, compared with the
 #    drive of 1 that was asked for? Try `store(..., weight_noise=...)`, which is safe by construction.
 # 2. Let every weight be excitatory, `signs=np.ones(n)`. Which patterns are left? What do `check_topology` and a free
-#    threshold, `bias=jn.multistability.FREE`, say to that?
+#    threshold, `bias=jn.learning.FREE`, say to that?
 # 3. Draw symmetric weights at random, and count stable patterns. Their mean number is $1 - 2^{-N}$, for all $N$.
 #
 # Next: [fitting ensembles to data](06_fitting_and_a_connectome.ipynb).

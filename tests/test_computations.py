@@ -181,7 +181,7 @@ def test_dimension_is_that_of_the_theory():
         ("g * IID() / 4", 0.25),
         ("s * IID() - g * IID()", 13.0),
         ("-g * IID(-(1 - g))", 4.0),
-        ("IID(gain=g * s / (1 + 1))", 9.0),
+        ("IID(g=g * s / (1 + 1))", 9.0),
     ],
 )
 def test_names_and_arithmetic(text, variance):
@@ -230,7 +230,7 @@ def test_what_the_text_says_is_known_under_jit(text):
         (lambda: computations.mean_field("IID(g ** 9)", g=1.0), "not part of the notation"),
         (lambda: computations.mean_field("IID(__import__('os').getpid())"), "unknown name"),
         (lambda: computations.mean_field("IID(" + "1+" * 5000 + "1)"), "must be an expression"),
-        (lambda: jax.eval_shape(lambda g: computations.eigenvalues("g * IID(-1)", g=g, **SAMPLED), 1.0), "`gain`"),
+        (lambda: jax.eval_shape(lambda g: computations.eigenvalues("g * IID(-1)", g=g, **SAMPLED), 1.0), "`g`"),
         (lambda: computations.spectrum("IID()", "Tanh()", **SAMPLED), "`transfer` and `variance`"),
         (lambda: computations.eigenvalues("IID()", variance=1.0, **SAMPLED), "`transfer` and `variance`"),
         (lambda: computations.memory("IID()", **SAMPLED), "`ensemble` must be a `DeepHebbian`"),

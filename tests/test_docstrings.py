@@ -53,6 +53,7 @@ THEORY = (
     "jaxnets.fitting.connectome",
     "jaxnets.fitting.recordings",
     "jaxnets.fitting.singular",
+    "jaxnets.learning",
     "jaxnets.meanfield",
     "jaxnets.memory.dense",
     "jaxnets.memory.equilibrium",

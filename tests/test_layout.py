@@ -15,6 +15,7 @@ ARROWS = {
     "_numerics": set(),
     "_arguments": {"_numerics"},
     "_expressions": set(),
+    "_results": set(),
     "data": set(),
     "transfer": {"_numerics"},
     "couplings": {"_numerics", "_arguments", "data"},
@@ -25,14 +26,15 @@ ARROWS = {
     "dynamics": {"_numerics", "_arguments", "couplings.operators", "spectra.eigen"},
     "observables": {"_numerics", "_arguments"},
     "memory": {"_numerics", "_arguments", "couplings", "dynamics", "observables", "spectra", "transfer"},
+    "learning": {"_numerics", "_arguments"},
     # As for dynamics: eigenvalues come through the one door.
     "multistability": {
         "_numerics",
         "_arguments",
+        "learning",
         "couplings",
         "dynamics",
-        "observables",
-        "spectra.eigen",
+        "eigen",
         "transfer",
     },
     # The engine (`engine`, `parameters`) knows no physics: a test below holds it to that. Targets, recordings and
@@ -64,7 +66,10 @@ ARROWS = {
         "transfer",
     },
 }
-ARROWS["__init__"] = set(ARROWS) - {"_numerics", "_arguments", "_expressions", "data"}
+# Every room may have results that speak.
+for _arrows in ARROWS.values():
+    _arrows.add("_results")
+ARROWS["__init__"] = set(ARROWS) - {"_numerics", "_results", "_arguments", "_expressions", "data"}
 # What papers print, computed through the public rooms; the command alone shows it.
 ARROWS["papers"] = ARROWS["__init__"] - {"sweeps"}
 ARROWS["cli"] = set(ARROWS)

@@ -6,7 +6,19 @@ from .circle import laurent_product, reciprocal_moments, reciprocal_moments_real
 from .distinct import merge
 from .gaussian import gaussian_quadrature
 from .interpolation import cubic_interpolation
-from .roots import Root, bisect, find_root, iterate, polish_root
+from .roots import (
+    Root,
+    bisect,
+    find_root,
+    follow_line,
+    implicit_fixed_point,
+    implicit_root,
+    iterate,
+    last_steps,
+    newton_in_bracket,
+    newton_step,
+    polish_root,
+)
 
 __all__ = [
     "Fold",
@@ -16,13 +28,19 @@ __all__ = [
     "bisect",
     "cubic_interpolation",
     "find_root",
+    "follow_line",
     "fold",
     "frozen",
     "gaussian_quadrature",
+    "implicit_fixed_point",
+    "implicit_root",
     "is_concrete",
     "iterate",
+    "last_steps",
     "laurent_product",
     "merge",
+    "newton_in_bracket",
+    "newton_step",
     "polish_root",
     "reciprocal_moments",
     "reciprocal_moments_real",

@@ -1,40 +1,64 @@
-"""Roots of equations: the one home of Newton, bisection and the derivatives of implicit functions.
+"""Roots of equations: the one home of Newton's method, bisection and the derivatives of implicit functions.
 
-Every solver of the package is made of these steps:
+A solver of this package has two stages, because JAX cannot differentiate a loop of unknown length in reverse mode:
 
-1. `bisect` narrows a bracket, `iterate` repeats a step of its own until it is short, `find_root` takes Newton steps.
-   None of these three has gradients: each finds some digits, for values at hand.
-2. `polish_root` makes these digits exact and differentiable, and says in a `Root` whether they were good enough.
+1. A **search** finds some digits of the root, without gradients: `bisect`, `newton_in_bracket`, `iterate`,
+   `follow_line`, `find_root`, or an optimiser of optimistix on frozen arguments.
+2. One of four functions makes these digits exact and differentiable. No other pattern is allowed:
+
+   - `polish_root`, for up to some 30 unknowns: the rule. Derivatives of any order, in both modes, and a `Root`.
+   - `last_steps`, for one unknown, or an array of independent ones: where a copy of `polish_root` is too slow, as in
+     the innermost loop of other solvers, or for so many elements that their dense Jacobian is too large. Also where a
+     solver has a Jacobian of its own that is cheaper.
+   - `implicit_root`, for up to some 30 unknowns that the search finds to rounding: where programs hold many copies that
+     are rarely differentiated. It evaluates the equations for derivatives alone, and compiles in half the time.
+   - `implicit_fixed_point`, for functions on a grid: where the Jacobian is too large to be formed. GMRES, first
+     derivatives only.
+
+A failed search is data: NaN, or a `Root` that has not converged. Nothing here raises inside `jit`.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
 import optimistix as optx
-from jaxtyping import Array, ArrayLike, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Inexact, Int
 
 from .arrays import frozen
 
+Y = TypeVar("Y")
+
 
 class Root(eqx.Module):
-    """A root, the largest residual left there, and whether that is below the tolerance asked for."""
+    """A root of equations.
+
+    Fields: `value`, the root; `residual`, the largest error of the equations, scaled to order one; `converged`, whether
+    the residual is below the tolerance of the solver.
+    """
 
     value: Any
     residual: Float[Array, ""]
     converged: Bool[Array, ""]
 
 
+# --- searches: some digits, no gradients ----------------------------------------------------------------------
+
+
 def bisect(
-    is_below: Callable[[Float[Array, "..."]], Bool[Array, "..."]],
-    low: Float[Array, "..."],
-    high: Float[Array, "..."],
-    steps: int = 60,
-) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """A bracket 2^-steps as wide: ``is_below(x)`` is true where the point that is sought lies above x. No gradients."""
+    is_below: Callable[[Array], Bool[Array, "..."]],
+    low: Inexact[Array, "..."],
+    high: Inexact[Array, "..."],
+    num_steps: int = 60,
+) -> tuple[Array, Array]:
+    """The bracket (low, high) halved `num_steps` times, elementwise, without gradients.
+
+    ``is_below(x)`` says whether the root lies between x and `high`. The ends may be complex numbers (points of a line
+    in the plane), and `low` may exceed `high`. 60 halvings reach rounding in float64.
+    """
 
     def halve(_, bracket):
         low, high = bracket
@@ -42,29 +66,87 @@ def bisect(
         below = is_below(middle)
         return jnp.where(below, middle, low), jnp.where(below, high, middle)
 
+    # Inside the loop too: what `is_below` closes over may carry tangents.
     bracket = jax.lax.stop_gradient((low, high))
-    return jax.lax.fori_loop(0, steps, lambda i, b: jax.lax.stop_gradient(halve(i, b)), bracket)
+    return jax.lax.fori_loop(0, num_steps, lambda i, b: jax.lax.stop_gradient(halve(i, b)), bracket)
+
+
+def newton_in_bracket(
+    value_and_slope: Callable[[Array], tuple[Array, Array]],
+    start: Float[Array, "..."],
+    low: Float[Array, "..."],
+    high: Float[Array, "..."],
+    num_steps: int = 40,
+) -> Float[Array, "..."]:
+    """The roots of an increasing function, elementwise: Newton steps, halvings where a step leaves the bracket.
+
+    ``value_and_slope(x)`` returns f and df/dx. One end of the bracket may be infinite: there, a step that leaves the
+    bracket is not taken until the end is finite. Without gradients.
+    """
+
+    def narrow(_, carry):
+        x, low, high = carry
+        value, slope = value_and_slope(x)
+        above = value > 0
+        low, high = jnp.where(above, low, x), jnp.where(above, x, high)
+        new = x - value / slope
+        # A step of 0 ends at the root, whose neighbour on one side may still be the far end of the bracket.
+        inside = ((new > low) & (new < high)) | (new == x)
+        middle = jnp.where(jnp.isfinite(low + high), (low + high) / 2, x)
+        return jax.lax.stop_gradient((jnp.where(inside, new, middle), low, high))
+
+    start = jax.lax.stop_gradient((start, low, high))
+    return jax.lax.fori_loop(0, num_steps, narrow, start)[0]
 
 
 def iterate(
-    step: Callable[[Any], tuple[Any, Float[Array, ""]]], start: Any, tolerance: Float[ArrayLike, ""], max_steps: int
-) -> tuple[Any, Float[Array, ""]]:
-    """Repeats y, miss = step(y) until the miss is at most ``tolerance``: the last y and its miss. No gradients.
+    step: Callable[[Y], tuple[Y, Float[Array, ""]]],
+    start: Y,
+    tolerance: Float[ArrayLike, ""],
+    max_steps: int | Int[Array, ""],
+) -> tuple[Y, Float[Array, ""]]:
+    """Repeats y, miss = step(y) while the miss exceeds `tolerance`; returns the last y and its miss.
 
     For equations whose own step is better than `find_root`: in other coordinates, averaged, or of one complex number.
+    It stops at a miss that is NaN, since no later step recovers from it. Not for reverse-mode differentiation.
     """
 
     def unfinished(carry):
         _, miss, count = carry
-        return ~(miss <= tolerance) & (count < max_steps)
+        return (miss > tolerance) & (count < max_steps)
 
     def again(carry):
         y, _, count = carry
         return *step(y), count + 1
 
-    dtype = jnp.result_type(*(x.real.dtype for x in jax.tree.leaves(start)))
+    dtype = jnp.result_type(*(x.real.dtype for x in jax.tree.leaves(start) if eqx.is_inexact_array(x)))
     y, miss, _ = jax.lax.while_loop(unfinished, again, (start, jnp.array(jnp.inf, dtype), 0))
     return y, miss
+
+
+def newton_step(
+    fn: Callable[[Complex[Array, ""]], Complex[Array, ""]], y: Complex[Array, ""]
+) -> tuple[Complex[Array, ""], Float[Array, ""]]:
+    """One Newton step for one unknown (real, or complex with a holomorphic fn), and |fn| before the step."""
+    value, slope = jax.jvp(fn, (y,), (jnp.ones_like(y),))
+    return y - value / slope, jnp.abs(value)
+
+
+def follow_line(
+    step: Callable[[Array, Float[ArrayLike, ""]], tuple[Array, Float[Array, ""]]],
+    start: Inexact[Array, "..."],
+    num_parts: int,
+    tolerance: Float[ArrayLike, ""],
+    max_steps: int,
+) -> tuple[Inexact[Array, "..."], Float[Array, ""]]:
+    """A root followed along a line of problems, whose root at one end is known, to the problem at the other end.
+
+    ``step(y, part)`` takes one step (`newton_step`) towards the root of the problem at a part of the line, 0 < part <=
+    1, and returns its miss. One step is taken at each of `num_parts` equal parts, then steps at the end of the line, as
+    in `iterate`. So the root stays on the branch that starts at `start`, where Newton's method from afar may leave it.
+    """
+    y = jax.lax.fori_loop(0, num_parts, lambda k, y: step(y, (k + 1) / num_parts)[0], start)
+    return iterate(lambda y: step(y, 1.0), y, tolerance, max_steps)
 
 
 def find_root(
@@ -74,11 +156,18 @@ def find_root(
     tolerance: float = 1e-10,
     max_steps: int = 30,
 ) -> Float[Array, " k"]:
-    """A root y of fn(y, args) near ``start`` by Newton's method, without gradients; a failure shows in fn there."""
+    """A root y of fn(y, args) near ``start`` by Newton's method, without gradients.
+
+    Where the search fails, fn is not small at the y that it returns.
+    """
+    # Newton's corrections do not fall below some 100 roundings.
     tolerance = max(tolerance, 300 * float(jnp.finfo(start.dtype).eps))
     solver = optx.Newton(rtol=tolerance, atol=tolerance, linear_solver=lx.LU())
     start, args = frozen((start, args))
     return jax.lax.stop_gradient(optx.root_find(fn, solver, start, args, max_steps=max_steps, throw=False).value)
+
+
+# --- what makes a root exact and differentiable ---------------------------------------------------------------
 
 
 def polish_root(
@@ -86,13 +175,13 @@ def polish_root(
     y: Float[Array, " k"],
     args: Any,
     tolerance: float = 1e-8,
-    steps: int = 3,
+    num_steps: int = 3,
 ) -> Root:
-    """A root found to some digits, made exact and differentiable in ``args``; its residual is max |fn| one step before.
+    """A root of fn(y, args) = 0 known to some digits, made exact, and differentiable in ``args``.
 
-    Newton steps, and the derivatives of the implicit function, of any order and in both modes. (The implicit adjoint
-    of optimistix raises inside jit if one of many mapped problems fails; here a failure is data.) ``fn`` should be
-    scaled to order one.
+    `num_steps` Newton steps, and the derivatives of the implicit function, of any order and in both modes. The
+    residual is max |fn| before the last step, so `fn` should be scaled to order one. The `tolerance` is at least 3000
+    roundings, which a well-conditioned root in float32 reaches.
     """
 
     def newton(fn, y):
@@ -100,12 +189,82 @@ def polish_root(
             jacobian, value = jax.jacfwd(lambda y: (fn(y),) * 2, has_aux=True)(y)
             return y - jnp.linalg.solve(jacobian, value), jnp.max(jnp.abs(value))
 
-        y, misses = jax.lax.scan(step, y, None, length=steps)
+        y, misses = jax.lax.scan(step, y, None, length=num_steps)
         return y, misses[-1]
 
     def invert(linear, value):
         return jnp.linalg.solve(jax.jacfwd(linear)(value), value)
 
+    # The implicit adjoint of optimistix raises inside jit if one of many mapped problems fails; here failure is data.
     y, miss = jax.lax.custom_root(lambda y: fn(y, args), jax.lax.stop_gradient(y), newton, invert, has_aux=True)
     residual = jax.lax.stop_gradient(miss)
     return Root(y, residual, residual <= max(tolerance, 3000 * float(jnp.finfo(y.dtype).eps)))
+
+
+def last_steps(
+    step: Callable[[Y, Any], tuple[Y, Array]], y: Y, args: Any, num_steps: int = 3, *, unroll: bool = False
+) -> tuple[Y, Array]:
+    """A root known to rounding, made differentiable in ``args`` by its last steps; returns y and the last miss.
+
+    ``step(y, args)`` returns the next y and its miss. The search before has no gradients; these steps have. Each Newton
+    step doubles the order to which derivatives are exact, from the value alone: one step gives first derivatives, two
+    the third. If the step holds its Jacobian fixed, each adds one order. `unroll` them where a loop would cost more
+    than it saves.
+    """
+    y = jax.lax.stop_gradient(y)
+    if unroll:
+        miss = None
+        for _ in range(num_steps):
+            y, miss = step(y, args)
+        assert miss is not None
+        return y, jax.lax.stop_gradient(miss)
+    y, misses = jax.lax.scan(lambda y, _: step(y, args), y, None, length=num_steps)
+    return y, jax.lax.stop_gradient(misses[-1])
+
+
+def implicit_root(
+    search: Callable[[Any], Float[Array, " k"]],
+    fn: Callable[[Float[Array, " k"], Any], Float[Array, " k"]],
+    args: Any,
+) -> Float[Array, " k"]:
+    """search(args), a root of fn(y, args) = 0 to rounding, with the derivatives of the implicit function.
+
+    The derivative is dy = -(dfn/dy)^-1 dfn(y, args), of any order and in both modes. Neither `search` nor `fn` may
+    close over numbers that are differentiated.
+    """
+
+    @eqx.filter_custom_jvp
+    def root(args):
+        return search(args)
+
+    @root.def_jvp
+    def root_jvp(primals, tangents):
+        y = root(*primals)
+        _, moved = eqx.filter_jvp(lambda args: fn(y, args), primals, tangents)
+        return y, -_solve(jax.jacfwd(fn)(y, *primals), moved)
+
+    return root(args)
+
+
+def _solve(matrix: Float[Array, "k k"], vector: Float[Array, " k"]) -> Float[Array, " k"]:
+    """The solution of linear equations; of two in closed form, since a decomposition takes longer to compile."""
+    if vector.shape[0] != 2:
+        return jnp.linalg.solve(matrix, vector)
+    (a, b), (c, d) = matrix
+    e, f = vector
+    return jnp.stack([d * e - b * f, a * f - c * e]) / (a * d - b * c)
+
+
+def implicit_fixed_point(update: Callable[[Y, Any], Y], y: Y, args: Any) -> Y:
+    """A fixed point y = update(y, args), known to rounding, with first derivatives by GMRES, to some 1e-6."""
+    solution = optx.fixed_point(
+        update,
+        # Tolerances of 1 accept the first step: the fixed point is known, and only its adjoint is asked for.
+        optx.FixedPointIteration(rtol=1.0, atol=1.0),
+        y,
+        args,
+        max_steps=2,
+        adjoint=optx.ImplicitAdjoint(lx.GMRES(rtol=1e-6, atol=1e-9, restart=30, max_steps=10)),
+        throw=False,
+    )
+    return solution.value

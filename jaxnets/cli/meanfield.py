@@ -14,7 +14,7 @@ from tqdm import tqdm
 from .. import __version__, couplings, plotting
 from .. import transfer as transfers
 from ..meanfield import largest_lyapunov, stationary
-from ..meanfield.state import is_odd
+from ..meanfield.unit.state import is_odd
 from ..population import dimension
 from .inputs import InputError, evaluate, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table

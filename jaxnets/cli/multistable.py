@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from .. import __version__, multistability, plotting
+from .. import __version__, learning, multistability, plotting
 from .inputs import InputError, read_weights
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
 
@@ -92,7 +92,7 @@ def multistable(
 
 
 def _stored(wanted: Bool[np.ndarray, "K n"], bias: float) -> Float[np.ndarray, "n n"]:
-    storage = multistability.store_widest(wanted, bias=bias)
+    storage = learning.store_widest(wanted, bias=bias)
     if not storage.stored:
         unit = int(np.flatnonzero(~storage.feasible)[0])
         certificate = storage.certificates[unit]

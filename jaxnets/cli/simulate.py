@@ -51,7 +51,7 @@ def simulate(
     left alone, and nothing is run.
 
     Args:
-        ensemble: Couplings in the notation of the Python API, as in "IID(gain=2.) + 0.5 * Elliptic(symmetry=-.3)".
+        ensemble: Couplings in the notation of the Python API, as in "IID(g=2.) + 0.5 * Elliptic(symmetry=-.3)".
         n: Neurons.
         matrix: Measured couplings in place of an ensemble, row = postsynaptic neuron: a .csv (comma, semicolon or white
             space), .npy or .npz file (dense or from scipy.sparse), larva-left or larva-right.

@@ -44,7 +44,7 @@ def spectrum(
     of an earlier run are replaced; files of these names that jaxnets did not write are left alone, and nothing is run.
 
     Args:
-        ensemble: Couplings in the notation of the Python API, as in "IID(gain=.5) + 0.5 * Elliptic(symmetry=-.3)".
+        ensemble: Couplings in the notation of the Python API, as in "IID(g=.5) + 0.5 * Elliptic(symmetry=-.3)".
         n: Neurons in each realisation.
         samples: Number of realisations.
         gains: Transfer function, as in "Tanh()", whose slopes at Gaussian inputs multiply the columns of J.

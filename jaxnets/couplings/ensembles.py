@@ -250,21 +250,21 @@ class Scaled(Ensemble):
 class IID(Ensemble):
     """Independent Gaussian weights of variance g^2 / N: S(T) = g^2 diag(T_22, T_11).
 
-    Raises `ValueError` if `gain` (g) is negative. Source: Ginibre 1965; Girko 1984.
+    Raises `ValueError` if `g` is negative. Source: Ginibre 1965; Girko 1984.
     """
 
-    gain: Float[Array, ""]
+    g: Float[Array, ""]
 
-    def __init__(self, gain: Float[ArrayLike, ""] = 1.0):
-        self.gain = scalar("gain", gain)
+    def __init__(self, g: Float[ArrayLike, ""] = 1.0):
+        self.g = scalar("g", g)
 
     def __check_init__(self):
-        require("gain", self.gain, nonnegative, "a finite number >= 0")
+        require("g", self.g, nonnegative, "a finite number >= 0")
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
         require_whole("n", n)
-        dtype = self.gain.dtype if dtype is None else dtype
-        return operators.Dense(self.gain.astype(dtype) * jax.random.normal(key, (n, n), dtype) / math.sqrt(n))
+        dtype = self.g.dtype if dtype is None else dtype
+        return operators.Dense(self.g.astype(dtype) * jax.random.normal(key, (n, n), dtype) / math.sqrt(n))
 
     def blocks(self, t12, t21, p):
         zero = jnp.zeros_like(t21)
@@ -275,16 +275,16 @@ class IID(Ensemble):
         return FourPoint(self.variance().astype(s1.dtype), zero, zero, zero, zero)
 
     def variance(self):
-        return self.gain**2
+        return self.g**2
 
     def fourth_cumulant(self):
-        return jnp.zeros_like(self.gain)
+        return jnp.zeros_like(self.g)
 
     def rank_fraction(self):
-        return jnp.where(self.gain > 0, jnp.inf, jnp.zeros_like(self.gain))
+        return jnp.where(self.g > 0, jnp.inf, jnp.zeros_like(self.g))
 
     def poles(self):
-        return no_pole(self.gain)
+        return no_pole(self.g)
 
     def is_symmetric(self):
         return False
@@ -299,27 +299,27 @@ class Elliptic(Ensemble):
     $$ S(T) = g^2 \begin{pmatrix} T_{22} & s\, T_{21} \\ s\, T_{12} & T_{11} \end{pmatrix} $$
 
     The diagonal has variance (1 + s) g^2 / N, as in J = sqrt((1+s)/2) A + sqrt((1-s)/2) B with A symmetric and B
-    antisymmetric. Raises `ValueError` for a negative `gain` or |`symmetry`| > 1. Source: Sommers et al. 1988.
+    antisymmetric. Raises `ValueError` for a negative `g` or |`symmetry`| > 1. Source: Sommers et al. 1988.
     """
 
-    gain: Float[Array, ""]
+    g: Float[Array, ""]
     symmetry: Float[Array, ""]
 
-    def __init__(self, gain: Float[ArrayLike, ""] = 1.0, symmetry: Float[ArrayLike, ""] = 0.0):
-        self.gain = scalar("gain", gain)
+    def __init__(self, g: Float[ArrayLike, ""] = 1.0, symmetry: Float[ArrayLike, ""] = 0.0):
+        self.g = scalar("g", g)
         self.symmetry = scalar("symmetry", symmetry)
 
     def __check_init__(self):
-        require("gain", self.gain, nonnegative, "a finite number >= 0")
+        require("g", self.g, nonnegative, "a finite number >= 0")
         require("symmetry", self.symmetry, correlation, "a number in [-1, 1]")
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
         require_whole("n", n)
-        dtype = self.gain.dtype if dtype is None else dtype
+        dtype = self.g.dtype if dtype is None else dtype
         x = jax.random.normal(key, (n, n), dtype) / math.sqrt(n)
         s = self.symmetry.astype(dtype)
         mixed = jnp.sqrt((1 + s) / 4) * (x + x.T) + jnp.sqrt((1 - s) / 4) * (x - x.T)
-        return operators.Dense(self.gain.astype(dtype) * mixed, symmetric=self.is_symmetric())
+        return operators.Dense(self.g.astype(dtype) * mixed, symmetric=self.is_symmetric())
 
     def blocks(self, t12, t21, p):
         g2, s = self.variance().astype(t21.dtype), self.symmetry.astype(t21.dtype)
@@ -330,16 +330,16 @@ class Elliptic(Ensemble):
         return FourPoint(g2, self.symmetry.astype(s1.dtype) * g2, zero, zero, zero)
 
     def variance(self):
-        return self.gain**2
+        return self.g**2
 
     def fourth_cumulant(self):
-        return jnp.zeros_like(self.gain)
+        return jnp.zeros_like(self.g)
 
     def rank_fraction(self):
-        return jnp.where(self.gain > 0, jnp.inf, jnp.zeros_like(self.gain))
+        return jnp.where(self.g > 0, jnp.inf, jnp.zeros_like(self.g))
 
     def poles(self):
-        return no_pole(self.gain)
+        return no_pole(self.g)
 
     def is_symmetric(self):
         return is_concrete(self.symmetry) and bool(np.all(np.asarray(self.symmetry) == 1))

@@ -1,7 +1,8 @@
 """Fixed-step schemes: one step of dx/dt = f(t, x) from t to t + dt, for any shape of x.
 
-White noise enters as an input that is constant within each step, which for noise that does not depend on x is the
-stochastic Heun scheme (Stratonovich and Ito agree): strong order 1 for both.
+`stepping` lets white noise enter as an input that is constant within each step. For noise that does not depend on x
+this is the stochastic Heun scheme, of strong order 1 with both schemes; Stratonovich and Ito agree. A new scheme is
+one more function of this signature, which evaluates f as often as it needs.
 """
 
 from collections.abc import Callable
@@ -13,14 +14,14 @@ Scheme = Callable[[Drift, Float[Array, ""], Float[Array, "..."], Float[Array, ""
 
 
 def heun(f: Drift, t: Float[Array, ""], x: Float[Array, "..."], dt: Float[Array, ""]) -> Float[Array, "..."]:
-    """x(t + dt) from dx/dt = f(t, x), to second order by two evaluations; stable for dt < 2 tau."""
+    """The state x(t + dt) from dx/dt = f(t, x), to second order by two evaluations; stable for dt < 2 tau."""
     k1 = f(t, x)
     k2 = f(t + dt, x + dt * k1)
     return x + dt / 2 * (k1 + k2)
 
 
 def rk4(f: Drift, t: Float[Array, ""], x: Float[Array, "..."], dt: Float[Array, ""]) -> Float[Array, "..."]:
-    """x(t + dt) from dx/dt = f(t, x), to fourth order by four evaluations (Runge-Kutta); stable for dt < 2.7 tau."""
+    """The state x(t + dt) to fourth order by four evaluations of f (Runge-Kutta); stable for dt < 2.7 tau."""
     k1 = f(t, x)
     k2 = f(t + dt / 2, x + dt / 2 * k1)
     k3 = f(t + dt / 2, x + dt / 2 * k2)

@@ -23,6 +23,7 @@ from .._numerics import is_concrete
 from .adaptive import Adaptive
 from .network import RateNetwork
 from .schemes import Scheme, heun
+from .stepping import advance, over_networks
 
 # Multiplications between two looks at the progress bar and at an interrupt, as for dense couplings: about a second.
 CHUNK_WORK = 10**10
@@ -93,7 +94,7 @@ def simulate(
     key: PRNGKeyArray | None = None,
     scheme: Scheme | Adaptive = heun,
     record: Recorder | dict[str, Recorder] | None = None,
-    start: float = 0.0,
+    t0: float = 0.0,
     progress: bool = True,
 ) -> Run:
     r"""Trajectories of tau dx/dt = -x + gamma J phi(x) + I(t) + sqrt(2) sigma xi(t) from the states `x0` at `start`.
@@ -124,7 +125,7 @@ def simulate(
             above half the shortest time constant, duration <= 0, discard outside [0, duration), save_every < 1, noise
             without a key or with `Adaptive`, and an input of the wrong shape.
     """
-    grid = _grid(start, dt, duration, discard, save_every)
+    grid = _grid(t0, dt, duration, discard, save_every)
     _require_input_shape(net)
     x0 = _initial_state(net, x0)
     recorders: Any = {"": States() if record is None else record} if not isinstance(record, dict) else record
@@ -215,7 +216,7 @@ def _known_number(name: str, value: Any) -> float:
 
 def _initial_state(net: RateNetwork, x0: ArrayLike) -> Float[Array, "*many n"]:
     x0 = real_array("x0", x0)
-    *networks, n, _ = net.coupling.shape
+    *networks, n, _ = net.J.shape
     if x0.ndim <= len(networks) or x0.shape[-1] != n or list(x0.shape[: len(networks)]) != networks or x0.size == 0:
         expected = ", ".join([*map(str, networks), "...", str(n)])
         raise ValueError(f"`x0` must have shape ({expected}), got {x0.shape}")
@@ -260,17 +261,6 @@ def _warn_of_lost(finite: Array, lost: Array, grid: _Grid, scheme: Scheme | Adap
 # --- one step, and columns ------------------------------------------------------------------------------------
 
 
-def _over_networks(function: Callable, net: RateNetwork, in_axes: tuple, out_axes: Any = 0) -> Callable:
-    """`function(net, ...)` of one network, mapped over the networks of a batch, which share all but the coupling."""
-
-    def of_one(coupling, *args):
-        return function(eqx.tree_at(lambda net: net.coupling, net, coupling), *args)
-
-    for _ in net.coupling.shape[:-2]:
-        of_one = jax.vmap(of_one, (0, *in_axes), out_axes)
-    return lambda *args: of_one(net.coupling, *args)
-
-
 class _Flow(eqx.Module):
     """Everything of a run that a compiled function needs. States are columns, (*networks, n, B), or (*networks, n)."""
 
@@ -286,31 +276,22 @@ class _Flow(eqx.Module):
         self.dt, self.offset = jnp.asarray(grid.dt, net.dtype), jnp.asarray(grid.offset, net.dtype)
 
     def step(self, i: Int[Array, ""], x: Float[Array, "*networks n _"]) -> Float[Array, "*networks n _"]:
-        """From t_i to t_{i+1}; the noise dW / dt is constant within the step."""
-        if self.key is None:
-            kick = None
-        else:
-            xi = jax.random.normal(jax.random.fold_in(self.key, i), x.shape, x.dtype) / jnp.sqrt(self.dt)
-            kick = _over_networks(RateNetwork.kick, self.net, (0,))(xi)
-        drift = _over_networks(RateNetwork.drift, self.net, (None, 0))
-
-        def slope(t, x):
-            return drift(t, x) if kick is None else drift(t, x) + kick
-
-        return self.scheme(slope, self.offset + i.astype(x.dtype) * self.dt, x, self.dt)
+        """The states at t_{i+1} from the states at t_i."""
+        key = None if self.key is None else jax.random.fold_in(self.key, i)
+        return advance(self.net, self.scheme, self.offset + i.astype(x.dtype) * self.dt, x, self.dt, key)
 
     def advance(self, x, first: Int[Array, ""], stop: Int[Array, ""]) -> Float[Array, "*networks n _"]:
         """From the beginning of step `first` to that of step `stop`."""
         return jax.lax.fori_loop(first, stop, lambda i, x: self.step(i, x), x)
 
     def columns(self, x: Float[Array, "*many n"]) -> Float[Array, "*networks n _"]:
-        networks = self.net.coupling.shape[:-2]
+        networks = self.net.J.shape[:-2]
         if self.many == networks:
             return x
         return jnp.swapaxes(x.reshape(*networks, -1, x.shape[-1]), -1, -2)
 
     def rows(self, x: Float[Array, "*networks n _"]) -> Float[Array, "*many n"]:
-        if self.many == self.net.coupling.shape[:-2]:
+        if self.many == self.net.J.shape[:-2]:
             return x
         return jnp.swapaxes(x, -1, -2).reshape(*self.many, -1)
 
@@ -471,7 +452,7 @@ def _checkpointed_scan(body: Callable, carry: _Carry, xs: Array, group: int) -> 
 
 @eqx.filter_jit
 def _adaptive(net, scheme, recorders, x0, grid: _Grid):
-    networks = net.coupling.shape[:-2]
+    networks = net.J.shape[:-2]
     start, end = (jnp.asarray(t, net.dtype) for t in (grid.offset + grid.first * grid.dt, grid.end))
     times = jnp.asarray(grid.times(), net.dtype)
 
@@ -480,7 +461,7 @@ def _adaptive(net, scheme, recorders, x0, grid: _Grid):
         return jax.vmap(lambda x0: scheme.solve(net, x0, start, times, end), out_axes=(1, 0))(x0)
 
     with jax.default_matmul_precision("highest"):
-        solve = _over_networks(of_many, net, (0,), (1, 0))
+        solve = over_networks(of_many, net, (0,), (1, 0))
         states, final = solve(x0.reshape(*networks, -1, x0.shape[-1]))
     states, final = states.reshape(-1, *x0.shape), final.reshape(x0.shape)
 

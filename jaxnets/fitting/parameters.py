@@ -1,6 +1,6 @@
 """Parameters as a vector of free numbers: constraints are smooth maps, kept beside the parameters.
 
-A constraint is named by the path of what it holds for: "load" of a dict or an ensemble, "terms.0.gain" of a sum of
+A constraint is named by the path of what it holds for: "load" of a dict or an ensemble, "terms.0.g" of a sum of
 ensembles, "terms.0" for everything below. To add a constraint, write a final subclass of `Transform`.
 """
 

@@ -3,12 +3,14 @@
 Fixed points of networks with inputs and finite-rank couplings are static states.
 """
 
-from .sampled import stationary_by_paths
-from .stability import chaos_onset, largest_lyapunov
-from .state import Stationary
-from .static import Input, StaticState, static_state
-from .static_stability import StaticStability, StaticStates, static_stability, static_states
-from .stationary import stationary
+from .static.stability import StaticStability, static_stability
+from .static.state import Input, StaticState, static_state
+from .static.states import StaticStates, static_states
+from .unit.energy import stationary
+from .unit.lyapunov import largest_lyapunov
+from .unit.onset import chaos_onset
+from .unit.sampled import stationary_by_paths
+from .unit.state import Stationary
 from .units import RowGains, Units
 
 __all__ = [

@@ -186,9 +186,9 @@ def observe(
     moving, present = pace(overlaps, every * dt), patterns_present(overlaps)
 
     spectrum = lyapunov_spectrum(
-        net, steady.final, num=1, duration=exponent_duration, discard=exponent_duration / 8, dt=dt, progress=progress
+        net, steady.final, num_exponents=1, duration=exponent_duration, discard=exponent_duration / 8, dt=dt, progress=progress
     )
-    exponent, error = spectrum.exponents[0], spectrum.errors[0]
+    exponent, error = spectrum.exponents[0], spectrum.error[0]
     return Observation(
         regime=classify(found.success, variance + mean**2, moving, present, exponent, error),
         success=found.success,

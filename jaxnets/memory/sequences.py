@@ -250,8 +250,8 @@ def success_probability(success: Bool[ArrayLike, "trials ..."]) -> Probability:
 def _stored_in(net: RateNetwork, patterns: ArrayLike, start: ArrayLike) -> tuple[Array, Array]:
     """Patterns of the network in its precision, and indices of some of them."""
     patterns = stored("patterns", patterns)
-    if len(net.coupling.shape) != 2:
-        raise ValueError(f"`net` must be one network, got a batch {net.coupling.shape[:-2]}: map with `jax.vmap`")
+    if len(net.J.shape) != 2:
+        raise ValueError(f"`net` must be one network, got a batch {net.J.shape[:-2]}: map with `jax.vmap`")
     if patterns.shape[0] != net.size:
         raise ValueError(f"`patterns` must have shape ({net.size}, P), got {patterns.shape}")
     return patterns.astype(net.dtype), _patterns("start", start, patterns.shape[1])

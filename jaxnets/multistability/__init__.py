@@ -3,25 +3,6 @@
 Piecewise-linear and smooth kin of such networks too.
 """
 
-from .constraints import (
-    FREE,
-    Certificate,
-    Margin,
-    explain,
-    largest_margin,
-    margin_limit,
-    weight_limits,
-)
-from .design import (
-    Storable,
-    Storage,
-    compose,
-    factorise,
-    storable,
-    store,
-    store_sparsest,
-    store_widest,
-)
 from .flow import (
     Basins,
     Flow,
@@ -73,13 +54,10 @@ from .structure import (
 
 __all__ = [
     "Basins",
-    "Certificate",
     "Coupling",
-    "FREE",
     "Failure",
     "Flow",
     "Logistic",
-    "Margin",
     "Need",
     "PiecewiseFixedPoints",
     "PiecewiseLinear",
@@ -88,8 +66,6 @@ __all__ = [
     "SmoothBranch",
     "StablePatterns",
     "StateGraph",
-    "Storable",
-    "Storage",
     "Topology",
     "Trajectory",
     "basins",
@@ -97,19 +73,14 @@ __all__ = [
     "clipped_linear",
     "closure",
     "completes",
-    "compose",
     "count_sign_matrices",
     "coupling",
     "descend",
-    "explain",
-    "factorise",
     "fewest_synapses",
     "flow",
     "follow_pattern",
     "heaviside",
     "is_stable",
-    "largest_margin",
-    "margin_limit",
     "margins",
     "piecewise_fixed_points",
     "regions",
@@ -118,11 +89,6 @@ __all__ = [
     "sign_stability",
     "stable_patterns",
     "state_graph",
-    "storable",
-    "store",
-    "store_sparsest",
-    "store_widest",
     "threshold_linear",
     "union_and_intersection",
-    "weight_limits",
 ]

@@ -172,6 +172,6 @@ def _fold(W: Operator, b: Float[Array, " n"], x: Float[Array, " n"], gain: Float
         fixed = -x + W @ transfer(x) + b
         return jnp.concatenate([fixed / scale, -v + W @ (transfer.slope(x) * v), (v @ v - 1)[None]])
 
-    root = polish_root(conditions, jnp.concatenate([x / scale, v, jnp.ones(1, b.dtype)]), None, steps=8)
+    root = polish_root(conditions, jnp.concatenate([x / scale, v, jnp.ones(1, b.dtype)]), None, num_steps=8)
     close = jnp.max(jnp.abs(root.value[:n] * scale - x)) < 0.1 * scale
     return gain * root.value[-1], root.residual, root.converged & close

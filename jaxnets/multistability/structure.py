@@ -20,7 +20,7 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 from scipy.optimize import Bounds, LinearConstraint, milp
 from tqdm import tqdm
 
-from .constraints import (
+from ..learning.constraints import (
     FREE,
     Certificate,
     as_mask,

@@ -28,7 +28,7 @@ class LaggedCovariance(eqx.Module):
 
 def autocovariance(
     x: Float[ArrayLike, "time *trajectories n"],
-    dt: Float[ArrayLike, ""],
+    interval: Float[ArrayLike, ""],
     *,
     max_lag: Float[ArrayLike, ""] | None = None,
     centre: bool = True,
@@ -48,16 +48,16 @@ def autocovariance(
             than the record.
     """
     x = time_series("x", x)
-    num = _num_lags(max_lag, dt, x.shape[0])
+    num = _num_lags(max_lag, interval, x.shape[0])
     c = _averaged(x, num, centre, 2)
     trajectories = c.shape[1]
     error = jnp.std(c, axis=1, ddof=1) / trajectories**0.5 if trajectories > 1 else jnp.full(num, jnp.nan, c.dtype)
-    return LaggedCovariance(_lags(dt, jnp.arange(num), x.dtype), jnp.mean(c, axis=1), error)
+    return LaggedCovariance(_lags(interval, jnp.arange(num), x.dtype), jnp.mean(c, axis=1), error)
 
 
 def unit_autocovariances(
     x: Float[ArrayLike, "time *trajectories n"],
-    dt: Float[ArrayLike, ""],
+    interval: Float[ArrayLike, ""],
     *,
     max_lag: Float[ArrayLike, ""] | None = None,
     centre: bool = True,
@@ -67,14 +67,14 @@ def unit_autocovariances(
     Arguments and errors are those of `autocovariance`.
     """
     x = time_series("x", x)
-    num = _num_lags(max_lag, dt, x.shape[0])
-    return _lags(dt, jnp.arange(num), x.dtype), _averaged(x, num, centre, 1)
+    num = _num_lags(max_lag, interval, x.shape[0])
+    return _lags(interval, jnp.arange(num), x.dtype), _averaged(x, num, centre, 1)
 
 
 def cross_covariance(
     x: Float[ArrayLike, "time *trajectories n"],
     y: Float[ArrayLike, "time *trajectories m"],
-    dt: Float[ArrayLike, ""],
+    interval: Float[ArrayLike, ""],
     *,
     max_lag: Float[ArrayLike, ""],
     centre: bool = True,
@@ -93,8 +93,8 @@ def cross_covariance(
     x, y, leading = time_series("x", x), time_series("y", y), (jnp.shape(x)[:-1], jnp.shape(y)[:-1])
     if leading[0] != leading[1]:
         raise ValueError(f"`x` and `y` must have the same times and trajectories, got {leading[0]} and {leading[1]}")
-    num = _num_lags(max_lag, dt, x.shape[0])
-    return _lags(dt, jnp.arange(1 - num, num), x.dtype), _crossed(x, y.astype(x.dtype), num, centre)
+    num = _num_lags(max_lag, interval, x.shape[0])
+    return _lags(interval, jnp.arange(1 - num, num), x.dtype), _crossed(x, y.astype(x.dtype), num, centre)
 
 
 def covariance(x: Float[ArrayLike, "time *trajectories n"], *, centre: bool = True) -> Float[Array, "n n"]:
@@ -109,7 +109,7 @@ def covariance(x: Float[ArrayLike, "time *trajectories n"], *, centre: bool = Tr
 
 
 def correlation_time(
-    x: Float[ArrayLike, "time *trajectories n"], dt: Float[ArrayLike, ""], *, centre: bool = True
+    x: Float[ArrayLike, "time *trajectories n"], interval: Float[ArrayLike, ""], *, centre: bool = True
 ) -> Float[Array, ""]:
     r"""The time that one independent sample of the activity takes, T_2 = int (C(tau) / C(0))^2 dtau over both signs.
 
@@ -125,7 +125,7 @@ def correlation_time(
     num = x.shape[0] // 2 + 1
     c = jnp.mean(_averaged(x, num, centre, 2), axis=1)
     varies = c[0] > (10 * jnp.finfo(x.dtype).eps) ** 2 * jnp.mean(x**2)
-    return sampling_interval(dt, x.dtype) * jnp.where(varies, 2 * jnp.sum((c / c[0]) ** 2) - 1, jnp.nan)
+    return sampling_interval(interval, x.dtype) * jnp.where(varies, 2 * jnp.sum((c / c[0]) ** 2) - 1, jnp.nan)
 
 
 def _num_lags(max_lag: ArrayLike | None, dt: ArrayLike, times: int) -> int:

@@ -51,7 +51,7 @@ class PrincipalComponents(eqx.Module):
 
 def participation_ratio(
     x: Float[ArrayLike, "time *trajectories n"],
-    dt: Float[ArrayLike, ""],
+    interval: Float[ArrayLike, ""],
     *,
     unbiased: bool = True,
     correlation_time: Float[ArrayLike, ""] | None = None,
@@ -66,16 +66,16 @@ def participation_ratio(
         ValueError: as `dimension_estimate`.
     """
     if unbiased:
-        return dimension_estimate(x, dt, correlation_time=correlation_time, centre=centre).value
+        return dimension_estimate(x, interval, correlation_time=correlation_time, centre=centre).value
     x = time_series("x", x)
-    sampling_interval(dt, x.dtype)
+    sampling_interval(interval, x.dtype)
     samples = centred(x, centre).reshape(-1, x.shape[-1])
     return jnp.sum(samples**2) ** 2 / _gram_squared(samples)
 
 
 def dimension_estimate(
     x: Float[ArrayLike, "time *trajectories n"],
-    dt: Float[ArrayLike, ""],
+    interval: Float[ArrayLike, ""],
     *,
     correlation_time: Float[ArrayLike, ""] | None = None,
     centre: bool = True,
@@ -97,20 +97,20 @@ def dimension_estimate(
     """
     x = time_series("x", x)
     if correlation_time is None:
-        if not is_concrete(x, dt):
+        if not is_concrete(x, interval):
             raise ValueError("`correlation_time` must be given under `jit` and `vmap`: it sets the length of blocks")
         with jax.ensure_compile_time_eval():
-            correlation_time = float(correlation_time_of(x, dt, centre=centre))
+            correlation_time = float(correlation_time_of(x, interval, centre=centre))
         if math.isnan(correlation_time):
             raise ValueError("`x` must vary, got the same values at all times")
-    decay = in_samples("correlation_time", correlation_time, dt)
+    decay = in_samples("correlation_time", correlation_time, interval)
     if decay == 0:
         raise ValueError("`correlation_time` must be a finite number > 0, got 0")
     num, length, gap = _blocks(x.shape[0], x.shape[1], decay)
     return _from_blocks(x, num, length, gap, centre)
 
 
-def principal_components(x: Float[ArrayLike, "time *trajectories n"], *, num: int | None = None) -> PrincipalComponents:
+def principal_components(x: Float[ArrayLike, "time *trajectories n"], *, num_components: int | None = None) -> PrincipalComponents:
     """Principal components of the samples about their mean, by a singular value decomposition.
 
     `directions` has one column a component, up to its sign; their number is the smaller of the number of samples and n
@@ -123,13 +123,13 @@ def principal_components(x: Float[ArrayLike, "time *trajectories n"], *, num: in
     x = time_series("x", x)
     samples = centred(x, True).reshape(-1, x.shape[-1])
     most = min(samples.shape)
-    num = most if num is None else num
-    require_whole("num", num)
-    if num > most:
-        raise ValueError(f"`num` must be at most {most}, the smaller of the number of samples and n, got {num}")
+    num_components = most if num_components is None else num_components
+    require_whole("num", num_components)
+    if num_components > most:
+        raise ValueError(f"`num` must be at most {most}, the smaller of the number of samples and n, got {num_components}")
     _, scales, directions = jnp.linalg.svd(samples, full_matrices=False)
     variances = scales**2 / samples.shape[0]
-    return PrincipalComponents(variances[:num], directions[:num].T, variances[:num] / jnp.sum(variances))
+    return PrincipalComponents(variances[:num_components], directions[:num_components].T, variances[:num_components] / jnp.sum(variances))
 
 
 def _blocks(times: int, trajectories: int, decay: float) -> tuple[int, int, int]:

@@ -21,7 +21,7 @@ class Peaks(eqx.Module):
 
 def power_spectrum(
     x: Float[ArrayLike, "time *trajectories n"],
-    dt: Float[ArrayLike, ""],
+    interval: Float[ArrayLike, ""],
     *,
     segment: Float[ArrayLike, ""] | None = None,
 ) -> tuple[Float[Array, " frequencies"], Float[Array, " frequencies"]]:
@@ -39,11 +39,11 @@ def power_spectrum(
     """
     x = time_series("x", x)
     times = x.shape[0]
-    size = times // 4 if segment is None else round(in_samples("segment", segment, dt))
+    size = times // 4 if segment is None else round(in_samples("segment", segment, interval))
     if not 4 <= size <= times:
         raise ValueError(f"`segment` must have from 4 samples to the {times} of the record, got {size}")
-    dt = sampling_interval(dt, x.dtype)
-    return jnp.arange(size // 2 + 1, dtype=x.dtype) / (size * dt), dt * _welch(x, size)
+    interval = sampling_interval(interval, x.dtype)
+    return jnp.arange(size // 2 + 1, dtype=x.dtype) / (size * interval), interval * _welch(x, size)
 
 
 @partial(jax.jit, static_argnums=1)
@@ -70,9 +70,9 @@ def _welch(x: Float[Array, "time trajectories n"], size: int) -> Float[Array, " 
 
 def dominant_frequencies(
     x: Float[ArrayLike, "time *trajectories n"],
-    dt: Float[ArrayLike, ""],
+    interval: Float[ArrayLike, ""],
     *,
-    num: int = 1,
+    num_peaks: int = 1,
     segment: Float[ArrayLike, ""] | None = None,
 ) -> Peaks:
     """The `num` strongest peaks of the power spectrum, between its bins: see `power_spectrum`.
@@ -84,12 +84,12 @@ def dominant_frequencies(
     Raises:
         ValueError: if ``num`` is not a whole number from 1 to the number of inner frequencies, or as `power_spectrum`.
     """
-    require_whole("num", num)
-    frequencies, power = power_spectrum(x, dt, segment=segment)
-    if num > power.shape[0] - 2:
-        raise ValueError(f"`num` must be at most {power.shape[0] - 2}, the inner frequencies, got {num}")
+    require_whole("num", num_peaks)
+    frequencies, power = power_spectrum(x, interval, segment=segment)
+    if num_peaks > power.shape[0] - 2:
+        raise ValueError(f"`num` must be at most {power.shape[0] - 2}, the inner frequencies, got {num_peaks}")
     below, here, above = power[:-2], power[1:-1], power[2:]
-    heights, peaks = jax.lax.top_k(jnp.where((here > below) & (here >= above), here, -jnp.inf), num)
+    heights, peaks = jax.lax.top_k(jnp.where((here > below) & (here >= above), here, -jnp.inf), num_peaks)
     nothing = jnp.finfo(power.dtype).tiny
     found = heights > nothing
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .. import multistability, plotting
+from .. import learning, multistability, plotting
 from ..dynamics import RateNetwork, simulate
 from ..plotting import BLACK, BLUE, GREEN, VERMILLION
 from .comparison import Comparison, standard_error
@@ -167,7 +167,7 @@ def _separable(K: int, n: int) -> float:
 def _share_stored(K: int, n: int, trials: int, key: PRNGKeyArray) -> float:
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     held = [
-        multistability.largest_margin(
+        learning.largest_margin(
             rng.choice([-1, 1], (K, 1)) * rng.integers(0, 2, (K, n)), np.full(n, -1.0), np.full(n, 1.0)
         ).margin
         > 1e-9

@@ -565,7 +565,7 @@ def _exponent_of_map(load: float, sizes: Sizes, key: PRNGKeyArray) -> float:
     spectrum = lyapunov_spectrum(
         RateNetwork(coupling, Tanh()),
         coupling.left[:, 0],
-        num=1,
+        num_exponents=1,
         duration=sizes.exponent_duration,
         discard=sizes.exponent_duration / 3,
         dt=0.5,

@@ -13,7 +13,7 @@ from .._arguments import require
 from .._numerics import as_complex, square_modulus
 from ..couplings import Ensemble
 from ..couplings.operators import Dense, Operator
-from ..meanfield.linear import complex_scalar, dressed, r_and_power
+from ..meanfield.unit.response import complex_scalar, dressed, r_and_power
 from .sums import four_point_sum
 
 

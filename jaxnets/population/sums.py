@@ -29,7 +29,7 @@ from jaxtyping import Array, ArrayLike, Complex, Float
 from .._arguments import require, scalar
 from .._numerics import as_complex, square_modulus
 from ..couplings import Ensemble
-from ..meanfield.linear import complex_scalar, r_and_power
+from ..meanfield.unit.response import complex_scalar, r_and_power
 
 
 def four_point_sum(ensemble: Ensemble, s1: Complex[ArrayLike, ""], s2: Complex[ArrayLike, ""]) -> Float[Array, ""]:

@@ -165,7 +165,7 @@ def rightmost(ensemble: Ensemble, gains: Gains) -> Edge:
         return _edge_equations(ensemble, gains, y, on_axis)
 
     # The guess is close enough for Newton's method as it is; off the axis it starts between two lines.
-    root = polish_root(equations, start, (ensemble, gains), steps=10)
+    root = polish_root(equations, start, (ensemble, gains), num_steps=10)
     y = root.value
     fixed = frozen((ensemble, gains))
     reach = extent(*fixed)

@@ -145,7 +145,7 @@ def _root(chart, gains, z, scale) -> tuple[Root, Bool[Array, ""]]:
         return jnp.append(state.error, jnp.where(inside, state.slack, scale**2 * y[2]))
 
     # Where 1 - lambda t comes close to 0 at two angles that are close too, averages over them have 6 to 8 digits.
-    return polish_root(equations, y, (chart, gains, z, scale), tolerance=1e-5, steps=1), inside
+    return polish_root(equations, y, (chart, gains, z, scale), tolerance=1e-5, num_steps=1), inside
 
 
 def _point(ensemble, gains, z, root, inside, state) -> Point:

@@ -3,7 +3,7 @@
 A sweep is a TOML file, or the same as a `Sweep`. This one, edges.toml, calls a function of one point in edges.py,
 
     def largest(gain, *, n, key):
-        return jn.spectra.eigenvalues(jn.couplings.IID(gain=gain).sample(n, key=key)).real.max()
+        return jn.spectra.eigenvalues(jn.couplings.IID(g=gain).sample(n, key=key)).real.max()
 
 at 40 points, and 16 times each:
 

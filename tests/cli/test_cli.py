@@ -75,7 +75,7 @@ def test_seed_decides_the_sample(here):
 
 @pytest.mark.slow
 def test_gains(here):
-    assert command("--ensemble", "IID(gain=2)", "--gains", "Tanh()", "--variance", 0.5, *SMALL) == 0
+    assert command("--ensemble", "IID(g=2)", "--gains", "Tanh()", "--variance", 0.5, *SMALL) == 0
     data = xr.open_zarr(here / "spectrum.zarr")
     gains = 1 / np.cosh(np.sqrt(0.5) * np.random.default_rng(0).normal(size=200_000)) ** 2
     assert data.attrs["right_edge"] == pytest.approx(2 * np.sqrt(np.mean(gains**2)), rel=5e-3)
@@ -94,7 +94,7 @@ def test_symmetric_ensemble_lies_on_the_real_line(here):
 
 @pytest.mark.slow
 def test_outliers_are_reported(here, capsys):
-    assert command("--ensemble", "IID(gain=.5) + LowRank(2.)", *SMALL) == 0
+    assert command("--ensemble", "IID(g=.5) + LowRank(2.)", *SMALL) == 0
     assert "outliers" in capsys.readouterr().out
     assert is_a_figure(here / "spectrum.png")
 
@@ -248,20 +248,20 @@ def refused(capsys, message: str):
         (["--ensemble", "RandomModes((1., 2.), weights=(1.,))"], "`weights`"),
         (["--ensemble", "RandomModes()"], "missing a required argument: 'amplitudes'"),
         (["--ensemble", "IID(gian=1)"], "unexpected keyword argument 'gian'"),
-        (["--ensemble", "IID(gain=1e999)"], "`gain`"),
+        (["--ensemble", "IID(g=1e999)"], "`g`"),
         (["--ensemble", "Gaussian()"], "unknown name `Gaussian`; known are DeepHebbian, Elliptic, IID"),
         (["--ensemble", "Ensemble()"], "unknown name `Ensemble`"),
         (["--ensemble", "IID.sample(3)"], "unknown name `IID.sample`"),
         (["--ensemble", "__import__('os').system('touch owned')"], "unknown name"),
-        (["--ensemble", "IID(gain=__import__('os').getpid())"], "unknown name"),
+        (["--ensemble", "IID(g=__import__('os').getpid())"], "unknown name"),
         (["--ensemble", "().__class__"], "not part of the notation"),
         (["--ensemble", "(lambda: IID())()"], "not part of the notation"),
         (["--ensemble", "[IID() for _ in range(9)][0]"], "not part of the notation"),
-        (["--ensemble", "IID(**{'gain': 1})"], "each argument its own name"),
+        (["--ensemble", "IID(**{'g': 1})"], "each argument its own name"),
         (["--ensemble", "IID() * IID()"], "not part of the notation"),
         (["--ensemble", "IID() + 1"], "not part of the notation"),
         (["--ensemble", "9**9**9"], "not part of the notation"),
-        (["--ensemble", "IID(gain='a' * 1000000000)"], "not part of the notation"),
+        (["--ensemble", "IID(g='a' * 1000000000)"], "not part of the notation"),
         (["--ensemble", "IID("], "must be an expression"),
         (["--ensemble", ""], "must be an expression"),
         (["--ensemble", "IID()\0"], "must be an expression"),
@@ -300,9 +300,7 @@ def test_bad_option(here, capsys, args):
     assert os.listdir(here) == []
 
 
-@pytest.mark.parametrize(
-    "text", ["IID(gain=.5)", " 0.5*IID() ", "-IID(0.5)", "IID(.3) + IID(.4)", "IID(2 * (.05 + .2))"]
-)
+@pytest.mark.parametrize("text", ["IID(g=.5)", " 0.5*IID() ", "-IID(0.5)", "IID(.3) + IID(.4)", "IID(2 * (.05 + .2))"])
 def test_notation(text):
     assert float(evaluate(text, ENSEMBLES, couplings.Ensemble, "--ensemble").variance()) == pytest.approx(0.25)
 

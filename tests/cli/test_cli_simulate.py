@@ -56,7 +56,7 @@ def test_a_matrix_is_simulated_as_the_library_does(here):
     net = dynamics.RateNetwork(1.5 * weights, transfer.Erf())
     # Row i holds the weights onto neuron i: the rates that were written obey that equation of motion.
     rest = dynamics.simulate(
-        net, data.final_states.values, duration=0.2, dt=0.05, start=60.0, save_every=4, progress=False
+        net, data.final_states.values, duration=0.2, dt=0.05, t0=60.0, save_every=4, progress=False
     )
     assert rest.times.shape == (1,) and data.rates.sizes["unit"] == 30
     last = data.rates.values[-1]
@@ -66,7 +66,7 @@ def test_a_matrix_is_simulated_as_the_library_does(here):
 
 
 def test_single_precision_and_rest(here, capsys):
-    assert command(*SMALL, "--ensemble", "IID(gain=.3)", "--single") == 0
+    assert command(*SMALL, "--ensemble", "IID(g=.3)", "--single") == 0
     assert "the network is at rest" in capsys.readouterr().out
     data = xr.open_zarr(here / "simulation.zarr").load()
     assert data.rates.dtype == np.float32 and np.isnan(data.attrs["dimension_phi"])
@@ -81,7 +81,7 @@ def test_single_precision_and_rest(here, capsys):
         (("--duration", "50", "--discard", "80"), "discard"),
         (("--trajectories", "0"), "--trajectories"),
         (("--transfer", "Tan()"), "--transfer"),
-        (("--ensemble", "IID(-1)"), "gain"),
+        (("--ensemble", "IID(-1)"), "`g`"),
         (("--ensemble", "RandomModes.flat(load=.001)", "--n", "50"), "load"),
         (("--matrix", "missing.npy"), "missing.npy"),
         (("--matrix", "larva-left", "--n", "5"), "--n"),

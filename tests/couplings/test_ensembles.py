@@ -61,7 +61,7 @@ def _direct(e, T):
             s = float(e.symmetry)
         case IID():
             s = 0.0
-    return float(e.gain) ** 2 * np.array([[T[1, 1], s * T[1, 0]], [s * T[0, 1], T[0, 0]]])
+    return float(e.g) ** 2 * np.array([[T[1, 1], s * T[1, 0]], [s * T[0, 1], T[0, 0]]])
 
 
 def _physical(z, eta, size=1.0):
@@ -363,12 +363,12 @@ def test_gradients_of_the_r_transform():
 @pytest.mark.parametrize(
     "build, argument",
     [
-        (lambda: IID(-1.0), "gain"),
-        (lambda: IID(np.nan), "gain"),
-        (lambda: IID(1j), "gain"),
-        (lambda: IID([1.0, 2.0]), "gain"),
-        (lambda: IID("large"), "gain"),
-        (lambda: Elliptic(-1.0), "gain"),
+        (lambda: IID(-1.0), "g"),
+        (lambda: IID(np.nan), "g"),
+        (lambda: IID(1j), "g"),
+        (lambda: IID([1.0, 2.0]), "g"),
+        (lambda: IID("large"), "g"),
+        (lambda: Elliptic(-1.0), "g"),
         (lambda: Elliptic(1.0, 1.1), "symmetry"),
         (lambda: Elliptic(1.0, np.nan), "symmetry"),
         (lambda: RandomModes([]), "amplitudes"),

@@ -133,7 +133,7 @@ def test_sums_add_and_multiples_scale():
     np.testing.assert_allclose(_found(q * TWO), _found(scaled), rtol=1e-13)
     scaled = DeepHebbian(HEBBIAN.load, q * HEBBIAN.auto, q * HEBBIAN.hetero)
     np.testing.assert_allclose(_found(q * HEBBIAN), _found(scaled), rtol=1e-11)
-    np.testing.assert_allclose(_found(q * b), _found(Elliptic(1.4 * b.gain, b.symmetry)), rtol=1e-13)
+    np.testing.assert_allclose(_found(q * b), _found(Elliptic(1.4 * b.g, b.symmetry)), rtol=1e-13)
     singular = ENSEMBLES["singular modes"]
     scaled = SingularModes(1.4 * singular.values, singular.weights)
     np.testing.assert_allclose(_found(q * singular), _found(scaled), rtol=1e-13)

@@ -158,26 +158,26 @@ def test_a_fit_finds_its_parameters():
         lambda relay, counts: n * (fitting.singular_profile(relay, scales).counts - counts),
         Relay(1.0, 1.0),
         counts,
-        transforms={"gain": positive, "load": positive},
+        transforms={"g": positive, "load": positive},
     )
     # Counts scatter by a number of order one, for which the fit takes 1.
     assert fit.converged
-    assert abs(fit.params.gain - GAIN) < 4 * fit.errors.gain
+    assert abs(fit.params.g - GAIN) < 4 * fit.errors.g
     assert abs(fit.params.load - LOAD) < 4 * fit.errors.load
-    assert fit.errors.gain < 0.1 * GAIN
+    assert fit.errors.g < 0.1 * GAIN
     assert fit.errors.load < 0.05 * LOAD
 
 
 @pytest.mark.slow
 def test_a_sweep_of_a_readers_function(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
-    sweep = sweeps.Sweep(function="new_sweep:dimension", axes={"gain": [2.0, 3.0], "load": [0.5, 2.0]})
+    sweep = sweeps.Sweep(function="new_sweep:dimension", axes={"g": [2.0, 3.0], "load": [0.5, 2.0]})
     assert sweeps.run(sweep, tmp_path / "out", progress=False).finished
     data = sweeps.open(tmp_path / "out")
     assert bool(data.converged.all())
     relay = Relay(3.0, 2.0)
     alone = population.dimension(meanfield.stationary(relay, transfer.Tanh()), relay).phi
-    assert float(data.dimension.sel(gain=3.0, load=2.0)) == pytest.approx(float(alone), rel=1e-9)
+    assert float(data.dimension.sel(g=3.0, load=2.0)) == pytest.approx(float(alone), rel=1e-9)
 
 
 def test_it_is_no_class_of_the_package():

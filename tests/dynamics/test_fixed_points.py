@@ -39,7 +39,7 @@ def test_two_units_that_excite_each_other():
         found.eigenvalues, [[w - 1, -w - 1], [slope - 1, -slope - 1], [slope - 1, -slope - 1]], atol=1e-9
     )
     np.testing.assert_array_equal(found.stable, [False, True, True])
-    assert np.all(found.residuals < 1e-10) and np.all(found.converged)
+    assert np.all(found.residual < 1e-10) and np.all(found.converged)
     np.testing.assert_array_equal(found.counts, np.bincount(found.index, minlength=3))
 
 
@@ -128,9 +128,9 @@ def test_without_a_fixed_point_every_start_is_reported():
     # dx/dt = -x + 2 max(x, 0) + 1 > 0
     found = _find(RateNetwork(2 * np.eye(2), ReLU(), input=1.0), _normal(0, 6, 2))
     assert found.points.shape == (0, 2) and found.eigenvalues.shape == (0, 1)
-    assert found.stable.shape == found.counts.shape == found.residuals.shape == (0,)
+    assert found.stable.shape == found.counts.shape == found.residual.shape == (0,)
     np.testing.assert_array_equal(found.index, -np.ones(6))
-    assert not np.any(found.converged) and not np.any(found.start_residuals < 0.1)
+    assert not np.any(found.converged) and not np.any(found.start_residual < 0.1)
 
 
 def test_starts_that_fail_among_others_that_do_not():
@@ -138,7 +138,7 @@ def test_starts_that_fail_among_others_that_do_not():
     found = _find(net, np.concatenate([3 * _normal(4, 4, 40), np.zeros((1, 40))]), max_steps=3)
     np.testing.assert_array_equal(found.index, [-1, -1, -1, -1, 0])
     np.testing.assert_array_equal(found.counts, [1])
-    assert np.all(found.start_residuals[:4] > 1e-6) and found.start_residuals[4] == 0
+    assert np.all(found.start_residual[:4] > 1e-6) and found.start_residual[4] == 0
 
 
 def test_far_starts_arrive_where_newton_alone_does_not():
@@ -167,7 +167,7 @@ def test_derivatives_of_a_fixed_point():
         return find_fixed_point(moved, jnp.zeros(5)).value
 
     value = jax.jit(value)
-    arguments = (net.coupling.dense(), net.gain, net.input, net.tau)
+    arguments = (net.J.dense(), net.row_gains, net.input, net.tau)
     np.testing.assert_allclose(net.drift(jnp.zeros(()), value(*arguments)), 0, atol=1e-14)
     forward = jax.jacfwd(value, argnums=(0, 1, 2, 3))(*arguments)
     reverse = jax.grad(lambda *a: weights @ value(*a), argnums=(0, 1, 2, 3))(*arguments)
@@ -229,7 +229,7 @@ def test_single_precision():
     net = RateNetwork(Dense(jnp.asarray(2.0 * _normal(8, 6, 6) / np.sqrt(6), jnp.float32)), Tanh())
     found = _find(net, 2 * _normal(1, 10, 6), same=1e-3)
     assert found.points.dtype == jnp.float32 and found.eigenvalues.dtype == jnp.complex64
-    wide = _find(RateNetwork(np.asarray(net.coupling.dense(), float), Tanh()), found.points)
+    wide = _find(RateNetwork(np.asarray(net.J.dense(), float), Tanh()), found.points)
     assert len(found.points) == len(wide.points) > 0
     np.testing.assert_allclose(found.points, wide.points, atol=1e-4)
 
@@ -274,4 +274,4 @@ def test_a_large_network():
     n = 500
     net = RateNetwork(2.0 / np.sqrt(n) * _normal(0, n, n), Tanh())
     found = _find(net, 0.3 * _normal(1, 3, n))
-    assert np.all(found.converged) and np.all(found.start_residuals < 1e-10)
+    assert np.all(found.converged) and np.all(found.start_residual < 1e-10)

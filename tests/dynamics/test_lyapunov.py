@@ -60,35 +60,35 @@ def _non_normal_matrix():
 @pytest.mark.parametrize("matrix", [_normal_matrix(), _non_normal_matrix()], ids=["normal", "non-normal"])
 def test_linear_networks_have_the_real_parts_of_the_eigenvalues(matrix):
     net = RateNetwork(matrix, Linear(), tau=2.0)
-    found = spectrum_of(net, np.ones(len(matrix)), num=len(matrix), duration=160, discard=140)
+    found = spectrum_of(net, np.ones(len(matrix)), num_exponents=len(matrix), duration=160, discard=140)
     eigenvalues = (np.linalg.eigvals(matrix) - 1) / 2
     # The tangents are aligned to exp(-.1 * 140); the scheme adds Re lambda^5 dt^4 / 120 < 1e-7.
     np.testing.assert_allclose(found.exponents, np.sort(eigenvalues.real)[::-1], atol=3e-6)
     np.testing.assert_allclose(found.mean_trace, np.sum(eigenvalues.real), rtol=1e-12)
-    assert np.all(found.errors < 3e-6)
+    assert np.all(found.error < 3e-6)
 
 
 @pytest.mark.slow
 def test_fewer_exponents_are_the_first_ones():
     matrix = _non_normal_matrix()
-    found = spectrum_of(RateNetwork(matrix, Linear()), np.ones(5), num=2, duration=80, discard=64)
+    found = spectrum_of(RateNetwork(matrix, Linear()), np.ones(5), num_exponents=2, duration=80, discard=64)
     np.testing.assert_allclose(found.exponents, [-0.2, -0.8], atol=1e-6)
     np.testing.assert_allclose(found.mean_trace, np.trace(matrix) - 5, rtol=1e-12)
 
 
 def test_a_limit_cycle_has_one_zero_exponent():
     net = RateNetwork(2.0 * np.array([[1, -1], [1, 1]]), Tanh())
-    found = spectrum_of(net, [1.0, 0.3], num=2, duration=300, discard=50, dt=0.025)
+    found = spectrum_of(net, [1.0, 0.3], num_exponents=2, duration=300, discard=50, dt=0.025)
     # The mean of d/dt log |dx/dt|, a periodic function: its error is log(max speed / min speed) / T.
     assert abs(found.exponents[0]) < np.log(10) / 250
     assert found.exponents[1] < -0.5
     np.testing.assert_allclose(jnp.sum(found.exponents), found.mean_trace, atol=1e-6)
-    assert abs(found.exponents[0]) < 4 * found.errors[0]
+    assert abs(found.exponents[0]) < 4 * found.error[0]
 
 
 def test_noise_leaves_the_exponents_of_a_linear_network():
     matrix = _non_normal_matrix()
-    found = spectrum_of(RateNetwork(matrix, Linear(), noise=0.7), np.zeros(5), num=5, duration=160, discard=140)
+    found = spectrum_of(RateNetwork(matrix, Linear(), noise=0.7), np.zeros(5), num_exponents=5, duration=160, discard=140)
     np.testing.assert_allclose(found.exponents, [-0.2, -0.8, -1.2, -1.7, -2.5], atol=1e-5)
 
 
@@ -101,7 +101,7 @@ def test_noise_leaves_the_exponents_of_a_linear_network():
 def test_the_sum_of_the_spectrum_is_the_mean_trace(coupling):
     misses = []
     for dt in (0.05, 0.025):
-        found = spectrum_of(_everything(coupling), _normal(5, 60), num=60, duration=12, discard=4, dt=dt)
+        found = spectrum_of(_everything(coupling), _normal(5, 60), num_exponents=60, duration=12, discard=4, dt=dt)
         assert found.exponents[0] > -0.5 and found.exponents[-1] < -1
         misses.append(abs(float(jnp.sum(found.exponents) - found.mean_trace)))
     assert misses[0] < 1e-6 * abs(found.mean_trace)
@@ -144,7 +144,7 @@ def test_against_dense_jacobians_in_numpy(scheme):
     coupling = _dense(12, 3.0) + _modes(12, 4)
     net, x0, num = _everything(coupling), _normal(5, 12), 7
     options = {} if scheme is None else {"scheme": scheme}
-    found = spectrum_of(net, x0, num=num, duration=16, discard=0, interval=0.5, dt=0.1, **options)
+    found = spectrum_of(net, x0, num_exponents=num, duration=16, discard=0, interval=0.5, dt=0.1, **options)
     # The tangents of the library, so that finite times can be compared.
     start = jax.random.normal(jax.random.fold_in(KEY, 2**32 - 1), (12, num))
     V, _ = np.linalg.qr(np.asarray(start))
@@ -153,14 +153,14 @@ def test_against_dense_jacobians_in_numpy(scheme):
     np.testing.assert_allclose(found.history, history[:, order], atol=1e-8)
     np.testing.assert_allclose(found.exponents, history.mean(0)[order], atol=1e-9)
     blocks = history.reshape(16, 2, num).mean(1)[:, order]
-    np.testing.assert_allclose(found.errors, blocks.std(0, ddof=1) / 4, atol=1e-9)
+    np.testing.assert_allclose(found.error, blocks.std(0, ddof=1) / 4, atol=1e-9)
     np.testing.assert_allclose(found.times, 0.5 * np.arange(1, 33))
 
 
 def test_exponents_do_not_depend_on_the_interval():
     # A product of triangular factors does not depend on where it is cut.
     net, x0 = _everything(_dense(20, 3.0)), _normal(5, 20)
-    found = [spectrum_of(net, x0, num=8, duration=16, discard=0, interval=h).exponents for h in (0.25, 1.0)]
+    found = [spectrum_of(net, x0, num_exponents=8, duration=16, discard=0, interval=h).exponents for h in (0.25, 1.0)]
     np.testing.assert_allclose(found[1], found[0], atol=1e-10)
 
 
@@ -171,17 +171,17 @@ def test_exponents_do_not_depend_on_the_interval():
 def test_errors_fall_as_the_root_of_time():
     # Noise, so that no exponent is that of a shift in time, whose error falls faster.
     net, x0 = RateNetwork(_dense(40, 6.0, seed=4), Tanh(), noise=0.5), _normal(5, 40)
-    short, long = (spectrum_of(net, x0, num=6, duration=T + 50, discard=50, dt=0.1) for T in (64, 1024))
+    short, long = (spectrum_of(net, x0, num_exponents=6, duration=T + 50, discard=50, dt=0.1) for T in (64, 1024))
     # 4 is expected; each error is known to 18 %, and six of one orbit are not independent.
-    assert 2 < np.mean(short.errors) / np.mean(long.errors) < 8
-    assert np.all(np.abs(short.exponents - long.exponents) < 5 * np.hypot(short.errors, long.errors))
+    assert 2 < np.mean(short.error) / np.mean(long.error) < 8
+    assert np.all(np.abs(short.exponents - long.exponents) < 5 * np.hypot(short.error, long.error))
 
 
 def test_runs_repeat_and_keys_matter():
     net, x0 = _everything(_dense(8, 3.0)), _normal(5, 8)
-    first, again = (spectrum_of(net, x0, num=2, duration=16, discard=4) for _ in range(2))
+    first, again = (spectrum_of(net, x0, num_exponents=2, duration=16, discard=4) for _ in range(2))
     assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), first, again))
-    other = lyapunov_spectrum(net, x0, num=2, duration=16, discard=4, key=jax.random.key(1), progress=False)
+    other = lyapunov_spectrum(net, x0, num_exponents=2, duration=16, discard=4, key=jax.random.key(1), progress=False)
     assert np.all(other.exponents != first.exponents)
 
 
@@ -191,7 +191,7 @@ def test_runs_repeat_and_keys_matter():
 @pytest.mark.slow
 def test_jit_of_vmap_is_the_loop():
     net, x0s = _everything(_dense(8, 3.0)), _normal(5, 3, 8)
-    one = lambda x0: spectrum_of(net, x0, num=3, duration=12, discard=2)
+    one = lambda x0: spectrum_of(net, x0, num_exponents=3, duration=12, discard=2)
     mapped = jax.jit(jax.vmap(one))(jnp.asarray(x0s))
     for i, x0 in enumerate(x0s):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a[i], b, atol=1e-9), mapped, one(x0))  # noqa: B023
@@ -200,7 +200,7 @@ def test_jit_of_vmap_is_the_loop():
 @pytest.mark.slow
 def test_networks_are_mapped():
     couplings = jax.vmap(lambda key: IID(2.0).sample(8, key=key))(jax.random.split(KEY, 2))
-    one = lambda J: spectrum_of(RateNetwork(J, Tanh()), np.ones(8), num=8, duration=10, discard=0).exponents
+    one = lambda J: spectrum_of(RateNetwork(J, Tanh()), np.ones(8), num_exponents=8, duration=10, discard=0).exponents
     mapped = jax.vmap(one)(couplings)
     np.testing.assert_allclose(mapped[1], one(jax.tree.map(lambda leaf: leaf[1], couplings)), atol=1e-9)
 
@@ -209,35 +209,35 @@ def test_derivative_of_an_exponent():
     matrix = _non_normal_matrix()
 
     def largest(gain):
-        net = RateNetwork(matrix, Linear(), gain=gain)
-        return spectrum_of(net, np.ones(5), num=2, duration=50, discard=40).exponents[0]
+        net = RateNetwork(matrix, Linear(), row_gains=gain)
+        return spectrum_of(net, np.ones(5), num_exponents=2, duration=50, discard=40).exponents[0]
 
     np.testing.assert_allclose(jax.grad(largest)(1.0), 0.8, atol=1e-5)  # of -1 + .8 gain
 
 
 def test_single_precision():
     matrix = _non_normal_matrix().astype(np.float32)
-    found = spectrum_of(RateNetwork(matrix, Linear()), np.ones(5), num=5, duration=60, discard=40)
+    found = spectrum_of(RateNetwork(matrix, Linear()), np.ones(5), num_exponents=5, duration=60, discard=40)
     assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype("float32")}
     np.testing.assert_allclose(found.exponents, [-0.2, -0.8, -1.2, -1.7, -2.5], atol=1e-3)
 
 
 def test_an_orbit_that_overflows_is_nan():
     with pytest.warns(RuntimeWarning, match="orbit is not finite"):
-        found = spectrum_of(RateNetwork(20 * np.eye(2), Linear()), np.ones(2), num=2, duration=60, discard=0, dt=0.05)
-    assert np.all(np.isnan(found.exponents)) and np.all(np.isnan(found.errors)) and np.isnan(found.mean_trace)
+        found = spectrum_of(RateNetwork(20 * np.eye(2), Linear()), np.ones(2), num_exponents=2, duration=60, discard=0, dt=0.05)
+    assert np.all(np.isnan(found.exponents)) and np.all(np.isnan(found.error)) and np.isnan(found.mean_trace)
     assert np.all(np.isfinite(found.history[0]))
-    traced = jax.jit(lambda x0: spectrum_of(RateNetwork(20 * np.eye(2), Linear()), x0, num=2, duration=60))(np.ones(2))
+    traced = jax.jit(lambda x0: spectrum_of(RateNetwork(20 * np.eye(2), Linear()), x0, num_exponents=2, duration=60))(np.ones(2))
     assert np.all(np.isnan(traced.exponents))
 
 
 def test_an_interval_that_hides_exponents_is_seen():
     net = RateNetwork(np.zeros((2, 2)), Linear(), tau=[1.0, 0.02])
     with pytest.warns(RuntimeWarning, match="`interval` = 1.0"):
-        found = spectrum_of(net, np.ones(2), num=2, duration=36, discard=20, dt=0.01, interval=1.0)
+        found = spectrum_of(net, np.ones(2), num_exponents=2, duration=36, discard=20, dt=0.01, interval=1.0)
     np.testing.assert_allclose(found.exponents[0], -1, rtol=1e-9)
     assert np.isnan(found.exponents[1])
-    found = spectrum_of(net, np.ones(2), num=2, duration=36, discard=20, dt=0.005, interval=0.1)
+    found = spectrum_of(net, np.ones(2), num_exponents=2, duration=36, discard=20, dt=0.005, interval=0.1)
     np.testing.assert_allclose(found.exponents, [-1, -50], rtol=1e-4)
 
 
@@ -247,8 +247,8 @@ def test_an_interval_that_hides_exponents_is_seen():
         ({"x0": np.ones(4)}, "`x0` must have the last axis n = 3"),
         ({"x0": np.ones((2, 3))}, r"`x0` must have shape \(3,\)"),
         ({"x0": np.array([1, 2, np.nan])}, "`x0` must be finite"),
-        ({"num": 0}, "`num` must be a whole number >= 1"),
-        ({"num": 4}, "`num` must be at most the number of units, 3"),
+        ({"num_exponents": 0}, "`num_exponents` must be a whole number >= 1"),
+        ({"num_exponents": 4}, "`num_exponents` must be at most the number of units, 3"),
         ({"duration": 0.0}, "`duration`"),
         ({"duration": np.nan}, "`duration`"),
         ({"dt": -0.1}, "`dt`"),
@@ -259,7 +259,7 @@ def test_an_interval_that_hides_exponents_is_seen():
     ],
 )
 def test_bad_arguments(change, message):
-    arguments = {"net": RateNetwork(np.zeros((3, 3)), Tanh()), "x0": np.ones(3), "num": 1, "duration": 10.0}
+    arguments = {"net": RateNetwork(np.zeros((3, 3)), Tanh()), "x0": np.ones(3), "num_exponents": 1, "duration": 10.0}
     arguments |= {"discard": 0.0} | change
     with pytest.raises(ValueError, match=message):
         spectrum_of(**arguments)
@@ -316,8 +316,8 @@ def _sorted(eigenvalues):
 @pytest.mark.parametrize("batch", [None, 1, 4])
 def test_jacobian_eigenvalues(name, batch):
     coupling = _dense(10, 2.0) if name == "dense" else _modes(10, 3)
-    net = _everything(coupling) if "time" in name else RateNetwork(coupling, Tanh(), tau=2.0, gain=1.2)
-    tau, gain = (np.broadcast_to(x, 10) for x in (net.tau, net.gain))
+    net = _everything(coupling) if "time" in name else RateNetwork(coupling, Tanh(), tau=2.0, row_gains=1.2)
+    tau, gain = (np.broadcast_to(x, 10) for x in (net.tau, net.row_gains))
     states = _normal(6, 2, 3, 10)
     found = jacobian_eigenvalues(net, states, batch=batch, progress=False)
     assert found.shape == (2, 3, 10)
@@ -359,5 +359,5 @@ def test_jacobian_eigenvalues_of_bad_arguments(arguments, message):
 def test_the_largest_exponent_is_that_of_mean_field_theory(gain, theory, scatter):
     # `scatter`: of networks of this size about the limit, which lie rather below it.
     net = RateNetwork(IID(gain).sample(1000, key=KEY), Tanh())
-    found = spectrum_of(net, _normal(1, 1000), num=1, duration=350, discard=100, dt=0.1)
-    assert abs(found.exponents[0] - theory) < scatter + 2 * found.errors[0]
+    found = spectrum_of(net, _normal(1, 1000), num_exponents=1, duration=350, discard=100, dt=0.1)
+    assert abs(found.exponents[0] - theory) < scatter + 2 * found.error[0]

@@ -88,7 +88,7 @@ def test_jacobian_of_batches():
 def test_precision_is_that_of_the_coupling():
     drive = jnp.asarray(DRIVE, jnp.float32)
     net = _network(jnp.asarray(J, jnp.float32), input=lambda t: jnp.sin(t) * drive)
-    assert all(values.dtype == jnp.float32 for values in (net.tau, net.gain, net.noise))
+    assert all(values.dtype == jnp.float32 for values in (net.tau, net.row_gains, net.noise))
     assert net.drift(jnp.float32(0), jnp.zeros(N, jnp.float32)).dtype == jnp.float32
     assert net.jacobian(X).dense().dtype == jnp.float32
 

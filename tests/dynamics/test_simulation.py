@@ -111,7 +111,7 @@ def test_stiff_networks_by_implicit_steps():
 
 def test_linear_networks_against_the_matrix_exponential():
     J = np.asarray(_coupling().dense())
-    net = RateNetwork(J, Linear(), tau=TAU, gain=GAIN)
+    net = RateNetwork(J, Linear(), tau=TAU, row_gains=GAIN)
     A = (-np.eye(N) + GAIN[:, None] * J) / TAU[:, None]
     run = simulate(net, X0, duration=2.0, dt=0.01, save_every=50, scheme=rk4)
     for t, states in zip(np.asarray(run.times), np.asarray(run.states), strict=True):
@@ -165,7 +165,7 @@ def test_stationary_covariance_of_linear_networks(seed):
     J = np.asarray(_coupling(seed, gain=0.6).dense())
     A = (-np.eye(N) + GAIN[:, None] * J) / TAU[:, None]
     expected = scipy.linalg.solve_continuous_lyapunov(A, -np.diag(2 * SIGMA**2 / TAU**2))
-    net = RateNetwork(J, Linear(), noise=SIGMA, tau=TAU, gain=GAIN)
+    net = RateNetwork(J, Linear(), noise=SIGMA, tau=TAU, row_gains=GAIN)
     samples = 4000
     x = np.asarray(simulate(net, np.zeros((samples, N)), duration=12.0, key=jax.random.key(seed)).final)
     found = x.T @ x / samples
@@ -192,7 +192,7 @@ def test_continuing_is_one_run_bit_by_bit(scheme):
     net, common = _network(noise=0.3), {"key": KEY, "scheme": scheme, "save_every": 3}
     whole = simulate(net, X0, duration=3.3, **common)
     first = simulate(net, X0, duration=1.2, **common)
-    second = simulate(net, first.final, start=first.end, duration=2.1, **common)
+    second = simulate(net, first.final, t0=first.end, duration=2.1, **common)
     np.testing.assert_array_equal(jnp.concatenate([first.states, second.states]), whole.states)
     np.testing.assert_array_equal(jnp.concatenate([first.times, second.times]), whole.times)
     np.testing.assert_array_equal(second.final, whole.final)
@@ -215,11 +215,11 @@ def test_chunks_do_not_change_results(work, monkeypatch):
     ("duration", "discard", "save_every"), [(2.0, 0.0, 1), (3.05, 0.45, 4), (1.0, 0.93, 1), (1.0, 0.0, 99)]
 )
 def test_kept_times(duration, discard, save_every):
-    run = simulate(_network(), X0, duration=duration, discard=discard, save_every=save_every, start=0.5)
+    run = simulate(_network(), X0, duration=duration, discard=discard, save_every=save_every, t0=0.5)
     first, stop = 0.5 + 0.05 * np.ceil(discard / 0.05 - 1e-9), 0.5 + duration
     expected = np.arange(first, stop - 1e-9, 0.05 * save_every)
     np.testing.assert_allclose(run.times, expected, rtol=1e-13)
-    fine = simulate(_network(), X0, duration=duration, start=0.5)
+    fine = simulate(_network(), X0, duration=duration, t0=0.5)
     indices = np.round((expected - 0.5) / 0.05).astype(int)
     np.testing.assert_array_equal(run.states, np.asarray(fine.states)[indices])
     np.testing.assert_array_equal(run.final, fine.final)
@@ -326,7 +326,7 @@ def test_gradients_against_differences(save_every):
 
     def loss(parts):
         x0, J, gain, tau, sigma = parts
-        net = RateNetwork(J, Tanh(), noise=sigma, input=_drive, tau=tau, gain=gain)
+        net = RateNetwork(J, Tanh(), noise=sigma, input=_drive, tau=tau, row_gains=gain)
         run = simulate(net, x0, duration=2.05, discard=0.3, save_every=save_every, key=KEY)
         return jnp.sum(weights * run.final) + jnp.sum(run.rates**2)
 

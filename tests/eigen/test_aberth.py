@@ -310,7 +310,7 @@ def test_bad_arguments(arguments, message):
 def test_quantiles_of_a_disc():
     """|z|^2 / g^2 and the angle of i.i.d. couplings are uniform."""
     n = 401
-    z = np.asarray(quantiles(law(couplings.IID(gain=1.5)), n))
+    z = np.asarray(quantiles(law(couplings.IID(g=1.5)), n))
     assert z.shape == (n,)
     assert np.array_equal(np.sort_complex(z), np.sort_complex(z.conj())) and np.sum(z.imag == 0) == 1
     place = (np.arange(n) + 0.5) / n
@@ -323,7 +323,7 @@ def test_quantiles_of_a_disc():
 def test_quantiles_of_a_symmetric_law():
     """Wigner's semicircle: exact quantiles, to the width of the cells."""
     n = 50
-    z = np.asarray(quantiles(law(couplings.Elliptic(gain=1.0, symmetry=1.0)), n))
+    z = np.asarray(quantiles(law(couplings.Elliptic(g=1.0, symmetry=1.0)), n))
     assert np.all(z.imag == 0)
     x = np.sort(z.real) / 2
     cumulated = 0.5 + (x * np.sqrt(1 - x**2) + np.arcsin(x)) / np.pi
@@ -352,9 +352,9 @@ def _networks(n):
     modes = couplings.RandomModes
     deep = couplings.DeepHebbian
     return {
-        "i.i.d.": couplings.IID(gain=1.0),
-        "elliptic": couplings.Elliptic(gain=1.0, symmetry=-0.7),
-        "nearly symmetric": couplings.Elliptic(gain=1.0, symmetry=0.99),
+        "i.i.d.": couplings.IID(g=1.0),
+        "elliptic": couplings.Elliptic(g=1.0, symmetry=-0.7),
+        "nearly symmetric": couplings.Elliptic(g=1.0, symmetry=0.99),
         "deep-Hebbian": deep(load=1.5, auto=1.0, hetero=(1.0,)),
         "void": deep(load=0.5, auto=0.0, hetero=(1.0,)),
         "ring": deep(load=1.5, auto=0.0, hetero=(1.0,)),

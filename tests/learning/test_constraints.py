@@ -6,7 +6,7 @@ from math import comb, inf, nan
 import numpy as np
 import pytest
 
-from jaxnets.multistability import FREE, Certificate, explain, largest_margin, margin_limit, weight_limits
+from jaxnets.learning import FREE, Certificate, explain, largest_margin, margin_limit, weight_limits
 
 SIGNS = (-1.0, 0.0, 1.0, nan)
 

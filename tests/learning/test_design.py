@@ -11,7 +11,7 @@ import pytest
 from scipy.optimize import linprog
 from scipy.stats import norm
 
-from jaxnets.multistability import (
+from jaxnets.learning import (
     FREE,
     compose,
     explain,

@@ -12,8 +12,8 @@ from scipy.special import jnp_zeros
 from jaxnets._numerics.chebyshev import evaluate, grid
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, LowRank, RandomModes, SingularModes
 from jaxnets.meanfield import chaos_onset, largest_lyapunov, stationary
-from jaxnets.meanfield.rates import covariances
-from jaxnets.meanfield.stability import _ground_decay
+from jaxnets.meanfield.unit.covariances import covariances
+from jaxnets.meanfield.unit.lyapunov import _ground_decay
 from jaxnets.transfer import Erf, Linear, ReLU, Tanh, Transfer
 
 Z = np.linspace(-9, 9, 301)
@@ -386,7 +386,7 @@ def test_traced_fields_that_must_vanish():
     value, slopes = value_and_slopes(RandomModes.flat(2.0))
     expected, expected_slope = value_and_slopes(IID(2.0))
     np.testing.assert_allclose(value, expected, rtol=1e-12)
-    np.testing.assert_allclose(slopes.amplitudes[0], expected_slope.gain, rtol=1e-10)
+    np.testing.assert_allclose(slopes.amplitudes[0], expected_slope.g, rtol=1e-10)
     assert np.isnan(slopes.overlap[0])
     assert np.isnan(value_and_slopes(RandomModes.flat(2.0, overlap=0.3))[0])
 

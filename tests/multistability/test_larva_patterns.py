@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from jaxnets.couplings import larva_connectome
-from jaxnets.multistability import FREE, check_topology, explain, storable, store
+from jaxnets.learning import FREE, explain, storable, store
+from jaxnets.multistability import check_topology
 
 
 def larva(side):

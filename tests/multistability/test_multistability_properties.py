@@ -12,18 +12,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from jaxnets.learning import compose, factorise, largest_margin, store
 from jaxnets.multistability import (
     check_topology,
     closure,
     completes,
-    compose,
-    factorise,
     flow,
     is_stable,
-    largest_margin,
     sign_stability,
     stable_patterns,
-    store,
     union_and_intersection,
 )
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
+from jaxnets.learning import FREE
 from jaxnets.multistability import (
-    FREE,
     check_topology,
     closure,
     completes,

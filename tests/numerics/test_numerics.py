@@ -1,4 +1,4 @@
-"""Averages on the circle, Gaussian averages, roots."""
+"""Averages on the circle, Gaussian averages."""
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +8,9 @@ import pytest
 from jaxnets._numerics import (
     as_complex,
     as_float,
-    find_root,
     gaussian_quadrature,
     is_concrete,
     laurent_product,
-    polish_root,
     reciprocal_moments,
     reciprocal_moments_real,
 )
@@ -109,27 +107,3 @@ def test_gaussian_quadrature():
     z, weights = gaussian_quadrature()
     np.testing.assert_allclose([jnp.sum(weights * z**k) for k in (0, 2, 4, 6)], [1, 1, 3, 15], rtol=1e-9)
     np.testing.assert_allclose(jnp.sum(weights * jnp.cos(3 * z)), np.exp(-4.5), rtol=1e-10)
-
-
-# x^2 = a with x > 0, and a fold: x^2 = a has no root for a < 0.
-_square = lambda x, a: x**2 - a
-
-
-@pytest.mark.slow
-def test_roots_and_their_derivatives_to_third_order():
-    def root(a):
-        return polish_root(_square, find_root(_square, jnp.ones(1), a), a).value[0]
-
-    f, exact, x = root, jnp.sqrt, 1.7
-    for _ in range(4):
-        np.testing.assert_allclose(f(x), exact(x), rtol=1e-9)
-        f, exact = jax.grad(f), jax.grad(exact)
-    np.testing.assert_allclose(jax.jacfwd(root)(x), 0.5 / np.sqrt(x), rtol=1e-12)
-
-
-def test_failure_is_data():
-    batch = jax.jit(jax.vmap(lambda a: polish_root(_square, find_root(_square, jnp.ones(1), a), a)))
-    found = batch(jnp.array([4.0, -1.0, 9.0]))
-    np.testing.assert_array_equal(found.converged, [True, False, True])
-    np.testing.assert_allclose(found.value[:, 0][found.converged], [2, 3], rtol=1e-12)
-    assert not found.residual[1] < 1e-3

@@ -171,7 +171,7 @@ def test_principal_components_diagonalise_the_covariance(shape):
     np.testing.assert_allclose(C @ found.directions, found.directions * found.variances[None], atol=1e-13)
     np.testing.assert_allclose(jnp.sum(found.explained), 1.0)
 
-    two = obs.principal_components(x.astype(np.float32), num=2)
+    two = obs.principal_components(x.astype(np.float32), num_components=2)
     assert two.directions.shape == (shape[-1], 2) and two.variances.dtype == jnp.float32
     np.testing.assert_allclose(two.explained, found.explained[:2], rtol=1e-5)
 
@@ -190,8 +190,8 @@ GOOD = noise(11, 400, 3)
         (lambda: obs.dimension_estimate(GOOD, DT, correlation_time=np.nan), "`correlation_time` must be a finite"),
         (lambda: obs.dimension_estimate(np.full((400, 2), 0.7), DT), "`x` must vary"),
         (lambda: jax.jit(lambda x: obs.dimension_estimate(x, DT).value)(GOOD), "`correlation_time` must be given"),
-        (lambda: obs.principal_components(GOOD, num=4), "`num` must be at most 3"),
-        (lambda: obs.principal_components(GOOD, num=0), "`num` must be a whole number >= 1"),
+        (lambda: obs.principal_components(GOOD, num_components=4), "`num` must be at most 3"),
+        (lambda: obs.principal_components(GOOD, num_components=0), "`num` must be a whole number >= 1"),
     ],
 )
 def test_bad_arguments_are_refused(call, message):

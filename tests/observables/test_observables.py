@@ -162,7 +162,7 @@ def test_dominant_frequencies_between_bins(offset):
     strong, weak = (12 + offset) / segment, (40.3 + offset) / segment
     phases = np.array([0.0, 1.0, 2.5])
     x = 3 + 2 * np.cos(2 * np.pi * strong * t + phases) + 0.5 * np.sin(2 * np.pi * weak * t + phases)
-    found = obs.dominant_frequencies(x, DT, num=2, segment=segment)
+    found = obs.dominant_frequencies(x, DT, num_peaks=2, segment=segment)
     np.testing.assert_allclose(found.frequencies, [strong, weak], atol=0.02 / segment)
     # The density at the top of a line: amplitude^2 / 2 over the equivalent width, 1.5 bins, of a Hann window.
     np.testing.assert_allclose(found.power, np.array([2.0, 0.125]) * segment / 1.5, rtol=0.08)
@@ -170,9 +170,9 @@ def test_dominant_frequencies_between_bins(offset):
 
 def test_peaks_that_are_not_there_are_nan():
     t = DT * np.arange(256)[:, None]
-    found = obs.dominant_frequencies(np.cos(2 * np.pi * t / (32 * DT)), DT, num=31)
+    found = obs.dominant_frequencies(np.cos(2 * np.pi * t / (32 * DT)), DT, num_peaks=31)
     assert np.isfinite(found.frequencies[0]) and np.isnan(found.frequencies[-1]) and np.isnan(found.power[-1])
-    assert np.all(np.isnan(obs.dominant_frequencies(np.zeros((64, 2)), DT, num=2).frequencies))
+    assert np.all(np.isnan(obs.dominant_frequencies(np.zeros((64, 2)), DT, num_peaks=2).frequencies))
 
 
 # --- overlaps
@@ -195,10 +195,10 @@ FUNCTIONS = {
     "covariance": obs.covariance,
     "correlation_time": lambda x: obs.correlation_time(x, DT),
     "power_spectrum": lambda x: obs.power_spectrum(x, DT, segment=8.0),
-    "dominant_frequencies": lambda x: obs.dominant_frequencies(x, DT, num=2),
+    "dominant_frequencies": lambda x: obs.dominant_frequencies(x, DT, num_peaks=2),
     "dimension_estimate": lambda x: obs.dimension_estimate(x, DT, correlation_time=0.5),
     "sample participation_ratio": lambda x: obs.participation_ratio(x, DT, unbiased=False),
-    "explained": lambda x: obs.principal_components(x, num=2).explained,
+    "explained": lambda x: obs.principal_components(x, num_components=2).explained,
     "overlaps": lambda x: obs.overlaps(x[0, 0, :, None] ** 2, x),
 }
 
@@ -307,8 +307,8 @@ def test_bad_intervals_are_refused(name, dt):
         (lambda: obs.cross_covariance(GOOD, GOOD * np.nan, DT, max_lag=1.0), "`y` must be finite"),
         (lambda: obs.power_spectrum(GOOD, DT, segment=9.0), "`segment` must have from 4 samples to the 40"),
         (lambda: obs.power_spectrum(GOOD, DT, segment=3 * DT), "`segment`"),
-        (lambda: obs.dominant_frequencies(GOOD, DT, num=0), "`num`"),
-        (lambda: obs.dominant_frequencies(GOOD, DT, num=5), "`num` must be at most 4"),
+        (lambda: obs.dominant_frequencies(GOOD, DT, num_peaks=0), "`num`"),
+        (lambda: obs.dominant_frequencies(GOOD, DT, num_peaks=5), "`num` must be at most 4"),
         (lambda: obs.overlaps(np.ones(3), GOOD), "`patterns` must have shape"),
         (lambda: obs.overlaps(np.ones((4, 2)), GOOD), "`patterns` must have shape"),
     ],

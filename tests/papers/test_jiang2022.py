@@ -117,9 +117,9 @@ def test_largest_exponent_of_a_driven_sequence_in_steps_of_half_a_time_constant(
         coupling = DeepHebbian(load, 0.0, (1.5,)).sample(2000, key=jax.random.key(seed), dtype=jnp.float32)
         net = RateNetwork(coupling, Tanh())
         spectrum = lyapunov_spectrum(
-            net, coupling.left[:, 0], num=1, duration=900.0, discard=400.0, dt=0.5, interval=1.0, scheme=_euler
+            net, coupling.left[:, 0], num_exponents=1, duration=900.0, discard=400.0, dt=0.5, interval=1.0, scheme=_euler
         )
-        found.append((spectrum.exponents[0], spectrum.errors[0]))
+        found.append((spectrum.exponents[0], spectrum.error[0]))
     exponents, errors = np.array(found).T
     if load < 0.2:
         # Sequences are retrieved. The cycle of a map is quasi-periodic, with exponent 0, or locked to the step, with
@@ -206,12 +206,12 @@ def test_chaos_begins_between_loads(load, chaotic):
         spectrum = lyapunov_spectrum(
             RateNetwork(coupling, Tanh()),
             coupling.left[:, 0],
-            num=1,
+            num_exponents=1,
             duration=800.0,
             discard=300.0,
             dt=0.2,
             interval=1.0,
         )
-        exponent, error = spectrum.exponents[0], spectrum.errors[0]
+        exponent, error = spectrum.exponents[0], spectrum.error[0]
         found.append(memory.classify(jnp.array(False), jnp.array(1.0), jnp.array(1.0), jnp.array(9.0), exponent, error))
     assert (memory.majority(jnp.stack(found)) == Regime.CHAOS) == chaotic

@@ -6,7 +6,8 @@ from math import comb
 import numpy as np
 import pytest
 
-from jaxnets.multistability import coupling, largest_margin, sign_stability, store
+from jaxnets.learning import largest_margin, store
+from jaxnets.multistability import coupling, sign_stability
 
 
 def all_patterns(n):

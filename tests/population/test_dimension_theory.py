@@ -12,7 +12,7 @@ from scipy.linalg import expm, solve_continuous_lyapunov
 from jaxnets._numerics.filon import spectra, spectrum
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, Ensemble, RandomModes, SingularModes
 from jaxnets.meanfield import RowGains, Units, stationary
-from jaxnets.meanfield.linear import r_and_power
+from jaxnets.meanfield.unit.response import r_and_power
 from jaxnets.population import dimension, dressed, four_point_sum, four_point_sum_x, pair_covariance
 from jaxnets.population.dimension import _unlike
 from jaxnets.transfer import Erf, Linear, Tanh

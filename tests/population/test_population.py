@@ -9,7 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, RandomModes, Scaled, SingularModes, Sum
-from jaxnets.meanfield.linear import r_and_power
+from jaxnets.meanfield.unit.response import r_and_power
 from jaxnets.population import cross_spectrum, dressed, four_point_sum, four_point_sum_x, linear_sum
 
 HEBBIAN = DeepHebbian(load=0.8, auto=0.3, hetero=(0.6, 0.6))
@@ -44,9 +44,9 @@ def _self_energy(ensemble, s, transposed, g):
         case Scaled():
             return _self_energy(ensemble.ensemble, float(ensemble.factor) * s, transposed, g)
         case IID():
-            return float(ensemble.gain) ** 2 * np.outer(s, s) * np.where(same, 0, 1) * g
+            return float(ensemble.g) ** 2 * np.outer(s, s) * np.where(same, 0, 1) * g
         case Elliptic():
-            return float(ensemble.gain) ** 2 * np.outer(s, s) * np.where(same, float(ensemble.symmetry), 1) * g
+            return float(ensemble.g) ** 2 * np.outer(s, s) * np.where(same, float(ensemble.symmetry), 1) * g
         case RandomModes():
             lam, rho = np.asarray(ensemble.amplitudes), np.asarray(ensemble.overlap)
             weights = float(ensemble.load) * np.asarray(ensemble.weights)

@@ -245,7 +245,7 @@ def _self_energy(ensemble, T):
     """S(T) for T of shape (points, 2, 2)."""
     if isinstance(ensemble, Elliptic):
         swapped = np.stack([np.stack([T[:, 1, 1], T[:, 1, 0]], -1), np.stack([T[:, 0, 1], T[:, 0, 0]], -1)], -2)
-        return float(ensemble.gain) ** 2 * swapped * np.array([[1, ensemble.symmetry], [ensemble.symmetry, 1]])
+        return float(ensemble.g) ** 2 * swapped * np.array([[1, ensemble.symmetry], [ensemble.symmetry, 1]])
     w, lam, rho = _modes_of(ensemble)
     M = np.stack([np.ones_like(rho), rho, rho, np.ones_like(rho)], -1).reshape(-1, 2, 2)
     Lam = np.stack([0 * lam, lam, np.conj(lam), 0 * lam], -1).reshape(-1, 2, 2)

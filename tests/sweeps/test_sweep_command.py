@@ -141,7 +141,7 @@ def test_interrupt_says_how_to_go_on(here, monkeypatch, capsys):
         ('function = "toy_points:measure"\nrealisation = 2\n[axes]\ngain = [1.0]', "did you mean `realisations`?"),
         ('function = "toy_points:measure"\noutput = "../up"\n[axes]\ngain = [1.0]', "`output`"),
         ('function = "mean_field"\n[axes]\ngain = [1.0]\n[fixed]\nensemble = "IID(g)"', "unknown name `g`"),
-        ('function = "mean_field"\n[axes]\ng = [1.0]\n[fixed]\nensemble = "IID(-1 * 1)"', "`gain` must be"),
+        ('function = "mean_field"\n[axes]\ng = [1.0]\n[fixed]\nensemble = "IID(-1 * 1)"', "`g` must be"),
         (
             'function = "mean_field"\n[axes]\nh = [1.0]\n[fixed]\nensemble = "IID()"',
             "`h` must be an argument or a name",

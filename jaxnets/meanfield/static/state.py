@@ -1,0 +1,289 @@
+r"""Fixed points of a network for N -> infinity: the law of a unit's state, with inputs and finite-rank couplings.
+
+Of J = (random part) + U V^T / N the random part acts through r and kappa(S) alone, and the modes through the numbers
+kappa_k = E[v_k phi]. A unit whose field is h settles at x(h), the solution of x - r(S) phi(x) = h, with h Gaussian:
+
+$$ h = I + U \kappa + \sqrt{\kappa(S)\, \langle\phi^2\rangle}\, z, \qquad
+   S = \Big\langle \frac{d\phi(x(h))}{dh} \Big\rangle = \Big\langle \frac{\phi'}{1 - r \phi'} \Big\rangle $$
+
+The unknowns are kappa, <phi^2> and S. All averages are over one Gaussian variable, because Gaussian loadings obey
+E[u phi] = Cov(u, h) S.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import numpy as np
+import optimistix as optx
+from jaxtyping import Array, ArrayLike, Bool, Float
+
+from ..._arguments import nonnegative, real_array, require, require_instance, require_whole, scalar
+from ..._numerics import as_complex, frozen, polish_root
+from ...couplings import Ensemble, LowRank
+from ...spectra.interior import parts
+from ...transfer import Transfer
+from .averages import Averages, averages, has_spread, law_of_x
+
+
+class Input(eqx.Module):
+    """Constant input, Gaussian across units: I = mean + U left + W right + sqrt(variance) z, z independent of J.
+
+    U and V = U O^T + sigma W are the modes of the `LowRank` parts of the ensemble, in their order; `left` and `right`
+    (K,; a number is one for all) are components along them. Raises `ValueError` for numbers that are not finite and a
+    negative variance. Source: Mastrogiuseppe & Ostojic 2018.
+    """
+
+    mean: Float[Array, ""]
+    variance: Float[Array, ""]
+    left: Float[Array, "*K"]
+    right: Float[Array, "*K"]
+
+    def __init__(
+        self,
+        mean: Float[ArrayLike, ""] = 0.0,
+        variance: Float[ArrayLike, ""] = 0.0,
+        left: Float[ArrayLike, "*K"] = 0.0,
+        right: Float[ArrayLike, "*K"] = 0.0,
+    ):
+        self.mean = scalar("mean", mean)
+        self.variance = scalar("variance", variance)
+        self.left = real_array("left", left)
+        self.right = real_array("right", right)
+
+    def __check_init__(self):
+        require("mean", self.mean, np.isfinite, "a finite number")
+        require("variance", self.variance, nonnegative, "a finite number >= 0")
+        for name, field in (("left", self.left), ("right", self.right)):
+            require(name, field, np.isfinite, "finite numbers")
+            if field.ndim > 1:
+                raise ValueError(f"`{name}` must be a number or one for each mode, got shape {field.shape}")
+
+
+class FiniteRank(eqx.Module):
+    """All `LowRank` parts as one: V = U O^T + W diag(noise); column k of U is constant where ``uniform`` is 1."""
+
+    overlaps: Float[Array, "K K"]
+    noise: Float[Array, " K"]
+    uniform: Float[Array, " K"]
+
+
+class Problem(eqx.Module):
+    """Everything that the theory reads of a network."""
+
+    ensemble: Ensemble
+    modes: FiniteRank
+    transfer: Transfer
+    input: Input
+
+
+class StaticState(eqx.Module):
+    """One solution, made by `static_state`.
+
+    The field h, without the reaction r phi(x), has `mean` and `variance`; the law of the state x is given by its
+    values `x` and their `weights`, so that <f(x)> = sum(weights * f(x)). The order parameters are `kappa`, E[v_k phi],
+    `rate`, <phi>, `rate_power`, <phi^2>, `response`, S, and `reaction`, r(S). At `bulk` = 1 the bulk of the Jacobian
+    reaches zero. `problem` has what the theory reads of the arguments.
+    """
+
+    kappa: Float[Array, " K"]  # E[v_k phi]
+    mean: Float[Array, ""]  # <h>
+    variance: Float[Array, ""]  # of h
+    rate: Float[Array, ""]  # <phi>
+    rate_power: Float[Array, ""]  # <phi^2>
+    response: Float[Array, ""]  # S
+    reaction: Float[Array, ""]  # r(S)
+    bulk: Float[Array, ""]  # kappa(S) <(phi' / (1 - r phi'))^2>; at 1 the bulk of the Jacobian reaches zero
+    x: Float[Array, " k"]
+    weights: Float[Array, " k"]
+    residual: Float[Array, ""]
+    converged: Bool[Array, ""]
+    problem: Problem
+
+    def average(self, samples: Float[Array, " k"]) -> Float[Array, ""]:
+        """<f(x)> from the `samples` f(x_k) at the values of x."""
+        return self.weights @ samples
+
+
+def static_state(
+    ensemble: Ensemble,
+    transfer: Transfer,
+    input: Input | None = None,
+    *,
+    start_kappa: Float[ArrayLike, "*K"] = 1.0,
+    start_variance: Float[ArrayLike, ""] = 1.0,
+    nodes: int = 100,
+) -> StaticState:
+    r"""A solution of 0 = -x + J phi(x) + I for N -> infinity: the one that is found from a guess of the field.
+
+    $$ \kappa_k = E[v_k \phi], \qquad \langle\phi^2\rangle, \qquad S = \langle d\phi/dh \rangle, \qquad
+       h \sim N\Big(\bar I,\; |\kappa + I_l|^2 + |I_r|^2 + \sigma_I^2 + \kappa(S) \langle\phi^2\rangle\Big) $$
+
+    with kappa = (O (kappa + I_l) + sigma I_r) S; a uniform column adds to the mean of h instead, and its E[u phi] is
+    <phi>. The search starts at the averages over a Gaussian field with `start_kappa` (K,; a number is one for all) and
+    `start_variance`, beside the input. It has no derivative; a solution that is isolated has those by every float of
+    the ensemble, the transfer function and the input. K is the number of modes in all `LowRank` parts.
+
+    `nodes` is the number of quadrature points on either side of x = 0, where phi may have a kink. `residual` is the
+    largest of the errors of the equations and of the averages (against three quarters of the nodes). `converged` asks
+    for 1e-6, and for a solution that has a meaning: variance >= 0, r phi' < 1 (else x(h) is not unique), and S
+    within the domain of r (S Re(lambda rho) < 1). It need not be stable: see `static_stability`. Valid for phi that
+    rises and is smooth but for a kink at 0.
+
+    Raises:
+        ValueError: for what is no ensemble or transfer function, start values or components of the input that do not
+            fit the modes, a start variance that is not positive, and nodes < 20.
+
+    Source: Mastrogiuseppe & Ostojic 2018; the reaction derived here (cavity method).
+    """
+    problem = problem_of(ensemble, transfer, input)
+    require_whole("nodes", nodes, least=20)
+    K, dtype = problem.modes.noise.shape[0], problem.modes.noise.dtype
+    kappa = of_modes("start_kappa", start_kappa, K).astype(dtype)
+    variance = scalar("start_variance", start_variance).astype(dtype)
+    require("start_kappa", kappa, np.isfinite, "finite numbers")
+    require("start_variance", variance, lambda v: np.isfinite(v) & (v > 0), "a finite number > 0")
+    return solve(problem, kappa, variance, nodes)
+
+
+def problem_of(ensemble: Ensemble, transfer: Transfer, input: Input | None) -> Problem:
+    """The checked arguments, in the precision of the ensemble."""
+    from jax.scipy.linalg import block_diag  # here, as it takes long to import
+
+    require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
+    require_instance("transfer", transfer, Transfer, "one of `jaxnets.transfer`, such as `Tanh()`")
+    input = Input() if input is None else input
+    require_instance("input", input, Input, "an `Input`")
+    dtype = ensemble.variance().dtype
+    low_rank = [(factor, part) for factor, part in parts(ensemble) if isinstance(part, LowRank)]
+    sizes = [part.overlaps.shape[0] for _, part in low_rank]
+    K = sum(sizes)
+    overlaps = block_diag(*(factor * part.overlaps for factor, part in low_rank)) if K else jnp.zeros((0, 0))
+    noise = [jnp.full(k, factor * part.noise, dtype) for k, (factor, part) in zip(sizes, low_rank, strict=True)]
+    uniform = [
+        float(k == 0 and part.uniform) for size, (_, part) in zip(sizes, low_rank, strict=True) for k in range(size)
+    ]
+    modes = FiniteRank(
+        overlaps.astype(dtype),
+        jnp.concatenate(noise) if K else jnp.zeros(0, dtype),
+        jnp.asarray(uniform, dtype),
+    )
+    left, right = of_modes("left", input.left, K), of_modes("right", input.right, K)
+    input = Input(*(a.astype(dtype) for a in (input.mean, input.variance, left, right)))
+    return Problem(ensemble, modes, transfer, input)
+
+
+def of_modes(name: str, value: Float[ArrayLike, "*K"], K: int) -> Float[Array, " K"]:
+    array = real_array(name, value)
+    if array.shape not in ((), (K,)):
+        raise ValueError(f"`{name}` must be a number or one for each of the {K} modes, got shape {array.shape}")
+    return jnp.broadcast_to(array, (K,))
+
+
+# --- the equations --------------------------------------------------------------------------------------------
+
+
+class Field(eqx.Module):
+    """The Gaussian law of h, and what sets it."""
+
+    left: Float[Array, " K"]  # components of h along U
+    random: Float[Array, ""]  # variance from the random part
+    mean: Float[Array, ""]
+    variance: Float[Array, ""]
+    reaction: Float[Array, ""]
+    strength: Float[Array, ""]  # kappa(S)
+
+
+def field_at(problem: Problem, y: Float[Array, " K+2"]) -> Field:
+    """The field that the order parameters y = (kappa, <phi^2>, S) make."""
+    kappa, power, response = y[:-2], y[-2], y[-1]
+    r, strength = problem.ensemble.r_and_kappa(as_complex(response))
+    drive, uniform = problem.input, problem.modes.uniform
+    left, random = kappa + drive.left, strength * power
+    variance = jnp.sum((1 - uniform) * left**2) + jnp.sum(drive.right**2) + drive.variance + random
+    return Field(left, random, drive.mean + uniform @ left, variance, r.real, strength)
+
+
+def order_parameters(problem: Problem, field: Field, of: Averages) -> Float[Array, " K+2"]:
+    """(kappa, <phi^2>, S) that units in this field have."""
+    modes = problem.modes
+    u_phi = jnp.where(modes.uniform > 0, of.rate, field.left * of.response)
+    w_phi = problem.input.right * of.response
+    return jnp.concatenate([modes.overlaps @ u_phi + modes.noise * w_phi, jnp.stack([of.power, of.response])])
+
+
+def mismatch(y: Float[Array, " K+2"], problem: Problem, nodes: int) -> Float[Array, " K+2"]:
+    field = field_at(problem, y)
+    of = averages(problem.transfer, field.mean, field.variance, field.reaction, nodes)
+    return y - order_parameters(problem, field, of)
+
+
+def first_guess(
+    problem: Problem, kappa: Float[Array, " K"], variance: Float[Array, ""], nodes: int
+) -> Float[Array, " K+2"]:
+    """Averages over a guessed field without reaction, kappa being the guess itself."""
+    left = kappa + problem.input.left
+    mean, uniform = problem.input.mean + problem.modes.uniform @ left, problem.modes.uniform
+    variance = variance + problem.input.variance + jnp.sum((1 - uniform) * left**2)
+    of = averages(problem.transfer, mean, variance, jnp.zeros_like(mean), nodes)
+    return jnp.concatenate([kappa, jnp.stack([of.power, of.response])])
+
+
+@eqx.filter_jit
+def solve(problem: Problem, kappa: Float[Array, " K"], variance: Float[Array, ""], nodes: int) -> StaticState:
+    """The solution near the field that is guessed: a damped search, then Newton steps that make it differentiable."""
+    start = first_guess(problem, kappa, variance, nodes)
+
+    def equations(y, problem):
+        return mismatch(y, problem, nodes)
+
+    dtype = start.dtype
+    near = max(1e-8, 300 * float(jnp.finfo(dtype).eps))
+    search = optx.LevenbergMarquardt(rtol=near, atol=near, linear_solver=lx.QR())
+    # Its damping has JAX's default precision, and so must all else.
+    guess, fixed = jax.tree.map(_as_default_float, frozen((start, problem)))
+    found = optx.root_find(equations, search, guess, fixed, max_steps=200, throw=False).value
+    found = found.astype(dtype)
+    root = polish_root(equations, found, problem, steps=4)
+    # Newton steps leave a point that is not isolated (a ring): there the search itself is the answer.
+    isolated = jnp.all(jnp.abs(root.value - found) <= 1e-3 * (1 + jnp.abs(found))) & root.converged
+    y = jnp.where(isolated, root.value, found)
+    missed = jnp.where(isolated, root.residual, jnp.max(jnp.abs(equations(found, frozen(problem)))))
+    return _state(problem, y, missed, nodes)
+
+
+def _state(problem, y, residual, nodes) -> StaticState:
+    transfer, field = problem.transfer, field_at(problem, y)
+    of = averages(transfer, field.mean, field.variance, field.reaction, nodes)
+    coarse = averages(transfer, field.mean, field.variance, field.reaction, 3 * nodes // 4)
+    errors = jax.tree.map(lambda a, b: jnp.abs(a - b) / (1 + jnp.abs(a)), of, coarse)
+    residual = jax.lax.stop_gradient(jnp.max(jnp.stack([residual, *jax.tree.leaves(errors)])))
+
+    spread = has_spread(field.variance)
+    law = law_of_x(transfer, field.mean, field.variance, field.reaction, nodes)
+    x = jnp.where(spread, law.x, law.x_of_mean)
+    small = 1e-9 if y.dtype == jnp.float64 else 1e-4
+    meaningful = (
+        (field.variance > -small)
+        & jnp.all(field.reaction * transfer.slope(x) < 1)
+        & jnp.all(y[-1] * problem.ensemble.poles().real < 1)
+    )
+    return StaticState(
+        kappa=y[:-2],
+        mean=field.mean,
+        variance=field.variance - jnp.where(spread, 0, jax.lax.stop_gradient(field.variance)),
+        rate=of.rate,
+        rate_power=of.power,
+        response=of.response,
+        reaction=field.reaction,
+        bulk=field.strength * of.square_response,
+        x=x,
+        weights=law.weights / jnp.sum(law.weights),
+        residual=residual,
+        converged=meaningful & (residual <= max(1e-6, 3000 * float(jnp.finfo(y.dtype).eps))),
+        problem=problem,
+    )
+
+
+def _as_default_float(leaf):
+    return leaf.astype(jnp.result_type(float)) if eqx.is_inexact_array(leaf) else leaf
