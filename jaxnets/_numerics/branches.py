@@ -30,13 +30,13 @@ def fold(
     args: Any,
     *,
     jacobian: Callable[[Float[Array, " k"], Float[Array, ""], Any], Float[Array, "k k"]] | None = None,
-    steps: int = 10,
+    num_steps: int = 10,
 ) -> Root:
     r"""The fold of fn(y, p, args) = 0 near a solution y at p: a `Root` whose value is a `Fold`.
 
     $$ F(y, p) = 0, \qquad \partial_y F(y, p)\, v = 0, \qquad |v|^2 = 1 $$
 
-    `polish_root` takes ``steps`` Newton steps of these 2k + 1 equations from v, the singular vector of the smallest
+    `polish_root` takes ``num_steps`` Newton steps of these 2k + 1 equations from v, the singular vector of the smallest
     singular value of the Jacobian. The fold is differentiable in ``args``. ``fn``, y and p should be scaled to order
     one. ``jacobian`` gives dF/dy if it is known in closed form; otherwise fn is differentiated. Newton's method finds
     any fold near the guess, so a caller has to judge whether the one found ends his branch. A guess at which fn is
@@ -57,6 +57,6 @@ def fold(
     at_guess = frozen((y, parameter, args))
     matrix = jax.jacfwd(fn)(*at_guess) if jacobian is None else jacobian(*at_guess)
     v = jnp.linalg.svd(matrix)[2][-1]
-    root = polish_root(conditions, jnp.concatenate([y, v, jnp.atleast_1d(parameter)]), args, steps=steps)
+    root = polish_root(conditions, jnp.concatenate([y, v, jnp.atleast_1d(parameter)]), args, num_steps=num_steps)
     z = root.value
     return Root(Fold(z[:size], z[size:-1], z[-1]), root.residual, root.converged)

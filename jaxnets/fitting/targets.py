@@ -193,7 +193,7 @@ def void_radius(ensemble: Ensemble, *, angles: int = 64) -> Float[Array, ""]:
         unstable = jax.vmap(lambda s: stability(s, jax.lax.stop_gradient((ensemble, phase))))(grid) >= 0
         first = jnp.argmax(unstable)
         start = (grid[first] + grid[jnp.maximum(first - 1, 0)]) / 2
-        root = polish_root(lambda s, args: stability(s[0], args)[None], start[None], (ensemble, phase), steps=8)
+        root = polish_root(lambda s, args: stability(s[0], args)[None], start[None], (ensemble, phase), num_steps=8)
         t = jnp.exp(root.value[0]).astype(phase.dtype) * phase
         z = 1 / t + ensemble.r_and_kappa(t)[0]
         size = jnp.abs(z)

@@ -340,7 +340,7 @@ def _checked(ensemble, start, temperature, loads, relax, nodes, angles):
 
 
 def _root(equations, guess, problem) -> Root:
-    return polish_root(equations, guess, problem, steps=10)
+    return polish_root(equations, guess, problem, num_steps=10)
 
 
 def _transition(root: Root, y, load, temperature, found) -> Transition:

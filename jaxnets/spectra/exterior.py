@@ -54,7 +54,7 @@ def exterior(ensemble: Ensemble, gains: Gains, zeta: Complex[Array, ""]) -> Exte
 
 def _square_resolvent(gains, z, r):
     """<G^2 / |z - G r|^2>."""
-    return gains.average(gains.values**2 / jnp.abs(z - as_complex(gains.values) * r) ** 2)
+    return gains.mean(gains.values**2 / jnp.abs(z - as_complex(gains.values) * r) ** 2)
 
 
 def _preimage(gains: Gains, zeta, r):
@@ -89,7 +89,7 @@ def _newton_step(gains, zeta, r, z):
     """
     g = as_complex(gains.values)
     inverse = 1 / (z - g * r)
-    h, t, b = z * gains.average(inverse), gains.average(g * inverse), gains.average(g * inverse**2)
+    h, t, b = z * gains.mean(inverse), gains.mean(g * inverse), gains.mean(g * inverse**2)
     change = jnp.log((zeta + r) * t / h) * h * t / (z * b)
     return change / jnp.maximum(1, jnp.abs(change) / _LONGEST).astype(change.dtype)
 
@@ -121,11 +121,11 @@ def slope(ensemble: Ensemble, gains: Gains, zeta: Complex[Array, ""], z: Complex
     dr = dr[0]
     g = as_complex(gains.values)
     inverse = 1 / (z - g * r)
-    a, b, c = (gains.average(f) for f in (g * inverse, g * inverse**2, (g * inverse) ** 2))
+    a, b, c = (gains.mean(f) for f in (g * inverse, g * inverse**2, (g * inverse) ** 2))
     dz = (a + zeta * c * dr) / (zeta * b)
     power = gains.values**2 * jnp.abs(inverse) ** 2
-    q = gains.average(power)
-    dq = -2 * gains.average(as_complex(power) * inverse * (dz - g * dr))  # dq/dx = Re, dq/dy = -Im
+    q = gains.mean(power)
+    dq = -2 * gains.mean(as_complex(power) * inverse * (dz - g * dr))  # dq/dx = Re, dq/dy = -Im
     x, y = kappa_x * q + kappa * dq.real, kappa_y * q - kappa * dq.imag
     return Slope(kappa * q, jax.lax.complex(x, y), dz, zeta * a - 1)
 
@@ -237,7 +237,7 @@ def preimage_error(ensemble: Ensemble, gains: Gains, zeta, z) -> Complex[Array, 
     """zeta <G / (z - G r)> - 1, which vanishes at the z of zeta."""
     r, _ = ensemble.r_and_kappa(1 / zeta)
     g = as_complex(gains.values)
-    return zeta * gains.average(g / (z - g * r)) - 1
+    return zeta * gains.mean(g / (z - g * r)) - 1
 
 
 def stability(ensemble: Ensemble, gains: Gains, zeta, z) -> Float[Array, ""]:

@@ -104,7 +104,7 @@ def inner_void(ensemble: Ensemble, gains: Gains) -> tuple[Float[Array, ""], Floa
     invertible = jnp.all((values > 0) | (weights == 0)) & jnp.all((gains.values != 0) | (gains.weights == 0))
     inverse_square = jnp.sum(weights / jnp.where(values > 0, values, 1) ** 2)
     inverse_gains = 1 / jnp.where(gains.values == 0, 1, gains.values)
-    a, b = gains.average(inverse_gains), gains.average(inverse_gains**2)
+    a, b = gains.mean(inverse_gains), gains.mean(inverse_gains**2)
     centre = r0.real * a / b
     square = (1 / inverse_square - kappa0 - r0.real**2) / b + centre**2
     open_ = invertible & (square > 0)
@@ -200,7 +200,7 @@ def line_density(ensemble: Ensemble, gains: Gains, x: Float[Array, ""]) -> tuple
     def resolvent(t, x, ensemble, gains):
         r, kappa = ensemble.r_and_kappa(t)
         inverse = 1 / (x - as_complex(gains.values) * r)
-        return inverse, gains.average(as_complex(gains.values) * inverse), kappa
+        return inverse, gains.mean(as_complex(gains.values) * inverse), kappa
 
     def equations(y, args):
         ensemble, gains, x = args
@@ -229,7 +229,7 @@ def line_density(ensemble: Ensemble, gains: Gains, x: Float[Array, ""]) -> tuple
 
     def certified(t, before, ensemble, gains, x):
         inverse, _, kappa = resolvent(t, as_complex(x), ensemble, gains)
-        m = kappa * gains.average(gains.values**2 * jnp.abs(inverse) ** 2)
+        m = kappa * gains.mean(gains.values**2 * jnp.abs(inverse) ** 2)
         # On the support m = 1 exactly, and off it the imaginary part is rounding, to which that of the iteration falls
         # with eta. Real t elsewhere lie among the poles of a continuum of modes, as if these were finitely many.
         off = (m < 1 + 1e-6) & (-before.imag * scale < 1e-2)
@@ -239,7 +239,7 @@ def line_density(ensemble: Ensemble, gains: Gains, x: Float[Array, ""]) -> tuple
     *_, t, _, found = jax.lax.while_loop(lambda carry: ~carry[-1] & (carry[0] < 4), attempt, start)
     root = polish_root(equations, jnp.stack([t.real, t.imag]), args)
     inverse, _, _ = resolvent(jax.lax.complex(*root.value), as_complex(x), ensemble, gains)
-    return jnp.maximum(-gains.average(inverse).imag / jnp.pi, 0), found
+    return jnp.maximum(-gains.mean(inverse).imag / jnp.pi, 0), found
 
 
 def _averages(gains, z, s, k):
@@ -248,7 +248,7 @@ def _averages(gains, z, s, k):
     shifted = jnp.conj(z - as_complex(g) * s)
     inverse = 1 / (square_modulus(shifted) + g**2 * k)
     over = shifted * as_complex(inverse)
-    return gains.average(g**2 * inverse), gains.average(as_complex(g) * over), gains.average(over)
+    return gains.mean(g**2 * inverse), gains.mean(as_complex(g) * over), gains.mean(over)
 
 
 def _state(y, chart, gains, z, scale, blocks=None) -> _State:

@@ -65,7 +65,7 @@ class SpectralLaw(eqx.Module):
 
     def zero_mass(self) -> Float[Array, ""]:
         """The fraction of eigenvalues that are exactly 0: what is missing to the rank of J or of G."""
-        active = self.gains.average((self.gains.values != 0).astype(self.gains.values.dtype))
+        active = self.gains.mean((self.gains.values != 0).astype(self.gains.values.dtype))
         rank = jnp.minimum(self.ensemble.rank_fraction(), active)
         return jnp.maximum(1 - rank, 0)
 

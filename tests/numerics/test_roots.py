@@ -1,0 +1,195 @@
+"""Searches, and what makes a root exact and differentiable."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnets._numerics import roots
+from jaxnets._numerics.roots import (
+    bisect,
+    find_root,
+    follow_line,
+    implicit_fixed_point,
+    implicit_root,
+    iterate,
+    last_steps,
+    newton_in_bracket,
+    newton_step,
+    polish_root,
+)
+
+# --- searches
+
+
+def test_bisection_of_many_brackets_either_way_round():
+    squares = jnp.array([2.0, 9.0])
+    low, high = bisect(lambda x: x**2 < squares, jnp.zeros(2), jnp.full(2, 10.0))
+    np.testing.assert_allclose([low, high], np.sqrt([squares, squares]), rtol=1e-15)
+    low, high = bisect(lambda x: x**2 > squares, jnp.full(2, 10.0), jnp.zeros(2))
+    np.testing.assert_allclose([low, high], np.sqrt([squares, squares]), rtol=1e-15)
+
+
+def test_bisection_on_a_line_of_the_plane():
+    inner, outer = bisect(lambda z: jnp.abs(z) < 5, jnp.asarray(3j), jnp.asarray(8 + 3j), 20)
+    np.testing.assert_allclose(outer - inner, 8 / 2**20)
+    np.testing.assert_allclose(inner, 4 + 3j, atol=1e-5)
+
+
+def test_bisection_has_no_gradients():
+    root = lambda a: jnp.sum(bisect(lambda x: x < a, a - 1, a + 1)[0])
+    assert jax.grad(root)(2.0) == 0
+
+
+@pytest.mark.parametrize("low, high", [(0.0, jnp.inf), (-jnp.inf, 10.0), (0.0, 10.0)])
+def test_newton_in_a_bracket_where_newton_alone_fails(low, high):
+    target = jnp.array([0.1, 0.5, 1.4])
+    value_and_slope = lambda x: (jnp.arctan(x - 4) - target, 1 / (1 + (x - 4) ** 2))
+    start, low, high = (jnp.full(3, x) for x in (4.0, low, high))
+    found = newton_in_bracket(value_and_slope, start, low, high)
+    np.testing.assert_allclose(found, 4 + np.tan(target), rtol=1e-13)
+    # Alone it diverges from the far end of the bracket.
+    far = jnp.full(3, 10.0)
+    assert not jnp.all(jnp.isfinite(_newtons(value_and_slope, far)))
+    np.testing.assert_allclose(
+        newton_in_bracket(value_and_slope, far, jnp.zeros(3), far + 0.1), 4 + np.tan(target), rtol=1e-13
+    )
+
+
+def _newtons(value_and_slope, x):
+    for _ in range(10):
+        value, slope = value_and_slope(x)
+        x = x - value / slope
+    return x
+
+
+def test_iterations_stop_at_the_tolerance_at_the_last_step_and_at_nan():
+    halve = lambda y: ((y[0] / 2, y[1] + 1), jnp.abs(y[0]) / 2)
+    (y, count), miss = iterate(halve, (jnp.asarray(1.0), 0), 0.1, 100)
+    assert (y, count, miss) == (1 / 16, 4, 1 / 16)
+    (_, count), miss = iterate(halve, (jnp.asarray(1.0), 0), 0.1, jnp.asarray(2))
+    assert count == 2 and miss > 0.1
+    (_, count), miss = iterate(halve, (jnp.asarray(jnp.nan), 0), 0.1, 100)
+    assert count == 1 and jnp.isnan(miss)
+
+
+def test_a_newton_step_of_a_holomorphic_function():
+    y, miss = newton_step(lambda z: z**2 + 1, jnp.asarray(0.1 + 1.1j))
+    np.testing.assert_allclose(y, (0.1 + 1.1j) - ((0.1 + 1.1j) ** 2 + 1) / (2 * (0.1 + 1.1j)))
+    np.testing.assert_allclose(miss, abs((0.1 + 1.1j) ** 2 + 1))
+
+
+def test_a_root_is_followed_along_a_line():
+    """Of u e^u = goal, the branch that grows from 0 (Lambert's W)."""
+
+    def root(goal):
+        step = lambda u, part: newton_step(lambda u: u * jnp.exp(u) - part * goal, u)
+        return follow_line(step, jnp.zeros_like(goal), 8, 1e-14, 20)
+
+    goals = jnp.array([5.0, 0.3 + 2j, -0.3 + 0.5j])
+    u, miss = jax.vmap(root)(goals)
+    np.testing.assert_allclose(u * jnp.exp(u), goals, rtol=1e-13)
+    np.testing.assert_array_less(np.abs(np.imag(u)), np.pi)  # the principal branch
+    np.testing.assert_array_less(miss, 1e-13)
+
+
+def test_no_step_of_a_followed_root_beyond_the_last():
+    parts = []
+    step = lambda y, part: (parts.append(part), (y + part, jnp.asarray(1.0)))[1]
+    with jax.disable_jit():
+        y, miss = follow_line(step, jnp.asarray(0.0), 4, 0.1, 3)
+    np.testing.assert_allclose(np.asarray(parts, float), [0.25, 0.5, 0.75, 1, 1, 1, 1])
+    assert y == 5.5 and miss == 1
+
+
+# --- exact and differentiable
+
+# x^2 = a with x > 0, and a fold: x^2 = a has no root for a < 0.
+_square = lambda x, a: x**2 - a
+
+
+def _derivatives(root, order):
+    """Of x = sqrt(a) at 1.7, value first, beside the exact ones."""
+    found, expected = [], []
+    f, exact = root, jnp.sqrt
+    for _ in range(order + 1):
+        found.append(f(1.7))
+        expected.append(exact(1.7))
+        f, exact = jax.grad(f), jax.grad(exact)
+    return found, expected
+
+
+@pytest.mark.slow
+def test_roots_and_their_derivatives_to_third_order():
+    def root(a):
+        return polish_root(_square, find_root(_square, jnp.ones(1), a), a).value[0]
+
+    np.testing.assert_allclose(*_derivatives(root, 3), rtol=1e-9)
+    np.testing.assert_allclose(jax.jacfwd(root)(1.7), 0.5 / np.sqrt(1.7), rtol=1e-12)
+
+
+def test_failure_is_data():
+    batch = jax.jit(jax.vmap(lambda a: polish_root(_square, find_root(_square, jnp.ones(1), a), a)))
+    found = batch(jnp.array([4.0, -1.0, 9.0]))
+    np.testing.assert_array_equal(found.converged, [True, False, True])
+    np.testing.assert_allclose(found.value[:, 0][found.converged], [2, 3], rtol=1e-12)
+    assert not found.residual[1] < 1e-3
+
+
+@pytest.mark.parametrize("unroll", [False, True])
+def test_last_steps_double_the_order_of_exact_derivatives(unroll):
+    step = lambda x, a: newton_step(lambda x: x**2 - a, x)
+    for num_steps, order in ((1, 1), (2, 3)):
+        root = lambda a, num=num_steps: last_steps(step, jnp.sqrt(a), a, num, unroll=unroll)[0]
+        found, expected = _derivatives(root, order + 1)
+        np.testing.assert_allclose(found[: order + 1], expected[: order + 1], rtol=1e-12)
+        assert abs(found[order + 1] / expected[order + 1] - 1) > 0.1  # and no further
+
+
+def test_the_miss_of_last_steps_is_the_last_one():
+    step = lambda x, a: newton_step(lambda x: x**2 - a, x)
+    x, miss = last_steps(step, jnp.asarray(2.0), 2.0, 2)
+    np.testing.assert_allclose(miss, 1.5**2 - 2)
+    np.testing.assert_allclose(x, 17 / 12)
+
+
+def test_implicit_roots_evaluate_the_equations_for_derivatives_alone():
+    calls = []
+
+    def fn(y, a):
+        calls.append(a)
+        return y**2 - a
+
+    root = lambda a: implicit_root(lambda a: jnp.sqrt(a)[None], fn, a)[0]
+    np.testing.assert_allclose(root(1.7), np.sqrt(1.7))
+    assert not calls
+    np.testing.assert_allclose(*_derivatives(root, 3), rtol=1e-12)
+    assert calls
+
+
+def test_implicit_roots_of_two_and_three_unknowns():
+    """y^3 = A a for matrices A, elementwise: dy/da = A / (3 y^2), here with the unknowns mixed."""
+    for k in (2, 3):
+        mix = jnp.asarray(np.random.default_rng(k).normal(size=(k, k)))
+        args = jnp.arange(1.0, k + 1)
+        search = lambda a: jnp.cbrt(a)
+        fn = lambda y, a, mix=mix: mix @ (y**3 - a)
+        found = jax.jacrev(lambda a, fn=fn, search=search: implicit_root(search, fn, a))(args)
+        np.testing.assert_allclose(found, np.diag(1 / (3 * np.cbrt(args) ** 2)), rtol=1e-10, atol=1e-12)
+
+
+def test_implicit_fixed_points_of_many_unknowns():
+    """y = b cos(y) at many points."""
+    b = jnp.linspace(0.1, 0.9, 200)
+    update = lambda y, b: (b * jnp.cos(y[0]),)
+    y = iterate(lambda y: (update(y, b), jnp.max(jnp.abs(update(y, b)[0] - y[0]))), (b,), 1e-15, 500)[0]
+    value = lambda b: jnp.sum(implicit_fixed_point(update, y, b)[0] ** 2)
+    slope = np.cos(y[0]) / (1 + np.asarray(b) * np.sin(y[0]))
+    np.testing.assert_allclose(jax.grad(value)(b), 2 * y[0] * slope, rtol=1e-5)
+
+
+def test_the_table_of_patterns_names_what_there_is():
+    """The head of the module states the allowed patterns: each by its function, and none that is not there."""
+    named = [line.split("`")[1] for line in (roots.__doc__ or "").splitlines() if line.startswith("   - `")]
+    assert named == ["polish_root", "last_steps", "implicit_root", "implicit_fixed_point"]
+    assert all(callable(getattr(roots, name)) for name in named)
