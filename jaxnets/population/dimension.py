@@ -25,8 +25,8 @@ from .._numerics import as_complex, cubic_interpolation, frozen, square_modulus
 from .._numerics.filon import spectra
 from ..couplings import Ensemble
 from ..meanfield import Stationary, Units
-from ..meanfield.unit.response import r_and_power
 from ..meanfield.site import one_site
+from ..meanfield.unit.response import r_and_power
 from .sums import four_point_sum, four_point_sum_x
 
 

@@ -11,9 +11,9 @@ from scipy.stats import norm
 
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, LowRank, RandomModes, SingularModes
 from jaxnets.meanfield import Input, static_stability, static_state, static_states
-from jaxnets.meanfield.static.state import mismatch
 from jaxnets.meanfield.static.line import half_plane, number_missed
 from jaxnets.meanfield.static.outliers import order_parameter_map
+from jaxnets.meanfield.static.state import mismatch
 from jaxnets.spectra import outliers
 from jaxnets.spectra.exterior import Gains
 from jaxnets.transfer import Erf, Linear, ReLU, Tanh

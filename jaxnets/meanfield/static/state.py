@@ -244,7 +244,7 @@ def solve(problem: Problem, kappa: Float[Array, " K"], variance: Float[Array, ""
     guess, fixed = jax.tree.map(_as_default_float, frozen((start, problem)))
     found = optx.root_find(equations, search, guess, fixed, max_steps=200, throw=False).value
     found = found.astype(dtype)
-    root = polish_root(equations, found, problem, num_steps=4)
+    root = polish_root(equations, found, problem, num_num_steps=4)
     # Newton steps leave a point that is not isolated (a ring): there the search itself is the answer.
     isolated = jnp.all(jnp.abs(root.value - found) <= 1e-3 * (1 + jnp.abs(found))) & root.converged
     y = jnp.where(isolated, root.value, found)

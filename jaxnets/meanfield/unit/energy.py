@@ -27,11 +27,11 @@ from ..._arguments import nonnegative, positive, require, require_whole, scalar
 from ..._numerics import Root, chebyshev, gaussian_quadrature, is_concrete, polish_root
 from ...couplings import Ensemble
 from ...transfer import Transfer
+from ..site import Site, has_memory, one_site, require_no_mean
+from ..units import RowGains, Units
 from .covariances import covariances
 from .sampled import stationary_by_paths
-from ..site import Site, has_memory, one_site, require_no_mean
 from .state import Stationary, is_odd
-from ..units import RowGains, Units
 
 
 def stationary(

@@ -14,11 +14,11 @@ from ..._arguments import nonnegative, positive, require, require_whole, scalar
 from ..._numerics import as_complex, frozen, is_concrete
 from ...couplings import Ensemble
 from ...transfer import Transfer
-from . import paths
-from .response import dressed
-from .paths import Averages, Grid, Problem, Unknowns
 from ..site import has_memory, require_no_mean
+from . import paths
 from .onset import chaos_onset
+from .paths import Averages, Grid, Problem, Unknowns
+from .response import dressed
 from .state import Stationary, is_odd
 
 BATCHES = 8  # groups of paths, whose scatter gives the errors
