@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         computations,
         couplings,
         dynamics,
+        eigen,
         fitting,
         learning,
         meanfield,
@@ -26,13 +27,18 @@ if TYPE_CHECKING:
         sweeps,
         transfer,
     )
+    from ._laws import Discrete
+    from ._numerics import Root
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Discrete",
+    "Root",
     "computations",
     "couplings",
     "dynamics",
+    "eigen",
     "fitting",
     "learning",
     "meanfield",
@@ -46,13 +52,18 @@ __all__ = [
     "transfer",
 ]
 
+# What no room owns: a law that several take as an argument, and what all scalar solvers return.
+_CLASSES = {"Discrete": "_laws", "Root": "_numerics"}
+
 
 def __getattr__(name: str):
     """Rooms are imported when they are first named: figures, sweeps and fits need libraries that theory does not."""
+    if name in _CLASSES:
+        return getattr(importlib.import_module(f".{_CLASSES[name]}", __name__), name)
     if name in __all__:
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return ["__version__", *__all__]

@@ -14,18 +14,20 @@ PACKAGE = Path(__file__).parents[1] / "jaxnets"
 ARROWS = {
     "_numerics": set(),
     "_arguments": {"_numerics"},
+    "_laws": {"_numerics", "_arguments"},
     "_expressions": set(),
     "_results": set(),
+    "_public": set(),
     "data": set(),
     "transfer": {"_numerics"},
-    "couplings": {"_numerics", "_arguments", "data"},
-    "spectra": {"_numerics", "_arguments", "couplings", "transfer"},
-    "meanfield": {"_numerics", "_arguments", "couplings", "spectra", "transfer"},
+    "couplings": {"_numerics", "_arguments", "_laws", "data"},
+    "spectra": {"_numerics", "_arguments", "_laws", "couplings", "transfer"},
+    "meanfield": {"_numerics", "_arguments", "_laws", "couplings", "spectra", "transfer"},
     "population": {"_numerics", "_arguments", "couplings", "meanfield"},
     # Arrays and operators, and the one door to `eig`: no ensemble and no law.
     "dynamics": {"_numerics", "_arguments", "couplings.operators", "spectra.eigen"},
     "observables": {"_numerics", "_arguments"},
-    "memory": {"_numerics", "_arguments", "couplings", "dynamics", "observables", "spectra", "transfer"},
+    "memory": {"_numerics", "_arguments", "_laws", "couplings", "dynamics", "observables", "spectra", "transfer"},
     "learning": {"_numerics", "_arguments"},
     # As for dynamics: eigenvalues come through the one door.
     "multistability": {
@@ -66,12 +68,12 @@ ARROWS = {
         "transfer",
     },
 }
-# Every room may have results that speak.
+# Every room may have results that speak, and says what `dir()` and `help()` show of it.
 for _arrows in ARROWS.values():
-    _arrows.add("_results")
-ARROWS["__init__"] = set(ARROWS) - {"_numerics", "_results", "_arguments", "_expressions", "data"}
+    _arrows |= {"_results", "_public"}
+ARROWS["__init__"] = set(ARROWS) - {"_results", "_arguments", "_expressions", "data"}
 # What papers print, computed through the public rooms; the command alone shows it.
-ARROWS["papers"] = ARROWS["__init__"] - {"sweeps"}
+ARROWS["papers"] = ARROWS["__init__"] - {"_numerics", "sweeps"}
 ARROWS["cli"] = set(ARROWS)
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))

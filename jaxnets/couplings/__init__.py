@@ -1,5 +1,6 @@
 """Random couplings: ensembles with their R-transforms, the operators they sample, and those estimated from data."""
 
+from .._public import public
 from .ensembles import IID, Elliptic, Ensemble, FourPoint, Scaled, Sum
 from .measured import SingularModes, from_matrix, larva_connectome, random_modes_from_matrix, singular_mismatch
 from .modes import DeepHebbian, LowRank, RandomModes
@@ -27,3 +28,5 @@ __all__ = [
     "random_modes_from_matrix",
     "singular_mismatch",
 ]
+
+__dir__ = public(__name__)

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, PRNGKeyArray
 
 from .._arguments import correlation, nonnegative, real_array, require, require_whole, vector
+from .._laws import values_and_weights
 from .._numerics import as_complex
 from . import operators
 from .ensembles import Ensemble, FourPoint, no_pole
@@ -44,17 +45,13 @@ class SingularModes(Ensemble):
         weights: Float[ArrayLike, " K"] | None = None,
         overlaps: Float[ArrayLike, " K"] | None = None,
     ):
-        self.values = vector("values", values)
-        weights = jnp.ones_like(self.values) if weights is None else vector("weights", weights)
-        require("weights", weights, lambda w: nonnegative(w) & (np.sum(w) > 0), "finite numbers >= 0, not all 0")
-        self.weights = weights / jnp.sum(weights)
+        self.values, self.weights = values_and_weights("values", values, weights, nonnegative, "finite numbers >= 0")
         self.overlaps = jnp.zeros_like(self.values) if overlaps is None else vector("overlaps", overlaps)
 
     def __check_init__(self):
-        require("values", self.values, nonnegative, "finite numbers >= 0")
-        for name, field in (("weights", self.weights), ("overlaps", self.overlaps)):
-            if field.shape != self.values.shape:
-                raise ValueError(f"`{name}` must have the shape of `values`, {self.values.shape}, got {field.shape}")
+        if self.overlaps.shape != self.values.shape:
+            shapes = f"{self.values.shape}, got {self.overlaps.shape}"
+            raise ValueError(f"`overlaps` must have the shape of `values`, {shapes}")
         require("overlaps", self.overlaps, correlation, "numbers in [-1, 1]")
 
     def sample(self, n: int, *, key: PRNGKeyArray, dtype: Any = None, max_modes: int | None = None):

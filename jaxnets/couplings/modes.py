@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
 from .._arguments import correlation, nonnegative, positive, real_array, require, require_whole, scalar, vector
+from .._laws import values_and_weights
 from .._numerics import (
     as_complex,
     as_float,
@@ -47,21 +48,14 @@ class RandomModes(Ensemble):
         load: Float[ArrayLike, ""] = 1.0,
         overlap: Float[ArrayLike, ""] | Float[ArrayLike, " K"] = 0.0,
     ):
-        self.amplitudes = vector("amplitudes", amplitudes)
-        shape = self.amplitudes.shape
-        weights = jnp.ones_like(self.amplitudes) if weights is None else vector("weights", weights)
-        require("weights", weights, lambda w: nonnegative(w) & (np.sum(w) > 0), "finite numbers >= 0, not all 0")
-        if weights.shape != shape:
-            raise ValueError(f"`weights` must have the shape of `amplitudes`, {shape}, got {weights.shape}")
-        self.weights = weights / jnp.sum(weights)
+        self.amplitudes, self.weights = values_and_weights("amplitudes", amplitudes, weights)
         self.load = scalar("load", load)
         overlap = as_float(overlap)
-        if overlap.shape not in ((), shape):
+        if overlap.shape not in ((), self.amplitudes.shape):
             raise ValueError(f"`overlap` must be a number or have the shape of `amplitudes`, got {overlap.shape}")
-        self.overlap = jnp.broadcast_to(overlap, shape)
+        self.overlap = jnp.broadcast_to(overlap, self.amplitudes.shape)
 
     def __check_init__(self):
-        require("amplitudes", self.amplitudes, np.isfinite, "finite numbers")
         require("load", self.load, positive, "a finite number > 0")
         require("overlap", self.overlap, correlation, "numbers in [-1, 1]")
 

@@ -3,6 +3,7 @@
 Fixed points of networks with inputs and finite-rank couplings are static states.
 """
 
+from .._public import public
 from .static.stability import StaticStability, static_stability
 from .static.state import Input, StaticState, static_state
 from .static.states import StaticStates, static_states
@@ -11,11 +12,10 @@ from .unit.lyapunov import largest_lyapunov
 from .unit.onset import chaos_onset
 from .unit.sampled import stationary_by_paths
 from .unit.state import Stationary
-from .units import RowGains, Units
+from .units import Units
 
 __all__ = [
     "Input",
-    "RowGains",
     "StaticStability",
     "StaticState",
     "StaticStates",
@@ -29,3 +29,5 @@ __all__ = [
     "stationary",
     "stationary_by_paths",
 ]
+
+__dir__ = public(__name__)

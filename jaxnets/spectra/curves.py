@@ -15,9 +15,10 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool, Complex
 from numpy.typing import NDArray
 
+from .._laws import Discrete
 from .._numerics import as_complex
 from ..couplings import Ensemble
-from .exterior import Gains, extent, exterior, preimage_step, slope, stability
+from .exterior import extent, exterior, preimage_step, slope, stability
 from .interior import inner_void, line_density
 
 Points = NDArray[np.complex128]  # of a plane; a closed curve repeats its first point at the end
@@ -30,7 +31,7 @@ _THINNEST = 1e-6  # density on the line, times the size of the support, that sti
 _CHUNK = 1024  # points evaluated in one call, so that every call has one shape
 
 
-def boundary(ensemble: Ensemble, gains: Gains, num: int, symmetric: bool) -> list[Points]:
+def boundary(ensemble: Ensemble, gains: Discrete, num: int, symmetric: bool) -> list[Points]:
     """Closed curves of ``num`` points in the z plane, first repeated last: edges by falling size, then voids.
 
     ``symmetric`` says that the spectrum is real.
@@ -61,7 +62,7 @@ def _size(curve: Points) -> float:
 # --- search in the zeta plane ---------------------------------------------------------------------------------
 
 
-def _level(ensemble: Ensemble, gains: Gains, zeta: jax.Array) -> jax.Array:
+def _level(ensemble: Ensemble, gains: Discrete, zeta: jax.Array) -> jax.Array:
     """1/sqrt(m) - 1: negative where there is support, near linear in the distance from poles and far away."""
     return 1 / jnp.sqrt(exterior(ensemble, gains, zeta).m) - 1
 

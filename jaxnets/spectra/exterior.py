@@ -19,23 +19,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
 
+from .._laws import Discrete
 from .._numerics import Root, as_complex, find_root, frozen, polish_root
 from ..couplings import Ensemble
-
-
-class Gains(eqx.Module):
-    """The law of the gains G as values and weights of sum one."""
-
-    values: Float[Array, " k"]
-    weights: Float[Array, " k"]
-
-    def average(self, samples: Array) -> Array:
-        """<f(G)> from the samples f(G_k)."""
-        return jnp.sum(self.weights.astype(samples.dtype) * samples)
-
-    def moment(self, power: int) -> Float[Array, ""]:
-        """<G^power>."""
-        return self.average(self.values**power)
 
 
 class Exterior(eqx.Module):
@@ -45,7 +31,7 @@ class Exterior(eqx.Module):
     m: Float[Array, ""]
 
 
-def exterior(ensemble: Ensemble, gains: Gains, zeta: Complex[Array, ""]) -> Exterior:
+def exterior(ensemble: Ensemble, gains: Discrete, zeta: Complex[Array, ""]) -> Exterior:
     """z and m at zeta."""
     r, kappa = ensemble.r_and_kappa(1 / zeta)
     z = _preimage(gains, zeta, r)
@@ -57,7 +43,7 @@ def _square_resolvent(gains, z, r):
     return gains.mean(gains.values**2 / jnp.abs(z - as_complex(gains.values) * r) ** 2)
 
 
-def _preimage(gains: Gains, zeta, r):
+def _preimage(gains: Discrete, zeta, r):
     """z with <G / (z - G r)> = 1 / zeta, NaN where it is not found. No reverse mode."""
     g = as_complex(gains.values)
     if g.shape[0] == 1:
@@ -76,7 +62,7 @@ def _preimage(gains: Gains, zeta, r):
     return jnp.where(found, z, jnp.nan)
 
 
-def preimage_step(ensemble: Ensemble, gains: Gains, zeta, z) -> Complex[Array, ""]:
+def preimage_step(ensemble: Ensemble, gains: Discrete, zeta, z) -> Complex[Array, ""]:
     """One Newton step from z towards the image of zeta."""
     return z * jnp.expm1(_newton_step(gains, zeta, ensemble.r_and_kappa(1 / zeta)[0], z))
 
@@ -106,7 +92,7 @@ class Slope(eqx.Module):
     error: Complex[Array, ""]
 
 
-def slope(ensemble: Ensemble, gains: Gains, zeta: Complex[Array, ""], z: Complex[Array, ""]) -> Slope:
+def slope(ensemble: Ensemble, gains: Discrete, zeta: Complex[Array, ""], z: Complex[Array, ""]) -> Slope:
     """How m and z change with zeta, which are tied by zeta <G / (z - G r)> = 1."""
     one = jnp.ones_like(zeta)
 
@@ -130,7 +116,7 @@ def slope(ensemble: Ensemble, gains: Gains, zeta: Complex[Array, ""], z: Complex
     return Slope(kappa * q, jax.lax.complex(x, y), dz, zeta * a - 1)
 
 
-def extent(ensemble: Ensemble, gains: Gains) -> Float[Array, ""]:
+def extent(ensemble: Ensemble, gains: Discrete) -> Float[Array, ""]:
     """A distance from the poles in the zeta plane beyond which m < 1 (exact for G = 1, where m <= (g / distance)^2)."""
     spread = jnp.sqrt(gains.moment(2)) / jnp.abs(gains.moment(1))
     widening = 1.0 if gains.values.shape[0] == 1 else 2.0
@@ -147,7 +133,7 @@ class Edge(eqx.Module):
     converged: Bool[Array, ""]
 
 
-def rightmost(ensemble: Ensemble, gains: Gains) -> Edge:
+def rightmost(ensemble: Ensemble, gains: Discrete) -> Edge:
     """The point of the support with the largest real part (of a conjugate pair, the one with Im z >= 0).
 
     Newton's method from the best crossing of m = 1 on a family of horizontal lines in the zeta plane, on
@@ -181,7 +167,7 @@ def rightmost(ensemble: Ensemble, gains: Gains) -> Edge:
     )
 
 
-def _touches_zero(ensemble: Ensemble, gains: Gains) -> Bool[Array, ""]:
+def _touches_zero(ensemble: Ensemble, gains: Discrete) -> Bool[Array, ""]:
     """Whether poles reach zeta = 0, which maps to z = 0, while m < 1 right beside it."""
     reach = extent(ensemble, gains)
     beside = exterior(ensemble, gains, as_complex(1e-6 * reach))
@@ -189,7 +175,10 @@ def _touches_zero(ensemble: Ensemble, gains: Gains) -> Bool[Array, ""]:
 
 
 def critical(
-    ensemble_at: Callable[[Float[Array, ""]], Ensemble], gains: Gains, start: Float[Array, ""], edge: Float[Array, ""]
+    ensemble_at: Callable[[Float[Array, ""]], Ensemble],
+    gains: Discrete,
+    start: Float[Array, ""],
+    edge: Float[Array, ""],
 ) -> Root:
     """The p near ``start`` with Re z = ``edge`` for the rightmost point z of ``ensemble_at(p)``.
 
@@ -209,7 +198,7 @@ def critical(
     return Root(p, root.residual, root.converged & (jnp.abs(final[2] - edge) < 1e-3 * jnp.abs(edge)))
 
 
-def _edge_guess(ensemble: Ensemble, gains: Gains) -> tuple[Float[Array, " 4"], Bool[Array, ""]]:
+def _edge_guess(ensemble: Ensemble, gains: Discrete) -> tuple[Float[Array, " 4"], Bool[Array, ""]]:
     """(Re zeta, Im zeta, Re z, Im z) close to the rightmost point, and whether that is on the real axis."""
     zeta, on_axis = _best_crossing(ensemble, gains)
     z = exterior(ensemble, gains, zeta).z
@@ -233,14 +222,14 @@ def _edge_equations(ensemble, gains, y, on_axis):
     return jnp.stack(misses)
 
 
-def preimage_error(ensemble: Ensemble, gains: Gains, zeta, z) -> Complex[Array, ""]:
+def preimage_error(ensemble: Ensemble, gains: Discrete, zeta, z) -> Complex[Array, ""]:
     """zeta <G / (z - G r)> - 1, which vanishes at the z of zeta."""
     r, _ = ensemble.r_and_kappa(1 / zeta)
     g = as_complex(gains.values)
     return zeta * gains.mean(g / (z - g * r)) - 1
 
 
-def stability(ensemble: Ensemble, gains: Gains, zeta, z) -> Float[Array, ""]:
+def stability(ensemble: Ensemble, gains: Discrete, zeta, z) -> Float[Array, ""]:
     """m, below 1 outside the support."""
     r, kappa = ensemble.r_and_kappa(1 / zeta)
     return kappa * _square_resolvent(gains, z, r)

@@ -18,12 +18,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
 
+from .._laws import Discrete
 from .._numerics import Root, as_complex, find_root, frozen, polish_root, square_modulus
+from .._results import Result
 from ..couplings import Ensemble, Scaled, SingularModes, Sum
-from .exterior import Gains
 
 
-class Point(eqx.Module):
+class Point(Result):
     """The solution at one z: t, u, g = green, whether z lies in the support, and how well the equations hold."""
 
     t: Complex[Array, ""]
@@ -87,7 +88,7 @@ def _chart(ensemble: Ensemble) -> _Chart:
     return _Chart(pivot, Sum(tuple(rest)) if rest else None)
 
 
-def inner_void(ensemble: Ensemble, gains: Gains) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def inner_void(ensemble: Ensemble, gains: Discrete) -> tuple[Float[Array, ""], Float[Array, ""]]:
     r"""Centre and radius of the disc that invertible singular modes keep free of eigenvalues; radius 0 if none is.
 
     $$ \langle |z/G - r_0|^2 \rangle + \kappa_0 = \langle s^{-2} \rangle^{-1} $$
@@ -123,7 +124,7 @@ class _State(eqx.Module):
     green: Complex[Array, ""]
 
 
-def solve(ensemble: Ensemble, gains: Gains, z: Complex[Array, ""]) -> Point:
+def solve(ensemble: Ensemble, gains: Discrete, z: Complex[Array, ""]) -> Point:
     """The physical solution at z, differentiable in z, the ensemble and the gains."""
     chart, z, scale = _problem(ensemble, z)
     root, inside = _root(chart, gains, z, scale)
@@ -165,7 +166,7 @@ def _point(ensemble, gains, z, root, inside, state) -> Point:
     )
 
 
-def density(ensemble: Ensemble, gains: Gains, z: Complex[Array, ""]) -> tuple[Float[Array, ""], Point]:
+def density(ensemble: Ensemble, gains: Discrete, z: Complex[Array, ""]) -> tuple[Float[Array, ""], Point]:
     """rho(z) = (1/pi) dg / d conj z = (d_x Re g - d_y Im g) / 2 pi, per unit area, and the solution there."""
     chart, z, scale = _problem(ensemble, z)
     root, inside = _root(chart, gains, z, scale)
@@ -187,7 +188,7 @@ def density(ensemble: Ensemble, gains: Gains, z: Complex[Array, ""]) -> tuple[Fl
     return jnp.where(point.inside, (dg[0, 0] - dg[1, 1]) / (2 * jnp.pi), 0), point
 
 
-def line_density(ensemble: Ensemble, gains: Gains, x: Float[Array, ""]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+def line_density(ensemble: Ensemble, gains: Discrete, x: Float[Array, ""]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
     r"""Density per unit length at real x for symmetric J and G >= 0, and whether it was found.
 
     $$ t = \langle G / (x - G r(t)) \rangle, \quad \operatorname{Im} t \le 0, \qquad

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
+from .._laws import Discrete
 from .._numerics import Root, as_complex, as_float, is_concrete, polish_root
+from .._results import Result
 from ..couplings import Ensemble, LowRank, Sum
 from ..eigen import eigenvalues
 from ..transfer import Transfer
 from . import curves, exterior, interior
-from .exterior import Edge, Gains
+from .exterior import Edge
 from .interior import Point
 
 
@@ -25,7 +27,7 @@ class SpectralLaw(eqx.Module):
     """
 
     ensemble: Ensemble
-    gains: Gains
+    gains: Discrete
 
     def boundary(self, num: int = 512) -> list[Complex[np.ndarray, " num"]]:
         """Every closed curve that bounds the support, as complex arrays of ``num`` points (the first repeated last).
@@ -132,7 +134,7 @@ def law(
     return SpectralLaw(ensemble, _gains(gains, variance, mean, ensemble.variance().dtype))
 
 
-def _gains(gains, variance, mean, dtype) -> Gains:
+def _gains(gains, variance, mean, dtype) -> Discrete:
     if isinstance(gains, Transfer):
         if variance is None:
             raise ValueError("`variance` of the input must be given with a transfer function, got None")
@@ -140,11 +142,11 @@ def _gains(gains, variance, mean, dtype) -> Gains:
         if is_concrete(variance) and not (np.isfinite(variance) and variance > 0):
             raise ValueError(f"`variance` must be a finite number > 0, got {variance}")
         values, weights = gains.slope_law(as_float(mean).astype(dtype), variance)
-        return Gains(values, weights)
+        return Discrete(values, weights)
     if variance is not None:
         raise ValueError("`variance` belongs to a transfer function in `gains`, got it without one")
     if gains is None:
-        return Gains(jnp.ones(1, dtype), jnp.ones(1, dtype))
+        return Discrete(jnp.ones(1, dtype), jnp.ones(1, dtype))
     values = as_float(gains).astype(dtype)
     if values.ndim != 1 or values.shape[0] == 0:
         raise ValueError(f"`gains` must be a non-empty 1-d array, got shape {values.shape}")
@@ -153,7 +155,7 @@ def _gains(gains, variance, mean, dtype) -> Gains:
             raise ValueError("`gains` must be finite numbers, got NaN or infinity")
         if abs(np.mean(values)) <= 1e-6 * np.max(np.abs(values)):
             raise ValueError(f"`gains` must have a mean that is not 0, got {np.mean(values)}")
-    return Gains(values, jnp.full_like(values, 1 / values.shape[0]))
+    return Discrete(values, jnp.full_like(values, 1 / values.shape[0]))
 
 
 def _as_points(z, law: SpectralLaw) -> Complex[Array, "..."]:
@@ -164,7 +166,7 @@ def _as_points(z, law: SpectralLaw) -> Complex[Array, "..."]:
 # --- finite-rank parts ----------------------------------------------------------------------------------------
 
 
-class Outliers(eqx.Module):
+class Outliers(Result, axes={"k": "outlier"}):
     """Isolated eigenvalues: `values`, one for each that the joint overlaps have, or NaN; made by `outliers`."""
 
     values: Complex[Array, " k"]

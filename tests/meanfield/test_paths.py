@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
+from jaxnets import Discrete
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, LowRank, RandomModes
 from jaxnets.dynamics import RateNetwork, simulate
-from jaxnets.meanfield import RowGains, chaos_onset, stationary, stationary_by_paths
+from jaxnets.meanfield import chaos_onset, stationary, stationary_by_paths
 from jaxnets.observables import autocovariance
 from jaxnets.population import dimension, dressed
 from jaxnets.spectra import law
@@ -253,4 +254,4 @@ def test_bad_ensembles():
     with pytest.raises(ValueError, match="finite-rank"):
         stationary(Elliptic(2.0, 0.5) + LowRank(1.2), Tanh())
     with pytest.raises(ValueError, match="row_gains"):
-        stationary(Elliptic(2.0, 0.5), Tanh(), row_gains=RowGains([1.0, 2.0]))
+        stationary(Elliptic(2.0, 0.5), Tanh(), row_gains=Discrete([1.0, 2.0]))

@@ -9,13 +9,13 @@ from scipy.integrate import quad
 from scipy.optimize import brentq, fsolve
 from scipy.stats import norm
 
+from jaxnets import Discrete
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, LowRank, RandomModes, SingularModes
 from jaxnets.meanfield import Input, static_stability, static_state, static_states
 from jaxnets.meanfield.static.line import half_plane, number_missed
 from jaxnets.meanfield.static.outliers import order_parameter_map
 from jaxnets.meanfield.static.state import mismatch
 from jaxnets.spectra import outliers
-from jaxnets.spectra.exterior import Gains
 from jaxnets.transfer import Erf, Linear, ReLU, Tanh
 
 KEY = jax.random.key(0)
@@ -240,7 +240,7 @@ def test_unstable_outlier_far_from_the_guess():
     state = static_state(ensemble, Tanh(), inp, start_kappa=-0.326)
     found = static_stability(state)
     assert state.converged and found.converged and found.edge < 1
-    gains = Gains(Tanh().slope(state.x), state.weights)
+    gains = Discrete(Tanh().slope(state.x), state.weights)
     M = order_parameter_map(state, gains, jnp.array(1.0 + 0j), state.response.astype(complex))
     assert np.linalg.det(np.eye(4) - np.asarray(M)).real < 0
     assert not found.stable and found.rightmost.real > 1 and found.missed == 0
@@ -263,7 +263,7 @@ def test_what_is_missed_is_counted():
     overlaps = np.zeros((3, 3))
     overlaps[0, 0], overlaps[1:, 1:] = 1.0, [[0.9, -1.2], [1.2, 0.9]]
     state = static_state(Elliptic(0.9, -0.8) + LowRank(overlaps), Tanh(), start_kappa=0.0, start_variance=1e-3)
-    gains = Gains(Tanh().slope(state.x), state.weights)
+    gains = Discrete(Tanh().slope(state.x), state.weights)
     line = eqx.filter_jit(half_plane)(state, gains, jnp.array(0.18))
     mu = jnp.array([0.9 + 1.2j, 0.9 - 1.2j, 1.0])
     z = mu - 0.8 * 0.81 / mu
@@ -276,7 +276,7 @@ def _at_one(ensemble, transfer, inp):
     """M(1), and what it must be: 1 - (Jacobian of the static equations) in the coordinates of M."""
     state = static_state(ensemble, transfer, inp)
     assert state.converged
-    gains = Gains(transfer.slope(state.x), state.weights)
+    gains = Discrete(transfer.slope(state.x), state.weights)
     M = eqx.filter_jit(order_parameter_map)(state, gains, jnp.array(1.0 + 0j), state.response.astype(complex))
     y = jnp.concatenate([state.kappa, jnp.stack([state.rate_power, state.response])])
     jacobian = eqx.filter_jit(jax.jacfwd(mismatch))(y, state.problem, 100)

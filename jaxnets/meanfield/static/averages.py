@@ -1,4 +1,4 @@
-"""Averages over the Gaussian field of a fixed point, of the unit that settles in it."""
+"""Averages over units at a fixed point: each unit settles at x(h) in its own field h, and h is Gaussian across units."""
 
 import math
 
@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ..._numerics import last_steps, newton_in_bracket
 from ...transfer import Transfer
+
+# Standard deviations that the quadrature spans on either side of the mean: what is beyond has a weight of 2e-19.
+_WIDTH = 9.0
+# A variance counts as 0 up to this power of the rounding unit (3e-20 in float64), which bounds what root solvers leave
+# where it vanishes.
+_NO_SPREAD = 1.25
 
 
 class Averages(eqx.Module):
@@ -20,41 +27,8 @@ class Averages(eqx.Module):
     square_response: Float[Array, ""]
 
 
-def settle(transfer: Transfer, h: Float[Array, "..."], r: Float[Array, ""]) -> Float[Array, "..."]:
-    """x with x - r phi(x) = h, by Newton steps inside a bracket; right where r phi' < 1, phi monotone.
-
-    The last three steps are those of `polish_root`: they make the result differentiable.
-    """
-
-    def step(x, h, r):
-        return x - (x - r * transfer(x) - h) / (1 - r * transfer.slope(x))
-
-    def search(h, r):
-        pull = r * transfer(h)
-        # For r > 0 the answer lies beyond h + pull, for r < 0 before it.
-        far = jnp.where(r > 0, jnp.sign(pull) * jnp.inf, h + pull)
-        bracket = jnp.minimum(h, far), jnp.maximum(h, far)
-
-        def narrow(_, carry):
-            x, low, high = carry
-            above = x - r * transfer(x) > h
-            low, high = jnp.where(above, low, x), jnp.where(above, x, high)
-            new = step(x, h, r)
-            inside = (new > low) & (new < high)
-            middle = jnp.where(jnp.isfinite(low + high), (low + high) / 2, x)
-            return jnp.where(inside, new, middle), low, high
-
-        return jax.lax.fori_loop(0, 40, narrow, (h, *bracket))[0]
-
-    x = jax.lax.stop_gradient(search(*jax.lax.stop_gradient((h, r))))
-    return jax.lax.scan(lambda x, _: (step(x, h, r), None), x, None, length=3)[0]
-
-
-_WIDTH = 9.0  # of the quadrature, in standard deviations
-
-
-class Law(eqx.Module):
-    """A standard Gaussian by its nodes z and weights, with x at h = mean + sqrt(variance) z; and x at h = mean."""
+class GaussianField(eqx.Module):
+    """A Gaussian field h = mean + sqrt(variance) z by nodes z and weights; x(h) there, and x at h = mean."""
 
     z: Float[Array, " k"]
     weights: Float[Array, " k"]
@@ -62,12 +36,31 @@ class Law(eqx.Module):
     x_of_mean: Float[Array, ""]
 
 
-def law_of_x(
-    transfer: Transfer, mean: Float[Array, ""], variance: Float[Array, ""], r: Float[Array, ""], nodes: int
-) -> Law:
-    """Two Gauss-Legendre rules that meet where x = 0: there phi may have a kink, and near it has its poles.
+def settle(transfer: Transfer, h: Float[Array, "..."], r: Float[Array, ""]) -> Float[Array, "..."]:
+    """The solution x of x - r phi(x) = h, differentiable; unique where phi is monotone and r phi' < 1."""
 
-    At variance 0 the nodes stand for variance 1.
+    def value_and_slope(x, h, r):
+        return x - r * transfer(x) - h, 1 - r * transfer.slope(x)
+
+    def step(x, args):
+        value, slope = value_and_slope(x, *args)
+        return x - value / slope, jnp.max(jnp.abs(value))
+
+    # The solution lies between h and h + r phi(h) for r < 0, and beyond h + r phi(h) for r > 0. Where r phi(h) = 0 the
+    # far end is NaN, and the search stays at its start, x = h, which is the solution.
+    pull = r * transfer(h)
+    far = jnp.where(r > 0, jnp.sign(pull) * jnp.inf, h + pull)
+    x = newton_in_bracket(lambda x: value_and_slope(x, h, r), h, jnp.minimum(h, far), jnp.maximum(h, far))
+    return last_steps(step, x, (h, r))[0]
+
+
+def gaussian_field(
+    transfer: Transfer, mean: Float[Array, ""], variance: Float[Array, ""], r: Float[Array, ""], nodes: int
+) -> GaussianField:
+    """A quadrature of the field: two Gauss-Legendre rules that meet where x = 0.
+
+    There phi may have a kink, and smooth functions as tanh have their nearest poles. At variance 0 the nodes are those
+    of variance 1.
     """
     points, weights = (jnp.asarray(a, mean.dtype) for a in np.polynomial.legendre.leggauss(nodes))
     points, weights = (points + 1) / 2, weights / 2
@@ -80,27 +73,30 @@ def law_of_x(
         / math.sqrt(2 * math.pi)
     )
     x = settle(transfer, jnp.append(mean + spread * z, mean), r)
-    return Law(z, weights, x[:-1], x[-1])
+    return GaussianField(z, weights, x[:-1], x[-1])
 
 
 def has_spread(variance: Float[Array, ""]) -> Bool[Array, ""]:
-    """Whether the variance is more than rounding of 0 (to which root solvers come)."""
-    return variance > float(jnp.finfo(variance.dtype).eps) ** 1.25
+    """Whether the variance is more than a rounding error of 0."""
+    return variance > float(jnp.finfo(variance.dtype).eps) ** _NO_SPREAD
 
 
 def averages(
     transfer: Transfer, mean: Float[Array, ""], variance: Float[Array, ""], r: Float[Array, ""], nodes: int
 ) -> Averages:
-    """At variance 0 (and below, where Newton's method may look) the Taylor series f + variance f'' / 2."""
-    law = law_of_x(transfer, mean, variance, r, nodes)
-    phi, slope = transfer(law.x), transfer.slope(law.x)
+    """The averages by quadrature; at variance 0, and below, the Taylor series f + variance f'' / 2.
+
+    Newton's method visits negative variances on its way to a state at rest, whose derivatives need the series as well.
+    """
+    field = gaussian_field(transfer, mean, variance, r, nodes)
+    phi, slope = transfer(field.x), transfer.slope(field.x)
     response = slope / (1 - r * slope)
-    over_spread = jnp.stack([phi, phi**2, response, response**2]) @ law.weights
+    over_spread = jnp.stack([phi, phi**2, response, response**2]) @ field.weights
 
     def bend(x):
         return jax.jvp(transfer.slope, (x,), (jnp.ones_like(x),))[1]
 
-    x = law.x_of_mean
+    x = field.x_of_mean
     phi, slope = transfer(x), transfer.slope(x)
     bent, bent_twice = jax.jvp(bend, (x,), (jnp.ones_like(x),))
     D = 1 / (1 - r * slope)  # dx/dh

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Int
 
+from ..._laws import Discrete
 from ..._numerics import as_complex
 from ...eigen import eigenvalues
-from ...spectra.exterior import Gains
 from .outliers import one_less, order_parameter_map, response_at
 from .state import StaticState
 
@@ -30,7 +30,7 @@ class Line(eqx.Module):
 _POINTS = 128
 
 
-def half_plane(state: StaticState, gains: Gains, edge: Float[Array, ""]) -> Line:
+def half_plane(state: StaticState, gains: Discrete, edge: Float[Array, ""]) -> Line:
     """The line from which on outliers are sought."""
     # Not left of 0, where eigenvalues decide nothing: then rays from 0 lead to all points without crossing the bulk.
     first = jnp.maximum(edge, 0)
@@ -55,11 +55,11 @@ def guesses(line: Line) -> Complex[Array, " k"]:
     A = [jnp.mean((line.w ** (p + 1))[:, None, None] * inverse, axis=0).real for p in range(4)]
     low, high = jnp.block([[A[0], A[1]], [A[1], A[2]]]), jnp.block([[A[1], A[2]], [A[2], A[3]]])
     # As many eigenvalues as `low` has directions are zeros w of D, the others are 0.
-    w = eigenvalues(_finite(jnp.linalg.pinv(_finite(low), rtol=1e-8) @ high))
+    w = eigenvalues(finite(jnp.linalg.pinv(finite(low), rtol=1e-8) @ high))
     right = as_complex(line.start) + as_complex(line.length) * (1 + w) / (1 - w)
 
     M = one_less(line.at_start)
-    anywhere = as_complex(line.start) * eigenvalues(_finite(M.real))
+    anywhere = as_complex(line.start) * eigenvalues(finite(M.real))
     # An eigenvalue 0 is no outlier, but a combination of order parameters that does not act back.
     return jnp.concatenate([right, jnp.where(jnp.abs(anywhere) > 1e-6, anywhere, jnp.nan)])
 

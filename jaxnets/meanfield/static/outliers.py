@@ -21,15 +21,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
 
+from ..._laws import Discrete
 from ..._numerics import as_complex, square_modulus
 from ...couplings import Ensemble
-from ...spectra.exterior import Gains
 from .averages import has_spread
 from .state import StaticState, field_at
 
 
 def response_at(
-    ensemble: Ensemble, gains: Gains, z: Complex[Array, ""], steps: int = 16
+    ensemble: Ensemble, gains: Discrete, z: Complex[Array, ""], steps: int = 16
 ) -> tuple[Complex[Array, ""], Bool[Array, ""]]:
     """t(z) = <q>, followed from infinity along the ray to z, and whether z lies outside of the bulk there."""
 
@@ -44,19 +44,19 @@ def response_at(
     return t, (miss < 1e-6 * jnp.abs(t)) & _is_outside(ensemble, gains, z, t)
 
 
-def _settled(ensemble: Ensemble, gains: Gains, z, t) -> tuple[Complex[Array, ""], Float[Array, ""]]:
+def _settled(ensemble: Ensemble, gains: Discrete, z, t) -> tuple[Complex[Array, ""], Float[Array, ""]]:
     """One Newton step from t towards <q> at z, and how far they were apart."""
     miss, slope = jax.jvp(lambda t: _mean_response(ensemble, gains, z, t) - t, (t,), (jnp.ones_like(t),))
     return t - miss / slope, jnp.abs(miss)
 
 
-def _mean_response(ensemble: Ensemble, gains: Gains, z, t) -> Complex[Array, ""]:
+def _mean_response(ensemble: Ensemble, gains: Discrete, z, t) -> Complex[Array, ""]:
     """<q> if it were t."""
     g = as_complex(gains.values)
     return gains.mean(g / (z - ensemble.r_and_kappa(t)[0] * g))
 
 
-def _is_outside(ensemble: Ensemble, gains: Gains, z: Complex[Array, ""], t: Complex[Array, ""]) -> Bool[Array, ""]:
+def _is_outside(ensemble: Ensemble, gains: Discrete, z: Complex[Array, ""], t: Complex[Array, ""]) -> Bool[Array, ""]:
     """m < 1: there is one such t at most, and only outside of the bulk (see `spectra.exterior`)."""
     r, strength = ensemble.r_and_kappa(t)
     g = as_complex(gains.values)
@@ -90,7 +90,7 @@ def distinct(found: Outlier) -> Outlier:
     return Outlier(jnp.where(repeated, jnp.nan, found.z), found.order, found.residual)
 
 
-def outlier(state: StaticState, gains: Gains, guess: Complex[Array, ""], steps: int = 30) -> Outlier:
+def outlier(state: StaticState, gains: Discrete, guess: Complex[Array, ""], steps: int = 30) -> Outlier:
     """Newton's method for z and t with D = 0 and t = <q>."""
     ensemble = state.problem.ensemble
 
@@ -127,7 +127,7 @@ def outlier(state: StaticState, gains: Gains, guess: Complex[Array, ""], steps: 
 
 
 def order_parameter_map(
-    state: StaticState, gains: Gains, z: Complex[Array, ""], t: Complex[Array, ""]
+    state: StaticState, gains: Discrete, z: Complex[Array, ""], t: Complex[Array, ""]
 ) -> Complex[Array, "K+2 K+2"]:
     """M(z): what (kappa_1, b / <phi^2>^(1/2), S_1 <phi^2>^(1/2)) become when units respond to them, t = <q>."""
     problem = state.problem

@@ -5,14 +5,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Int
 
+from ..._laws import Discrete
 from ..._numerics import as_complex, frozen
-from ...spectra.exterior import Gains, rightmost
+from ..._results import Result
+from ...spectra.exterior import rightmost
 from .line import guesses, half_plane, number_missed
 from .outliers import distinct, outlier
 from .state import StaticState
 
 
-class StaticStability(eqx.Module):
+class StaticStability(Result, axes={"k": "outlier"}):
     """Leading eigenvalues z of J phi'(x) at a fixed point (z - 1 of the Jacobian, per tau); made by `static_stability`.
 
     `edge` is the largest real part of the bulk (0 without a random part). `outliers` are sorted by falling real part,
@@ -65,7 +67,7 @@ def static_stability(state: StaticState) -> StaticStability:
 @eqx.filter_jit
 def _stability(state: StaticState) -> StaticStability:
     problem = state.problem
-    gains = Gains(problem.transfer.slope(state.x), state.weights)
+    gains = Discrete(problem.transfer.slope(state.x), state.weights)
     variance = problem.ensemble.variance()
     bulk = rightmost(problem.ensemble, gains)
     edge = jnp.where(variance > 0, jnp.where(bulk.converged, bulk.z.real, jnp.nan), 0)

@@ -1,13 +1,13 @@
-r"""Fixed points of a network for N -> infinity: the law of a unit's state, with inputs and finite-rank couplings.
+r"""A fixed point of an infinitely large network: the law of a unit's state, with inputs and finite-rank couplings.
 
 Of J = (random part) + U V^T / N the random part acts through r and kappa(S) alone, and the modes through the numbers
-kappa_k = E[v_k phi]. A unit whose field is h settles at x(h), the solution of x - r(S) phi(x) = h, with h Gaussian:
+kappa_k = E[v_k phi]. A unit in the field h settles at x(h), the solution of x - r(S) phi(x) = h, with h Gaussian:
 
 $$ h = I + U \kappa + \sqrt{\kappa(S)\, \langle\phi^2\rangle}\, z, \qquad
    S = \Big\langle \frac{d\phi(x(h))}{dh} \Big\rangle = \Big\langle \frac{\phi'}{1 - r \phi'} \Big\rangle $$
 
 The unknowns are kappa, <phi^2> and S. All averages are over one Gaussian variable, because Gaussian loadings obey
-E[u phi] = Cov(u, h) S.
+E[u phi] = Cov(u, h) S. Loadings of another law would change `order_parameters`, and `field_at` for the law of h.
 """
 
 import equinox as eqx
@@ -18,20 +18,35 @@ import numpy as np
 import optimistix as optx
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from ..._arguments import nonnegative, real_array, require, require_instance, require_whole, scalar
+from ..._arguments import nonnegative, positive, real_array, require, require_instance, require_whole, scalar
 from ..._numerics import as_complex, frozen, polish_root
+from ..._results import Result
 from ...couplings import Ensemble, LowRank
 from ...spectra.interior import parts
 from ...transfer import Transfer
-from .averages import Averages, averages, has_spread, law_of_x
+from .averages import Averages, averages, gaussian_field, has_spread
+
+
+# Largest residual of a converged state. The equations are met to rounding, so that it bounds the error of averages: for
+# tanh and 100 nodes that is far below, for a phi with a kink away from x = 0 it asks for more nodes.
+_TOLERANCE = 1e-6
+_ROUNDINGS = 3000.0  # the tolerance in float32, as in `polish_root`
+# Where the damped search stops. Newton steps follow, each of which squares the error.
+_SEARCHED, _SEARCHED_ROUNDINGS, _MOST_STEPS = 1e-8, 300.0, 200
+_NEWTON_STEPS = 4
+# Newton steps move an isolated solution by less than this part of its size. From a ring of solutions, whose Jacobian is
+# singular, they move further.
+_MOVED = 1e-3
+# A variance of the field above this counts as 0: where it vanishes, it is a difference that is known to rounding only.
+_NEGATIVE, _NEGATIVE_SINGLE = -1e-9, -1e-4
 
 
 class Input(eqx.Module):
     """Constant input, Gaussian across units: I = mean + U left + W right + sqrt(variance) z, z independent of J.
 
-    U and V = U O^T + sigma W are the modes of the `LowRank` parts of the ensemble, in their order; `left` and `right`
-    (K,; a number is one for all) are components along them. Raises `ValueError` for numbers that are not finite and a
-    negative variance. Source: Mastrogiuseppe & Ostojic 2018.
+    U and V = U O^T + sigma W are the modes of the `LowRank` parts of the ensemble, in the order of these parts. `left`
+    and `right` have shape (K,) and are the components along the modes; one number stands for all K. Raises
+    `ValueError` for numbers that are not finite and a negative variance. Source: Mastrogiuseppe & Ostojic 2018.
     """
 
     mean: Float[Array, ""]
@@ -61,7 +76,7 @@ class Input(eqx.Module):
 
 
 class FiniteRank(eqx.Module):
-    """All `LowRank` parts as one: V = U O^T + W diag(noise); column k of U is constant where ``uniform`` is 1."""
+    """All `LowRank` parts as one: V = U O^T + W diag(noise). Column k of U is constant where ``uniform`` is 1, else 0."""
 
     overlaps: Float[Array, "K K"]
     noise: Float[Array, " K"]
@@ -69,7 +84,7 @@ class FiniteRank(eqx.Module):
 
 
 class Problem(eqx.Module):
-    """Everything that the theory reads of a network."""
+    """What determines a fixed point, checked, in one precision."""
 
     ensemble: Ensemble
     modes: FiniteRank
@@ -77,23 +92,23 @@ class Problem(eqx.Module):
     input: Input
 
 
-class StaticState(eqx.Module):
-    """One solution, made by `static_state`.
+class StaticState(Result, axes={"K": "mode", "k": "x"}):
+    """One fixed point for N -> infinity, made by `static_state`.
 
-    The field h, without the reaction r phi(x), has `mean` and `variance`; the law of the state x is given by its
-    values `x` and their `weights`, so that <f(x)> = sum(weights * f(x)). The order parameters are `kappa`, E[v_k phi],
-    `rate`, <phi>, `rate_power`, <phi^2>, `response`, S, and `reaction`, r(S). At `bulk` = 1 the bulk of the Jacobian
-    reaches zero. `problem` has what the theory reads of the arguments.
+    The field h, without the reaction r phi(x), is Gaussian with `mean` and `variance`. The state x has the law given by
+    its values `x` and their `weights`: <f(x)> = sum(weights * f(x)). Order parameters are `kappa` = E[v_k phi], `rate`
+    = <phi>, `rate_power` = <phi^2>, `response` = S and `reaction` = r(S). `bulk` reaches 1 where the bulk of the
+    Jacobian's spectrum reaches 0. `problem` holds the arguments, with all `LowRank` parts as one.
     """
 
     kappa: Float[Array, " K"]  # E[v_k phi]
     mean: Float[Array, ""]  # <h>
-    variance: Float[Array, ""]  # of h
+    variance: Float[Array, ""]  # Var h
     rate: Float[Array, ""]  # <phi>
     rate_power: Float[Array, ""]  # <phi^2>
     response: Float[Array, ""]  # S
     reaction: Float[Array, ""]  # r(S)
-    bulk: Float[Array, ""]  # kappa(S) <(phi' / (1 - r phi'))^2>; at 1 the bulk of the Jacobian reaches zero
+    bulk: Float[Array, ""]  # kappa(S) <(phi' / (1 - r phi'))^2>
     x: Float[Array, " k"]
     weights: Float[Array, " k"]
     residual: Float[Array, ""]
@@ -110,39 +125,42 @@ def static_state(
     transfer: Transfer,
     input: Input | None = None,
     *,
-    start_kappa: Float[ArrayLike, "*K"] = 1.0,
-    start_variance: Float[ArrayLike, ""] = 1.0,
+    guess_kappa: Float[ArrayLike, "*K"] = 1.0,
+    guess_variance: Float[ArrayLike, ""] = 1.0,
     nodes: int = 100,
 ) -> StaticState:
-    r"""A solution of 0 = -x + J phi(x) + I for N -> infinity: the one that is found from a guess of the field.
+    r"""A solution of 0 = -x + J phi(x) + I for N -> infinity: the one found from a guess of the field.
 
     $$ \kappa_k = E[v_k \phi], \qquad \langle\phi^2\rangle, \qquad S = \langle d\phi/dh \rangle, \qquad
        h \sim N\Big(\bar I,\; |\kappa + I_l|^2 + |I_r|^2 + \sigma_I^2 + \kappa(S) \langle\phi^2\rangle\Big) $$
 
-    with kappa = (O (kappa + I_l) + sigma I_r) S; a uniform column adds to the mean of h instead, and its E[u phi] is
-    <phi>. The search starts at the averages over a Gaussian field with `start_kappa` (K,; a number is one for all) and
-    `start_variance`, beside the input. It has no derivative; a solution that is isolated has those by every float of
-    the ensemble, the transfer function and the input. K is the number of modes in all `LowRank` parts.
+    with kappa = (O (kappa + I_l) + sigma I_r) S for the K modes of all `LowRank` parts. A uniform column of U adds to
+    the mean of h, and its E[u phi] is <phi>.
 
-    `nodes` is the number of quadrature points on either side of x = 0, where phi may have a kink. `residual` is the
-    largest of the errors of the equations and of the averages (against three quarters of the nodes). `converged` asks
-    for 1e-6, and for a solution that has a meaning: variance >= 0, r phi' < 1 (else x(h) is not unique), and S
-    within the domain of r (S Re(lambda rho) < 1). It need not be stable: see `static_stability`. Valid for phi that
-    rises and is smooth but for a kink at 0.
+    The search starts from a Gaussian field of the modes `guess_kappa`, of shape (K,) or one number for all, and of
+    variance `guess_variance` beside the input. A fixed point that is isolated is differentiable in every float of the
+    ensemble, the transfer function and the input; it has no derivative by the guess.
+
+    There are `nodes` quadrature points on either side of x = 0, where phi may have a kink. `residual` is the largest
+    error of the equations, and of the averages, which are compared with averages over three quarters of the nodes.
+    `converged` asks for 1e-6 and for a solution that has a meaning: variance >= 0; r phi' < 1, without which x(h) is
+    not unique; and S Re(lambda rho) < 1, the domain of r. The state may be unstable: see `static_stability`.
+
+    Valid for phi that rises and is smooth, but for a kink at 0.
 
     Raises:
-        ValueError: for what is no ensemble or transfer function, start values or components of the input that do not
-            fit the modes, a start variance that is not positive, and nodes < 20.
+        ValueError: for an `ensemble` or `transfer` of another type, a guess or an input of another number of modes,
+            guess_variance <= 0, and nodes < 20.
 
     Source: Mastrogiuseppe & Ostojic 2018; the reaction derived here (cavity method).
     """
     problem = problem_of(ensemble, transfer, input)
     require_whole("nodes", nodes, least=20)
     K, dtype = problem.modes.noise.shape[0], problem.modes.noise.dtype
-    kappa = of_modes("start_kappa", start_kappa, K).astype(dtype)
-    variance = scalar("start_variance", start_variance).astype(dtype)
-    require("start_kappa", kappa, np.isfinite, "finite numbers")
-    require("start_variance", variance, lambda v: np.isfinite(v) & (v > 0), "a finite number > 0")
+    kappa = of_modes("guess_kappa", guess_kappa, K).astype(dtype)
+    variance = scalar("guess_variance", guess_variance).astype(dtype)
+    require("guess_kappa", kappa, np.isfinite, "finite numbers")
+    require("guess_variance", variance, positive, "a finite number > 0")
     return solve(problem, kappa, variance, nodes)
 
 
@@ -174,6 +192,7 @@ def problem_of(ensemble: Ensemble, transfer: Transfer, input: Input | None) -> P
 
 
 def of_modes(name: str, value: Float[ArrayLike, "*K"], K: int) -> Float[Array, " K"]:
+    """One number for each mode."""
     array = real_array(name, value)
     if array.shape not in ((), (K,)):
         raise ValueError(f"`{name}` must be a number or one for each of the {K} modes, got shape {array.shape}")
@@ -184,18 +203,18 @@ def of_modes(name: str, value: Float[ArrayLike, "*K"], K: int) -> Float[Array, "
 
 
 class Field(eqx.Module):
-    """The Gaussian law of h, and what sets it."""
+    """The Gaussian law of the field h."""
 
     left: Float[Array, " K"]  # components of h along U
-    random: Float[Array, ""]  # variance from the random part
+    random: Float[Array, ""]  # the part of the variance that the random couplings make
     mean: Float[Array, ""]
     variance: Float[Array, ""]
-    reaction: Float[Array, ""]
+    reaction: Float[Array, ""]  # r(S)
     strength: Float[Array, ""]  # kappa(S)
 
 
 def field_at(problem: Problem, y: Float[Array, " K+2"]) -> Field:
-    """The field that the order parameters y = (kappa, <phi^2>, S) make."""
+    """The field in a network whose order parameters are y = (kappa, <phi^2>, S)."""
     kappa, power, response = y[:-2], y[-2], y[-1]
     r, strength = problem.ensemble.r_and_kappa(as_complex(response))
     drive, uniform = problem.input, problem.modes.uniform
@@ -205,7 +224,7 @@ def field_at(problem: Problem, y: Float[Array, " K+2"]) -> Field:
 
 
 def order_parameters(problem: Problem, field: Field, of: Averages) -> Float[Array, " K+2"]:
-    """(kappa, <phi^2>, S) that units in this field have."""
+    """(kappa, <phi^2>, S) of units in this field, from their averages."""
     modes = problem.modes
     u_phi = jnp.where(modes.uniform > 0, of.rate, field.left * of.response)
     w_phi = problem.input.right * of.response
@@ -213,6 +232,7 @@ def order_parameters(problem: Problem, field: Field, of: Averages) -> Float[Arra
 
 
 def mismatch(y: Float[Array, " K+2"], problem: Problem, nodes: int) -> Float[Array, " K+2"]:
+    """The order parameters less those of units in the field that they make."""
     field = field_at(problem, y)
     of = averages(problem.transfer, field.mean, field.variance, field.reaction, nodes)
     return y - order_parameters(problem, field, of)
@@ -221,7 +241,7 @@ def mismatch(y: Float[Array, " K+2"], problem: Problem, nodes: int) -> Float[Arr
 def first_guess(
     problem: Problem, kappa: Float[Array, " K"], variance: Float[Array, ""], nodes: int
 ) -> Float[Array, " K+2"]:
-    """Averages over a guessed field without reaction, kappa being the guess itself."""
+    """Order parameters from a guessed field: kappa as guessed, and averages over the field without reaction."""
     left = kappa + problem.input.left
     mean, uniform = problem.input.mean + problem.modes.uniform @ left, problem.modes.uniform
     variance = variance + problem.input.variance + jnp.sum((1 - uniform) * left**2)
@@ -231,46 +251,47 @@ def first_guess(
 
 @eqx.filter_jit
 def solve(problem: Problem, kappa: Float[Array, " K"], variance: Float[Array, ""], nodes: int) -> StaticState:
-    """The solution near the field that is guessed: a damped search, then Newton steps that make it differentiable."""
+    """The solution found from a guessed field: a damped search, then Newton steps that make it differentiable."""
     start = first_guess(problem, kappa, variance, nodes)
 
     def equations(y, problem):
         return mismatch(y, problem, nodes)
 
     dtype = start.dtype
-    near = max(1e-8, 300 * float(jnp.finfo(dtype).eps))
+    near = max(_SEARCHED, _SEARCHED_ROUNDINGS * float(jnp.finfo(dtype).eps))
     search = optx.LevenbergMarquardt(rtol=near, atol=near, linear_solver=lx.QR())
-    # Its damping has JAX's default precision, and so must all else.
+    # The damping of optimistix has JAX's default precision, and mixed precisions are an error.
     guess, fixed = jax.tree.map(_as_default_float, frozen((start, problem)))
-    found = optx.root_find(equations, search, guess, fixed, max_steps=200, throw=False).value
+    found = optx.root_find(equations, search, guess, fixed, max_steps=_MOST_STEPS, throw=False).value
     found = found.astype(dtype)
-    root = polish_root(equations, found, problem, num_num_steps=4)
+    root = polish_root(equations, found, problem, num_steps=_NEWTON_STEPS)
     # Newton steps leave a point that is not isolated (a ring): there the search itself is the answer.
-    isolated = jnp.all(jnp.abs(root.value - found) <= 1e-3 * (1 + jnp.abs(found))) & root.converged
+    isolated = jnp.all(jnp.abs(root.value - found) <= _MOVED * (1 + jnp.abs(found))) & root.converged
     y = jnp.where(isolated, root.value, found)
     missed = jnp.where(isolated, root.residual, jnp.max(jnp.abs(equations(found, frozen(problem)))))
     return _state(problem, y, missed, nodes)
 
 
-def _state(problem, y, residual, nodes) -> StaticState:
+def _state(problem: Problem, y: Float[Array, " K+2"], missed: Float[Array, ""], nodes: int) -> StaticState:
+    """The state of the order parameters y, judged; ``missed`` is the largest error of the equations."""
     transfer, field = problem.transfer, field_at(problem, y)
     of = averages(transfer, field.mean, field.variance, field.reaction, nodes)
     coarse = averages(transfer, field.mean, field.variance, field.reaction, 3 * nodes // 4)
     errors = jax.tree.map(lambda a, b: jnp.abs(a - b) / (1 + jnp.abs(a)), of, coarse)
-    residual = jax.lax.stop_gradient(jnp.max(jnp.stack([residual, *jax.tree.leaves(errors)])))
+    residual = jax.lax.stop_gradient(jnp.max(jnp.stack([missed, *jax.tree.leaves(errors)])))
 
     spread = has_spread(field.variance)
-    law = law_of_x(transfer, field.mean, field.variance, field.reaction, nodes)
+    law = gaussian_field(transfer, field.mean, field.variance, field.reaction, nodes)
     x = jnp.where(spread, law.x, law.x_of_mean)
-    small = 1e-9 if y.dtype == jnp.float64 else 1e-4
     meaningful = (
-        (field.variance > -small)
+        (field.variance > (_NEGATIVE if y.dtype == jnp.float64 else _NEGATIVE_SINGLE))
         & jnp.all(field.reaction * transfer.slope(x) < 1)
         & jnp.all(y[-1] * problem.ensemble.poles().real < 1)
     )
     return StaticState(
         kappa=y[:-2],
         mean=field.mean,
+        # Exactly 0 without spread, with the derivative that the variance has.
         variance=field.variance - jnp.where(spread, 0, jax.lax.stop_gradient(field.variance)),
         rate=of.rate,
         rate_power=of.power,
@@ -280,7 +301,7 @@ def _state(problem, y, residual, nodes) -> StaticState:
         x=x,
         weights=law.weights / jnp.sum(law.weights),
         residual=residual,
-        converged=meaningful & (residual <= max(1e-6, 3000 * float(jnp.finfo(y.dtype).eps))),
+        converged=meaningful & (residual <= max(_TOLERANCE, _ROUNDINGS * float(jnp.finfo(y.dtype).eps))),
         problem=problem,
     )
 

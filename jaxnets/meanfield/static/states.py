@@ -8,13 +8,14 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 from ..._arguments import positive, require, require_whole, scalar
 from ..._numerics import is_concrete, merge
+from ..._results import Result
 from ...couplings import Ensemble
 from ...transfer import Transfer
 from .stability import StaticStability, static_stability
 from .state import Input, Problem, StaticState, problem_of, solve
 
 
-class StaticStates(eqx.Module):
+class StaticStates(Result, axes={"k": "solution"}, batch={"state": "k", "stability": "k"}):
     """Distinct solutions, sorted by the variance of their field, then by kappa; made by `static_states`.
 
     Every array of `state` (its problem too) and of `stability` has a leading axis (k,); `counts` starts arrived at each

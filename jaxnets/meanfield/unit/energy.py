@@ -23,12 +23,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from ..._arguments import nonnegative, positive, require, require_whole, scalar
+from ..._arguments import nonnegative, positive, require, require_instance, require_whole, scalar
+from ..._laws import Discrete
 from ..._numerics import Root, chebyshev, gaussian_quadrature, is_concrete, polish_root
 from ...couplings import Ensemble
 from ...transfer import Transfer
 from ..site import Site, has_memory, one_site, require_no_mean
-from ..units import RowGains, Units
+from ..units import Units
 from .covariances import covariances
 from .sampled import stationary_by_paths
 from .state import Stationary, is_odd
@@ -39,7 +40,7 @@ def stationary(
     transfer: Transfer,
     noise: Float[ArrayLike, ""] = 0.0,
     *,
-    row_gains: RowGains | None = None,
+    row_gains: Discrete | None = None,
     nodes: int = 801,
     num_lags: int = 1025,
     duration: Float[ArrayLike, ""] | None = None,
@@ -101,13 +102,13 @@ def stationary(
         duration = scalar("duration", duration).astype(dtype)
         require("duration", duration, positive, "a finite number > 0")
     if row_gains is not None:
-        if not isinstance(row_gains, RowGains):
-            raise ValueError(f"`row_gains` must be `RowGains(values, weights)` or None, got {row_gains!r}")
+        require_instance("row_gains", row_gains, Discrete, "a `jaxnets.Discrete` or None")
+        require("row_gains", row_gains.values, positive, "finite numbers > 0")
         if site.echo is not None:
             raise ValueError("`row_gains` must be None for a shift: its echo is not derived with gains")
         if not silent_input:
             raise ValueError(f"`noise` must be 0 (and not traced) with `row_gains`, got {noise!r}")
-    gains = RowGains(jnp.ones(1, dtype)) if row_gains is None else jax.tree.map(lambda x: x.astype(dtype), row_gains)
+    gains = Discrete(jnp.ones(1, dtype)) if row_gains is None else jax.tree.map(lambda x: x.astype(dtype), row_gains)
 
     rest_slope = transfer.slope(jnp.zeros((), dtype))
     rest_power = gains.mean(gains.values**2) * rest_slope**2
@@ -145,7 +146,7 @@ def stationary(
 def _active(
     site: Site,
     transfer: Transfer,
-    gains: RowGains,
+    gains: Discrete,
     sigma: Float[Array, ""],
     nodes: int,
     num_lags: int,
@@ -211,7 +212,7 @@ def _active(
     )
 
 
-def _averages(transfer: Transfer, gains: RowGains, variance: Float[Array, ""], nodes: int) -> Float[Array, "K 3"]:
+def _averages(transfer: Transfer, gains: Discrete, variance: Float[Array, ""], nodes: int) -> Float[Array, "K 3"]:
     """For each gain, with phi(gamma u): <slope>, 2 Var Phi / C_0^2 and <phi^2> / C_0; all 1 for phi(u) = u."""
     # Nine standard deviations: the fourth moment is then right to rounding, as a C_0 near onset needs.
     z, weights = (a.astype(variance.dtype) for a in gaussian_quadrature(nodes, width=9.0))
@@ -227,7 +228,7 @@ def _averages(transfer: Transfer, gains: RowGains, variance: Float[Array, ""], n
     return jax.vmap(of)(gains.values)
 
 
-def _variance(site: Site, transfer: Transfer, gains: RowGains, sigma: Float[Array, ""], nodes: int) -> Root:
+def _variance(site: Site, transfer: Transfer, gains: Discrete, sigma: Float[Array, ""], nodes: int) -> Root:
     """C_0, from the energy at lag 0: bisection in its logarithm, then Newton steps that make it exact.
 
     Below the root the energy is negative: noise and expansion win over the decay at small C_0, not at large.

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,12 +10,13 @@ from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 from ..._arguments import require, require_instance
 from ..._numerics import as_complex
 from ..._numerics.filon import one_sided, spectrum
+from ..._results import Result
 from ...transfer import Transfer
 from ..site import Site
 from ..units import Units
 
 
-class Stationary(eqx.Module):
+class Stationary(Result, axes={"T": "lags", "K": "impulse_lag"}, units={"lags": "tau", "decay_rate": "1 / tau"}):
     """The stationary state of a unit, made by `stationary` and `stationary_by_paths`.
 
     `lags` are in units of tau, and uniform from 0. At these are the autocovariances `c_x` of x, `c_phi` of phi and
