@@ -110,6 +110,8 @@ def _lines(result: Any, depth: int) -> Iterator[str]:
         if isinstance(value, Result) and depth < _DEPTH:
             entry, *rest = _lines(value, depth + 1)
             entry = f"{name}: {entry}"
+        elif isinstance(value, tuple) and value and isinstance(value[0], Result) and depth < _DEPTH:
+            entry, rest = f"{name}: {len(value)} in all", [f"  {_clipped(inner, depth + 1)}" for inner in value]
         else:
             entry, rest = _entry(name, value), []
             error = next((e for e in (f"{name}_error", "error" * (name == "value")) if e in fields), None)
@@ -126,6 +128,12 @@ def _lines(result: Any, depth: int) -> Iterator[str]:
             row = f"{row}, {entry}" if row else entry
     if row:
         yield f"  {row}"
+
+
+def _clipped(result: Result, depth: int) -> str:
+    """As much of a result as fits in one line."""
+    text = ", ".join(line.strip() for line in _lines(result, depth))
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
 
 
 def _entry(name: str, value: Any) -> str:
@@ -254,13 +262,9 @@ class _Dataset:
 
         kind = type(self.result)
         for name, value in self.values.items():
-            if isinstance(value, dict):
-                for key, entry in value.items():
-                    self._add(f"{name}.{key}", entry, None, ())
-            else:
-                letter = kind._batch.get(name)
-                along = (*self._leading(self.num_batch), kind._axes.get(letter, letter)) if letter else ()
-                self._add(name, value, self.shapes[name], along)
+            letter = kind._batch.get(name)
+            along = self._leading(self.num_batch) + ((kind._axes.get(letter, letter),) if letter else ())
+            self._add(name, value, self.shapes[name], along)
         for name, along in self.coordinates.items():
             along = np.asarray(along)
             if along.shape != (self.sizes.get(name, along.size),):
@@ -274,22 +278,28 @@ class _Dataset:
         return xarray.Dataset(data, {name: self.variables[name] for name in coords}, self.attributes)
 
     def _add(self, name: str, value: Any, letters: list[str] | None, leading: tuple[str, ...]) -> None:
-        import xarray
-
         if isinstance(value, Result):
             inner = _Dataset(value, {}, leading).made()
             inner = inner.rename({d: f"{name}.{d}" for d in {*inner.dims, *inner.variables} - {*leading}})
             self.variables |= {str(key): inner.variables[key] for key in inner.variables}
             self.attributes |= {f"{name}.{key}": text for key, text in inner.attrs.items()}
         elif _is_array(value) or (letters == [] and isinstance(value, (bool, int, float, complex))):
-            array = np.asarray(value)
-            dims = self._dims(name, array, letters)
-            if name in dims and dims != (name,):  # coordinates that are the same all over the batch
-                array, dims = array.reshape(-1, array.shape[-1])[0], (name,)
-            unit = type(self.result)._units.get(name)
-            self.variables[name] = xarray.Variable(dims, array, {"units": unit} if unit else None)
+            self._add_array(name, np.asarray(value), letters)
+        elif isinstance(value, (str, bool, int, float)):
+            self.attributes[name] = value
         else:
-            self.attributes[name] = value if isinstance(value, (str, int, float)) else _text(value)
+            self.attributes[name] = _text(value)
+            for key, inner in _entries(value):
+                self._add(f"{name}.{key}", inner, None, leading)
+
+    def _add_array(self, name: str, array: np.ndarray, letters: list[str] | None) -> None:
+        import xarray
+
+        dims = self._dims(name, array, letters)
+        if name in dims and dims != (name,):  # coordinates that are the same all over the batch
+            array, dims = array.reshape(-1, array.shape[-1])[0], (name,)
+        unit = type(self.result)._units.get(name)
+        self.variables[name] = xarray.Variable(dims, array, {"units": unit} if unit else None)
 
     def _leading(self, count: int) -> tuple[str, ...]:
         if self.batch:
@@ -300,40 +310,52 @@ class _Dataset:
 
     def _dims(self, name: str, array: np.ndarray, letters: list[str] | None) -> tuple[str, ...]:
         """A name for each axis: batch axes first, then the annotated ones."""
-        fixed = [letter for letter in letters or [] if not _is_variadic(letter)]
-        free = array.ndim - len(fixed)
-        if letters is None or free < 0:
+        if letters is None:
+            front = self.num_batch if array.ndim >= self.num_batch else 0
+            letters = [f"{name}_{k}" for k in range(array.ndim - front)]
+        free = array.ndim - sum(not _is_variadic(letter) for letter in letters)
+        if free < 0:
             return tuple(f"{name}_{k}" for k in range(array.ndim))
         variadic = next((letter.strip("*#") for letter in letters if _is_variadic(letter)), None)
         if variadic in ("batch", "..."):
             front, inner = 0, self._leading(free)
         else:
-            front = min(free, self.num_batch)
-            inner = tuple(f"{variadic}_{k}" if free - front > 1 else str(variadic) for k in range(free - front))
+            front = min(free, self.num_batch) if variadic else free
+            called = type(self.result)._axes.get(str(variadic), str(variadic))
+            inner = tuple(f"{called}_{k}" if free - front > 1 else called for k in range(free - front))
         names = [*self._leading(front)]
-        for letter in letters or []:
+        for letter in letters:
             if _is_variadic(letter):
                 names += inner
             else:
                 names.append(self._dimension(letter.strip("#"), name, len(names)))
-        return tuple(self._without_conflict(name, dim, size) for dim, size in zip(names, array.shape, strict=True))
+        for k, (dim, size) in enumerate(zip(names, array.shape, strict=True)):
+            if dim in names[:k]:
+                dim = f"{dim}_2"
+            names[k] = dim if self.sizes.setdefault(dim, size) == size else f"{name}_{dim}"
+        return tuple(names)
 
     def _dimension(self, letter: str, name: str, position: int) -> str:
         """The dimension of an annotated axis: the field of its coordinates, if these are one row, or its letter."""
         if letter.isdecimal() or letter == "_":
             return f"{name}_{position}"
         called = type(self.result)._axes.get(letter, letter)
-        if called in self.values:
+        if (self.shapes.get(called) or [""])[-1] == letter and called in self.values:
             along = np.asarray(self.values[called])
             rows = along.reshape(-1, along.shape[-1]) if along.size else along.reshape(0, 0)
             if not (rows == rows[:1]).all():
-                return letter
+                return letter if letter != called else f"{letter}_index"
         return called
 
-    def _without_conflict(self, name: str, dim: str, size: int) -> str:
-        if self.sizes.setdefault(dim, size) == size:
-            return dim
-        return f"{name}_{dim}"
+
+def _entries(value: Any) -> Iterator[tuple[str, Any]]:
+    """The results and arrays in a tree of other things, with the way to each."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(value, is_leaf=lambda leaf: isinstance(leaf, Result)):
+        if isinstance(leaf, Result) or _is_array(leaf):
+            yield (
+                ".".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path),
+                leaf,
+            )
 
 
 def _is_variadic(letter: str) -> bool:

@@ -21,6 +21,8 @@ from matplotlib.spines import Spine
 from matplotlib.ticker import LogLocator
 from matplotlib.typing import ColorType
 
+from ._public import public
+
 # Okabe & Ito (2008): told apart with every kind of colour vision, and in grey.
 BLUE, VERMILLION, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#8E4585", "#222222"
 
@@ -507,3 +509,6 @@ def _activity(ax: Axes | None, x: str, y: str) -> Axes:
 def _faintness(points: int) -> tuple[float, float]:
     """Area and opacity of each of so many points, for an even grey in sum."""
     return float(np.clip(4e4 / max(points, 1), 1.5, 12.0)), float(np.clip(6e3 / max(points, 1), 0.15, 0.7))
+
+
+__dir__ = public(__name__)

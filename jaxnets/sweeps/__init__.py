@@ -33,6 +33,7 @@ The folder must be seen by all of them. Whatever is killed, running again goes o
 This room knows no physics: it takes functions, and gives arrays.
 """
 
+from .._public import public
 from .estimation import Estimate, estimate
 from .results import Failure, Status, Verification, assemble, open, status, verify
 from .run import Interrupted, run
@@ -54,3 +55,5 @@ __all__ = [
     "status",
     "verify",
 ]
+
+__dir__ = public(__name__)
