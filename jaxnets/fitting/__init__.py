@@ -1,5 +1,6 @@
 """Fits of parameters: an engine that takes any loss, and the losses of spectra, activity and recordings."""
 
+from .._public import public
 from .connectome import ConnectomeFit, Estimate, FamilyFit, HeldOut, apart, fit_connectome, held_out, predict
 from .engine import Fit, NotIdentifiable, Profile, fit, least_squares, profile, with_covariance
 from .families import (
@@ -87,3 +88,5 @@ __all__ = [
     "void_radius",
     "with_covariance",
 ]
+
+__dir__ = public(__name__)

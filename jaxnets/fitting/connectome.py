@@ -31,13 +31,14 @@ from scipy.optimize import minimize_scalar
 from tqdm import tqdm
 
 from .._arguments import require_instance, require_whole
+from .._results import Result
 from ..couplings import Ensemble, LowRank, from_matrix
 from .engine import NotIdentifiable, least_squares
 from .families import Family, default_families
 from .singular import profile_of_values, singular_profile
 
 
-class Measured(eqx.Module):
+class Measured(Result, axes={"P": "mode", "K": "scales", "2*K": "statistic", "l": "leading_mode"}):
     """What a fit takes from a matrix of n units: its geometry, counts at `scales`, and modes that stand apart."""
 
     n: int = eqx.field(static=True)
@@ -52,7 +53,7 @@ class Measured(eqx.Module):
         return self.ranks.shape[0] / self.n
 
 
-class FamilyFit(eqx.Module):
+class FamilyFit(Result, axes={"2*K": "statistic", "B": "replicate", "l": "leading_mode"}):
     """One family, fitted; made by `fit_connectome`.
 
     `family` has the best parameters and `errors`, a tree like it, their standard errors; `replicates` is such a tree
@@ -89,7 +90,7 @@ class FamilyFit(eqx.Module):
         return _ensemble(family, self.measured, self.replicate_leading[index])
 
 
-class ConnectomeFit(eqx.Module):
+class ConnectomeFit(Result):
     """The `fits` of families in the order of their AIC, the best first; made by `fit_connectome`."""
 
     fits: tuple[FamilyFit, ...]
@@ -173,7 +174,7 @@ def predict(fit: FamilyFit, statistic: Callable[[Ensemble], Float[Array, "..."]]
     return Estimate(jnp.asarray(statistic(fit.ensemble())), jnp.std(values, axis=0, ddof=1), values)
 
 
-class Estimate(eqx.Module):
+class Estimate(Result, axes={"B": "replicate"}):
     """The `value` of a number or array, its standard `error` and the `replicates` which that is from."""
 
     value: Float[Array, "..."]
@@ -184,7 +185,7 @@ class Estimate(eqx.Module):
 # --- another matrix
 
 
-class HeldOut(eqx.Module):
+class HeldOut(Result):
     """How well families predict a matrix that they were not fitted to, in the order of the fits; made by `held_out`.
 
     `labels` name the families, and `log_likelihood` is that of the matrix. `count_distance` and `overlap_distance` are

@@ -24,6 +24,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
 from .._arguments import positive, require, require_whole, scalar, vector
 from .._numerics import is_concrete
+from .._results import Result
 from .parameters import Space, Transforms, space_of, stacked_starts
 
 
@@ -31,7 +32,7 @@ class NotIdentifiable(UserWarning):
     """The data do not determine some combination of parameters."""
 
 
-class Fit(eqx.Module):
+class Fit(Result, axes={"s": "start", "p": "parameter", "n": "number"}):
     """The best of all starts, made by `fit` and `least_squares`.
 
     `errors` is a tree like `params`: standard errors, 0 for what is fixed, inf for what is not identifiable.
@@ -356,7 +357,7 @@ def _prepared(params, transforms, starts, steps, tolerance) -> tuple[Space, Floa
 # --- profiles
 
 
-class Profile(eqx.Module):
+class Profile(Result, axes={"k": "values"}):
     """The least `losses` with one parameter held at `values`, made by `profile`; `low` and `high` end its interval."""
 
     values: Float[Array, " k"]

@@ -27,6 +27,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .._arguments import positive, require, require_instance, require_whole, scalar
 from .._numerics import chebyshev, cubic_interpolation
+from .._results import Result
 from ..couplings import IID, RandomModes
 from ..meanfield import stationary
 from ..observables import autocovariance, correlation_time, dimension_estimate
@@ -36,7 +37,7 @@ from .engine import NotIdentifiable, least_squares, with_covariance
 from .parameters import Interval, Positive
 
 
-class RecordingFit(eqx.Module):
+class RecordingFit(Result, axes={"K": "lags", "L": "curve_lags"}):
     """What a recording says of its network, made by `fit_recording`; `<name>_error` is the standard error of `<name>`.
 
     `gain` is g, `time_constant` tau in the unit of dt, `dimension` the PR of all units without measurement noise (of

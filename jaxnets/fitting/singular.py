@@ -19,10 +19,11 @@ from jaxtyping import Array, ArrayLike, Float
 
 from .._arguments import positive, require, require_instance, vector
 from .._numerics import as_complex
+from .._results import Result
 from ..couplings import Ensemble, LowRank, SingularModes, Sum
 
 
-class SingularProfile(eqx.Module):
+class SingularProfile(Result, axes={"K": "scales"}):
     """C, `counts`, and Q, `overlaps`, at `scales`; made by `singular_profile` and `profile_of_values`."""
 
     scales: Float[Array, " K"]

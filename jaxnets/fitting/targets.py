@@ -8,7 +8,6 @@ its parameters by the function that makes the ensemble of them:
     least_squares(lambda p, data: spectrum_misses(DeepHebbian(p["load"], p["auto"], p["hetero"]), data), ...)
 """
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +16,7 @@ from scipy.special import stdtrit
 
 from .._arguments import require_whole
 from .._numerics import polish_root
+from .._results import Result
 from ..couplings import DeepHebbian, Ensemble
 from ..meanfield import Stationary
 from ..memory import packet_speed
@@ -27,7 +27,7 @@ from ..transfer import Transfer
 # --- eigenvalues
 
 
-class SpectralStatistics(eqx.Module):
+class SpectralStatistics(Result, axes={"S": "spectrum", "R": "circle", "R+1+K": "statistic"}):
     """What `spectrum_misses` compares, of S spectra of n eigenvalues; made by `spectral_statistics`.
 
     A row of `values`, one for each spectrum, has the part of eigenvalues that are not 0 and within `radii` of the real
