@@ -3,18 +3,18 @@
 `dense` has the memories of sequences with interactions of high order.
 """
 
+from .._public import public
+from ..replica import SymmetricCore, symmetric_core
 from . import dense
-from .equilibrium import ReplicaState, SymmetricCore, replica_state, symmetric_core
+from .equilibrium import ReplicaState, correlation_profile, replica_state, zero_load_overlaps
 from .monte_carlo import GlauberRun, glauber
 from .patterns import binary, correlated_binary, correlated_gaussian, exponential_correlation, gaussian, hebbian
 from .phases import (
     Transition,
     capacity,
     coexistence,
-    correlation_profile,
     glass_temperature,
     replicon_temperature,
-    zero_load_overlaps,
 )
 from .regimes import (
     Observation,
@@ -68,3 +68,5 @@ __all__ = [
     "symmetric_core",
     "zero_load_overlaps",
 ]
+
+__dir__ = public(__name__)

@@ -1,0 +1,141 @@
+r"""Where saddle points end: folds, coexistence of two states, and lines on which a scalar vanishes.
+
+A line between phases is a root of the equations of state with one condition more, in which one parameter p of the
+problem is an unknown too. `branch_end` follows a state in p on a grid and finds a rough end. `fold`, `coexistence` and
+`vanishing` make such an end exact and differentiable in all other fields of the problem.
+
+In all of them `at(problem, p)` is the problem at the value p of that parameter, for example a method of its class.
+Newton's method is best served by a p of order one: pass the logarithm of a parameter that spans decades.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from .. import _numerics
+from .._numerics import Root, frozen, polish_root
+from .problem import Problem
+from .saddles import Saddle, solve
+
+At = Callable[[Problem, Float[Array, ""]], Problem]
+
+# Parameters of a grid, and grids, each within one step of the grid before: they leave a thousandth of the range.
+GRID, GRIDS = 32, 2
+# Newton steps to a line, from a thousandth of the range. At a fold the distance of y is the square root of that.
+NEWTON = 10
+
+
+class End(NamedTuple):
+    """The end of a branch on a grid: the last parameter before it, the saddle point there, and whether there is one."""
+
+    parameter: Float[Array, ""]
+    y: Float[Array, " k"]
+    found: Bool[Array, ""]
+
+
+class LinePoint(NamedTuple):
+    """A point of a line between phases: the order parameters y, and the parameter there."""
+
+    y: Float[Array, " k"]
+    parameter: Float[Array, ""]
+
+
+def branch_end(
+    problem: Problem,
+    at: At,
+    guess: Float[Array, " k"],
+    interval: tuple[Float[Array, ""], Float[Array, ""]],
+    holds: Callable[[Problem, Saddle], Bool[Array, ""]],
+    *,
+    num_steps: int = 200,
+) -> End:
+    """How far a state goes on from `interval[0]` towards `interval[1]`, to a thousandth of the interval.
+
+    The state at each parameter is that of `saddle` from `guess` with `num_steps`, and the branch ends where it does
+    not converge or where `holds(problem, saddle)` is False. The end is `found` if the branch holds at `interval[0]`
+    and not at `interval[1]`. No gradients.
+    """
+    problem, guess = frozen((problem, guess))
+
+    def follow(parameter, guess):
+        here = at(problem, parameter)
+        state = solve(here, guess, num_steps)
+        return state.y, state.converged & holds(here, state)
+
+    def refine(carry, _):
+        low, high, y, found = carry
+        grid = jnp.linspace(low, high, GRID, dtype=y.dtype)
+        ys, present = jax.vmap(follow, (0, None))(grid, y)
+        last = jnp.maximum(jnp.argmin(present) - 1, 0)
+        return (grid[last], grid[last + 1], ys[last], found & present[0] & ~present[-1]), None
+
+    start = (*(jnp.asarray(end, guess.dtype) for end in frozen(interval)), guess, jnp.asarray(True))
+    (parameter, _, y, found), _ = jax.lax.scan(refine, start, None, length=GRIDS)
+    return End(parameter, y, found)
+
+
+def fold(problem: Problem, at: At, y: Float[Array, " k"], parameter: Float[Array, ""]) -> Root:
+    r"""The fold at which a branch turns back, near the order parameters y at `parameter`: a `Root` of a `LinePoint`.
+
+    $$ F(y, p) = 0, \qquad \partial_y F\, v = 0, \qquad |v| = 1 $$
+
+    Whether this fold is the end of the branch the caller has to judge. Differentiable.
+    """
+    root = _numerics.fold(
+        lambda y, p, problem: at(problem, p).mismatch(y),
+        y,
+        parameter,
+        problem,
+        jacobian=lambda y, p, problem: at(problem, p).jacobian(y),
+        num_steps=NEWTON,
+    )
+    return Root(LinePoint(root.value.y, root.value.parameter), root.residual, root.converged)
+
+
+def coexistence(
+    problem: Problem, at: At, y: Float[Array, " k"], other: Float[Array, " k"], parameter: Float[Array, ""]
+) -> Root:
+    r"""Where the states near y and near `other` have one free energy, from a guess `parameter`: a `Root`.
+
+    $$ F(y, p) = 0, \qquad F(y', p) = 0, \qquad f(y, p) = f(y', p) $$
+
+    The value is the `LinePoint` of the state y. Differentiable.
+    """
+    size = y.shape[0]
+
+    def equations(z, problem):
+        y, other, here = z[:size], z[size:-1], at(problem, z[-1])
+        gap = here.free_energy(y) - here.free_energy(other)
+        return jnp.concatenate([here.mismatch(y), here.mismatch(other), gap[None]])
+
+    return _line_point(
+        polish_root(equations, jnp.append(jnp.append(y, other), parameter), problem, num_steps=NEWTON), size
+    )
+
+
+def vanishing(
+    problem: Problem,
+    at: At,
+    scalar: Callable[[Problem, Float[Array, " k"]], Float[Array, ""]],
+    y: Float[Array, " k"],
+    parameter: Float[Array, ""],
+) -> Root:
+    r"""Where a `scalar` of the state near y vanishes, from a guess `parameter`: a `Root` of a `LinePoint`.
+
+    $$ F(y, p) = 0, \qquad c(y, p) = 0 $$
+
+    c is `scalar(problem, y)`, for example the replicon. Differentiable.
+    """
+
+    def equations(z, problem):
+        here = at(problem, z[-1])
+        return jnp.append(here.mismatch(z[:-1]), scalar(here, z[:-1]))
+
+    return _line_point(polish_root(equations, jnp.append(y, parameter), problem, num_steps=NEWTON), y.shape[0])
+
+
+def _line_point(root: Root, size: int) -> Root:
+    return Root(LinePoint(root.value[:size], root.value[-1]), root.residual, root.converged)

@@ -1,0 +1,83 @@
+"""Saddle points of a replica-symmetric problem, exact to rounding and differentiable."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float
+
+from .._arguments import require, require_instance, require_whole, vector
+from .._numerics import frozen, last_steps
+from .._results import Result
+from .problem import Problem
+
+# Newton steps that complete the relaxation. From an error of .01 four are enough; two more are for flat directions.
+SEARCH = 6
+# Newton steps with gradients. n of them make derivatives up to order n exact, and the last one measures the residual.
+POLISH = 3
+# Largest residual of a converged saddle point, or so many machine precisions where these are more (single precision).
+TOLERANCE, ROUNDING = 1e-8, 3000
+
+
+class Saddle(Result):
+    """A saddle point with order parameters y, made by `saddle`."""
+
+    y: Float[Array, " k"]
+    free_energy: Float[Array, ""]
+    replicon: Float[Array, ""]
+    stability: Float[Array, ""]
+    residual: Float[Array, ""]
+    converged: Bool[Array, ""]
+
+
+def saddle(problem: Problem, guess: Float[ArrayLike, " k"], *, num_steps: int = 30) -> Saddle:
+    r"""The saddle point to which a `guess` of the order parameters leads.
+
+    $$ F(y) = 0 $$
+
+    The search takes `num_steps` of the problem's own iteration and then Newton's; with num_steps=0 it is Newton's
+    method alone, which finds unstable saddle points too. The saddle point is differentiable in the fields of the
+    problem; its `stability` is not. `residual` is the largest error of the equations and of the quadratures;
+    `converged` asks for 1e-8, and for order parameters in the range that has a meaning. Neither `replicon` nor
+    `stability` is asked for.
+
+    Raises:
+        ValueError: for a `problem` of another class, and a guess that is no vector of finite numbers.
+    """
+    require_instance("problem", problem, Problem, "a `Problem`")
+    guess = vector("guess", guess)
+    require("guess", guess, np.isfinite, "finite numbers")
+    require_whole("num_steps", num_steps, least=0)
+    precision = jnp.result_type(*(leaf for leaf in jax.tree.leaves(problem) if eqx.is_inexact_array(leaf)))
+    return solve(problem, guess.astype(precision), num_steps)
+
+
+@eqx.filter_jit
+def solve(problem: Problem, guess: Float[Array, " k"], num_steps: int) -> Saddle:
+    """`saddle` for arguments that are known to be right."""
+    fixed = frozen(problem)
+    y = fixed.relaxed(jax.lax.stop_gradient(guess), num_steps)
+
+    # A Jacobian in closed form is several times quicker than one by differentiation, and has no part in a derivative,
+    # because it multiplies a mismatch of 0.
+    def newton(y, problem):
+        step = jnp.linalg.solve(fixed.jacobian(jax.lax.stop_gradient(y)), problem.mismatch(y))
+        return y - step, jnp.max(jnp.abs(step))
+
+    y = jax.lax.fori_loop(0, SEARCH, lambda _, y: newton(y, fixed)[0], y)
+    y, miss = last_steps(newton, y, problem, POLISH)
+    return _described(problem, y, miss)
+
+
+def _described(problem: Problem, y: Float[Array, " k"], last_step: Float[Array, ""]) -> Saddle:
+    fixed, y_fixed = frozen(problem), jax.lax.stop_gradient(y)
+    residual = jax.lax.stop_gradient(jnp.maximum(last_step, fixed.quadrature_error(y_fixed)))
+    tolerance = max(TOLERANCE, ROUNDING * float(jnp.finfo(y.dtype).eps))
+    return Saddle(
+        y=y,
+        free_energy=problem.free_energy(y),
+        replicon=problem.replicon(y),
+        stability=fixed.stability(y_fixed),
+        residual=residual,
+        converged=(residual <= tolerance) & fixed.is_admissible(y_fixed, tolerance),
+    )
