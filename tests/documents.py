@@ -19,13 +19,51 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def run_python(source: str, name: str) -> dict:
-    """Executes a script, and returns its names."""
-    names = {"__name__": name}
+    """Executes a script, compares what it prints with the numbers in its comments, and returns its names.
+
+    A comment after `print(...)` that starts with numbers, as in `print(a, b)  # 0.667, 2`, promises what is printed, to
+    half a unit of the last digit shown.
+    """
+    shown = promised(source)
+    printed: dict[int, str] = {}
+
+    def record(*args, **kwargs):
+        line = sys._getframe(1).f_lineno
+        printed[line] = " ".join([*filter(None, [printed.get(line)]), *map(str, args)])
+        print(*args, **kwargs)
+
+    names = {"__name__": name, "print": record}
     try:
         exec(compile(source, name, "exec"), names)
     finally:
         plt.close("all")
+    for line, numbers in shown.items():
+        found = [float(number) for number in re.findall(NUMBER, printed.get(line, ""))]
+        assert len(found) >= len(numbers), f"{name}, line {line} prints {printed.get(line)!r}, not {numbers}"
+        for number, value in zip(numbers, found, strict=False):
+            assert abs(float(number) - value) <= 0.5001 * last_place(number), (
+                f"{name}, line {line}: {value}, not {number}"
+            )
     return names
+
+
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+
+
+def promised(source: str) -> dict[int, list[str]]:
+    """Line -> the numbers with which the comment after a `print(...)` on it starts."""
+    found = {}
+    for number, line in enumerate(source.splitlines(), start=1):
+        match = re.search(rf"^\s*print\(.*\)  # ({NUMBER}(?:, {NUMBER})*)(?![\w.])", line)
+        if match:
+            found[number] = match[1].split(", ")
+    return found
+
+
+def last_place(number: str) -> float:
+    """Size of a unit in the last digit of a number as written: .001 of 2.776, 1e-7 of 1.5e-6."""
+    digits, _, exponent = number.lower().partition("e")
+    return 10.0 ** (int(exponent or 0) - len(digits.partition(".")[2]))
 
 
 def commands(page: Path) -> list[list[str]]:

@@ -1,12 +1,12 @@
-"""The README runs, each block on its own, its figure is what its command draws, and it stays short."""
+"""The README runs, each block on its own, prints the numbers it shows, its figure is what its command draws, and it
+stays short."""
 
 import re
 import tomllib
 
 import pytest
-from documents import ROOT, blocks, commands, run_command, run_python, write_sweeps
+from documents import ROOT, blocks, commands, promised, run_command, run_python
 
-from jaxnets import sweeps
 from jaxnets.cli import main
 
 README = ROOT / "README.md"
@@ -25,16 +25,34 @@ def test_python_blocks_run(source):
 
 
 def test_there_are_blocks():
-    assert len(PYTHON) >= 2
+    assert len(PYTHON) >= 3
     assert blocks(README, "bash")
-    assert blocks(README, "toml")
+
+
+def test_it_shows_what_it_prints():
+    for source in PYTHON:
+        assert len(promised(source)) == source.count("print(")
+
+
+def test_numbers_that_are_not_printed_are_seen():
+    assert promised("print(a)  # 0.667, -2e-3: as known\nprint(b)  # of 3\nx = 1  # 2") == {1: ["0.667", "-2e-3"]}
+    run_python("for _ in range(2):\n    print(2 / 3, 'and', -0.0021)  # 0.667, -2e-3", "right")
+    for source in ("print(0.668)  # 0.667", "print(1)  # 1, 2", "print('nothing')  # 0"):
+        with pytest.raises(AssertionError):
+            run_python(source, "wrong")
 
 
 def test_what_it_installs_exists():
     extras = re.findall(r"'?\.\[(\w+)\]", TEXT)
-    assert {"docs", "cuda13", "distributed"} <= set(extras) <= set(EXTRAS)
+    assert {"dev", "docs", "cuda13", "distributed"} <= set(extras) <= set(EXTRAS)
     installs = [words for words in commands(README) if words[0] == "pip"]
-    assert installs == [["pip", "install", "-e", "."]]
+    assert installs == [["pip", "install", "-e", "."], ["pip", "install", "-e", ".[dev]"]]
+
+
+def test_both_commands_are_on_the_first_screen():
+    top = "\n".join(TEXT.splitlines()[:24])
+    assert "pip install -e . && jaxnets spectrum" in top
+    assert "pip install -e '.[dev]' && pytest" in top
 
 
 @pytest.mark.slow
@@ -45,22 +63,11 @@ def test_its_command_draws_in_small(tmp_path):
     assert (ROOT / "docs" / "spectrum.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_its_sweep_is_one(tmp_path):
-    write_sweeps(README, tmp_path)
-    sweep = sweeps.read(tmp_path / "edges.toml")
-    assert sweep.grid.total == 16 * 18
-
-
 @pytest.mark.slow
 def test_its_commands_run(tmp_path):
-    write_sweeps(README, tmp_path)
     for words in commands(README):
         if words[0] == "jaxnets":
             assert "spectrum.png" in run_command(words, tmp_path)
-    run_command(["jaxnets", "sweep", "run", "edges.toml"], tmp_path)
-    for job in ("status", "verify", "plot"):
-        run_command(["jaxnets", "sweep", job, "edges"], tmp_path)
-    assert sweeps.status(tmp_path / "edges").finished
 
 
 def test_readme_is_short():
