@@ -5,23 +5,35 @@ from jaxtyping import Float, Int
 
 
 def merge(
-    points: Float[np.ndarray, "m k"], residuals: Float[np.ndarray, " m"], same: float, *, relative: float = 0.0
-) -> tuple[Int[np.ndarray, " d"], Int[np.ndarray, " m"]]:
-    """Positions of one representative of each distinct point, and to which of them each of ``points`` belongs.
+    points: Float[np.ndarray, "m k"],
+    residuals: Float[np.ndarray, " m"],
+    same: float,
+    *,
+    relative: float = 0.0,
+    known: Float[np.ndarray, "d k"] | None = None,
+) -> tuple[Int[np.ndarray, " new"], Int[np.ndarray, " m"]]:
+    """Positions of one representative of each distinct point, and the number of the distinct point of each of `points`.
 
     Two points are one if no coordinate differs by more than `same` + `relative` |coordinate|. The representative is
-    the point with the smallest residual, and representatives stand in the order of their residuals. A residual that is
-    not finite marks a search that found nothing: its index is -1.
+    the point with the smallest residual, the first of them where several have it, and representatives stand in the
+    order of their residuals. A residual that is not finite marks a search that found nothing: its number is -1.
+
+    Distinct points that are `known` before have the first numbers, in their order, and no representative: the distinct
+    points are then `known` followed by `points` at the positions.
     """
+    known = np.zeros((0, points.shape[1]), points.dtype) if known is None else known
+    distinct = np.concatenate([known, np.zeros_like(points)])
     index = np.full(len(points), -1)
-    kept: list[int] = []
+    positions: list[int] = []
     # From the smallest residual up, so that the result does not depend on the order of the starts.
     for i in np.argsort(residuals, kind="stable"):
         if not np.isfinite(residuals[i]):
             break
+        count = len(known) + len(positions)
         allowed = same + relative * np.abs(points[i])
-        near = np.flatnonzero(np.all(np.abs(points[kept] - points[i]) <= allowed, axis=-1))
-        index[i] = near[0] if len(near) else len(kept)
+        near = np.flatnonzero(np.all(np.abs(distinct[:count] - points[i]) <= allowed, axis=-1))
+        index[i] = near[0] if len(near) else count
         if not len(near):
-            kept.append(int(i))
-    return np.array(kept, dtype=int), index
+            distinct[count] = points[i]
+            positions.append(int(i))
+    return np.array(positions, dtype=int), index

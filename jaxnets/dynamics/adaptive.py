@@ -6,17 +6,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._arguments import require_whole
+from .._results import one_line
 from .network import RateNetwork
 
 
 class Adaptive(eqx.Module):
-    """Steps as long as the local error allows, rtol |x| + atol: the `scheme` of `simulate` for networks without noise.
+    """A `scheme` for networks without noise: steps as long as the local error allows, rtol |x| + atol.
 
-    `solver` is a solver of diffrax, such as the implicit `diffrax.Kvaerno5()` for time constants that lie far apart.
-    A trajectory that would need more than `max_steps` steps is given up: it is NaN from there on.
+    The `solver` is one of diffrax, such as the implicit `diffrax.Kvaerno5()` for time constants that lie far apart.
+    A trajectory that needs more than `max_steps` steps is NaN from there on.
 
     Raises `ValueError` for tolerances that are not positive and `max_steps` below 1.
     """
+
+    __repr__ = one_line
 
     solver: diffrax.AbstractSolver = diffrax.Tsit5()
     rtol: float = 1e-6
@@ -32,14 +35,14 @@ class Adaptive(eqx.Module):
         require_whole("max_steps", self.max_steps)
 
     def solve(
-        self, net: RateNetwork, x0: Float[Array, " n"], start: Float[Array, ""], times: Float[Array, " K"], end: float
+        self, net: RateNetwork, x0: Float[Array, " n"], t0: Float[Array, ""], times: Float[Array, " K"], t1: float
     ) -> tuple[Float[Array, "K n"], Float[Array, " n"]]:
-        """States at `times` and at `end`, of one network from one state at `start`; NaN where they were not reached."""
+        """States at `times` and at `t1`, of one network from `x0` at `t0`; NaN where they were not reached."""
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, x, net: net.drift(t, x)),
             self.solver,
-            start,
-            end,
+            t0,
+            t1,
             None,
             x0,
             net,
@@ -50,6 +53,6 @@ class Adaptive(eqx.Module):
         )
         states, final = solution.ys  # pyright: ignore[reportGeneralTypeIssues]  (as `saveat` has it)
         reached = solution.result == diffrax.RESULTS.successful
-        # diffrax leaves infinity where it did not get to, at which a bounded transfer function would look healthy.
+        # diffrax leaves infinity at times it did not reach; the rate there, phi(inf), would look healthy.
         states = jnp.where(jnp.isfinite(states), states, jnp.nan)
         return states, jnp.where(reached, final[-1], jnp.nan)

@@ -63,7 +63,8 @@ class RateNetwork(eqx.Module):
         self.tau = self._per_unit("tau", tau)
         self.row_gains = self._per_unit("row_gains", row_gains)
 
-    __repr__ = one_line
+    def __repr__(self) -> str:
+        return one_line(self)
 
     def _per_unit(self, name: str, value: ArrayLike) -> Float[Array, "*n"]:
         array = real_array(name, value)
@@ -128,10 +129,14 @@ def along_first(values: Float[Array, "*n"], x: Float[Array, " n *k"]) -> Float[A
     return values.reshape(*values.shape, *(1,) * (x.ndim - 1)) if values.ndim else values
 
 
-def states_of(net: RateNetwork, name: str, value: ArrayLike) -> Float[Array, "*batch n"]:
-    """States (..., n) of one network in the precision of J, or a `ValueError` that names them."""
+def require_one(net: RateNetwork) -> None:
     if len(net.J.shape) != 2:
         raise ValueError(f"`net` must be one network, got a batch {net.J.shape[:-2]}: map with `jax.vmap`")
+
+
+def states_of(net: RateNetwork, name: str, value: ArrayLike) -> Float[Array, "*batch n"]:
+    """States (..., n) of one network in the precision of J, or a `ValueError` that names them."""
+    require_one(net)
     states = real_array(name, value)
     if states.shape[-1:] != (net.size,):
         raise ValueError(f"`{name}` must have the last axis n = {net.size}, got shape {states.shape}")
@@ -151,7 +156,8 @@ class Jacobian(eqx.Module):
     left: Float[Array, "*n"]
     right: Float[Array, "*batch n"]
 
-    __repr__ = one_line
+    def __repr__(self) -> str:
+        return one_line(self)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -3,7 +3,8 @@
 States are columns inside, so that J meets all trajectories of a network in one matrix product, and rows (..., n)
 outside. A step is known by its absolute index, i = t / dt, which alone decides its time and its noise: it does not
 matter in how many pieces a run is computed. Called plainly, a run is a loop of compiled chunks on the host; under
-`jit`, `vmap` and `grad` it is one compiled loop that keeps few states for the reverse pass.
+`jit`, `vmap` and `grad` it is one compiled loop that keeps few states for the reverse pass. The step itself is in
+`stepping`. A new measurement is a new `Recorder`, and this module stays as it is.
 """
 
 import math
@@ -20,23 +21,29 @@ from tqdm import tqdm
 
 from .._arguments import real_array, require, require_whole
 from .._numerics import is_concrete
+from .._results import Result
 from .adaptive import Adaptive
 from .network import RateNetwork
 from .schemes import Scheme, heun
 from .stepping import advance, over_networks
 
-# Multiplications between two looks at the progress bar and at an interrupt, as for dense couplings: about a second.
+# Multiplications of a chunk, between two looks at the progress bar and at an interrupt: seconds of dense products on
+# one core. It bounds the wait after Ctrl-C; results do not depend on it.
 CHUNK_WORK = 10**10
+
+# Largest part of a step by which a time may miss a whole number of steps and still count as one: more than the
+# rounding of t / dt up to 10^9 steps, and less than anyone means by a fraction of a step.
+PART_OF_STEP = 1e-6
 
 
 class Recorder(Protocol):
-    """Reduces trajectories as they run; a pytree.
+    """A measurement that reduces trajectories as they run: a pytree with three methods.
 
-    It sees `x` and `rates` = phi(x), (..., n), at every kept time.
+    At every kept time it sees the states `x` and the rates phi(x), both (..., n).
     """
 
     def init(self, x: Float[Array, "*many n"], rates: Float[Array, "*many n"]) -> Any:
-        """What is carried along, before the first kept time; `x` and `rates` there, for their shapes."""
+        """The carry before the first kept time; `x` and `rates` there are given for their shapes."""
         ...
 
     def update(self, carry: Any, x: Float[Array, "*many n"], rates: Float[Array, "*many n"]) -> tuple[Any, Any]:
@@ -52,11 +59,11 @@ class States(eqx.Module):
     """The `Recorder` that keeps every state: (K, ..., n)."""
 
     def init(self, x, rates):
-        """None: no state is carried along (see `Recorder.init`)."""
+        """The carry None, since no state has to be carried along (see `Recorder.init`)."""
         return None
 
     def update(self, carry, x, rates):
-        """No carry, and the state (see `Recorder.update`)."""
+        """The carry None, and the state as output (see `Recorder.update`)."""
         return None, x
 
     def finish(self, carry, outputs):
@@ -64,14 +71,14 @@ class States(eqx.Module):
         return outputs
 
 
-class Run(eqx.Module):
-    """What `simulate` returns.
+class Run(Result, axes={"K": "times", "n": "unit"}, units={"times": "unit of tau", "interval": "unit of tau"}):
+    """Trajectories at the kept times, made by `simulate`.
 
-    - `times`: the kept times.
-    - `states`, `rates`: x and phi(x) at these times; None when recorders took their place.
-    - `records`: what the recorder returned, or a dict of that; None without one.
-    - `final`: the state at the end, and `end`, its time: `simulate(net, run.final, start=run.end, ...)` goes on.
-    - `finite`: whether a trajectory stayed finite.
+    - `times` are the kept times, and `interval` is the time between them, which `observables` ask for.
+    - `states` and `rates` are x and phi(x) at these times; None if recorders took their place.
+    - `records` holds the result of the recorder, or a dict of results; None without recorders.
+    - `final` is the state at the end, at time `end`: `simulate(net, run.final, t0=run.end, ...)` goes on.
+    - `finite` says of each trajectory whether it stayed finite.
     """
 
     times: Float[Array, " K"]
@@ -81,6 +88,7 @@ class Run(eqx.Module):
     final: Float[Array, "*many n"]
     finite: Bool[Array, "*many"]
     end: float = eqx.field(static=True)
+    interval: float = eqx.field(static=True)
 
 
 def simulate(
@@ -97,62 +105,57 @@ def simulate(
     t0: float = 0.0,
     progress: bool = True,
 ) -> Run:
-    r"""Trajectories of tau dx/dt = -x + gamma J phi(x) + I(t) + sqrt(2) sigma xi(t) from the states `x0` at `start`.
+    r"""Trajectories of tau dx/dt = -x + gamma J phi(x) + I(t) + sqrt(2) sigma xi(t) from the states `x0` at `t0`.
 
-    Kept are the times start + discard + k save_every dt before start + duration, k = 0, 1, ...; `discard` and
-    `duration` are rounded up to whole steps. `x0` is (n,) or (..., n), many trajectories of one network, which cost
-    little more than one; a batch of M networks takes (M, ..., n). Everything is computed in the precision of J.
+    The kept times are t0 + discard + k save_every dt before t0 + duration, k = 0, 1, ...; `discard` and `duration` are
+    rounded up to whole steps. `x0` is (n,) or (..., n): many trajectories of one network cost little more than one. A
+    batch of M networks takes (M, ..., n). `progress` shows a bar after the first second.
 
-    The scheme, `heun`, `rk4` or any function with their signature, has an error of order dt^2 or dt^4 without noise
-    and a strong error of order dt with it. The noise of step i is drawn from `fold_in(key, i)`, for all trajectories
-    at once, with i = t / dt: a run that goes on from `final` at `end` with the same key and dt is the same, bit by bit,
-    as one run over both. `Adaptive()` takes its own steps and keeps the same times; it is for networks without noise,
-    and holds all kept states before a recorder sees them.
+    The `scheme` is `heun`, of error dt^2 without noise and dt with it, `rk4`, or a function of their signature; or
+    `Adaptive()`, for networks without noise. Step i = t / dt has the noise of `fold_in(key, i)`, for all trajectories
+    at once (see `step`). So a run that goes on from `final` at `end` with the same key and dt is bit by bit one run.
 
-    `record` reduces trajectories while they run: one `Recorder` or a dict of them, instead of states and rates.
-    `progress` shows a bar after the first second.
+    Recorders in `record`, one or a dict, reduce trajectories while they run, and take the place of states and rates.
 
-    Differentiable in all of `net` and `x0`, in memory that grows as the square root of the number of steps. Map over
-    networks or inputs with `vmap`, but pass many initial states as one array, which is faster; under `vmap` one key
-    gives all the same noise.
+    Differentiable in all of `net` and `x0`, in memory that grows as the square root of the number of steps. `vmap` maps
+    over networks or inputs, under one key with the same noise; many initial states are faster as one array.
 
-    Failures are data: a trajectory that overflows, or for which `Adaptive` runs out of steps, is NaN from then on and
-    False in `finite`, with a `RuntimeWarning` unless the call is traced. When traced noise is not zero and there is
-    no key, all is NaN.
+    A trajectory that overflows, or for which `Adaptive` runs out of steps, is NaN from then on and False in `finite`;
+    a `RuntimeWarning` says so unless the call is traced. If traced noise is not 0 and there is no key, all is NaN.
 
     Raises:
-        ValueError: naming the argument, for an x0 that does not fit or is not finite, dt <= 0 or, with fixed steps,
-            above half the shortest time constant, duration <= 0, discard outside [0, duration), save_every < 1, noise
-            without a key or with `Adaptive`, and an input of the wrong shape.
+        ValueError: if ``x0`` does not fit or is not finite; ``dt`` is not positive, or fixed steps exceed half the
+            shortest time constant; ``duration`` is not positive, ``discard`` outside [0, duration) or ``save_every``
+            below 1; a network with noise has no key or `Adaptive` steps; or ``net.input`` has another shape.
     """
     grid = _grid(t0, dt, duration, discard, save_every)
     _require_input_shape(net)
-    x0 = _initial_state(net, x0)
-    recorders: Any = {"": States() if record is None else record} if not isinstance(record, dict) else record
-    noisy = not is_concrete(net.noise) or bool(np.any(np.asarray(net.noise)))
+    recorders: dict[str, Any] = record if isinstance(record, dict) else {"": States() if record is None else record}
+    results, final, lost = _trajectories(net, _initial_state(net, x0), grid, key, scheme, recorders, progress)
+    finite = jnp.all(jnp.isfinite(final), -1)
+    if lost is not None and is_concrete(finite, lost):
+        _warn_of_lost(finite, lost, grid, scheme)
+    times = jnp.asarray(grid.times(), net.dtype)
+    states = results[""] if record is None else None
+    rates = None if states is None else net.transfer(states)
+    records = results if isinstance(record, dict) else None if record is None else results[""]
+    return Run(times, states, rates, records, final, finite, grid.end, grid.dt * grid.stride)
 
+
+def _trajectories(net, x0, grid, key, scheme, recorders, progress):
+    """Results of the recorders, final states, and the first kept time at which a state is lost, None if traced."""
+    noisy = not is_concrete(net.noise) or bool(np.any(np.asarray(net.noise)))
     if isinstance(scheme, Adaptive):
         if noisy:
             x0 = _only_without_noise(net, x0, "scheme", "a fixed-step scheme such as `heun` for a network with noise")
-        results, final, lost = _adaptive(net, scheme, recorders, x0, grid)
-    else:
-        _require_short_steps(net, dt)
-        if noisy and key is None:
-            x0 = _only_without_noise(net, x0, "key", "a random key for a network with noise")
-        flow = _Flow(net, scheme, key if noisy else None, grid, x0.shape[:-1])
-        if is_concrete(flow, recorders, x0):  # anything made inside a trace is traced
-            results, final, lost = _in_chunks(flow, recorders, x0, grid, progress)
-        else:
-            results, final, lost = _in_one(flow, recorders, x0, grid)
-
-    finite = jnp.all(jnp.isfinite(final), -1)
-    times = jnp.asarray(grid.times(), net.dtype)
-    if lost is not None and is_concrete(finite, lost):
-        _warn_of_lost(finite, lost, grid, scheme)
-    if record is None:
-        states = results[""]
-        return Run(times, states, net.transfer(states), None, final, finite, grid.end)
-    return Run(times, None, None, results if isinstance(record, dict) else results[""], final, finite, grid.end)
+        return _adaptive(net, scheme, recorders, x0, grid)
+    _require_short_steps(net, grid.dt)
+    if noisy and key is None:
+        x0 = _only_without_noise(net, x0, "key", "a random key for a network with noise")
+    flow = _Flow(net, scheme, key if noisy else None, grid, x0.shape[:-1])
+    if is_concrete(flow, recorders, x0):  # anything made inside a trace is traced
+        return _in_chunks(flow, recorders, x0, grid, progress)
+    return _in_one(flow, recorders, x0, grid)
 
 
 # --- arguments ------------------------------------------------------------------------------------------------
@@ -163,7 +166,7 @@ class _Grid(NamedTuple):
 
     dt: float
     offset: float
-    first: int  # step at `start`
+    first: int  # step at `t0`
     kept: int  # step at the first kept time
     stop: int  # step at the end
     stride: int  # steps between kept times
@@ -180,10 +183,10 @@ class _Grid(NamedTuple):
         return self.offset + self.dt * np.arange(self.kept, self.stop, self.stride)
 
 
-def _grid(start, dt, duration, discard, save_every) -> _Grid:
-    start, dt, duration, discard = (
+def _grid(t0, dt, duration, discard, save_every) -> _Grid:
+    t0, dt, duration, discard = (
         _known_number(name, value)
-        for name, value in (("start", start), ("dt", dt), ("duration", duration), ("discard", discard))
+        for name, value in (("t0", t0), ("dt", dt), ("duration", duration), ("discard", discard))
     )
     if dt <= 0:
         raise ValueError(f"`dt` must be > 0, got {dt}")
@@ -192,11 +195,11 @@ def _grid(start, dt, duration, discard, save_every) -> _Grid:
     if not 0 <= discard < duration:
         raise ValueError(f"`discard` must lie in [0, duration), here [0, {duration}), got {discard}")
     require_whole("save_every", save_every)
-    first = round(start / dt)
-    offset = start - first * dt
-    if abs(offset) < 1e-6 * dt:
+    first = round(t0 / dt)
+    offset = t0 - first * dt
+    if abs(offset) < PART_OF_STEP * dt:
         offset = 0.0  # a multiple of dt but for rounding
-    kept, stop = (first + math.ceil(length / dt - 1e-6) for length in (discard, duration))
+    kept, stop = (first + math.ceil(length / dt - PART_OF_STEP) for length in (discard, duration))
     if kept == stop:
         raise ValueError(f"`discard` must leave a kept time before the end at {duration}, got {discard} with dt = {dt}")
     return _Grid(dt, offset, first, kept, stop, int(save_every))
@@ -228,7 +231,7 @@ def _require_short_steps(net: RateNetwork, dt: float) -> None:
     if not is_concrete(net.tau):
         return
     tau = np.asarray(net.tau)
-    if dt > (1 + 1e-6) * tau.min() / 2:
+    if dt > (1 + PART_OF_STEP) * tau.min() / 2:
         which = "tau" if tau.ndim == 0 else f"the shortest time constant, tau[{tau.argmin()}]"
         raise ValueError(f"`dt` must be at most half of {which} = {tau.min():.6g}, got {dt}")
 
@@ -258,11 +261,11 @@ def _warn_of_lost(finite: Array, lost: Array, grid: _Grid, scheme: Scheme | Adap
     warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
-# --- one step, and columns ------------------------------------------------------------------------------------
+# --- columns --------------------------------------------------------------------------------------------------
 
 
 class _Flow(eqx.Module):
-    """Everything of a run that a compiled function needs. States are columns, (*networks, n, B), or (*networks, n)."""
+    """The part of a run that compiled functions need. States are columns, (*networks, n, B), or (*networks, n)."""
 
     net: RateNetwork
     scheme: Scheme
@@ -281,7 +284,7 @@ class _Flow(eqx.Module):
         return advance(self.net, self.scheme, self.offset + i.astype(x.dtype) * self.dt, x, self.dt, key)
 
     def advance(self, x, first: Int[Array, ""], stop: Int[Array, ""]) -> Float[Array, "*networks n _"]:
-        """From the beginning of step `first` to that of step `stop`."""
+        """The states at the beginning of step `stop` from the states at the beginning of step `first`."""
         return jax.lax.fori_loop(first, stop, lambda i, x: self.step(i, x), x)
 
     def columns(self, x: Float[Array, "*many n"]) -> Float[Array, "*networks n _"]:
@@ -296,7 +299,7 @@ class _Flow(eqx.Module):
         return jnp.swapaxes(x, -1, -2).reshape(*self.many, -1)
 
     def sight(self, x: Float[Array, "*networks n _"]) -> tuple[Float[Array, "*many n"], Float[Array, "*many n"]]:
-        """x and rates, as recorders see them."""
+        """States and rates, as recorders see them."""
         x = self.rows(x)
         return x, self.net.transfer(x)
 
@@ -319,7 +322,7 @@ def _finish(recorders: Any, carries: Any, outputs: Any) -> Any:
 
 
 def _in_chunks(flow, recorders, x0, grid, progress):
-    """All lengths are arguments of the compiled functions, which serve any duration."""
+    """The run as a loop over chunks; the compiled functions take all lengths as arguments, and serve any duration."""
     steps = max(1, CHUNK_WORK // (x0.size * x0.shape[-1]))  # in a chunk
     with tqdm(total=grid.stop - grid.first, unit="step", delay=1, disable=not progress) as bar:
 
@@ -370,14 +373,15 @@ def _advance(flow, x, first, count):
 
 @eqx.filter_jit
 def _prepare(flow, recorders, x, samples: int):
-    """Carries, and empty outputs of all kept times."""
+    """Carries, and outputs of all kept times, still empty."""
     x, rates = flow.sight(x)
     carries = _init(recorders, x, rates)
     _, output = jax.eval_shape(lambda: _update(recorders, carries, x, rates))
     return carries, jax.tree.map(lambda one: jnp.zeros((samples, *one.shape), one.dtype), output)
 
 
-# Outputs are donated, so that each chunk writes into the same memory; the rest may share memory with the arguments.
+# Outputs are donated, so that each chunk writes into the same memory. The first argument is not: its arrays may share
+# memory with arguments of the user.
 @eqx.filter_jit(donate="all-except-first")
 def _advance_and_record(first_argument, outputs):
     flow, recorders, x, carries, lost, first, last, begin, end, stride = first_argument
@@ -400,7 +404,7 @@ def _advance_and_record(first_argument, outputs):
 
 @eqx.filter_jit
 def _in_one(flow, recorders, x0, grid: _Grid):
-    """All lengths are static, and about sqrt(steps) states are kept for the reverse pass."""
+    """The run as one loop of static length; about sqrt(steps) states are kept for the reverse pass."""
     steps = max(1, math.isqrt(grid.stop - grid.first))  # between states that are kept
 
     def walk(x, begin, count):
@@ -434,7 +438,7 @@ _Carry = TypeVar("_Carry")
 
 
 def _checkpointed_scan(body: Callable, carry: _Carry, xs: Array, group: int) -> tuple[_Carry, Any]:
-    """`lax.scan` that keeps one carry in `group` for the reverse pass, and computes the others a second time."""
+    """A `lax.scan` that keeps one carry of each `group` for the reverse pass, and computes the others a second time."""
     if group == 1:
         return jax.lax.scan(body, carry, xs)
     groups = xs.shape[0] // group
@@ -453,12 +457,12 @@ def _checkpointed_scan(body: Callable, carry: _Carry, xs: Array, group: int) -> 
 @eqx.filter_jit
 def _adaptive(net, scheme, recorders, x0, grid: _Grid):
     networks = net.J.shape[:-2]
-    start, end = (jnp.asarray(t, net.dtype) for t in (grid.offset + grid.first * grid.dt, grid.end))
+    t0, t1 = (jnp.asarray(t, net.dtype) for t in (grid.offset + grid.first * grid.dt, grid.end))
     times = jnp.asarray(grid.times(), net.dtype)
 
     def of_many(net, x0):
         # Each trajectory takes its own steps.
-        return jax.vmap(lambda x0: scheme.solve(net, x0, start, times, end), out_axes=(1, 0))(x0)
+        return jax.vmap(lambda x0: scheme.solve(net, x0, t0, times, t1), out_axes=(1, 0))(x0)
 
     with jax.default_matmul_precision("highest"):
         solve = over_networks(of_many, net, (0,), (1, 0))

@@ -3,6 +3,7 @@
 `online` has the same measurements made while a simulation runs, for records that would not fit in memory.
 """
 
+from .._public import public
 from . import online
 from .covariances import (
     LaggedCovariance,
@@ -19,7 +20,7 @@ from .dimension import (
     participation_ratio,
     principal_components,
 )
-from .overlaps import overlaps
+from .patterns import overlaps
 from .spectrum import Peaks, dominant_frequencies, power_spectrum
 
 __all__ = [
@@ -40,3 +41,5 @@ __all__ = [
     "principal_components",
     "unit_autocovariances",
 ]
+
+__dir__ = public(__name__)

@@ -9,16 +9,16 @@ transfer functions without input.
 from functools import partial
 from typing import cast
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Complex, Float, Int
 from scipy.fft import next_fast_len
 
+from .._results import Result
 from ._series import centred, in_samples, product, sampling_interval, time_series
 
 
-class LaggedCovariance(eqx.Module):
+class LaggedCovariance(Result):
     """`values` of C(tau) at `lags`, and the standard `error` of the mean over trajectories, NaN where there is one."""
 
     lags: Float[Array, " lags"]

@@ -19,13 +19,13 @@ at B = sqrt(T / (3 T_2 K)).
 import math
 from functools import partial
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from .._arguments import require_whole
 from .._numerics import is_concrete
+from .._results import Result
 from ._series import centred, in_samples, product, sampling_interval, time_series
 from .covariances import correlation_time as correlation_time_of
 
@@ -34,14 +34,14 @@ from .covariances import correlation_time as correlation_time_of
 _FEWEST_PIECES = 10
 
 
-class DimensionEstimate(eqx.Module):
+class DimensionEstimate(Result):
     """The `value` of PR, and its standard `error`."""
 
     value: Float[Array, ""]
     error: Float[Array, ""]
 
 
-class PrincipalComponents(eqx.Module):
+class PrincipalComponents(Result, axes={"num": "component", "n": "unit"}):
     """The `variances` along orthonormal `directions`, falling, and the parts of the total that are `explained`."""
 
     variances: Float[Array, " num"]
@@ -110,7 +110,9 @@ def dimension_estimate(
     return _from_blocks(x, num, length, gap, centre)
 
 
-def principal_components(x: Float[ArrayLike, "time *trajectories n"], *, num_components: int | None = None) -> PrincipalComponents:
+def principal_components(
+    x: Float[ArrayLike, "time *trajectories n"], *, num_components: int | None = None
+) -> PrincipalComponents:
     """Principal components of the samples about their mean, by a singular value decomposition.
 
     `directions` has one column a component, up to its sign; their number is the smaller of the number of samples and n
@@ -126,10 +128,14 @@ def principal_components(x: Float[ArrayLike, "time *trajectories n"], *, num_com
     num_components = most if num_components is None else num_components
     require_whole("num", num_components)
     if num_components > most:
-        raise ValueError(f"`num` must be at most {most}, the smaller of the number of samples and n, got {num_components}")
+        raise ValueError(
+            f"`num` must be at most {most}, the smaller of the number of samples and n, got {num_components}"
+        )
     _, scales, directions = jnp.linalg.svd(samples, full_matrices=False)
     variances = scales**2 / samples.shape[0]
-    return PrincipalComponents(variances[:num_components], directions[:num_components].T, variances[:num_components] / jnp.sum(variances))
+    return PrincipalComponents(
+        variances[:num_components], directions[:num_components].T, variances[:num_components] / jnp.sum(variances)
+    )
 
 
 def _blocks(times: int, trajectories: int, decay: float) -> tuple[int, int, int]:

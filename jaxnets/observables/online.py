@@ -18,8 +18,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from .._arguments import nonnegative, real_array, require, require_whole
+from .._public import public
+from .._results import Result
 from ._series import product
-from .overlaps import overlaps
+from .patterns import overlaps
 
 State = Float[Array, "*trajectories n"]
 
@@ -40,14 +42,14 @@ class Recorder(eqx.Module):
         """The result, from the last `carry` and the stacked `outputs`."""
 
 
-class Recorded(eqx.Module):
+class Recorded(Result):
     """The same quantity for the `states` x and for the `rates` phi(x)."""
 
     states: Any
     rates: Any
 
 
-class Moments(eqx.Module):
+class Moments(Result, axes={"n": "unit"}):
     """Mean and variance of every unit, over time and trajectories."""
 
     mean: Float[Array, " n"]
@@ -268,3 +270,6 @@ class Projections(Recorder):
 
     def finish(self, carry: tuple[()], outputs: Recorded) -> Recorded:
         return outputs
+
+
+__dir__ = public(__name__)

@@ -2,17 +2,17 @@
 
 from functools import partial
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._arguments import require_whole
+from .._results import Result
 from ._series import in_samples, sampling_interval, time_series
 
 
-class Peaks(eqx.Module):
+class Peaks(Result, axes={"num": "peak"}):
     """Maxima of a power spectrum, strongest first: frequencies in cycles per unit time, and the power there."""
 
     frequencies: Float[Array, " num"]

@@ -12,22 +12,22 @@ from jaxnets.transfer import Tanh
 N = 9
 RNG = np.random.default_rng(0)
 J = RNG.standard_normal((N, N)) / 3
-TAU, GAIN, SIGMA, DRIVE, X = RNG.uniform(0.5, 2, (5, N))
+TAU, ROW_GAINS, SIGMA, DRIVE, X = RNG.uniform(0.5, 2, (5, N))
 
 
-def _network(coupling=J, **kwargs):
-    settings = {"noise": SIGMA, "input": lambda t: jnp.sin(t) * jnp.asarray(DRIVE), "tau": TAU, "gain": GAIN}
-    return RateNetwork(coupling, Tanh(), **{**settings, **kwargs})
+def _network(J=J, **kwargs):
+    settings = {"noise": SIGMA, "input": lambda t: jnp.sin(t) * jnp.asarray(DRIVE), "tau": TAU, "row_gains": ROW_GAINS}
+    return RateNetwork(J, Tanh(), **{**settings, **kwargs})
 
 
 def test_drift_and_kick_by_definition():
     net, t = _network(), 0.7
-    expected = (-X + GAIN * (J @ np.tanh(X)) + np.sin(t) * DRIVE) / TAU
+    expected = (-X + ROW_GAINS * (J @ np.tanh(X)) + np.sin(t) * DRIVE) / TAU
     np.testing.assert_allclose(net.drift(jnp.asarray(t), jnp.asarray(X)), expected, rtol=1e-13)
     np.testing.assert_allclose(net.kick(jnp.asarray(X)), np.sqrt(2) * SIGMA / TAU * X, rtol=1e-13)
 
 
-@pytest.mark.parametrize("setting", [{}, {"tau": 2.0, "gain": 0.5, "noise": 0.1, "input": None}, {"input": 0.3}])
+@pytest.mark.parametrize("setting", [{}, {"tau": 2.0, "row_gains": 0.5, "noise": 0.1, "input": None}, {"input": 0.3}])
 def test_columns_are_states(setting):
     net, t = _network(**setting), jnp.asarray(0.7)
     columns = jnp.asarray(RNG.standard_normal((N, 4)))
@@ -96,11 +96,11 @@ def test_precision_is_that_of_the_coupling():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"coupling": np.zeros((3, 4))}, "`matrix` must be square"),
+        ({"J": np.zeros((3, 4))}, "`matrix` must be square"),
         ({"noise": -0.1}, "`noise` must be"),
         ({"noise": np.ones(N + 1)}, "`noise` must be a number or have shape"),
         ({"tau": 0.0}, "`tau` must be"),
-        ({"gain": np.nan}, "`gain` must be"),
+        ({"row_gains": np.nan}, "`row_gains` must be"),
         ({"input": np.inf}, "`input` must be"),
         ({"input": np.ones((2, N))}, "`input` must be a number or have shape"),
         ({"input": 1j}, "`input`"),

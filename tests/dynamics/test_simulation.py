@@ -22,7 +22,7 @@ from jaxnets.transfer import Linear, ReLU, Tanh
 N = 12
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
-TAU, GAIN, SIGMA, DRIVE = RNG.uniform(0.5, 1.5, (4, N))
+TAU, ROW_GAINS, SIGMA, DRIVE = RNG.uniform(0.5, 1.5, (4, N))
 X0 = RNG.standard_normal((3, N))
 
 
@@ -35,7 +35,7 @@ def _drive(t):
 
 
 def _network(coupling=None, **kwargs):
-    settings = {"input": _drive, "tau": TAU, "gain": GAIN}
+    settings = {"input": _drive, "tau": TAU, "row_gains": ROW_GAINS}
     return RateNetwork(_coupling() if coupling is None else coupling, Tanh(), **{**settings, **kwargs})
 
 
@@ -65,7 +65,7 @@ def reference():
     J = np.asarray(_coupling().dense())
 
     def slope(t, x, args):
-        return (-x + GAIN * (J @ jnp.tanh(x)) + jnp.sin(2 * t) * DRIVE) / TAU
+        return (-x + ROW_GAINS * (J @ jnp.tanh(x)) + jnp.sin(2 * t) * DRIVE) / TAU
 
     controller = diffrax.PIDController(rtol=1e-12, atol=1e-12)
     solution = diffrax.diffeqsolve(
@@ -105,14 +105,14 @@ def test_stiff_networks_by_implicit_steps():
     assert stiff.finite
     # After its first moments the fast unit follows the others.
     x = np.asarray(stiff.states[20])
-    slaved = GAIN[0] * np.asarray(_coupling().dense())[0] @ np.tanh(x) + np.sin(2 * stiff.times[20]) * DRIVE[0]
+    slaved = ROW_GAINS[0] * np.asarray(_coupling().dense())[0] @ np.tanh(x) + np.sin(2 * stiff.times[20]) * DRIVE[0]
     assert abs(x[0] - slaved) < 1e-3
 
 
 def test_linear_networks_against_the_matrix_exponential():
     J = np.asarray(_coupling().dense())
-    net = RateNetwork(J, Linear(), tau=TAU, row_gains=GAIN)
-    A = (-np.eye(N) + GAIN[:, None] * J) / TAU[:, None]
+    net = RateNetwork(J, Linear(), tau=TAU, row_gains=ROW_GAINS)
+    A = (-np.eye(N) + ROW_GAINS[:, None] * J) / TAU[:, None]
     run = simulate(net, X0, duration=2.0, dt=0.01, save_every=50, scheme=rk4)
     for t, states in zip(np.asarray(run.times), np.asarray(run.states), strict=True):
         np.testing.assert_allclose(states, X0 @ scipy.linalg.expm(A * t).T, atol=1e-6)
@@ -163,9 +163,9 @@ def test_noise_of_a_step_is_what_it_says():
 def test_stationary_covariance_of_linear_networks(seed):
     """A C + C A^T + 2 sigma^2 / tau^2 = 0; trajectories are independent, and steps cost dt^2."""
     J = np.asarray(_coupling(seed, gain=0.6).dense())
-    A = (-np.eye(N) + GAIN[:, None] * J) / TAU[:, None]
+    A = (-np.eye(N) + ROW_GAINS[:, None] * J) / TAU[:, None]
     expected = scipy.linalg.solve_continuous_lyapunov(A, -np.diag(2 * SIGMA**2 / TAU**2))
-    net = RateNetwork(J, Linear(), noise=SIGMA, tau=TAU, row_gains=GAIN)
+    net = RateNetwork(J, Linear(), noise=SIGMA, tau=TAU, row_gains=ROW_GAINS)
     samples = 4000
     x = np.asarray(simulate(net, np.zeros((samples, N)), duration=12.0, key=jax.random.key(seed)).final)
     found = x.T @ x / samples
@@ -330,7 +330,7 @@ def test_gradients_against_differences(save_every):
         run = simulate(net, x0, duration=2.05, discard=0.3, save_every=save_every, key=KEY)
         return jnp.sum(weights * run.final) + jnp.sum(run.rates**2)
 
-    parts = tuple(jnp.asarray(a) for a in (X0, _coupling().dense(), GAIN, TAU, SIGMA))
+    parts = tuple(jnp.asarray(a) for a in (X0, _coupling().dense(), ROW_GAINS, TAU, SIGMA))
     gradients = jax.grad(loss)(parts)
     loss = jax.jit(loss)
     for k, (part, gradient) in enumerate(zip(parts, gradients, strict=True)):
@@ -427,7 +427,7 @@ def test_traced_noise_without_a_key_is_nan():
         ({"discard": 0.99, "dt": 0.1}, "`discard` must leave a kept time"),
         ({"save_every": 0}, "`save_every` must be a whole number"),
         ({"save_every": 1.5}, "`save_every` must be a whole number"),
-        ({"start": "now"}, "`start` must be a finite number"),
+        ({"t0": "now"}, "`t0` must be a finite number"),
         ({"net": _network(noise=SIGMA)}, "`key` must be a random key"),
         ({"net": _network(noise=0.1), "scheme": Adaptive(), "key": KEY}, "`scheme` must be a fixed-step scheme"),
         (

@@ -9,9 +9,10 @@ import pytest
 
 from jaxnets.couplings import IID
 from jaxnets.couplings.operators import Dense, Diagonal, Modes
-from jaxnets.dynamics.lyapunov import entropy_rate, jacobian_eigenvalues, kaplan_yorke_dimension, lyapunov_spectrum
+from jaxnets.dynamics.jacobians import jacobian_eigenvalues
 from jaxnets.dynamics.network import RateNetwork
 from jaxnets.dynamics.schemes import heun
+from jaxnets.dynamics.tangents import entropy_rate, kaplan_yorke_dimension, lyapunov_spectrum
 from jaxnets.transfer import Linear, Tanh
 
 KEY = jax.random.key(0)
@@ -88,7 +89,9 @@ def test_a_limit_cycle_has_one_zero_exponent():
 
 def test_noise_leaves_the_exponents_of_a_linear_network():
     matrix = _non_normal_matrix()
-    found = spectrum_of(RateNetwork(matrix, Linear(), noise=0.7), np.zeros(5), num_exponents=5, duration=160, discard=140)
+    found = spectrum_of(
+        RateNetwork(matrix, Linear(), noise=0.7), np.zeros(5), num_exponents=5, duration=160, discard=140
+    )
     np.testing.assert_allclose(found.exponents, [-0.2, -0.8, -1.2, -1.7, -2.5], atol=1e-5)
 
 
@@ -224,10 +227,14 @@ def test_single_precision():
 
 def test_an_orbit_that_overflows_is_nan():
     with pytest.warns(RuntimeWarning, match="orbit is not finite"):
-        found = spectrum_of(RateNetwork(20 * np.eye(2), Linear()), np.ones(2), num_exponents=2, duration=60, discard=0, dt=0.05)
+        found = spectrum_of(
+            RateNetwork(20 * np.eye(2), Linear()), np.ones(2), num_exponents=2, duration=60, discard=0, dt=0.05
+        )
     assert np.all(np.isnan(found.exponents)) and np.all(np.isnan(found.error)) and np.isnan(found.mean_trace)
     assert np.all(np.isfinite(found.history[0]))
-    traced = jax.jit(lambda x0: spectrum_of(RateNetwork(20 * np.eye(2), Linear()), x0, num_exponents=2, duration=60))(np.ones(2))
+    traced = jax.jit(lambda x0: spectrum_of(RateNetwork(20 * np.eye(2), Linear()), x0, num_exponents=2, duration=60))(
+        np.ones(2)
+    )
     assert np.all(np.isnan(traced.exponents))
 
 

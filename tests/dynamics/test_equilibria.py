@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import brentq, root
 
 from jaxnets.couplings.operators import Dense, Diagonal, Modes
-from jaxnets.dynamics.fixed_points import find_fixed_point, fixed_points
+from jaxnets.dynamics.equilibria import find_fixed_point, fixed_points
 from jaxnets.dynamics.network import RateNetwork
 from jaxnets.transfer import Linear, ReLU, Tanh
 
