@@ -63,6 +63,7 @@ THEORY = (
     "jaxnets.memory.regimes.self_organised_edge",
     "jaxnets.multistability",
     "jaxnets.population",
+    "jaxnets.replica.hopfield",
     "jaxnets.spectra.laws",
     "jaxnets.spectra.voids",
 )

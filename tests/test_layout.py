@@ -19,7 +19,7 @@ ARROWS = {
     "_results": set(),
     "_public": set(),
     "data": set(),
-    "transfer": {"_numerics"},
+    "transfer": {"_numerics", "_arguments", "_laws"},
     "couplings": {"_numerics", "_arguments", "_laws", "data"},
     "spectra": {"_numerics", "_arguments", "_laws", "couplings", "transfer"},
     "meanfield": {"_numerics", "_arguments", "_laws", "couplings", "spectra", "transfer"},
@@ -27,7 +27,8 @@ ARROWS = {
     # Arrays and operators, and the one door to `eig`: no ensemble and no law.
     "dynamics": {"_numerics", "_arguments", "couplings.operators", "spectra.eigen"},
     "observables": {"_numerics", "_arguments"},
-    "memory": {"_numerics", "_arguments", "_laws", "couplings", "dynamics", "observables", "spectra", "transfer"},
+    "replica": {"_numerics", "_arguments", "_laws", "couplings"},
+    "memory": {"_numerics", "_arguments", "couplings", "dynamics", "observables", "replica", "spectra", "transfer"},
     "learning": {"_numerics", "_arguments"},
     # As for dynamics: eigenvalues come through the one door.
     "multistability": {

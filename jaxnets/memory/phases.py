@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .. import replica
-from .._numerics import Root, bisect, frozen, polish_root
+from .._numerics import bisect, frozen, polish_root
 from .._results import Result
 from ..couplings import DeepHebbian
-from ..replica import Hopfield, Saddle, SymmetricCore
+from ..replica import Hopfield, LinePoint, Saddle, SymmetricCore, symmetric_core
 from ..replica.hopfield import bulk
 from ..replica.saddles import solve
-from .equilibrium import problem_and_guess, symmetric_core
+from .equilibrium import problem_and_guess
 
 # Largest overlap from which a state is one of retrieval. At a fold overlaps jump to 0, where rounding leaves 1e-9.
 RETRIEVED = 1e-3
@@ -73,9 +73,9 @@ def capacity(
 @eqx.filter_jit
 def _capacity(problem: Hopfield, y: Float[Array, " W+1"], log_loads, num_steps: int) -> Transition:
     end = replica.branch_end(problem, _at_log_load, y, log_loads, _retrieves, num_steps=num_steps)
-    root = replica.fold(problem, _at_log_load, end.y, end.parameter)
+    fold = replica.fold(problem, _at_log_load, end.y, end.parameter)
     # Newton's method may also find a fold of another branch, at a load that this one has passed.
-    return _at_load(problem, root, end.found & (root.value.parameter >= end.parameter))
+    return _at_load(problem, fold, end.found & (fold.parameter >= end.parameter))
 
 
 def coexistence(
@@ -110,8 +110,8 @@ def _coexistence(problem: Hopfield, y: Float[Array, " W+1"], log_loads, num_step
 
     end = replica.branch_end(problem, _at_log_load, y, log_loads, is_lowest, num_steps=num_steps)
     glass = glass_at(_at_log_load(problem, end.parameter))
-    root = replica.coexistence(problem, _at_log_load, end.y, glass.y, end.parameter)
-    return _at_load(problem, root, end.found)
+    point = replica.coexistence(problem, _at_log_load, end.y, glass.y, end.parameter)
+    return _at_load(problem, point, end.found)
 
 
 def _log_interval(problem: Hopfield, loads: tuple[float, float]) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -129,9 +129,9 @@ def _retrieves(problem: Hopfield, state: Saddle) -> Bool[Array, ""]:
     return (state.stability > 0) & (jnp.max(jnp.abs(state.y[:-1])) > RETRIEVED)
 
 
-def _at_load(problem: Hopfield, root: Root, found: Bool[Array, ""]) -> Transition:
-    y, log_load = root.value
-    return _transition(jnp.exp(log_load), problem.temperature, y, root.residual, root.converged & found)
+def _at_load(problem: Hopfield, point: LinePoint, found: Bool[Array, ""]) -> Transition:
+    load = jnp.exp(point.parameter)
+    return _transition(load, problem.temperature, point.y, point.residual, point.converged & found)
 
 
 # --- lines in temperature -------------------------------------------------------------------------------------
@@ -208,10 +208,9 @@ def _replicon_temperature(problem: Hopfield, y: Float[Array, " W+1"], num_steps:
     state = solve(fixed.at_temperature(T), y, num_steps)
     # The logarithm, because T may be very small.
     at = lambda problem, log_t: problem.at_temperature(jnp.exp(log_t))
-    root = replica.vanishing(problem, at, Hopfield.replicon, state.y, jnp.log(T))
-    y, log_t = root.value
-    found = root.converged & state.converged & _retrieves(fixed, state)
-    return _transition(problem.core.load, jnp.exp(log_t), y, root.residual, found)
+    point = replica.vanishing(problem, at, Hopfield.replicon, state.y, jnp.log(T))
+    found = point.converged & state.converged & _retrieves(fixed, state)
+    return _transition(problem.core.load, jnp.exp(point.parameter), point.y, point.residual, found)
 
 
 def _transition(load, temperature, y, residual, converged) -> Transition:

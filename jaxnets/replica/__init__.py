@@ -4,13 +4,14 @@
 own is one more `Problem`.
 """
 
+from .._public import public
 from .hopfield import Hopfield, SymmetricCore, symmetric_core
-from .lines import End, LinePoint, branch_end, coexistence, fold, vanishing
+from .lines import BranchEnd, LinePoint, branch_end, coexistence, fold, vanishing
 from .problem import Problem
 from .saddles import Saddle, saddle
 
 __all__ = [
-    "End",
+    "BranchEnd",
     "Hopfield",
     "LinePoint",
     "Problem",
@@ -23,3 +24,5 @@ __all__ = [
     "symmetric_core",
     "vanishing",
 ]
+
+__dir__ = public(__name__)

@@ -9,7 +9,6 @@ Newton's method is best served by a p of order one: pass the logarithm of a para
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ from jaxtyping import Array, Bool, Float
 
 from .. import _numerics
 from .._numerics import Root, frozen, polish_root
+from .._results import Result
 from .problem import Problem
 from .saddles import Saddle, solve
 
@@ -28,19 +28,24 @@ GRID, GRIDS = 32, 2
 NEWTON = 10
 
 
-class End(NamedTuple):
-    """The end of a branch on a grid: the last parameter before it, the saddle point there, and whether there is one."""
+class BranchEnd(Result):
+    """A rough end of a branch, made by `branch_end`: the last point of a grid on it, and whether it ends at all."""
 
-    parameter: Float[Array, ""]
     y: Float[Array, " k"]
+    parameter: Float[Array, ""]
     found: Bool[Array, ""]
 
 
-class LinePoint(NamedTuple):
-    """A point of a line between phases: the order parameters y, and the parameter there."""
+class LinePoint(Result):
+    """A point of a line between phases, made by `fold`, `coexistence` and `vanishing`: order parameters and parameter.
+
+    `converged` says whether it solves its equations, up to the largest `residual` that is left.
+    """
 
     y: Float[Array, " k"]
     parameter: Float[Array, ""]
+    residual: Float[Array, ""]
+    converged: Bool[Array, ""]
 
 
 def branch_end(
@@ -51,7 +56,7 @@ def branch_end(
     holds: Callable[[Problem, Saddle], Bool[Array, ""]],
     *,
     num_steps: int = 200,
-) -> End:
+) -> BranchEnd:
     """How far a state goes on from `interval[0]` towards `interval[1]`, to a thousandth of the interval.
 
     The state at each parameter is that of `saddle` from `guess` with `num_steps`, and the branch ends where it does
@@ -74,11 +79,11 @@ def branch_end(
 
     start = (*(jnp.asarray(end, guess.dtype) for end in frozen(interval)), guess, jnp.asarray(True))
     (parameter, _, y, found), _ = jax.lax.scan(refine, start, None, length=GRIDS)
-    return End(parameter, y, found)
+    return BranchEnd(y, parameter, found)
 
 
-def fold(problem: Problem, at: At, y: Float[Array, " k"], parameter: Float[Array, ""]) -> Root:
-    r"""The fold at which a branch turns back, near the order parameters y at `parameter`: a `Root` of a `LinePoint`.
+def fold(problem: Problem, at: At, y: Float[Array, " k"], parameter: Float[Array, ""]) -> LinePoint:
+    r"""The fold at which a branch turns back, near the order parameters y at `parameter`.
 
     $$ F(y, p) = 0, \qquad \partial_y F\, v = 0, \qquad |v| = 1 $$
 
@@ -92,17 +97,17 @@ def fold(problem: Problem, at: At, y: Float[Array, " k"], parameter: Float[Array
         jacobian=lambda y, p, problem: at(problem, p).jacobian(y),
         num_steps=NEWTON,
     )
-    return Root(LinePoint(root.value.y, root.value.parameter), root.residual, root.converged)
+    return LinePoint(root.value.y, root.value.parameter, root.residual, root.converged)
 
 
 def coexistence(
     problem: Problem, at: At, y: Float[Array, " k"], other: Float[Array, " k"], parameter: Float[Array, ""]
-) -> Root:
-    r"""Where the states near y and near `other` have one free energy, from a guess `parameter`: a `Root`.
+) -> LinePoint:
+    r"""Where the states near y and near `other` have the same free energy, from a guess `parameter`.
 
     $$ F(y, p) = 0, \qquad F(y', p) = 0, \qquad f(y, p) = f(y', p) $$
 
-    The value is the `LinePoint` of the state y. Differentiable.
+    The order parameters of the point are those of the state y. Differentiable.
     """
     size = y.shape[0]
 
@@ -122,8 +127,8 @@ def vanishing(
     scalar: Callable[[Problem, Float[Array, " k"]], Float[Array, ""]],
     y: Float[Array, " k"],
     parameter: Float[Array, ""],
-) -> Root:
-    r"""Where a `scalar` of the state near y vanishes, from a guess `parameter`: a `Root` of a `LinePoint`.
+) -> LinePoint:
+    r"""Where a `scalar` of the state near y vanishes, from a guess `parameter`.
 
     $$ F(y, p) = 0, \qquad c(y, p) = 0 $$
 
@@ -137,5 +142,5 @@ def vanishing(
     return _line_point(polish_root(equations, jnp.append(y, parameter), problem, num_steps=NEWTON), y.shape[0])
 
 
-def _line_point(root: Root, size: int) -> Root:
-    return Root(LinePoint(root.value[:size], root.value[-1]), root.residual, root.converged)
+def _line_point(root: Root, size: int) -> LinePoint:
+    return LinePoint(root.value[:size], root.value[-1], root.residual, root.converged)

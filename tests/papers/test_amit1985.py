@@ -48,7 +48,7 @@ def test_retrieval_line():
     """It meets T = 1 - 1.95 sqrt(alpha) at small load, and coexistence T = 1 - 2.6 sqrt(alpha)."""
     for T in (0.99, 0.995):
         for line, slope in ((capacity, 1.95), (coexistence, 2.6)):
-            found = line(hopfield(0.1), [1.0], T, loads=(1e-7, 1e-3), relax=3000)
+            found = line(hopfield(0.1), [1.0], T, loads=(1e-7, 1e-3), num_steps=3000)
             assert found.converged
             np.testing.assert_allclose((1 - T) / np.sqrt(found.load), slope, atol=0.1)
 

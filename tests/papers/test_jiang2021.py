@@ -67,7 +67,7 @@ def test_small_loads_keep_the_profile():
     """Up to alpha about .0005 at gamma = .7, where fields of the profile come close to 0; then it is lost."""
     ensemble = lambda load: DeepHebbian(load, 1.0, (0.7,), symmetric=True)
     start = np.eye(13)[6]
-    states = jax.vmap(lambda load: replica_state(ensemble(load), start, relax=200, nodes=600))(
+    states = jax.vmap(lambda load: replica_state(ensemble(load), start, num_steps=200, nodes=600))(
         jnp.array([1e-4, 3e-4, 5e-3])
     )
     assert np.all(states.converged)
