@@ -1,10 +1,17 @@
 """Numerical methods that know nothing of networks: each has one home here, and every room takes it from here."""
 
 from .arrays import as_complex, as_float, frozen, is_concrete, square_modulus
-from .branches import Fold, fold
+from .branches import Branch, Fold, fold, follow
 from .circle import laurent_product, reciprocal_moments, reciprocal_moments_real
 from .distinct import merge
-from .gaussian import gaussian_quadrature
+from .gaussian import (
+    gaussian_quadrature,
+    interval_moments,
+    normal_density,
+    pair_density_rule,
+    pair_exponential,
+    split_quadrature,
+)
 from .interpolation import cubic_interpolation
 from .roots import (
     Root,
@@ -21,6 +28,7 @@ from .roots import (
 )
 
 __all__ = [
+    "Branch",
     "Fold",
     "Root",
     "as_complex",
@@ -30,10 +38,12 @@ __all__ = [
     "find_root",
     "follow_line",
     "fold",
+    "follow",
     "frozen",
     "gaussian_quadrature",
     "implicit_fixed_point",
     "implicit_root",
+    "interval_moments",
     "is_concrete",
     "iterate",
     "last_steps",
@@ -41,8 +51,12 @@ __all__ = [
     "merge",
     "newton_in_bracket",
     "newton_step",
+    "normal_density",
+    "pair_density_rule",
+    "pair_exponential",
     "polish_root",
     "reciprocal_moments",
     "reciprocal_moments_real",
+    "split_quadrature",
     "square_modulus",
 ]

@@ -1,7 +1,11 @@
-r"""Branches of solutions y(p) of F(y, p) = 0, and the folds where they turn back.
+r"""Branches of solutions y(p) of F(y, p) = 0 in a parameter p, and the folds where they turn back.
 
-A solver that only needs a solution at given parameters takes `roots`. This module serves solvers that ask how far in a
-parameter p a solution goes on. `fold` makes a rough end of a branch exact and differentiable.
+A solver that needs a solution at given parameters takes `roots`. This module serves solvers that ask how far a solution
+goes on as p changes:
+
+1. `follow` goes along a branch in steps of its own, up to a last parameter or to where the branch ends. It has no
+   gradients.
+2. `fold` takes the last solution and makes the end exact and differentiable, if the end is a fold.
 """
 
 from collections.abc import Callable
@@ -9,10 +13,92 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from .arrays import frozen
 from .roots import Root, polish_root
+
+# A step that succeeds is followed by one half as long again, and a step that fails by one half as long. Steps near a
+# fold then shrink with the distance that is left, so that a branch to within 1e-4 of its end takes some 30 attempts.
+_GROWTH, _CUT = 1.5, 0.5
+
+
+class Branch(NamedTuple):
+    """The part of a branch that `follow` found.
+
+    `parameters` and `values` hold `num` solutions, the start first; the rest repeats the last one. `step` is the length
+    of the next step to try. `gap` is the length of the last step if it failed, and infinite if it succeeded: the branch
+    ends within `gap` of its last solution. `beyond` is what was found at the end of the last step that failed.
+    """
+
+    parameters: Float[Array, " max_steps+1"]
+    values: Any
+    num: Int[Array, ""]
+    step: Float[Array, ""]
+    gap: Float[Array, ""]
+    beyond: Any
+
+    @property
+    def parameter(self) -> Float[Array, ""]:
+        """The last parameter with a solution."""
+        return self.parameters[-1]
+
+    @property
+    def value(self) -> Any:
+        """The last solution."""
+        return jax.tree.map(lambda rows: rows[-1], self.values)
+
+
+def follow(
+    advance: Callable[[Any, Float[Array, ""], Float[Array, ""]], tuple[Any, Array]],
+    value: Any,
+    start: Float[Array, ""],
+    stop: Float[ArrayLike, ""],
+    *,
+    largest: Float[ArrayLike, ""],
+    smallest: Float[ArrayLike, ""],
+    max_steps: int,
+    step: Float[ArrayLike, ""] | None = None,
+) -> Branch:
+    """The branch of the solution ``value`` at p = ``start``, towards p = ``stop``.
+
+    ``advance(value, p, next)`` returns what it finds at the parameter ``next`` from the solution at p, and whether that
+    still belongs to the branch. Steps are at most ``largest``, and the first is ``step``, if given. A step that fails
+    is taken back and shortened. The branch is complete when it arrives at ``stop``, or when a step of at most
+    ``smallest`` fails. It is cut short after ``max_steps`` attempts; then `follow` can go on from its last solution
+    with its ``step``. No gradients: what ``advance`` closes over must be `frozen`.
+    """
+    value, start = frozen((value, start))
+    stop, largest, smallest = (jnp.asarray(p, start.dtype) for p in frozen((stop, largest, smallest)))
+    direction = jnp.sign(stop - start)
+
+    def unfinished(state):
+        _, p, _, gap, _, _, _, attempts = state
+        return (attempts < max_steps) & (p != stop) & ~(gap <= smallest)
+
+    def attempt(state):
+        y, p, step, _, beyond, rows, num, attempts = state
+        ahead = p + direction * step
+        ahead = jnp.where(direction * (stop - ahead) <= 0, stop, ahead)
+        found, present = advance(y, p, ahead)
+        choose = lambda new, old: jax.tree.map(lambda a, b: jnp.where(present, a, b), new, old)
+        y, p, beyond = choose(found, y), jnp.where(present, ahead, p), choose(beyond, found)
+        # A failure writes the last solution once more, where the next success overwrites it.
+        num = num + present.astype(num.dtype)
+        rows = jax.tree.map(lambda row, new: row.at[num - 1].set(new), rows, (p, y))
+        gap = jnp.where(present, jnp.inf, step)
+        step = jnp.where(present, jnp.minimum(_GROWTH * step, largest), _CUT * step)
+        return y, p, step, gap, beyond, rows, num, attempts + 1
+
+    room = lambda leaf: jnp.zeros((max_steps + 1, *jnp.shape(leaf)), jnp.result_type(leaf)).at[0].set(leaf)
+    first = largest if step is None else jnp.asarray(step, start.dtype)
+    count = jnp.ones((), jnp.int32)
+    state = (value, start, first, jnp.full_like(start, jnp.inf), value, jax.tree.map(room, (start, value)), count, 0)
+    y, p, step, gap, beyond, rows, num, _ = jax.lax.while_loop(unfinished, attempt, state)
+    # Rows after the last are filled, so that the last row is the last solution.
+    index = jnp.minimum(jnp.arange(max_steps + 1, dtype=num.dtype), num - 1)
+    parameters, values = jax.tree.map(lambda row: row[index], rows)
+    return Branch(parameters, values, num, step, gap, beyond)
 
 
 class Fold(NamedTuple):
@@ -36,11 +122,12 @@ def fold(
 
     $$ F(y, p) = 0, \qquad \partial_y F(y, p)\, v = 0, \qquad |v|^2 = 1 $$
 
-    `polish_root` takes ``num_steps`` Newton steps of these 2k + 1 equations from v, the singular vector of the smallest
-    singular value of the Jacobian. The fold is differentiable in ``args``. ``fn``, y and p should be scaled to order
-    one. ``jacobian`` gives dF/dy if it is known in closed form; otherwise fn is differentiated. Newton's method finds
-    any fold near the guess, so a caller has to judge whether the one found ends his branch. A guess at which fn is
-    singular with a simple fold is regular for the whole system; at a cusp or a bifurcation the root does not converge.
+    `polish_root` takes ``num_steps`` Newton steps of these 2k + 1 equations. The guess of v is the singular vector of
+    the smallest singular value of the Jacobian. The fold is differentiable in ``args``. ``fn``, y and p should be
+    scaled to order one. ``jacobian`` gives dF/dy if it is known in closed form; otherwise fn is differentiated.
+
+    Newton's method may find another fold than the one that ends the branch, so a caller has to compare it with the end
+    that `follow` found. At a cusp or another bifurcation the equations are singular, and the root does not converge.
     """
     size = y.shape[0]
 
