@@ -4,50 +4,95 @@ $$ x_{i-1} = s_i z x_i - \sum_{j \ge i} a_{ij} x_j - b_i $$
 
 Nothing in it is a product of matrices, and every row waits for the next one: as operations of XLA each row is several
 kernels, each of which takes longer to start than to run. On NVIDIA GPUs the rows of a block are one kernel of Pallas,
-elsewhere a loop.
+elsewhere a loop. Both run the same code on rows, `_next_rows`; README.md says why x is scaled as it is.
 
 Source: Wilkinson 1965 for the recurrence; its scaling and backward errors are derived here.
 """
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-LANES = 16  # points of one program of the kernel, a divisor of their number
-_STEP = 4  # rows after which x is scaled
-_STATE = 12
+LANES = 16  # points of one program of the kernel, which must divide their number; not timed on a GPU
+_STEP = 4  # rows between two scalings: x grows by up to 1 / precision a row, so float32 has room for four
+_WARPS = 2  # of one program of the kernel; not timed on a GPU
+
+# Rows of numbers for k pairs of points: one array, or in the kernel, which has no arrays of arrays, a list.
+Rows = Float[Array, "rows k"] | Sequence[Float[Array, " k"]]
+
+
+class Points(NamedTuple):
+    """Pairs of points z, each two real numbers or a complex number and its conjugate."""
+
+    are_real: Float[Array, " k"]  # 1 or 0, as a kernel has no boolean arrays
+    first: Float[Array, " k"]  # real parts
+    second: Float[Array, " k"]
+    imaginary: Float[Array, " k"]  # of the first
+
+
+class Factors(NamedTuple):
+    """What each row of the recurrence multiplies by."""
+
+    shift: Float[Array, "*blocks block"]  # s_i, of z x_i
+    weight: Float[Array, "*blocks block"]  # of x_i in the norms: 0 for rows that only hand x on
+    cut: Float[Array, "*blocks block"]  # turns |x_{i-1}| into |p|, where a part of the matrix ends; else 0
+
+
+class State(NamedTuple):
+    """The recurrence after some rows.
+
+    `x` and `slope` = dx/dz have two rows: their values at the two points of a pair, or the real and the imaginary part
+    at the first. The norms and errors are those at the two points. A part is what lies between two cuts, where
+    subdiagonal entries vanish; each part has its own characteristic polynomial p and backward error |p| / |x|.
+    """
+
+    x: Rows
+    slope: Rows
+    total: Rows  # |x|_1 in this part
+    largest: Rows  # |x|_inf in this part
+    error: Rows  # the least backward error of all parts; infinite before the first ends
+    scale: Rows  # powers of two by which x was multiplied since the block began
+
+
+def at_start(points: Points) -> State:
+    """The state before the last row, whose entry of x is 1."""
+    zero, one = jnp.zeros_like(points.first), jnp.ones_like(points.first)
+    pair = jnp.stack([zero, zero])
+    ones = jnp.stack([one, one])
+    # At two real points x is 1 twice; at a complex one it is 1 + 0 i.
+    return State(jnp.stack([one, points.are_real]), pair, pair, pair, ones / 0, ones)
 
 
 def solve_block(
     own: Float[Array, "block block"],
-    factors: Float[Array, "4 block"],
+    factors: Factors,
     below: Float[Array, "block 4 k"],
-    state: Float[Array, "12 k"],
-    points: Float[Array, "4 k"],
-) -> tuple[Float[Array, "12 k"], Float[Array, "block 4 k"]]:
-    """The state after the rows of one block, from the last, and the entries of x that it went through.
+    state: State,
+    points: Points,
+) -> tuple[State, Float[Array, "block 4 k"]]:
+    """The state after the rows of one block, from the last, and the entries (x, dx/dz) that it went through.
 
-    `state` is x at both points of a pair, or its real and imaginary part; dx/dz; |x|_1 and |x|_inf since the last cut;
-    the least backward error of all cuts; and powers of two by which all was scaled so far, as x grows by up to 1 /
-    precision a row. `own` is a, 0 below the diagonal, `below` b, and `factors` are s, the weight of x_i in the norms,
-    and what turns x_{i-1} into the backward error of a cut, 0 where none is. `points` say whether both are real, and
-    are the two real parts and the imaginary part of the first. Valid for whole numbers of
-    `_STEP` rows and `LANES` pairs.
+    `own` is a, 0 below the diagonal; `below` is b, for x and dx/dz. Valid for whole numbers of `_STEP` rows and `LANES`
+    pairs of points.
     """
     return jax.lax.platform_dependent(own, factors, below, state, points, cuda=_in_kernel, default=_in_loop)
 
 
-def _next_rows(sums, square, factors, state, points):
+def _next_rows(sums, square, factors, state: State, points: Points):
     """A few rows, from the last, given the sums over what lies below them.
 
-    Returns the state, the entries that were gone through and by what these, as all before, are still to be scaled.
+    Returns the state, the entries that were gone through, and the powers of two by which these entries, and all before,
+    are still to be multiplied.
     """
-    real, a, b, turn = points
-    x, total, largest, least, scale = state[:4], state[4:6], state[6:8], state[8:10], state[10:]
+    x, total, largest, error = [*state.x, *state.slope], state.total, state.largest, state.error
+    a, b, turn = points.first, points.second, points.imaginary
     tiny = float(jnp.finfo(x[0].dtype).tiny) ** 0.9
 
     def of_pairs(first, second, joined):
-        return jnp.where(real != 0, first, joined), jnp.where(real != 0, second, joined)
+        return jnp.where(points.are_real != 0, first, joined), jnp.where(points.are_real != 0, second, joined)
 
     def modulus(x):
         first, second = jnp.abs(x[0]), jnp.abs(x[1])
@@ -67,14 +112,14 @@ def _next_rows(sums, square, factors, state, points):
         # If x has vanished, p = 0 says nothing.
         misses = [jnp.where(n > tiny, cut * size / n, jnp.nan) for size, n in zip(modulus(x), norms, strict=True)]
         ends = cut != 0
-        least = [jnp.where(ends & ~(miss > old), miss, old) for miss, old in zip(misses, least, strict=True)]
+        error = [jnp.where(ends & ~(miss > old), miss, old) for miss, old in zip(misses, error, strict=True)]
         total, largest = ([jnp.where(ends, 0.0, t) for t in sizes] for sizes in (total, largest))
 
     first, second = (jnp.maximum(jnp.abs(x[c]), jnp.abs(x[c + 2])) for c in range(2))
     down = [_power_below(size) for size in of_pairs(first, second, jnp.maximum(first, second))]
     x = [down[c % 2] * x[c] for c in range(4)]
-    total, largest, scale = ([f * t for f, t in zip(down, s, strict=True)] for s in (total, largest, scale))
-    return [*x, *total, *largest, *least, *scale], [new[i] for i in range(len(sums))], down
+    total, largest, scale = ([f * t for f, t in zip(down, s, strict=True)] for s in (total, largest, state.scale))
+    return State(x[:2], x[2:], total, largest, error, scale), [new[i] for i in range(len(sums))], down
 
 
 def _power_below(size):
@@ -86,7 +131,7 @@ def _power_below(size):
     return factor
 
 
-def _all_rows(block, rows, own, factors, below, state, points):
+def _all_rows(block: int, rows, own, factors: Factors, below, state: State, points: Points):
     """The state and the entries after all rows of a block, whose arguments are arrays or what a kernel has for them."""
 
     def add(k, carry):
@@ -95,24 +140,26 @@ def _all_rows(block, rows, own, factors, below, state, points):
         sums = []
         for i in places:
             weighted = [jnp.sum(own[i, :][:, None] * column, 0) for column in entries]
-            sums.append([weighted[c] + state[10 + c % 2] * below[i, c, :] for c in range(4)])
+            sums.append([weighted[c] + state.scale[c % 2] * below[i, c, :] for c in range(4)])
         square = [[own[i, j] for j in places] for i in places]
-        state, new, down = _next_rows(sums, square, [[factors[c, i] for c in range(3)] for i in places], state, points)
+        multipliers = [[factor[i] for factor in factors] for i in places]
+        state, new, down = _next_rows(sums, square, multipliers, state, points)
         for i, x in zip(places, new, strict=True):
             entries = [jnp.where(rows == i, x[c][None], entries[c]) for c in range(4)]
         return state, [down[c % 2][None] * entries[c] for c in range(4)]
 
-    start = [jnp.zeros((block, state[0].shape[0]), state[0].dtype)] * 4
+    start = [jnp.zeros((block, state.x[0].shape[0]), state.x[0].dtype)] * 4
     return jax.lax.fori_loop(0, block // _STEP, add, (state, start))
 
 
-def _in_loop(own, factors, below, state, points):
+def _in_loop(own, factors: Factors, below, state: State, points: Points):
     block = own.shape[0]
-    state, entries = _all_rows(block, jnp.arange(block)[:, None], own, factors, below, list(state), list(points))
-    return jnp.stack(state), jnp.stack(entries, 1)
+    listed = State(*(list(rows) for rows in state))
+    final, entries = _all_rows(block, jnp.arange(block)[:, None], own, factors, below, listed, points)
+    return State(*(jnp.stack(rows) for rows in final)), jnp.stack(entries, 1)
 
 
-def _in_kernel(own, factors, below, state, points, interpret=False):
+def _in_kernel(own, factors: Factors, below, state: State, points: Points, interpret: bool = False):
     try:  # experimental, and announced to move
         from jax.experimental import pallas as pl
         from jax.experimental.pallas import triton
@@ -123,10 +170,12 @@ def _in_kernel(own, factors, below, state, points, interpret=False):
 
     def kernel(own, factors, below, state, points, state_out, entries_out):
         rows = jax.lax.broadcasted_iota(jnp.int32, (block, LANES), 0)
-        start, at = [state[c, :] for c in range(_STATE)], [points[c, :] for c in range(4)]
+        start = State(*([part[c, :] for c in range(part.shape[0])] for part in state))
+        at = Points(*(part[:] for part in points))
         final, entries = _all_rows(block, rows, own, factors, below, start, at)
-        for c in range(_STATE):
-            state_out[c, :] = final[c]
+        for out, part in zip(state_out, final, strict=True):
+            for c, row in enumerate(part):
+                out[c, :] = row
         for c in range(4):
             entries_out[:, c, :] = entries[c]
 
@@ -136,12 +185,13 @@ def _in_kernel(own, factors, below, state, points, interpret=False):
     def lanes_of(a):
         return pl.BlockSpec((*a.shape[:-1], LANES), lambda lane: (*(0,) * (a.ndim - 1), lane))
 
+    lanes = jax.tree.map(lanes_of, (below, state, points))
     return pl.pallas_call(
         kernel,
-        out_shape=(jax.ShapeDtypeStruct(state.shape, state.dtype), jax.ShapeDtypeStruct(below.shape, below.dtype)),
+        out_shape=jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (state, below)),
         grid=(k // LANES,),
-        in_specs=[all_of(own), all_of(factors), lanes_of(below), lanes_of(state), lanes_of(points)],
-        out_specs=(lanes_of(state), lanes_of(below)),
-        compiler_params=triton.CompilerParams(num_warps=2),
+        in_specs=[all_of(own), jax.tree.map(all_of, factors), *lanes],
+        out_specs=(lanes[1], lanes[0]),
+        compiler_params=triton.CompilerParams(num_warps=_WARPS),
         interpret=interpret,
     )(own, factors, below, state, points)

@@ -1,15 +1,17 @@
 """Reduction of a real matrix to Hessenberg form by orthogonal similarity, of one matrix or, by `vmap`, of many.
 
-Nothing here is specific to a device: fixed shapes, loops of known length, and nearly all work in matrix products. That
-is what a batch on a GPU needs, where the library's own routines take one matrix after the other.
+A batch on a GPU needs fixed shapes, loops of known length, and nearly all work in matrix products: the library's own
+routines take one matrix after the other there.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+# Counted for an H200 and not timed there: README.md.
 _PANEL = 32  # columns whose reflections are applied together
-_CUT = 8  # panels after which the trailing matrix is cut to its size, at most 4 times: each shape is compiled anew
+_CUT = 8  # panels after which the trailing matrix is cut to its size
+_MOST_CUTS = 4  # since each shape is compiled anew
 
 
 @jax.default_matmul_precision("highest")
@@ -24,7 +26,7 @@ def hessenberg(A: Float[Array, "n n"]) -> Float[Array, "n n"]:
     section 7.4; Quintana-Orti & van de Geijn 2006.
     """
     n = A.shape[0]
-    # By a power of two, so that squares neither overflow nor, but of what is negligible, vanish.
+    # By a power of two: then squares do not overflow, and only those of negligible entries vanish.
     unit = jnp.ldexp(jnp.ones((), A.dtype), jnp.frexp(jnp.max(jnp.abs(A)))[1])
     unit = jnp.where(jnp.isfinite(unit) & (unit > 0), unit, 1)
     A = A / unit
@@ -32,7 +34,7 @@ def hessenberg(A: Float[Array, "n n"]) -> Float[Array, "n n"]:
     size = panels * _PANEL + 2  # past n, columns of zeros, which need no reflection
     A = jnp.pad(A, (0, max(0, size - n)))
     start = 0  # panels reduced
-    for left in range(min(panels, 4, 1 + panels // _CUT), 0, -1):
+    for left in range(min(panels, _MOST_CUTS, 1 + panels // _CUT), 0, -1):
         stop = start + -(-(panels - start) // left)
         first = start * _PANEL
         done, rest = A[:, :first], A[:, first:]
@@ -64,13 +66,13 @@ def _reduce_panel(A: Float[Array, "n m"], first, panel) -> Float[Array, "n m"]:
     V, Y, T, H = jax.lax.fori_loop(0, _PANEL, add_column, (tall, tall, square, tall))
     A = A - Y @ V[first:].T
     A = A - V @ (T.T @ (V.T @ A))
-    # What is below the subdiagonal is zero but for rounding, which would otherwise enter the panels to come.
+    # Below the subdiagonal there is only rounding, which must not enter the panels to come.
     A = jax.lax.dynamic_update_slice(A, H, (0, start - first))
     return jnp.where((row[:, None] > column[None] + 1) & (column[None] < start + _PANEL), 0, A)
 
 
 def _reflector(a: Float[Array, " n"], pivot):
-    """v, tau, beta such that (1 - tau v v^T) a is `a` before `pivot`, beta there and 0 beyond. tau = 0 if it is so."""
+    """v, tau, beta such that (1 - tau v v^T) a is `a` before `pivot`, beta there and 0 beyond; tau = 0 if `a` is 0 there."""
     tail = jnp.where(jnp.arange(a.shape[0]) > pivot, a, 0)
     rest = jnp.sum(tail**2)
     alpha = a[pivot]

@@ -3,8 +3,8 @@
 A network of P modes has at most P non-zero eigenvalues, those of a P x P matrix: for J = A B with A: n x P, B: P x n,
 J diag(G) and B diag(G) A share them. Symmetric couplings have real eigenvalues and take the symmetric solver.
 
-`eigenvalues` takes the library of the device: LAPACK on a CPU, and on a GPU one that takes one matrix after the other.
-`batched_eigenvalues` solves all of a batch at once.
+`eigenvalues` takes the library of the device: LAPACK on a CPU; the library of a GPU takes one matrix after the other.
+`batched_eigenvalues` solves all matrices of a batch at once. README.md explains how.
 """
 
 import equinox as eqx
@@ -15,6 +15,8 @@ from jaxtyping import Array, ArrayLike, Complex, Float
 
 from .._numerics import as_complex, is_concrete
 from ..couplings.operators import Dense, Operator
+
+_MOST_ENTRIES = 2**27  # of the matrices solved at once: 1 GB in float64, and six times as much while they are solved
 
 
 def eigenvalues(
@@ -49,13 +51,13 @@ def batched_eigenvalues(
 ) -> Complex[Array, "*batch n"]:
     """Eigenvalues of real matrices, all of a batch at once and on any device, in no particular order.
 
-    For GPUs, and not timed on one yet: reduction to Hessenberg form, then Ehrlich-Aberth iteration on all eigenvalues
-    of all matrices, some 20 n^3 operations a matrix, nearly all in products of matrices. `guesses` are n points for
-    each matrix, as `quantiles` of the law of its ensemble, or eigenvalues in float32 that are to be refined in float64;
-    by default they come from the matrix itself, which needs fewer sweeps. Backward errors are as LAPACK's, in either
-    precision. Matrices whose iteration does not converge go to LAPACK on the host: those with eigenvalues that are
-    multiple or nearly defective, such as permutations and sparse integers, but hardly any random network.
-    Derivatives are those of `jax.numpy.linalg.eigvals`, at its price.
+    Made for GPUs, but not timed on one yet; on CPUs `eigenvalues` is far faster. Reduction to Hessenberg form, then
+    Ehrlich-Aberth iteration: some 20 n^3 operations a matrix, nearly all in products of matrices. `guesses` are n
+    points for each matrix: `quantiles` of the law of its ensemble, or eigenvalues in float32 that are to be refined in
+    float64. By default guesses come from the matrix itself, and need fewer sweeps. Backward errors are as LAPACK's, in
+    either precision. Matrices that do not converge go to LAPACK on the host: matrices with multiple or nearly defective
+    eigenvalues, such as permutations and sparse integers, but hardly any random network. Derivatives are those of
+    `jax.numpy.linalg.eigvals`, at its price.
 
     Raises `ValueError` when `J` is not square, not real or not finite, or when `guesses` do not fit its last axis
     (finiteness is checked on concrete arrays only: under `jit` NaN is returned).
@@ -118,7 +120,7 @@ def _batched_jvp(primals, tangents):
 
 @jax.custom_batching.custom_vmap
 def _iterated(matrix, guesses):
-    # Here, as few need it and it takes a twentieth of the time of all rooms to import.
+    # Imported here, because few need it and it takes a twentieth of the time of all rooms.
     from .aberth import hessenberg_eigenvalues
     from .hessenberg import hessenberg
 
@@ -131,7 +133,7 @@ def _iterated(matrix, guesses):
         matrix, guesses = problem
         return hessenberg_eigenvalues(hessenberg(matrix), guesses)
 
-    roots = jax.lax.map(one, (matrix, guesses), batch_size=max(1, _ENTRIES // n**2))
+    roots = jax.lax.map(one, (matrix, guesses), batch_size=max(1, _MOST_ENTRIES // n**2))
     values = jax.lax.cond(
         jnp.all(roots.converged),
         lambda matrix, roots: roots.values,
@@ -144,12 +146,9 @@ def _iterated(matrix, guesses):
     return values.reshape(shape)
 
 
-_ENTRIES = 2**27  # of matrices solved at once, which need about six times the memory
-
-
 @_iterated.def_vmap
 def _iterated_vmap(size, batched, matrix, guesses):
-    # One more axis of the batch: under plain `vmap` the fall-back would always run.
+    # The mapped axis joins the batch: under plain `vmap`, `cond` runs both branches, and so always the fall-back.
     leaves = jax.tree.map(
         lambda x, is_batched: x if is_batched else jnp.broadcast_to(x, (size, *x.shape)),
         (matrix, guesses),
@@ -177,7 +176,7 @@ def _eigvalsh_of_product(
 @_eigvalsh_of_product.defjvp
 def _eigvalsh_of_product_jvp(primals, tangents):
     # d lambda = u^T d(left right) u. Differentiating the QR factorisation instead would divide by zero when columns
-    # of `left` vanish, which silent patterns do.
+    # of `left` vanish, as those of silent patterns do.
     left, right = primals
     left_dot, right_dot = tangents
     span, compressed = _compressed(left, right)

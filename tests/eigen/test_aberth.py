@@ -8,7 +8,7 @@ import scipy.linalg
 from scipy.optimize import linear_sum_assignment
 
 from jaxnets import couplings
-from jaxnets.eigen import aberth, batched_eigenvalues, block_solver, values
+from jaxnets.eigen import aberth, batched_eigenvalues, block_solver, recurrence, values
 from jaxnets.eigen.aberth import hessenberg_eigenvalues
 from jaxnets.eigen.hessenberg import hessenberg
 from jaxnets.spectra import law, quantiles
@@ -150,9 +150,9 @@ def test_recurrence_against_eigenvalues(dtype, tolerance):
     x, y = _normal(13, 2, 12)
     z = np.stack([x + 1j * y, x - 1j * y], 1)
     z[6:] = x[6:, None] + np.array([0.0, 0.5])[None]  # pairs of real points
-    matrix = aberth._separated(jnp.asarray(H), aberth._rms_row(H))
+    matrix = recurrence.separated(jnp.asarray(H), aberth._rms_row(H))
     points = jnp.asarray(z, np.result_type(dtype, np.complex64))
-    found = jax.device_get(jax.jit(lambda z: aberth._evaluated(aberth._prepared(matrix), z))(points))
+    found = jax.device_get(jax.jit(lambda z: recurrence.evaluated(recurrence.prepared(matrix), z))(points))
     exact = np.sum(1 / (z[..., None] - eigenvalues), -1)
     np.testing.assert_allclose(found.rate, exact, rtol=tolerance)
 
@@ -171,27 +171,26 @@ def test_kernel_against_loop(dtype):
     """The kernel for GPUs, interpreted, does what the loop does, alone and mapped."""
     block, k = 32, 2 * block_solver.LANES
     own = np.triu(_normal(0, block, block) / 4).astype(dtype)
-    factors = np.abs(_normal(1, 4, block)).astype(dtype)
-    factors[2] = np.where(np.arange(block) % 10 == 0, 0.3, 0)
-    below, state = _normal(2, block, 4, k).astype(dtype), np.abs(_normal(3, 12, k)).astype(dtype)
-    state[8:] = np.array([np.inf, np.inf, 1, 1])[:, None]
-    points = _normal(4, 4, k).astype(dtype)
-    points[0] = np.arange(k) % 2
-    points[3] *= 1 - points[0]
+    shift, weight = np.abs(_normal(1, 2, block)).astype(dtype)
+    cut = np.where(np.arange(block) % 10 == 0, 0.3, 0).astype(dtype)
+    below, rows = _normal(2, block, 4, k).astype(dtype), np.abs(_normal(3, 8, k)).astype(dtype)
+    ones = np.ones((2, k), dtype)
+    state = block_solver.State(rows[:2], rows[2:4], rows[4:6], rows[6:], np.inf * ones, ones)
+    real, (first, second, turn) = (np.arange(k) % 2).astype(dtype), _normal(4, 3, k).astype(dtype)
+    points = block_solver.Points(real, first, second, turn * (1 - real))
 
     def kernel(*arguments):
         return block_solver._in_kernel(*arguments, interpret=True)
 
-    arguments = own, factors, below, state, points
-    expected = jax.jit(block_solver._in_loop)(*arguments)
+    arguments = own, block_solver.Factors(shift, weight, cut), below, state, points
+    expected = jax.tree.leaves(jax.jit(block_solver._in_loop)(*arguments))
     tolerance = 100 * np.finfo(dtype).eps
-    for found, wanted in zip(jax.jit(kernel)(*arguments), expected, strict=True):
+    for found, wanted in zip(jax.tree.leaves(jax.jit(kernel)(*arguments)), expected, strict=True):
         assert np.all(np.isfinite(wanted))
         np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance * np.abs(wanted).max())
-    mapped = jax.vmap(kernel, in_axes=(0, None, 0, None, 0))(
-        *(np.stack([a, a]) if i % 2 == 0 else a for i, a in enumerate(arguments))
-    )
-    for found, wanted in zip(mapped, expected, strict=True):
+    twice = [jax.tree.map(lambda a: np.stack([a, a]), a) if i % 2 == 0 else a for i, a in enumerate(arguments)]
+    mapped = jax.vmap(kernel, in_axes=(0, None, 0, None, 0))(*twice)
+    for found, wanted in zip(jax.tree.leaves(mapped), expected, strict=True):
         np.testing.assert_allclose(found[1], wanted, rtol=tolerance, atol=tolerance * np.abs(wanted).max())
 
 
