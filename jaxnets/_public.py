@@ -21,7 +21,7 @@ def public(module: str) -> Callable[[], list[str]]:
     names = found.get("__all__") or [name for name, thing in found.items() if _is_own(module, name, thing)]
     for name in names:
         thing = found[name]
-        if getattr(thing, "__module__", "").startswith(module):
+        if getattr(thing, "__module__", "").startswith(f"{__package__}."):
             for function in vars(thing).values() if isinstance(thing, type) else [thing]:
                 if isinstance(function, types.FunctionType):
                     function.__signature__ = _Later(function)
@@ -85,8 +85,10 @@ def _text(kind: Any) -> str:
         return _ARRAY_LIKE.sub(r"\1[ArrayLike, \2]", " | ".join(map(_text, inner)))
     if inner:
         return f"{_text(origin)}[{', '.join(map(_text, inner))}]"
-    return _MODULES.sub("", str(getattr(kind, "__name__", kind)))
+    return re.sub(r"\bndarray", "np.ndarray", _MODULES.sub("", str(getattr(kind, "__name__", kind))))
 
 
 _MODULES = re.compile(r"(?:\b[A-Za-z_]\w*\.)+(?=[A-Za-z_])")
-_ARRAY_LIKE = re.compile(r"(\w+)\[Array, ('[^']*')\] \| \1\[ndarray, \2\](?: \| (?:number|bool|int|float|complex)\b)*")
+_ARRAY_LIKE = re.compile(
+    r"(\w+)\[Array, ('[^']*')\] \| \1\[np\.ndarray, \2\](?: \| (?:number|bool|int|float|complex)\b)*"
+)

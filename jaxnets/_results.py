@@ -179,7 +179,8 @@ def _inline(value: Any) -> str:
 
 
 def _is_array(value: Any) -> bool:
-    return hasattr(value, "shape") and hasattr(value, "dtype")
+    # Operators have a shape and a dtype too.
+    return hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, eqx.Module)
 
 
 def _is_number(value: Any) -> bool:
@@ -242,20 +243,20 @@ class _Dataset:
             if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
                 raise ValueError(f"a result can become a dataset outside of `jit` and `vmap` only, got traced `{name}`")
         self.coordinates = coordinates
-        self.num_batch = self._count_batch_axes()
         self.batch = (*coordinates,) or leading
+        self.num_batch = self._count_batch_axes()
         self.sizes: dict[str, int] = {}
         self.variables: dict[str, Any] = {}
         self.attributes: dict[str, Any] = {}
 
     def _count_batch_axes(self) -> int:
-        """How many axes are in front of the annotated ones, in fields whose number of axes is fixed."""
-        extra = [0]
+        """How many axes are in front of the annotated ones, as fields tell whose number of axes is fixed."""
+        extra = []
         for name, value in self.values.items():
             letters = self.shapes[name]
             if letters is not None and not any(map(_is_variadic, letters)):
                 extra.append(np.ndim(value) - len(letters))
-        return max(extra)
+        return max(extra, default=len(self.batch))
 
     def made(self) -> "xarray.Dataset":
         import xarray  # here alone: it costs a start that theory does not need
@@ -316,12 +317,12 @@ class _Dataset:
         free = array.ndim - sum(not _is_variadic(letter) for letter in letters)
         if free < 0:
             return tuple(f"{name}_{k}" for k in range(array.ndim))
-        variadic = next((letter.strip("*#") for letter in letters if _is_variadic(letter)), None)
-        if variadic in ("batch", "..."):
+        variadic = next((letter.strip("*#.") for letter in letters if _is_variadic(letter)), None)
+        if variadic == "batch" and _is_variadic(letters[0]):
             front, inner = 0, self._leading(free)
         else:
-            front = min(free, self.num_batch) if variadic else free
-            called = type(self.result)._axes.get(str(variadic), str(variadic))
+            front = min(free, self.num_batch) if variadic is not None else free
+            called = type(self.result)._axes.get(str(variadic), variadic or "axis")
             inner = tuple(f"{called}_{k}" if free - front > 1 else called for k in range(free - front))
         names = [*self._leading(front)]
         for letter in letters:
@@ -340,12 +341,14 @@ class _Dataset:
         if letter.isdecimal() or letter == "_":
             return f"{name}_{position}"
         called = type(self.result)._axes.get(letter, letter)
-        if (self.shapes.get(called) or [""])[-1] == letter and called in self.values:
+        if called not in self.values:
+            return called
+        if (self.shapes[called] or [""])[-1] == letter:
             along = np.asarray(self.values[called])
             rows = along.reshape(-1, along.shape[-1]) if along.size else along.reshape(0, 0)
-            if not (rows == rows[:1]).all():
-                return letter if letter != called else f"{letter}_index"
-        return called
+            if (rows == rows[:1]).all():
+                return called
+        return letter if letter not in self.values else f"{letter}_index"
 
 
 def _entries(value: Any) -> Iterator[tuple[str, Any]]:

@@ -267,6 +267,11 @@ def checks(one: Public) -> list[types.FunctionType]:
     return [f for f in made if inspect.isfunction(f) and f.__code__.co_filename == inspect.getsourcefile(one.thing)]
 
 
+def annotations(function: typing.Any) -> dict[str, typing.Any]:
+    """The types themselves, where `inspect.signature` has the short texts that `help` shows."""
+    return getattr(inspect.unwrap(function), "__annotations__", {})
+
+
 def leaves(annotation: typing.Any) -> Iterator[typing.Any]:
     """The types that an annotation is made of, bare arrays too; what a dict holds is told by its names."""
     if typing.get_origin(annotation) in (dict, np.ndarray):
@@ -282,7 +287,7 @@ def returned(one: Public) -> list[typing.Any]:
     """What a function or method returns; nothing for a class, or for a property, which is a field."""
     if one.function is None or inspect.isclass(one.thing) or isinstance(one.thing, property):
         return []
-    return list(leaves(inspect.signature(one.function).return_annotation))
+    return list(leaves(annotations(one.function).get("return")))
 
 
 # --- the rules: each gives its complaints
@@ -318,7 +323,8 @@ def gives_shapes(one: Public) -> list[str]:
         kinds |= {name: list(leaves(kind)) for name, kind in inspect.get_annotations(one.thing).items()}
     if one.function:
         parameters = inspect.signature(one.function).parameters.values()
-        kinds |= {p.name: list(leaves(p.annotation)) for p in parameters if p.kind != p.VAR_KEYWORD}
+        found = annotations(one.function)
+        kinds |= {p.name: list(leaves(found.get(p.name))) for p in parameters if p.kind != p.VAR_KEYWORD}
     bare = [name for name, found in kinds.items() if any(kind is jax.Array or kind is np.ndarray for kind in found)]
     return [] if re.search(r"\([\w.*+ ]+,[\w.*+, ]*\)", one.said) else [f"{name} has no shape" for name in bare]
 

@@ -32,7 +32,7 @@ class NotIdentifiable(UserWarning):
     """The data do not determine some combination of parameters."""
 
 
-class Fit(Result, axes={"s": "start", "p": "parameter", "n": "number"}):
+class Fit(Result, axes={"k": "step", "s": "start", "p": "direction", "n": "component"}):
     """The best of all starts, made by `fit` and `least_squares`.
 
     `errors` is a tree like `params`: standard errors, 0 for what is fixed, inf for what is not identifiable.
@@ -48,7 +48,7 @@ class Fit(Result, axes={"s": "start", "p": "parameter", "n": "number"}):
     gradient_norm: Float[Array, ""]  # the largest component, in the free numbers
     converged: Bool[Array, ""]
     steps: Int[Array, ""]
-    history: Float[Array, " steps"]
+    history: Float[Array, " k"]
     losses: Float[Array, " s"]  # where each start ended; NaN for one that failed
     covariance: Float[Array, "n n"]
     flat: Bool[Array, " p"]  # which directions are not identifiable
@@ -161,7 +161,7 @@ class _End(eqx.Module):
     loss: Float[Array, ""]
     gradient_norm: Float[Array, ""]
     steps: Int[Array, ""]
-    history: Float[Array, " steps"]
+    history: Float[Array, " k"]
     converged: Bool[Array, ""]
 
 
