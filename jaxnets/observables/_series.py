@@ -1,7 +1,7 @@
-"""Recorded time series x of shape (time, ..., n), as all of this room read them.
+"""Recorded time series x of shape (time, ..., n), as all measurements of this room read them.
 
-The axes between time and units are trajectories: repetitions by one network, of which each unit has one mean, over
-time and trajectories. Other networks are other arrays: map over them with `vmap`.
+The axes between time and units are trajectories of one network. A unit has one mean, over time and trajectories.
+Recordings of other networks are other arrays: map over them with `vmap`.
 """
 
 import jax
@@ -14,12 +14,12 @@ from .._numerics import is_concrete
 
 
 def time_series(name: str, value: ArrayLike) -> Float[Array, "time trajectories n"]:
-    """Checked, with one axis of trajectories."""
+    """The checked time series, with one axis of trajectories."""
     x = real_array(name, value)
     if x.ndim < 2 or x.shape[0] < 2 or x.size == 0:
         raise ValueError(f"`{name}` must have shape (time, ..., n) with 2 times or more, got {x.shape}")
     if is_concrete(x):
-        # Where x lies: a long record should not travel from its device to be looked at.
+        # A long record is looked at where it lies, on its device.
         with jax.ensure_compile_time_eval():
             finite = bool(jnp.all(jnp.isfinite(x)))
         if not finite:
@@ -28,24 +28,24 @@ def time_series(name: str, value: ArrayLike) -> Float[Array, "time trajectories 
 
 
 def centred(x: Float[Array, "time trajectories n"], centre: bool) -> Float[Array, "time trajectories n"]:
-    """Without the mean of each unit over time and trajectories, or as it is."""
+    """The time series without the mean of each unit over time and trajectories; as it is, if not ``centre``."""
     return x - jnp.mean(x, axis=(0, 1), keepdims=True) if centre else x
 
 
-def sampling_interval(dt: ArrayLike, dtype: jnp.dtype) -> Float[Array, ""]:
-    require("dt", scalar("dt", dt), positive, "a finite number > 0")
-    return jnp.asarray(dt).astype(dtype)
+def sampling_interval(interval: ArrayLike, dtype: jnp.dtype) -> Float[Array, ""]:
+    require("interval", scalar("interval", interval), positive, "a finite number > 0")
+    return jnp.asarray(interval).astype(dtype)
 
 
-def in_samples(name: str, duration: ArrayLike, dt: ArrayLike) -> float:
-    """A duration in units of dt, for a shape: both must be known while tracing."""
-    if not is_concrete(duration, dt):
-        raise ValueError(f"`{name}` and `dt` set shapes: under `jit` and `vmap` they must be known numbers, not traced")
-    require("dt", scalar("dt", dt), positive, "a finite number > 0")
+def in_samples(name: str, duration: ArrayLike, interval: ArrayLike) -> float:
+    """A duration in units of the interval, for a shape: both must be known while tracing."""
+    if not is_concrete(duration, interval):
+        raise ValueError(f"`{name}` and `interval` set shapes: under `jit` and `vmap` they must be known, not traced")
+    require("interval", scalar("interval", interval), positive, "a finite number > 0")
     require(name, scalar(name, duration), nonnegative, "a finite number >= 0")
-    return float(np.asarray(duration)) / float(np.asarray(dt))
+    return float(np.asarray(duration)) / float(np.asarray(interval))
 
 
 def product(a: Float[Array, "i k"], b: Float[Array, "k j"]) -> Float[Array, "i j"]:
-    """a b in the full precision of its arguments, which GPUs do not give to float32 unless asked."""
+    """The product a b in the full precision of its arguments, which GPUs do not give to float32 unless asked."""
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

@@ -1,9 +1,10 @@
 """Covariances in time: of single units averaged over the population, between units, and at equal times.
 
-All are sums over pairs of times by fast Fourier transform, padded with zeros so that the ends do not meet. Removing
-the mean that the same record gives takes about 2 C0 T_c / T off every lag, T_c = int_0^inf C(tau) / C0 dtau and T the
-length of all trajectories together; `centre=False` has no such bias where the mean is known to vanish, as for odd
-transfer functions without input.
+Fast Fourier transforms compute the sums over pairs of times; padding with zeros keeps the ends of a record apart.
+
+`centre` removes the mean of each unit over the same record, which lowers every lag by about 2 C0 T_c / T, with
+T_c = int_0^inf C(tau) / C0 dtau and T the length of all trajectories together. `centre=False` has no such bias, where
+the mean is known to vanish: for odd transfer functions without input.
 """
 
 from functools import partial
@@ -17,9 +18,13 @@ from scipy.fft import next_fast_len
 from .._results import Result
 from ._series import centred, in_samples, product, sampling_interval, time_series
 
+# Standard deviation, in roundings of the activity, up to which it counts as constant: sums of rounding errors over
+# times and units stay below.
+_ROUNDINGS = 10
+
 
 class LaggedCovariance(Result):
-    """`values` of C(tau) at `lags`, and the standard `error` of the mean over trajectories, NaN where there is one."""
+    """The `values` of C(tau) at `lags`, and their standard `error` between trajectories; NaN for one trajectory."""
 
     lags: Float[Array, " lags"]
     values: Float[Array, " lags"]
@@ -38,14 +43,14 @@ def autocovariance(
     $$ C(\tau) = \frac{1}{n} \sum_i \langle \delta x_i(t)\, \delta x_i(t + \tau) \rangle, \qquad
        \delta x_i = x_i - \langle x_i \rangle $$
 
-    Each lag is divided by its number of pairs of times, so that the last ones rest on few. `dt` is the time between
-    samples; lags run from 0 to `max_lag`, in the same units and to the nearest sample (all if None). The error is the
-    scatter between trajectories: units of one network fluctuate together (the variance of their average falls as
-    1 / PR, not as 1 / n), so that the scatter between them says little.
+    `interval` is the time between samples (`Run.interval`). Lags run from 0 to `max_lag`, in the same unit and to the
+    nearest sample; None takes all. Each lag is divided by its number of pairs of times, so that the last lags rest on
+    few. The error comes from the scatter between trajectories. The scatter between units says little, because units of
+    one network fluctuate together: the variance of their average falls as 1 / PR, not as 1 / n.
 
     Raises:
-        ValueError: if ``x`` is not (time, ..., n) or not finite, ``dt`` is not positive, or ``max_lag`` is not shorter
-            than the record.
+        ValueError: if ``x`` is not (time, ..., n) or not finite, ``interval`` is not positive, or ``max_lag`` is not
+            shorter than the record.
     """
     x = time_series("x", x)
     num = _num_lags(max_lag, interval, x.shape[0])
@@ -62,9 +67,11 @@ def unit_autocovariances(
     max_lag: Float[ArrayLike, ""] | None = None,
     centre: bool = True,
 ) -> tuple[Float[Array, " lags"], Float[Array, "lags n"]]:
-    """The lags, and the autocovariance of every unit averaged over trajectories.
+    r"""The lags, and the autocovariance of every unit averaged over trajectories.
 
-    Arguments and errors are those of `autocovariance`.
+    $$ C_i(\tau) = \langle \delta x_i(t)\, \delta x_i(t + \tau) \rangle $$
+
+    See `autocovariance` for its arguments and errors.
     """
     x = time_series("x", x)
     num = _num_lags(max_lag, interval, x.shape[0])
@@ -79,13 +86,13 @@ def cross_covariance(
     max_lag: Float[ArrayLike, ""],
     centre: bool = True,
 ) -> tuple[Float[Array, " lags"], Float[Array, "n m lags"]]:
-    r"""The lags, of both signs, and the covariances between the units of `x` and those of `y`.
+    r"""The lags, of both signs, and the covariances between each unit of `x` and each unit of `y`.
 
     $$ C_{ij}(\tau) = \langle \delta x_i(t)\, \delta y_j(t + \tau) \rangle $$
 
     A peak at positive lags says that x_i leads. Each lag from -`max_lag` to `max_lag` is divided by its number of
-    pairs of times; trajectories are averaged over. `y` is taken in the precision of `x`. Memory is that of n m
-    records: choose few units, or few lags at a time with short records.
+    pairs of times, and trajectories are averaged over. `interval` is the time between samples. `y` is taken in the
+    precision of `x`. n m records are held in memory: choose few units.
 
     Raises:
         ValueError: if ``x`` and ``y`` do not have the same times and trajectories, or as `autocovariance`.
@@ -98,7 +105,11 @@ def cross_covariance(
 
 
 def covariance(x: Float[ArrayLike, "time *trajectories n"], *, centre: bool = True) -> Float[Array, "n n"]:
-    r"""The covariance at equal times, C_ij = <dx_i(t) dx_j(t)>, divided by the number of samples.
+    r"""The covariance at equal times between all units.
+
+    $$ C_{ij} = \langle \delta x_i(t)\, \delta x_j(t) \rangle, \qquad \delta x_i = x_i - \langle x_i \rangle $$
+
+    Sums over samples are divided by their number. `centre=False` takes the mean to be zero.
 
     Raises:
         ValueError: if ``x`` is not (time, ..., n) or not finite.
@@ -111,12 +122,15 @@ def covariance(x: Float[ArrayLike, "time *trajectories n"], *, centre: bool = Tr
 def correlation_time(
     x: Float[ArrayLike, "time *trajectories n"], interval: Float[ArrayLike, ""], *, centre: bool = True
 ) -> Float[Array, ""]:
-    r"""The time that one independent sample of the activity takes, T_2 = int (C(tau) / C(0))^2 dtau over both signs.
+    r"""The time after which activity counts as one more independent sample.
 
-    The decay time for C = exp(-|tau| / T_2), half of it for an oscillation that decays so. It sets the bias of
-    equal-time covariances: tr C^2 from a record of length T exceeds the truth by (tr C)^2 T_2 / T for Gaussian
-    activity. Lags up to half of the record are used; what they miss, and their noise of about T_2 / (2 PR), make it
-    a rough estimate where the record is not many times longer. NaN for activity that does not vary but by rounding.
+    $$ T_2 = \int_{-\infty}^{\infty} \left( \frac{C(\tau)}{C(0)} \right)^2 d\tau $$
+
+    This is the decay time of C = exp(-|tau| / T_2), and half the decay time of an oscillation. It sets the bias of
+    equal-time covariances: for Gaussian activity, tr C^2 from a record of length T is too large by (tr C)^2 T_2 / T.
+    `interval` is the time between samples. Lags up to half of the record are used. The estimate is rough unless the
+    record is many times longer than T_2: later lags are missing, and the noise of the others adds about T_2 / (2 PR).
+    NaN if the activity varies by rounding only.
 
     Raises:
         ValueError: as `autocovariance`.
@@ -124,26 +138,26 @@ def correlation_time(
     x = time_series("x", x)
     num = x.shape[0] // 2 + 1
     c = jnp.mean(_averaged(x, num, centre, 2), axis=1)
-    varies = c[0] > (10 * jnp.finfo(x.dtype).eps) ** 2 * jnp.mean(x**2)
+    varies = c[0] > (_ROUNDINGS * jnp.finfo(x.dtype).eps) ** 2 * jnp.mean(x**2)
     return sampling_interval(interval, x.dtype) * jnp.where(varies, 2 * jnp.sum((c / c[0]) ** 2) - 1, jnp.nan)
 
 
-def _num_lags(max_lag: ArrayLike | None, dt: ArrayLike, times: int) -> int:
+def _num_lags(max_lag: ArrayLike | None, interval: ArrayLike, times: int) -> int:
     if max_lag is None:
         return times
-    last = round(in_samples("max_lag", max_lag, dt))
+    last = round(in_samples("max_lag", max_lag, interval))
     if last >= times:
         raise ValueError(f"`max_lag` must be shorter than the record, {times} samples, got {last} samples")
     return last + 1
 
 
-def _lags(dt: ArrayLike, steps: Int[Array, " lags"], dtype: jnp.dtype) -> Float[Array, " lags"]:
-    return sampling_interval(dt, dtype) * steps.astype(dtype)
+def _lags(interval: ArrayLike, steps: Int[Array, " lags"], dtype: jnp.dtype) -> Float[Array, " lags"]:
+    return sampling_interval(interval, dtype) * steps.astype(dtype)
 
 
 @partial(jax.jit, static_argnums=(1, 2, 3))
 def _averaged(x: Float[Array, "time trajectories n"], num: int, centre: bool, axis: int) -> Float[Array, "lags rest"]:
-    """Autocovariances at the lags below `num`, averaged over one axis: before they are transformed back."""
+    """Autocovariances at the lags below `num`, averaged over one axis before the transform back, which is cheaper."""
     times = x.shape[0]
     z = _transform(centred(x, centre), num)
     power = jnp.mean(z.real**2 + z.imag**2, axis=axis)
@@ -170,5 +184,5 @@ def _transform(x: Float[Array, " time *rest"], num: int) -> Complex[Array, " fre
 
 
 def _padded(times: int, num: int) -> int:
-    """A quick length for transforms in which lags below `num` do not wrap around."""
+    """A length of which transforms are quick, so long that lags below `num` do not wrap around."""
     return cast(int, next_fast_len(times + num - 1, real=True))

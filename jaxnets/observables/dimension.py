@@ -1,19 +1,19 @@
 r"""The dimension of activity: participation ratio of its covariance, and its principal components.
 
-The covariance of a finite record is noisy, and its noise adds up in tr C^2: for Gaussian activity with the correlation
+The covariance of a finite record is noisy, and the noise adds up in tr C^2: for Gaussian activity with the correlation
 time T_2 = int (C(tau) / C(0))^2 dtau, a record of length T gives 1 / PR + T_2 / T in place of 1 / PR, whatever n is.
-Products of quantities from independent pieces of the activity have no such bias. With the second moments
-M_a = <x x^T> and the means m_a of the pieces a, and averages [ ] over all pieces that differ,
+Products over independent pieces of the activity have no such bias. With the second moments M_a = <x x^T> and the means
+m_a of the pieces a, and averages [ ] over all choices of different pieces,
 
 $$ \operatorname{tr} C^2 = [\operatorname{tr} M_a M_b] - 2 [m_a^T M_b m_c] + [m_a^T m_b\, m_c^T m_d], \qquad
    (\operatorname{tr} C)^2 = [\operatorname{tr} M_a \operatorname{tr} M_b] - 2 [\operatorname{tr} M_a\, m_b^T m_c]
    + [m_a^T m_b\, m_c^T m_d] $$
 
-which do not depend on the origin of x. The pieces are blocks of the trajectories, with gaps of three correlation
-times left out between those of one trajectory: for C = exp(-|tau| / T_2), blocks of length L >> T_2 keep a bias of
-1 / PR of e^{-6} T_2^2 / (2 L^2 B), at B blocks. A record of length T from each of K trajectories loses a part
-3 T_2 B / T to gaps and 1 / (K B) of its pairs to pairs of a piece with itself; both are equal, and their sum least,
-at B = sqrt(T / (3 T_2 K)).
+Both are independent of the origin of x. The pieces are blocks of the trajectories. Between two blocks of one
+trajectory, a gap of three correlation times is left out: for C = exp(-|tau| / T_2), B blocks of length L >> T_2 then
+bias 1 / PR by e^{-6} T_2^2 / (2 L^2 B). Of a record of length T from each of K trajectories, gaps take a part
+3 T_2 B / T, and pairs of a piece with itself take 1 / (K B) of all pairs. The sum of both is least at
+B = sqrt(T / (3 T_2 K)), which is the number of blocks.
 """
 
 import math
@@ -29,20 +29,23 @@ from .._results import Result
 from ._series import centred, in_samples, product, sampling_interval, time_series
 from .covariances import correlation_time as correlation_time_of
 
-# An error from B pieces has itself the relative error 1 / sqrt(2 (B - 1)), 24% here. Four different pieces with one
-# left out ask for 5 at the least.
+# The error that comes from B pieces has itself the relative error 1 / sqrt(2 (B - 1)), 24% here. The averages over four
+# different pieces, with one left out, need five at least.
 _FEWEST_PIECES = 10
+
+# Correlation times between two blocks of one trajectory: see the bias at the head of the module.
+_GAP = 3
 
 
 class DimensionEstimate(Result):
-    """The `value` of PR, and its standard `error`."""
+    """The participation ratio of activity: its `value`, and the standard `error` of the value."""
 
     value: Float[Array, ""]
     error: Float[Array, ""]
 
 
 class PrincipalComponents(Result, axes={"num": "component", "n": "unit"}):
-    """The `variances` along orthonormal `directions`, falling, and the parts of the total that are `explained`."""
+    """Orthonormal `directions`, one a column, with falling `variances`, and the `explained` part of all variance."""
 
     variances: Float[Array, " num"]
     directions: Float[Array, "n num"]
@@ -57,10 +60,13 @@ def participation_ratio(
     correlation_time: Float[ArrayLike, ""] | None = None,
     centre: bool = True,
 ) -> Float[Array, ""]:
-    r"""The dimension of activity, PR = (tr C)^2 / tr C^2 with the equal-time covariance C, from 1 to n.
+    r"""The participation ratio of activity, from 1 to n.
 
-    The value of `dimension_estimate`; or, if not `unbiased`, that of the sample covariance, which is too low: its
-    1 / PR is too high by the correlation time over the length of the record.
+    $$ \mathrm{PR} = \frac{(\operatorname{tr} C)^2}{\operatorname{tr} C^2}, \qquad
+       C_{ij} = \langle \delta x_i(t)\, \delta x_j(t) \rangle $$
+
+    This is the value of `dimension_estimate`. If not `unbiased`, the covariance of the samples is taken as it is, and
+    the ratio is too low: 1 / PR is too high by the correlation time over the length of the record.
 
     Raises:
         ValueError: as `dimension_estimate`.
@@ -80,18 +86,22 @@ def dimension_estimate(
     correlation_time: Float[ArrayLike, ""] | None = None,
     centre: bool = True,
 ) -> DimensionEstimate:
-    r"""The participation ratio (tr C)^2 / tr C^2 of stationary activity, and its error by the jackknife over pieces.
+    r"""The participation ratio of stationary activity, and its error by the jackknife over pieces of the record.
 
-    Both traces are unbiased, from products over independent pieces of the trajectories of one network (see the
-    module), and the jackknife takes the first bias of their ratio off too. Its error is too large, by sqrt(2) at the
-    most, where C is so isotropic that PR is near n. `dt` is the time between samples; `correlation_time` is T_2 in the
-    same units, and too long a one costs data only. If None it is measured by the function of that name, for which `x`
-    must be known: give it under `jit` and `vmap`. `centre=False` takes the mean to be zero. The cost is that of the
-    covariance matrix, or that of the products between all samples where these are fewer than 2 n.
+    $$ \mathrm{PR} = \frac{(\operatorname{tr} C)^2}{\operatorname{tr} C^2} $$
+
+    Products over independent pieces of the trajectories of one network make both traces unbiased (see the module), and
+    the jackknife removes the first bias of their ratio. Valid for stationary activity; where C is so isotropic that PR
+    is near n, the error is too large, by sqrt(2) at most.
+
+    `interval` is the time between samples, and `correlation_time` is T_2 in the same unit. Too long a correlation time
+    costs data only. If it is None, the function `correlation_time` measures it, for which `x` must be known; so it must
+    be given under `jit` and `vmap`. `centre=False` takes the mean to be zero. The estimate costs as much as the
+    covariance matrix, or the products between all samples if these are fewer than 2 n.
 
     Raises:
-        ValueError: if ``x`` is not (time, ..., n) or not finite, ``dt`` or ``correlation_time`` is not positive, or the
-            record has no 10 pieces of a correlation time each, three apart.
+        ValueError: if ``x`` is not (time, ..., n) or not finite, ``interval`` or ``correlation_time`` is not positive,
+            or the record has no 10 pieces of a correlation time each, three apart.
 
     Source: for the jackknife, B. Efron and C. Stein, Annals of Statistics 9, 586 (1981).
     """
@@ -113,23 +123,26 @@ def dimension_estimate(
 def principal_components(
     x: Float[ArrayLike, "time *trajectories n"], *, num_components: int | None = None
 ) -> PrincipalComponents:
-    """Principal components of the samples about their mean, by a singular value decomposition.
+    r"""The principal components of the samples about their mean, by a singular value decomposition.
 
-    `directions` has one column a component, up to its sign; their number is the smaller of the number of samples and n
-    if None. Variances are divided by the number of samples. Directions of equal variances are arbitrary, and their
-    derivatives not defined.
+    $$ C = \sum_k \lambda_k v_k v_k^T, \qquad \lambda_1 \ge \lambda_2 \ge \dots $$
+
+    If `num_components` is None, all are kept: as many as the smaller of n and the number of samples. Variances are
+    divided by the number of samples. The sign of a direction is arbitrary. Directions of equal variances are arbitrary
+    too, and their derivatives are not defined.
 
     Raises:
-        ValueError: if ``x`` is not (time, ..., n) or not finite, or ``num`` is not a whole number up to that.
+        ValueError: if ``x`` is not (time, ..., n) or not finite, or ``num_components`` is not a whole number from 1 to
+            the number of all components.
     """
     x = time_series("x", x)
     samples = centred(x, True).reshape(-1, x.shape[-1])
     most = min(samples.shape)
     num_components = most if num_components is None else num_components
-    require_whole("num", num_components)
+    require_whole("num_components", num_components)
     if num_components > most:
         raise ValueError(
-            f"`num` must be at most {most}, the smaller of the number of samples and n, got {num_components}"
+            f"`num_components` must be at most {most}, the smaller of the number of samples and n, got {num_components}"
         )
     _, scales, directions = jnp.linalg.svd(samples, full_matrices=False)
     variances = scales**2 / samples.shape[0]
@@ -140,7 +153,7 @@ def principal_components(
 
 def _blocks(times: int, trajectories: int, decay: float) -> tuple[int, int, int]:
     """Number of blocks in a trajectory, their length and the gap between them, in samples."""
-    gap = math.ceil(3 * decay)
+    gap = math.ceil(_GAP * decay)
     num = max(math.ceil(_FEWEST_PIECES / trajectories), round((times / (gap * trajectories)) ** 0.5))
     length = (times - (num - 1) * gap) // num
     if num > 1 and length < max(decay, 1):
@@ -155,7 +168,7 @@ def _blocks(times: int, trajectories: int, decay: float) -> tuple[int, int, int]
 def _from_blocks(
     x: Float[Array, "time trajectories n"], num: int, length: int, gap: int, centre: bool
 ) -> DimensionEstimate:
-    # Also without a known mean: what follows does not depend on the origin, but its rounding errors do.
+    # Neither trace depends on the origin of x, but their rounding errors do: so the mean is removed here too.
     x = jnp.swapaxes(centred(x, centre), 0, 1)
     starts = [k * (length + gap) for k in range(num)]
     pieces = jnp.concatenate([x[:, start : start + length] for start in starts])
@@ -170,7 +183,7 @@ def _from_blocks(
 
 
 def _traces(pieces: Float[Array, "B L n"], centre: bool) -> tuple[Float[Array, " B+1"], Float[Array, " B+1"]]:
-    """(tr C)^2 and tr C^2 from all pieces, and without each in turn."""
+    """Estimates of (tr C)^2 and of tr C^2 from all pieces, and from all but each one in turn."""
     t = jnp.mean(jnp.sum(pieces**2, axis=2), axis=1)
     total = jnp.sum(t)
     squared_trace = _averages(2 * t * (total - t), 2)
@@ -193,9 +206,9 @@ def _traces(pieces: Float[Array, "B L n"], centre: bool) -> tuple[Float[Array, "
 
 
 def _averages(shares: Float[Array, " B"], order: int) -> Float[Array, " B+1"]:
-    """Averages over ordered tuples of different pieces: over all, and over those without each piece in turn.
+    """Averages over ordered tuples of `order` different pieces: over all, and over those without each piece in turn.
 
-    From the sums of the terms in which each piece appears: a term of `order` pieces is in as many of them.
+    ``shares`` are the sums of the terms in which each piece appears. A term of `order` pieces is in as many shares.
     """
     B = shares.shape[0]
     total = jnp.sum(shares) / order
@@ -203,7 +216,7 @@ def _averages(shares: Float[Array, " B"], order: int) -> Float[Array, " B+1"]:
 
 
 def _moment_products(pieces: Float[Array, "B L n"]) -> Float[Array, " B"]:
-    """sum_{b != a} tr M_a M_b for every piece a, by whichever of n x n and samples x samples is cheaper."""
+    """The sums over b != a of tr M_a M_b for every piece a, by n x n products or by products between samples."""
     B, L, n = pieces.shape
     samples = pieces.reshape(B * L, n)
     if B * L < 2 * n:
@@ -221,7 +234,7 @@ def _moment_products(pieces: Float[Array, "B L n"]) -> Float[Array, " B"]:
 
 
 def _gram_squared(samples: Float[Array, "L n"]) -> Float[Array, ""]:
-    """The sum of the squares of X^T X, which is that of X X^T."""
+    """The sum of the squares of X^T X, or of X X^T, which is the same and may be smaller."""
     L, n = samples.shape
     return jnp.sum((product(samples, samples.T) if L < n else product(samples.T, samples)) ** 2)
 
@@ -229,7 +242,7 @@ def _gram_squared(samples: Float[Array, "L n"]) -> Float[Array, ""]:
 def _mean_products(
     pieces: Float[Array, "B L n"], m: Float[Array, "B n"], others: Float[Array, "B B"]
 ) -> Float[Array, "B B"]:
-    """V_ba = sum_{c != a, b} m_a^T M_b m_c, for a != b."""
+    """The sums V_ba over c != a, b of m_a^T M_b m_c, for a != b."""
 
     def row(piece_and_others):
         piece, others = piece_and_others

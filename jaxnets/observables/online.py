@@ -1,12 +1,12 @@
-"""Recorders: measurements made while a simulation runs, in memory that does not grow with its length where they reduce.
+"""Recorders: measurements made while a simulation runs, for records that would not fit in memory.
 
-Each gives what the functions of this room give for the record that it saw, to rounding. A recorder is three functions
-for one run: `init(x, rates)` makes the carry from any state of the right shape, (..., n), whose values do not count;
-`update(carry, x, rates)` takes in the state at one kept time and may return an output, which is stacked over time;
-`finish(carry, outputs)` gives the result. The leading axes of a state are trajectories of one network, and are averaged
-over where a result is a mean. Not enough data show as NaN.
+A recorder gives the same result, to rounding, as the function of this room for the whole record. It has three methods.
+`init(x, rates)` makes the carry from any state of the right shape, (..., n), whose values do not count.
+`update(carry, x, rates)` takes in the state at one kept time and may return an output, which is stacked over time.
+`finish(carry, outputs)` gives the result. The leading axes of a state are trajectories of one network; means are taken
+over them too. NaN says that there were not enough data.
 
-A new recorder is one more final class; whatever runs recorders knows those three methods and nothing else.
+A new recorder is one more class with these methods, and nothing else has to change: `simulate` knows no others.
 """
 
 import abc
@@ -27,7 +27,7 @@ State = Float[Array, "*trajectories n"]
 
 
 class Recorder(eqx.Module):
-    """What is measured at every kept time, and what it comes to in the end."""
+    """A measurement at every kept time, and the result at the end."""
 
     @abc.abstractmethod
     def init(self, x: State, rates: State) -> Any:
@@ -35,7 +35,7 @@ class Recorder(eqx.Module):
 
     @abc.abstractmethod
     def update(self, carry: Any, x: State, rates: State) -> tuple[Any, Any]:
-        """The carry after a kept time with states `x` and `rates`, and what that leaves in the record (or None)."""
+        """The carry after a kept time with states `x` and `rates`, and the output of that time, or None."""
 
     @abc.abstractmethod
     def finish(self, carry: Any, outputs: Any) -> Any:
@@ -50,7 +50,7 @@ class Recorded(Result):
 
 
 class Moments(Result, axes={"n": "unit"}):
-    """Mean and variance of every unit, over time and trajectories."""
+    """The `mean` and `variance` of every unit, over time and trajectories."""
 
     mean: Float[Array, " n"]
     variance: Float[Array, " n"]
@@ -60,7 +60,7 @@ class Moments(Result, axes={"n": "unit"}):
 
 
 class _Scatter(eqx.Module):
-    """Sums of squares about the mean so far, per trajectory (Welford 1962): no large mean can swamp them."""
+    """Sums of squares about the mean so far, so that a large mean leaves no rounding errors in them (Welford 1962)."""
 
     times: Int[Array, ""]
     mean: Float[Array, " n"]
@@ -76,7 +76,7 @@ def _no_scatter(x: State, n_axes: int) -> _Scatter:
 
 
 def _more_scatter(old: _Scatter, x: State, squares: Callable[[Float[Array, "rows n"]], Array]) -> _Scatter:
-    """With one more time; ``squares`` of the rows A is what is kept of A^T A."""
+    """The sums with one more time; ``squares`` gives the entries of A^T A that are kept, for rows A."""
     samples = x.reshape(-1, x.shape[-1])
     times = old.times + 1
     t = times.astype(x.dtype)
@@ -87,7 +87,7 @@ def _more_scatter(old: _Scatter, x: State, squares: Callable[[Float[Array, "rows
 
 
 class Means(Recorder):
-    """Mean and variance of every unit, for states and rates: `Recorded` of `Moments`."""
+    """The mean and the variance of every unit, for states and rates: `Recorded` of `Moments`."""
 
     def init(self, x: State, rates: State) -> tuple[_Scatter, _Scatter]:
         return _no_scatter(x, 1), _no_scatter(rates, 1)
@@ -101,7 +101,7 @@ class Means(Recorder):
 
 
 class Covariance(Recorder):
-    """`covariance` of the rates, (n, n), or of the states if `states`; every kept time costs n^2."""
+    """The `covariance` of the rates, (n, n), or of the states if `states`; every kept time costs n^2."""
 
     states: bool = eqx.field(static=True, default=False)
 
@@ -119,7 +119,7 @@ class Covariance(Recorder):
 
 
 class _Lagged(eqx.Module):
-    """All about `origin`, the first mean over trajectories, which a mean removed in the end is then near to."""
+    """Sums of x - `origin`, the first mean over trajectories: the mean that is removed at the end is small then."""
 
     times: Int[Array, ""]
     origin: Float[Array, " n"]
@@ -146,19 +146,19 @@ def _more_lagged(old: _Lagged, x: State) -> _Lagged:
     recent = old.recent.at[old.times % num].set(y)
     here_and_before = jnp.mean(recent * y[None], axis=tuple(range(1, recent.ndim)))
     lags = jnp.arange(num)
-    # Later times have nowhere to go in `first`, and are dropped.
+    # `first` keeps the first times only.
     first = old.first.at[old.times].set(mean, mode="drop")
     products = old.products + here_and_before[(old.times - lags) % num]
     return _Lagged(old.times + 1, origin, old.total + mean, first, recent, products)
 
 
 def _autocovariance(end: _Lagged, centre: bool) -> Float[Array, " lags"]:
-    r"""(sum_t y_t y_{t+k} - m (sum_{t < T-k} y_t + sum_{t >= k} y_t)) / (T - k) + m^2, averaged over units."""
+    r"""The average over units of (sum_t y_t y_{t+k} - m (sum_{t < T-k} y_t + sum_{t >= k} y_t)) / (T - k) + m^2."""
     num = len(end.first)
     lags = jnp.arange(num)
     pairs = jnp.where(lags < end.times, (end.times - lags).astype(end.total.dtype), jnp.nan)
     last = jnp.mean(end.recent, axis=tuple(range(1, end.recent.ndim - 1)))[(end.times - 1 - lags) % num]
-    # The sums of the k first and of the k last.
+    # Sums of the first k and of the last k times.
     ends = jnp.cumsum(end.first + last, axis=0) - (end.first + last)
     T = end.times.astype(end.total.dtype)
     m = end.total / T if centre else -end.origin
@@ -167,10 +167,11 @@ def _autocovariance(end: _Lagged, centre: bool) -> Float[Array, " lags"]:
 
 
 class Autocovariance(Recorder):
-    """`autocovariance` at the lags 0, 1, ..., `num_lags` - 1 in kept times, for states and rates.
+    """The `autocovariance` at the lags 0, 1, ..., `num_lags` - 1 in kept times, for states and rates.
 
-    Holds the last `num_lags` states and rates of all trajectories. The result is `Recorded` of arrays (num_lags,), NaN
-    at lags as long as the record. `centre` as there. Raises `ValueError` unless `num_lags` is a whole number >= 1.
+    It holds the last `num_lags` states and rates of all trajectories. The result is `Recorded` of arrays (num_lags,),
+    NaN at lags as long as the record. `centre` removes the mean of each unit, as in the function `autocovariance`.
+    Raises `ValueError` unless `num_lags` is a whole number >= 1.
     """
 
     num_lags: int = eqx.field(static=True)
@@ -193,7 +194,7 @@ class Autocovariance(Recorder):
 
 
 class Overlaps(Recorder):
-    """`overlaps` of the rates with `patterns` at every kept time: (time, ..., P).
+    """The `overlaps` of the rates with `patterns` at every kept time: (time, ..., P).
 
     Raises `ValueError` for patterns that are not real numbers.
     """
@@ -215,9 +216,9 @@ class Overlaps(Recorder):
 
 
 class Units(Recorder):
-    """States and rates of some units at every kept time: `Recorded` of arrays (time, ..., m).
+    """The states and rates of some units at every kept time: `Recorded` of arrays (time, ..., m).
 
-    Raises `ValueError` unless `indices` are whole numbers >= 0, one or more, and at a run below its number of units.
+    Raises `ValueError` unless `indices` are whole numbers >= 0, one or more, and in a run below the number of units.
     """
 
     indices: Int[Array, " m"]
@@ -244,10 +245,12 @@ class Units(Recorder):
 
 
 class Projections(Recorder):
-    """Coordinates of states and rates along the columns of `directions` (n, P), such as principal components.
+    r"""The coordinates of states and rates along the columns of `directions` (n, P), such as principal components.
 
-    sum_i d_ip x_i at every kept time: `Recorded` of arrays (time, ..., P). Raises `ValueError` unless `directions` has
-    two axes, and at a run as many rows as that has units.
+    $$ y_p = \sum_i d_{ip} x_i $$
+
+    At every kept time: `Recorded` of arrays (time, ..., P). Raises `ValueError` unless `directions` has two axes, and
+    in a run as many rows as there are units.
     """
 
     directions: Float[Array, "n P"]

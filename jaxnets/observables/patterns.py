@@ -8,9 +8,12 @@ from ._series import product
 
 
 def overlaps(patterns: Float[ArrayLike, "n P"], rates: Float[ArrayLike, "*batch n"]) -> Float[Array, "*batch P"]:
-    r"""How much each pattern is present in the rates, m_mu = (1/n) sum_i xi_i^mu phi_i.
+    r"""The overlap of each pattern with the rates.
 
-    The leading axes of `rates`, such as time and trajectories, are kept; `patterns` are taken in their precision.
+    $$ m_\mu = \frac{1}{n} \sum_i \xi_i^\mu \phi_i $$
+
+    The leading axes of `rates`, such as time and trajectories, are kept. The columns of `patterns` are taken in the
+    precision of the rates.
 
     Raises:
         ValueError: if ``patterns`` is not (n, P), or the last axis of ``rates`` is not n.

@@ -13,7 +13,7 @@ from ._series import in_samples, sampling_interval, time_series
 
 
 class Peaks(Result, axes={"num": "peak"}):
-    """Maxima of a power spectrum, strongest first: frequencies in cycles per unit time, and the power there."""
+    """The maxima of a power spectrum, strongest first: `frequencies` in cycles per unit time, and the `power` there."""
 
     frequencies: Float[Array, " num"]
     power: Float[Array, " num"]
@@ -27,13 +27,15 @@ def power_spectrum(
 ) -> tuple[Float[Array, " frequencies"], Float[Array, " frequencies"]]:
     r"""Frequencies in cycles per unit time, and the power there averaged over units and trajectories.
 
-    Welch's method: the squared transforms of segments of that length in time, a quarter of the record if None, which
-    overlap by half, lose their mean and are tapered by a Hann window. The density is one-sided, so that its integral
-    over frequencies is the variance of a unit; the resolution is about 2 / `segment`.
+    $$ \int_0^\infty P(f)\, df = \frac{1}{n} \sum_i \langle \delta x_i^2 \rangle $$
+
+    Welch's method averages the squared transforms of segments, which overlap by half, lose their mean and are tapered
+    by a Hann window. `segment` is their length in time, a quarter of the record if None; the resolution is about
+    2 / `segment`. `interval` is the time between samples.
 
     Raises:
-        ValueError: if ``x`` is not (time, ..., n) or not finite, ``dt`` is not positive, ``segment`` is longer than the
-            record or shorter than 4 samples.
+        ValueError: if ``x`` is not (time, ..., n) or not finite, ``interval`` is not positive, ``segment`` is longer
+            than the record or shorter than 4 samples.
 
     Source: P. D. Welch, IEEE Trans. Audio Electroacoust. 15, 70 (1967).
     """
@@ -48,8 +50,8 @@ def power_spectrum(
 
 @partial(jax.jit, static_argnums=1)
 def _welch(x: Float[Array, "time trajectories n"], size: int) -> Float[Array, " frequencies"]:
-    """The density for samples a unit of time apart."""
-    # The periodic window, which has its zero only once.
+    """The power for samples a unit of time apart."""
+    # The periodic window, in which zero stands once.
     window = jnp.asarray(np.sin(np.pi * np.arange(size) / size) ** 2, x.dtype)
 
     def squared_transform(start):
@@ -60,7 +62,7 @@ def _welch(x: Float[Array, "time trajectories n"], size: int) -> Float[Array, " 
 
     starts = jnp.arange(0, x.shape[0] - size + 1, size - size // 2)
     power = jnp.mean(jax.lax.map(squared_transform, starts), axis=0)
-    # Negative frequencies count with the positive ones; zero and, for an even size, the last have no partner.
+    # Negative frequencies count with the positive ones. Zero has no partner, nor has the last one of an even size.
     partners = np.full(power.shape, 2.0)
     partners[0] = 1.0
     if size % 2 == 0:
@@ -75,19 +77,19 @@ def dominant_frequencies(
     num_peaks: int = 1,
     segment: Float[ArrayLike, ""] | None = None,
 ) -> Peaks:
-    """The `num` strongest peaks of the power spectrum, between its bins: see `power_spectrum`.
+    """The `num_peaks` strongest peaks of the power spectrum, found between its bins.
 
-    A peak is the top of the parabola through the logarithms of a local maximum and its two neighbours: a pure
-    oscillation is found to 2% of 1 / `segment` and its power to 8%, if it makes several cycles in it. NaN fills in for
-    peaks that are not there.
+    A peak is the top of the parabola through the logarithms of a local maximum and its two neighbours. The frequency of
+    a pure oscillation is found to 2% of 1 / `segment`, and its power to 8%, if it makes several cycles in a segment.
+    NaN stands for peaks that are missing. See `power_spectrum` for the other arguments and errors.
 
     Raises:
-        ValueError: if ``num`` is not a whole number from 1 to the number of inner frequencies, or as `power_spectrum`.
+        ValueError: if ``num_peaks`` is not a whole number from 1 to the number of inner frequencies.
     """
-    require_whole("num", num_peaks)
+    require_whole("num_peaks", num_peaks)
     frequencies, power = power_spectrum(x, interval, segment=segment)
     if num_peaks > power.shape[0] - 2:
-        raise ValueError(f"`num` must be at most {power.shape[0] - 2}, the inner frequencies, got {num_peaks}")
+        raise ValueError(f"`num_peaks` must be at most {power.shape[0] - 2}, the inner frequencies, got {num_peaks}")
     below, here, above = power[:-2], power[1:-1], power[2:]
     heights, peaks = jax.lax.top_k(jnp.where((here > below) & (here >= above), here, -jnp.inf), num_peaks)
     nothing = jnp.finfo(power.dtype).tiny

@@ -190,8 +190,8 @@ GOOD = noise(11, 400, 3)
         (lambda: obs.dimension_estimate(GOOD, DT, correlation_time=np.nan), "`correlation_time` must be a finite"),
         (lambda: obs.dimension_estimate(np.full((400, 2), 0.7), DT), "`x` must vary"),
         (lambda: jax.jit(lambda x: obs.dimension_estimate(x, DT).value)(GOOD), "`correlation_time` must be given"),
-        (lambda: obs.principal_components(GOOD, num_components=4), "`num` must be at most 3"),
-        (lambda: obs.principal_components(GOOD, num_components=0), "`num` must be a whole number >= 1"),
+        (lambda: obs.principal_components(GOOD, num_components=4), "`num_components` must be at most 3"),
+        (lambda: obs.principal_components(GOOD, num_components=0), "`num_components` must be a whole number >= 1"),
     ],
 )
 def test_bad_arguments_are_refused(call, message):

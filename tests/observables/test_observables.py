@@ -248,10 +248,10 @@ def test_shapes_of_records_and_lists():
 
 def test_a_traced_interval_does_where_no_shape_depends_on_it():
     x = noise(19, 30, 3)
-    found = jax.jit(lambda dt: obs.autocovariance(x, dt))(DT)
+    found = jax.jit(lambda interval: obs.autocovariance(x, interval))(DT)
     np.testing.assert_allclose(found.lags, obs.autocovariance(x, DT).lags)
-    with pytest.raises(ValueError, match="`max_lag` and `dt` set shapes"):
-        jax.jit(lambda dt: obs.autocovariance(x, dt, max_lag=1.0))(DT)
+    with pytest.raises(ValueError, match="`max_lag` and `interval` set shapes"):
+        jax.jit(lambda interval: obs.autocovariance(x, interval, max_lag=1.0))(DT)
 
 
 def test_concrete_arrays_within_jit():
@@ -268,16 +268,16 @@ BAD_RECORDS = {
     "real": np.ones((4, 3), complex),
 }
 ON_RECORDS = {
-    "autocovariance": lambda x, dt: obs.autocovariance(x, dt),
-    "unit_autocovariances": lambda x, dt: obs.unit_autocovariances(x, dt),
-    "cross_covariance": lambda x, dt: obs.cross_covariance(x, x, dt, max_lag=0.0),
-    "covariance": lambda x, dt: obs.covariance(x),
-    "correlation_time": lambda x, dt: obs.correlation_time(x, dt),
-    "power_spectrum": lambda x, dt: obs.power_spectrum(x, dt),
-    "dominant_frequencies": lambda x, dt: obs.dominant_frequencies(x, dt),
-    "dimension_estimate": lambda x, dt: obs.dimension_estimate(x, dt),
-    "participation_ratio": lambda x, dt: obs.participation_ratio(x, dt, unbiased=False),
-    "principal_components": lambda x, dt: obs.principal_components(x),
+    "autocovariance": lambda x, interval: obs.autocovariance(x, interval),
+    "unit_autocovariances": lambda x, interval: obs.unit_autocovariances(x, interval),
+    "cross_covariance": lambda x, interval: obs.cross_covariance(x, x, interval, max_lag=0.0),
+    "covariance": lambda x, interval: obs.covariance(x),
+    "correlation_time": lambda x, interval: obs.correlation_time(x, interval),
+    "power_spectrum": lambda x, interval: obs.power_spectrum(x, interval),
+    "dominant_frequencies": lambda x, interval: obs.dominant_frequencies(x, interval),
+    "dimension_estimate": lambda x, interval: obs.dimension_estimate(x, interval),
+    "participation_ratio": lambda x, interval: obs.participation_ratio(x, interval, unbiased=False),
+    "principal_components": lambda x, interval: obs.principal_components(x),
 }
 
 
@@ -289,11 +289,11 @@ def test_bad_records_are_refused(name, what):
     assert what in str(error.value)
 
 
-@pytest.mark.parametrize("dt", [0.0, -0.1, np.nan, np.inf, [0.1, 0.2], "one"])
+@pytest.mark.parametrize("interval", [0.0, -0.1, np.nan, np.inf, [0.1, 0.2], "one"])
 @pytest.mark.parametrize("name", [name for name in ON_RECORDS if name not in ("covariance", "principal_components")])
-def test_bad_intervals_are_refused(name, dt):
-    with pytest.raises(ValueError, match="`dt`"):
-        ON_RECORDS[name](GOOD, dt)
+def test_bad_intervals_are_refused(name, interval):
+    with pytest.raises(ValueError, match="`interval`"):
+        ON_RECORDS[name](GOOD, interval)
 
 
 @pytest.mark.parametrize(
@@ -307,8 +307,8 @@ def test_bad_intervals_are_refused(name, dt):
         (lambda: obs.cross_covariance(GOOD, GOOD * np.nan, DT, max_lag=1.0), "`y` must be finite"),
         (lambda: obs.power_spectrum(GOOD, DT, segment=9.0), "`segment` must have from 4 samples to the 40"),
         (lambda: obs.power_spectrum(GOOD, DT, segment=3 * DT), "`segment`"),
-        (lambda: obs.dominant_frequencies(GOOD, DT, num_peaks=0), "`num`"),
-        (lambda: obs.dominant_frequencies(GOOD, DT, num_peaks=5), "`num` must be at most 4"),
+        (lambda: obs.dominant_frequencies(GOOD, DT, num_peaks=0), "`num_peaks`"),
+        (lambda: obs.dominant_frequencies(GOOD, DT, num_peaks=5), "`num_peaks` must be at most 4"),
         (lambda: obs.overlaps(np.ones(3), GOOD), "`patterns` must have shape"),
         (lambda: obs.overlaps(np.ones((4, 2)), GOOD), "`patterns` must have shape"),
     ],
