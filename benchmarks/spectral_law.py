@@ -76,7 +76,8 @@ def main(quick: bool) -> list[Row]:
         """At all points of z, by forward derivatives in three directions as in Newton's method."""
 
         def parts(y):
-            return jnp.stack(ensemble.blocks(jax.lax.complex(y[0], y[1]), jax.lax.complex(y[0], -y[1]), y[2])).real
+            t = jax.lax.complex(y[0], y[1])
+            return jnp.stack(ensemble.blocks(t, jnp.conj(t), y[2], physical=True)).real
 
         point = lambda z: jax.jacfwd(parts)(jnp.stack([z.real, z.imag, jnp.ones(())]))
         return jax.lax.map(point, 1 / z.ravel(), batch_size=512)

@@ -21,7 +21,7 @@ class Relay(jn.couplings.Ensemble):
         core = jn.couplings.Diagonal(jnp.full(columns, self.g * n**0.5 / modes, A.dtype))
         return jn.couplings.Modes(jnp.where(used, A, 0), (jnp.where(used, B, 0) @ C).T, core)
 
-    def blocks(self, t12, t21, p):
+    def blocks(self, t12, t21, p, *, physical=False):
         g2, load, p = (x.astype(t21.dtype) for x in (self.g**2, self.load, p))
         h = g2 * (2 / (1 + jnp.sqrt(1 - 4 * g2 * p / load))) ** 2
         return jnp.zeros_like(h), jnp.zeros_like(h), h

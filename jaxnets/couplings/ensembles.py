@@ -26,6 +26,7 @@ from jaxtyping import Array, ArrayLike, Complex, Float, Inexact, PRNGKeyArray
 
 from .._arguments import correlation, nonnegative, require, require_whole, scalar
 from .._numerics import as_complex, as_float, is_concrete
+from .._results import one_line
 from . import operators
 
 
@@ -54,6 +55,8 @@ class Ensemble(eqx.Module):
     Ensembles that are independent add, and scale by real numbers. Source: Jarosz & Nowak 2006 for the R-transform.
     """
 
+    __repr__ = one_line
+
     @abc.abstractmethod
     def sample(
         self, n: int, *, key: PRNGKeyArray, dtype: Any = None, max_modes: int | None = None
@@ -67,11 +70,12 @@ class Ensemble(eqx.Module):
 
     @abc.abstractmethod
     def blocks(
-        self, t12: Complex[Array, ""], t21: Complex[Array, ""], p: Inexact[Array, ""]
+        self, t12: Complex[Array, ""], t21: Complex[Array, ""], p: Inexact[Array, ""], *, physical: bool = False
     ) -> tuple[Complex[Array, ""], Complex[Array, ""], Complex[Array, ""]]:
         """(s_12, s_21, h) of the R-transform, as functions of T_12, T_21 and p = T_11 T_22.
 
-        A p of real dtype promises physical arguments, T_12 = conj T_21 too, which may save work.
+        `physical` promises T_12 = conj T_21 and a real p <= 0, as all theory of one network has them: then s_21 =
+        conj s_12 and h is real, which may save work.
         """
 
     @abc.abstractmethod
@@ -131,7 +135,7 @@ class Ensemble(eqx.Module):
 
     def r_and_kappa(self, t: Complex[Array, ""]) -> tuple[Complex[Array, ""], Float[Array, ""]]:
         """r(t) and kappa(t) = kappa(t, t): the R-transform where the diagonal of T vanishes, T_21 = conj T_12 = t."""
-        r, _, kappa = self.blocks(jnp.conj(t), t, jnp.zeros_like(t.real))
+        r, _, kappa = self.blocks(jnp.conj(t), t, jnp.zeros_like(t.real), physical=True)
         return r, kappa.real
 
     def effective_rank(self) -> Float[Array, ""]:
@@ -174,8 +178,8 @@ class Sum(Ensemble):
         )
         return operators.Sum(tuple(samples))
 
-    def blocks(self, t12, t21, p):
-        s12, s21, h = zip(*(term.blocks(t12, t21, p) for term in self.terms), strict=True)
+    def blocks(self, t12, t21, p, *, physical=False):
+        s12, s21, h = zip(*(term.blocks(t12, t21, p, physical=physical) for term in self.terms), strict=True)
         return sum(s12[1:], s12[0]), sum(s21[1:], s21[0]), sum(h[1:], h[0])
 
     def four_point(self, s1, s2):
@@ -217,9 +221,10 @@ class Scaled(Ensemble):
     def sample(self, n, *, key, dtype=None, max_modes=None):
         return self.factor * self.ensemble.sample(n, key=key, dtype=dtype, max_modes=max_modes)
 
-    def blocks(self, t12, t21, p):
+    def blocks(self, t12, t21, p, *, physical=False):
         q = self.factor.astype(t21.dtype)
-        s12, s21, h = self.ensemble.blocks(q * t12, q * t21, self.factor.astype(p.dtype) ** 2 * p)
+        p = self.factor.astype(p.dtype) ** 2 * p
+        s12, s21, h = self.ensemble.blocks(q * t12, q * t21, p, physical=physical)
         return q * s12, q * s21, q**2 * h
 
     def four_point(self, s1, s2):
@@ -266,7 +271,7 @@ class IID(Ensemble):
         dtype = self.g.dtype if dtype is None else dtype
         return operators.Dense(self.g.astype(dtype) * jax.random.normal(key, (n, n), dtype) / math.sqrt(n))
 
-    def blocks(self, t12, t21, p):
+    def blocks(self, t12, t21, p, *, physical=False):
         zero = jnp.zeros_like(t21)
         return zero, zero, self.variance().astype(t21.dtype)
 
@@ -321,7 +326,7 @@ class Elliptic(Ensemble):
         mixed = jnp.sqrt((1 + s) / 4) * (x + x.T) + jnp.sqrt((1 - s) / 4) * (x - x.T)
         return operators.Dense(self.g.astype(dtype) * mixed, symmetric=self.is_symmetric())
 
-    def blocks(self, t12, t21, p):
+    def blocks(self, t12, t21, p, *, physical=False):
         g2, s = self.variance().astype(t21.dtype), self.symmetry.astype(t21.dtype)
         return g2 * s * t21, g2 * s * t12, g2
 

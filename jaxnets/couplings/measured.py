@@ -64,7 +64,7 @@ class SingularModes(Ensemble):
         left, right = (_orthogonal(k, n, dtype) for k in jax.random.split(key))
         return operators.Dense((values[None] * left) @ right.T)
 
-    def blocks(self, t12, t21, p):
+    def blocks(self, t12, t21, p, *, physical=False):
         """The blocks of `Ensemble`, with h continued from p = 0 along the straight line to p; NaN where that fails.
 
         On physical arguments, p = -v^2, this is the branch of large x, up to the first maximum of v(x): outside the

@@ -125,7 +125,7 @@ class RandomModes(Ensemble):
         right = rho[None] * left + jnp.sqrt(1 - rho**2)[None] * own
         return operators.Modes(left, right, operators.Diagonal(amplitudes))
 
-    def blocks(self, t12, t21, p):
+    def blocks(self, t12, t21, p, *, physical=False):
         dtype = t21.dtype
         amplitudes, weights = self.amplitudes.astype(dtype), (self.load * self.weights).astype(dtype)
         modal = self.overlap.astype(dtype) * amplitudes
@@ -222,7 +222,7 @@ class DeepHebbian(Ensemble):
         )
         return operators.Modes(xi, xi, core)
 
-    def blocks(self, t12, t21, p):
+    def blocks(self, t12, t21, p, *, physical=False):
         alpha = self.load.astype(t21.dtype)
         lam, conj = (coefficients.astype(t21.dtype) for coefficients in self._core())
         power = laurent_product(lam, conj)  # |lambda|^2, from w^{-2d} to w^{2d}, of which |k| > d vanish unless
@@ -232,7 +232,7 @@ class DeepHebbian(Ensemble):
         delta = one - t12 * conj - t21 * lam + (t12 * t21 - as_complex(p)) * power
         if not self.symmetric:
             lam, conj, power, delta = (x[d : 3 * d + 1] for x in (lam, conj, power, delta))
-        if jnp.isrealobj(p):
+        if physical:
             moments = _moments_of_real(delta)
         else:
             moments = reciprocal_moments(delta)
@@ -343,7 +343,7 @@ class LowRank(Ensemble):
         v = u @ self.overlaps.T.astype(dtype) + self.noise.astype(dtype) * w
         return operators.Modes(u, v, operators.Diagonal(jnp.ones(u.shape[1], dtype)))
 
-    def blocks(self, t12, t21, p):
+    def blocks(self, t12, t21, p, *, physical=False):
         zero = jnp.zeros_like(t21)
         return zero, zero, zero
 

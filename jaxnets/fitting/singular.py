@@ -77,7 +77,7 @@ def _green(y: Float[Array, "2"], ensemble: Ensemble, eta: Float[Array, ""]) -> F
     """(1 - C, Q) from itself."""
     F, Q = y
     t = as_complex(-Q / eta)
-    s12, _, h = ensemble.blocks(t, t, -((F / eta) ** 2))
+    s12, _, h = ensemble.blocks(t, t, -((F / eta) ** 2), physical=True)
     A, B = 1 + F * h.real / eta**2, s12.real / eta
     return jnp.stack([A, B]) / (A**2 + B**2)
 

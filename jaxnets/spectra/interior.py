@@ -51,7 +51,7 @@ class _Chart(eqx.Module):
     def rest_blocks(self, t, u):
         if self.rest is None:
             return jnp.zeros_like(t), jnp.zeros_like(u)
-        s, _, h = self.rest.blocks(jnp.conj(t), t, -u)
+        s, _, h = self.rest.blocks(jnp.conj(t), t, -u, physical=True)
         return s, h.real
 
     def blocks(self, t, c):

@@ -133,6 +133,15 @@ def _samples(name, n=200, seeds=4):
     return np.stack([sample(jax.random.key(seed)) for seed in range(seeds)])
 
 
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_physical_arguments_give_the_same_either_way(name):
+    t, p = jnp.asarray(0.2 - 0.1j), jnp.asarray(-0.05)
+    general, physical = (ENSEMBLES[name].blocks(jnp.conj(t), t, p, physical=promised) for promised in (False, True))
+    np.testing.assert_allclose(physical, general, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(physical[1], np.conj(physical[0]), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(np.imag(physical[2]), 0, atol=1e-14)
+
+
 def _misfit(name, n, seeds, z=0.4 + 0.5j, eta=0.5):
     """|S(T) - (Z - T^{-1})| with T measured, averaged over ``seeds`` networks of n units."""
     Z = np.array([[1j * eta, z], [np.conj(z), 1j * eta]])
