@@ -32,7 +32,7 @@ def modes(params):
 
 def state_of(params):
     return jn.meanfield.stationary(
-        jn.couplings.IID(params["g"]), jn.transfer.Tanh(), nodes=401, num_lags=513, duration=50.0
+        jn.couplings.IID(params["g"]), jn.transfer.Tanh(), nodes=401, num_lags=513, max_lag=50.0
     )
 
 

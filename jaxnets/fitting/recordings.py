@@ -315,7 +315,7 @@ class _Family(eqx.Module):
 def _family(transfer: Transfer) -> _Family:
     grid = chebyshev.grid(32)
     gains = jnp.asarray(_SMALLEST * (_LARGEST / _SMALLEST) ** grid.nodes)
-    solve = lambda g: stationary(IID(g), transfer, nodes=_NODES, num_lags=1601, duration=80.0).c_phi
+    solve = lambda g: stationary(IID(g), transfer, nodes=_NODES, num_lags=1601, max_lag=80.0).c_phi
     return _Family(jnp.asarray(grid.series) @ jax.vmap(solve)(gains), jnp.asarray(80.0 / 1600))
 
 

@@ -11,8 +11,7 @@ from .unit.energy import stationary
 from .unit.lyapunov import largest_lyapunov
 from .unit.onset import chaos_onset
 from .unit.sampled import stationary_by_paths
-from .unit.state import Stationary
-from .units import Units
+from .unit.state import Stationary, Units
 
 __all__ = [
     "Input",

@@ -71,7 +71,7 @@ def test_units_of_time_and_the_size_of_the_population(network, whole):
 @pytest.mark.parametrize("gain", [1.5, 3.3, 7.0])
 def test_the_family_of_autocovariances(gain):
     lags = jnp.linspace(0, 20, 41)
-    exact = stationary(IID(gain), Tanh(), num_lags=41, duration=20.0).c_phi
+    exact = stationary(IID(gain), Tanh(), num_lags=41, max_lag=20.0).c_phi
     np.testing.assert_allclose(_family(Tanh())(jnp.asarray(gain), lags), exact, atol=2e-5 * exact[0])
 
 

@@ -232,7 +232,7 @@ def test_activity_gives_back_its_parameters():
 
     def parts(params):
         ensemble = RandomModes.flat(params["g"] / jnp.sqrt(params["rank"]), load=params["rank"])
-        return stationary(ensemble, Tanh(), nodes=101, num_lags=513, duration=60.0), ensemble
+        return stationary(ensemble, Tanh(), nodes=101, num_lags=513, max_lag=60.0), ensemble
 
     state, ensemble = parts({name: jnp.asarray(value) for name, value in truth.items()})
     c = jnp.interp(lags / truth["tau"], state.lags, state.c_phi)

@@ -9,6 +9,7 @@ from scipy.integrate import simpson, solve_ivp
 from scipy.linalg import eigh_tridiagonal
 from scipy.special import jnp_zeros
 
+from jaxnets import Discrete
 from jaxnets._numerics.chebyshev import evaluate, grid
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, LowRank, RandomModes, SingularModes
 from jaxnets.meanfield import chaos_onset, largest_lyapunov, stationary
@@ -94,7 +95,7 @@ def test_near_onset():
 def test_orbit_by_direct_integration():
     """C'' = C - g^2 C^phi(C) from C_0, by scipy on another rule; instability lets this follow the orbit for a while."""
     g = 3.0
-    state = stationary(IID(g), Tanh(), duration=8.0)
+    state = stationary(IID(g), Tanh(), max_lag=8.0)
     C0 = float(state.variance)
 
     def c_phi(C):
@@ -149,9 +150,9 @@ def test_only_the_strength_matters():
 
 @pytest.mark.slow
 def test_small_noise_is_continuous():
-    quiet = stationary(IID(2.0), Tanh(), duration=20.0)
+    quiet = stationary(IID(2.0), Tanh(), max_lag=20.0)
     for sigma in (1e-2, 1e-1):
-        noisy = stationary(IID(2.0), Tanh(), sigma, duration=20.0)
+        noisy = stationary(IID(2.0), Tanh(), sigma, max_lag=20.0)
         # sigma^4 in the energy of lag 0; C'(0) = -sigma^2 shifts the orbit in time by sigma^2 / |C''(0)|, here .12.
         assert abs(noisy.variance - quiet.variance) < 50 * sigma**4
         assert jnp.max(jnp.abs(noisy.c_x - quiet.c_x)) < 10 * sigma**2
@@ -249,7 +250,7 @@ def test_noise_suppresses_chaos():
 
 
 def test_lags_that_end_too_early():
-    assert not largest_lyapunov(stationary(IID(2.0), Tanh(), duration=4.0)).converged
+    assert not largest_lyapunov(stationary(IID(2.0), Tanh(), max_lag=4.0)).converged
 
 
 # --- onset ------------------------------------------------------------------------------------------------------
@@ -267,8 +268,8 @@ class Steep(Transfer):
         return self.steepness * Tanh().slope(self.steepness * x)
 
     def slope_law(self, mean, variance):
-        values, weights = Tanh().slope_law(self.steepness * mean, self.steepness**2 * variance)
-        return self.steepness * values, weights
+        law = Tanh().slope_law(self.steepness * mean, self.steepness**2 * variance)
+        return Discrete(self.steepness * law.values, law.weights)
 
     def antiderivative(self, x):
         return Tanh().antiderivative(self.steepness * x) / self.steepness
@@ -318,7 +319,7 @@ def test_steepness_is_a_gain():
 
 
 def _observed(g, sigma, steepness):
-    state = stationary(IID(g), Steep(steepness), sigma, duration=20.0, num_lags=257, nodes=101)
+    state = stationary(IID(g), Steep(steepness), sigma, max_lag=20.0, num_lags=257, nodes=101)
     return jnp.stack([state.variance, state.c_x[64], state.c_phi[64], state.beta, largest_lyapunov(state).value])
 
 
@@ -335,7 +336,7 @@ def test_gradients_against_differences():
 @pytest.mark.slow
 def test_gradient_of_the_shift():
     def observed(gamma, load):
-        return _summary(stationary(DeepHebbian(load, 0.0, gamma[None]), Tanh(), duration=20.0, nodes=101))
+        return _summary(stationary(DeepHebbian(load, 0.0, gamma[None]), Tanh(), max_lag=20.0, nodes=101))
 
     at = (jnp.array(1.3), jnp.array(0.8))
     found = jax.jit(jax.jacfwd(observed, argnums=(0, 1)))(*at)
@@ -416,7 +417,7 @@ def test_what_has_a_common_mean_is_refused(ensemble, reason):
         ("noise", {"noise": [0.1, 0.2]}),
         ("nodes", {"nodes": 10}),
         ("num_lags", {"num_lags": 2}),
-        ("duration", {"duration": 0.0}),
+        ("max_lag", {"max_lag": 0.0}),
     ],
 )
 def test_bad_arguments(name, arguments):

@@ -16,7 +16,7 @@ from jaxnets.spectra import law
 from jaxnets.transfer import Erf, Linear, Tanh
 
 KEY = jax.random.key(0)
-SMALL = {"num_paths": 16, "period": 120.0, "duration": 30.0, "memory": 10.0}
+SMALL = {"num_paths": 16, "period": 120.0, "max_lag": 30.0, "memory": 10.0}
 SHIFT = DeepHebbian(1.0, 0.0, (1.2,))
 
 
@@ -36,15 +36,15 @@ def _same(state, other, lags, rtol):
 def test_a_shift_has_its_energy():
     state = stationary_by_paths(SHIFT, Tanh(), key=KEY, tolerance=1e-8)
     assert state.converged and np.all(state.c_x_error == 0)
-    _same(state, stationary(SHIFT, Tanh(), duration=60.0, num_lags=2401), [0, 1, 2, 4, 8, 16], 1e-4)
+    _same(state, stationary(SHIFT, Tanh(), max_lag=60.0, num_lags=2401), [0, 1, 2, 4, 8, 16], 1e-4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("transfer", [Tanh(), pytest.param(Erf(), marks=pytest.mark.slow)])
 def test_independent_weights_with_noise_have_their_energy(transfer):
-    state = stationary_by_paths(IID(1.5), transfer, 0.7, key=KEY, tolerance=1e-8, duration=40.0)
+    state = stationary_by_paths(IID(1.5), transfer, 0.7, key=KEY, tolerance=1e-8, max_lag=40.0)
     assert state.converged
-    _same(state, stationary(IID(1.5), transfer, 0.7, duration=40.0, num_lags=1601), [0, 0.1, 0.5, 1, 2, 4, 8], 1e-4)
+    _same(state, stationary(IID(1.5), transfer, 0.7, max_lag=40.0, num_lags=1601), [0, 0.1, 0.5, 1, 2, 4, 8], 1e-4)
 
 
 @pytest.mark.slow
@@ -52,7 +52,7 @@ def test_paths_without_weight_of_their_own_change_nothing():
     """A memory kernel of 1e-9: paths are drawn and integrated, and x is y up to that."""
     state = stationary_by_paths(Elliptic(3.0, 1e-9), Tanh(), key=KEY, **SMALL)
     np.testing.assert_allclose(state.response_error, 0, atol=1e-4)
-    _same(state, stationary(IID(3.0), Tanh(), duration=30.0, num_lags=1201), [0, 1, 2, 4, 8], 1e-3)
+    _same(state, stationary(IID(3.0), Tanh(), max_lag=30.0, num_lags=1201), [0, 1, 2, 4, 8], 1e-3)
 
 
 def _linear_variance(ensemble, sigma):
@@ -74,8 +74,8 @@ LINEAR = [
 ]
 
 
-def _linear_errors(ensemble, step):
-    settings = SMALL | {"memory": 25.0, "step": step}
+def _linear_errors(ensemble, dt):
+    settings = SMALL | {"memory": 25.0, "dt": dt}
     state = stationary_by_paths(ensemble, Linear(), 0.7, key=KEY, tolerance=1e-7, **settings)
     assert state.converged
     S = dressed(ensemble, 1 / (1 + 0.5j)).value
@@ -90,7 +90,7 @@ def test_a_linear_network():
 @pytest.mark.slow
 @pytest.mark.parametrize("ensemble", LINEAR)
 def test_linear_networks_and_the_order_of_the_scheme(ensemble):
-    coarse, fine = (np.abs(_linear_errors(ensemble, step)) for step in (0.2, 0.1))
+    coarse, fine = (np.abs(_linear_errors(ensemble, dt)) for dt in (0.2, 0.1))
     assert np.all(fine < 2e-3) and np.all(fine < 0.35 * coarse + 2e-5)
 
 
@@ -239,9 +239,9 @@ def test_what_has_not_decayed_is_not_converged():
     [
         ({"num_paths": 20}, "num_paths"),
         ({"num_paths": 8}, "num_paths"),
-        ({"step": 0.0}, "step"),
+        ({"dt": 0.0}, "dt"),
         ({"memory": 40.0}, "memory"),
-        ({"duration": 50.0}, "duration"),
+        ({"max_lag": 50.0}, "max_lag"),
         ({"noise": -1.0}, "noise"),
     ],
 )

@@ -40,7 +40,7 @@ def slope(x):
 @pytest.mark.parametrize("overlap", [2.0, *(pytest.param(x, marks=pytest.mark.slow) for x in (1.05, 20.0))])
 def test_one_mode_alone(overlap):
     """kappa = O kappa <phi'>, and the outlier O <phi' + x phi''> in its direction."""
-    state = static_state(IID(0.0) + LowRank(overlap), Tanh(), start_kappa=overlap)
+    state = static_state(IID(0.0) + LowRank(overlap), Tanh(), guess_kappa=overlap)
     assert state.converged
     variance = brentq(lambda v: overlap * gauss(slope, v) - 1, 1e-4, 1e4, xtol=1e-13)
     np.testing.assert_allclose(state.kappa, [np.sqrt(variance)], rtol=1e-8)
@@ -55,7 +55,7 @@ def test_one_mode_alone(overlap):
 def test_mode_near_onset():
     # <phi'> = 1 - kappa^2 + 2 kappa^4 = 1 / O at O = 1 + e: kappa^2 = e + e^2 + ...
     for excess in (0.02, 0.005):
-        state = static_state(IID(0.0) + LowRank(1 + excess), Tanh(), start_kappa=0.2, start_variance=0.01)
+        state = static_state(IID(0.0) + LowRank(1 + excess), Tanh(), guess_kappa=0.2, guess_variance=0.01)
         np.testing.assert_allclose(state.kappa[0] ** 2 / excess, 1, atol=1.5 * excess)
 
 
@@ -143,9 +143,9 @@ def test_reaction_of_symmetric_couplings():
 def test_phase_diagram_of_one_mode():
     """tanh: the structured states appear at O = 1 whatever g < 1; V depends on O alone, <phi'> = 1 / O."""
     g = 0.8
-    below = static_states(IID(g) + LowRank(0.98), Tanh(), key=KEY, starts=16)
+    below = static_states(IID(g) + LowRank(0.98), Tanh(), key=KEY, num_starts=16)
     assert below.counts.shape == (1,) and below.state.variance[0] == 0 and below.stability.stable[0]
-    above = static_states(IID(g) + LowRank(1.02), Tanh(), key=KEY, starts=16)
+    above = static_states(IID(g) + LowRank(1.02), Tanh(), key=KEY, num_starts=16)
     np.testing.assert_array_equal(above.stability.stable, [False, True, True])
     np.testing.assert_allclose(above.state.kappa[1], -above.state.kappa[2], rtol=1e-7)
     # kappa^2 = V - g^2 <phi^2> with V = e + e^2 and <phi^2> = 1 - 1/O = e - e^2.
@@ -161,7 +161,7 @@ def test_structured_state_becomes_chaotic():
     V = brentq(lambda v: overlap * gauss(slope, v) - 1, 1e-4, 1e4, xtol=1e-13)
     onset = 1 / np.sqrt(gauss(lambda x: slope(x) ** 2, V))
     for g, stable in ((onset - 1e-4, True), (onset + 1e-4, False)):
-        found = static_states(IID(g) + LowRank(overlap), Tanh(), key=KEY, starts=24)
+        found = static_states(IID(g) + LowRank(overlap), Tanh(), key=KEY, num_starts=24)
         assert found.counts.shape == (4,) and found.failed == 0
         np.testing.assert_array_equal(found.stability.stable, [False, False, stable, stable])
         np.testing.assert_allclose(found.state.variance[2:], V, rtol=1e-7)
@@ -172,7 +172,7 @@ def test_structured_state_becomes_chaotic():
 @pytest.mark.slow
 def test_two_modes():
     """O = diag(a, b), a > b > 1: pure states +-, those of b unstable towards a at z = a / b, and no mixed ones."""
-    found = static_states(IID(0.5) + LowRank(np.diag([2.0, 1.7])), Tanh(), key=KEY, starts=32)
+    found = static_states(IID(0.5) + LowRank(np.diag([2.0, 1.7])), Tanh(), key=KEY, num_starts=32)
     assert found.counts.shape == (5,)
     np.testing.assert_array_equal(found.stability.stable, [False, False, False, True, True])
     np.testing.assert_allclose(found.stability.outliers[:, 0], [2, 2 / 1.7, 2 / 1.7, 1.7 / 2, 1.7 / 2], rtol=1e-8)
@@ -183,7 +183,7 @@ def test_two_modes():
 def test_ring():
     """O = a 1: a ring of states of one radius, marginal along it, which an input selects."""
     ensemble = IID(0.5) + LowRank(2 * np.eye(2))
-    found = static_states(ensemble, Tanh(), key=KEY, starts=8)
+    found = static_states(ensemble, Tanh(), key=KEY, num_starts=8)
     radius = np.linalg.norm(found.state.kappa[1:], axis=-1)
     assert len(radius) == 7
     np.testing.assert_allclose(radius, radius[0], rtol=1e-7)
@@ -204,7 +204,7 @@ def test_outliers_at_rest(mu):
     g, s = 0.5, 0.6
     overlaps = np.array([[np.real(mu), -np.imag(mu)], [np.imag(mu), np.real(mu)]])
     ensemble = Elliptic(g, s) + LowRank(overlaps)
-    rest = static_state(ensemble, Tanh(), start_kappa=0.0, start_variance=1e-3)
+    rest = static_state(ensemble, Tanh(), guess_kappa=0.0, guess_variance=1e-3)
     assert rest.converged and rest.variance == 0
     S = float(rest.response)
     np.testing.assert_allclose(S, 2 / (1 + np.sqrt(1 - 4 * s * g**2)), rtol=1e-10)
@@ -220,7 +220,7 @@ def test_rightmost_of_a_pair_and_another():
     g, s = 0.9, -0.8
     overlaps = np.zeros((3, 3))
     overlaps[0, 0], overlaps[1:, 1:] = 1.0, [[0.9, -1.2], [1.2, 0.9]]
-    rest = static_state(Elliptic(g, s) + LowRank(overlaps), Tanh(), start_kappa=0.0, start_variance=1e-3)
+    rest = static_state(Elliptic(g, s) + LowRank(overlaps), Tanh(), guess_kappa=0.0, guess_variance=1e-3)
     found = static_stability(rest)
     mu = np.array([0.9 + 1.2j, 0.9 - 1.2j, 1.0])
     np.testing.assert_allclose(found.outliers[:3], mu + s * g**2 / mu, rtol=1e-8)
@@ -237,7 +237,7 @@ def test_unstable_outlier_far_from_the_guess():
     """
     ensemble = Elliptic(1.134, 0.78) + LowRank(np.array([[4.134, 1.562], [-1.172, -2.006]]))
     inp = Input(-0.087, 0.00185, left=-0.163, right=-0.04)
-    state = static_state(ensemble, Tanh(), inp, start_kappa=-0.326)
+    state = static_state(ensemble, Tanh(), inp, guess_kappa=-0.326)
     found = static_stability(state)
     assert state.converged and found.converged and found.edge < 1
     gains = Discrete(Tanh().slope(state.x), state.weights)
@@ -251,7 +251,7 @@ def test_unstable_outlier_far_from_the_guess():
     "overlaps", [np.array([[0.8, 1.0], [0.0, 0.8]]), 0.8 * np.eye(2), np.diag([0.8, 0.8 + 1e-3]), np.diag([40.0, 0.54])]
 )
 def test_zeros_are_counted_with_their_multiplicity(overlaps):
-    rest = static_state(IID(0.5) + LowRank(overlaps), Tanh(), start_kappa=0.0, start_variance=1e-3)
+    rest = static_state(IID(0.5) + LowRank(overlaps), Tanh(), guess_kappa=0.0, guess_variance=1e-3)
     found = static_stability(rest)
     assert found.missed == 0 and found.converged
     np.testing.assert_allclose(found.rightmost, np.max(np.diag(overlaps)), rtol=1e-6)
@@ -262,7 +262,7 @@ def test_what_is_missed_is_counted():
     """Of three zeros known, one or a pair is taken away from the list."""
     overlaps = np.zeros((3, 3))
     overlaps[0, 0], overlaps[1:, 1:] = 1.0, [[0.9, -1.2], [1.2, 0.9]]
-    state = static_state(Elliptic(0.9, -0.8) + LowRank(overlaps), Tanh(), start_kappa=0.0, start_variance=1e-3)
+    state = static_state(Elliptic(0.9, -0.8) + LowRank(overlaps), Tanh(), guess_kappa=0.0, guess_variance=1e-3)
     gains = Discrete(Tanh().slope(state.x), state.weights)
     line = eqx.filter_jit(half_plane)(state, gains, jnp.array(0.18))
     mu = jnp.array([0.9 + 1.2j, 0.9 - 1.2j, 1.0])
@@ -461,8 +461,8 @@ def test_bad_input():
         ((good, Tanh(), 0.3), {}, "`input` must be an `Input`"),
         ((good, Tanh(), Input(left=jnp.ones(3))), {}, "`left` .* 2 modes"),
         ((good, Tanh(), Input(right=jnp.ones(1))), {}, "`right` .* 2 modes"),
-        ((good, Tanh()), {"start_kappa": jnp.ones(3)}, "`start_kappa`"),
-        ((good, Tanh()), {"start_variance": 0.0}, "`start_variance`"),
+        ((good, Tanh()), {"guess_kappa": jnp.ones(3)}, "`guess_kappa`"),
+        ((good, Tanh()), {"guess_variance": 0.0}, "`guess_variance`"),
         ((good, Tanh()), {"nodes": 10}, "`nodes`"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -475,7 +475,11 @@ def test_bad_input():
     ]:
         with pytest.raises(ValueError, match=message):
             Input(**values)
-    for options, message in [({"starts": 0}, "`starts`"), ({"scale": -1.0}, "`scale`"), ({"same": 0.0}, "`same`")]:
+    for options, message in [
+        ({"num_starts": 0}, "`num_starts`"),
+        ({"scale": -1.0}, "`scale`"),
+        ({"same": 0.0}, "`same`"),
+    ]:
         with pytest.raises(ValueError, match=message):
             static_states(good, Tanh(), key=KEY, **options)
     with pytest.raises(ValueError, match="concrete"):

@@ -43,7 +43,7 @@ def test_vectors_with_means():
         return mu - mean_m * kappa, variance - g**2 * power - (sigma_m * kappa) ** 2
 
     mu, variance = fsolve(published, (1.5, 0.7), xtol=1e-12)
-    state = static_state(IID(g) + independent(mean_m, sigma_m, mean_n), Tanh(), start_kappa=1.0)
+    state = static_state(IID(g) + independent(mean_m, sigma_m, mean_n), Tanh(), guess_kappa=1.0)
     assert state.converged and mu > 1
     np.testing.assert_allclose([state.mean, state.variance], [mu, variance], rtol=1e-8)
     # kappa_k = E[v_k phi] with V = U O^T: the field has mean kappa_0, which is M_m kappa.
@@ -55,7 +55,7 @@ def test_vectors_with_means():
 def test_two_states_of_a_unit_mean():
     """g = 0: mu = M_m M_n tanh mu, as in a ferromagnet, has solutions other than 0 only beyond M_m M_n = 1."""
     for product, exists in ((0.97, False), (1.03, True)):
-        state = static_state(IID(0.0) + independent(1.0, 0.0, product), Tanh(), start_kappa=1.0)
+        state = static_state(IID(0.0) + independent(1.0, 0.0, product), Tanh(), guess_kappa=1.0)
         assert state.converged and (abs(state.mean) > 0.1) == exists
         np.testing.assert_allclose(state.mean, product * np.tanh(state.mean), atol=1e-9)
         outlier = product / np.cosh(state.mean) ** 2
@@ -71,7 +71,7 @@ def test_onset_with_means(g):
     """
     ratios = []
     for excess in (0.01, 0.005):
-        state = static_state(IID(g) + independent(1.0, 0.0, 1 + excess), Tanh(), start_kappa=0.3, start_variance=0.02)
+        state = static_state(IID(g) + independent(1.0, 0.0, 1 + excess), Tanh(), guess_kappa=0.3, guess_variance=0.02)
         assert state.converged and static_stability(state).stable
         ratios.append(float(state.mean) ** 2 / (3 * excess * (1 - g**2) / (1 + 2 * g**2)) - 1)
     # First order in the excess, and so half as far at half of it.
@@ -86,7 +86,7 @@ def test_overlap_along_random_directions():
     variance = 2 * (overlap**2 - 1) / np.pi
     onset = (2 * overlap**2 - 1) ** 0.25
     for g, stable in ((0.5, True), (onset - 1e-3, True), (onset + 1e-3, False)):
-        state = static_state(IID(g) + LowRank(overlap), Erf(), start_kappa=0.6)
+        state = static_state(IID(g) + LowRank(overlap), Erf(), guess_kappa=0.6)
         assert state.converged
         power = 2 / np.pi * np.arcsin(1 - overlap**-2)
         np.testing.assert_allclose(state.variance, variance, rtol=1e-8)
@@ -101,7 +101,7 @@ def test_deviations_of_samples_fall_with_size():
     """Of kappa and of the variance of the field, as 1 / sqrt(n), and around the theory."""
     g, overlap, seeds = 0.6, 2.0, 32
     ensemble = IID(g) + LowRank(overlap)
-    state = static_state(ensemble, Tanh(), start_kappa=1.5)
+    state = static_state(ensemble, Tanh(), guess_kappa=1.5)
     theory = np.array([state.kappa[0], state.variance])
 
     @jax.jit

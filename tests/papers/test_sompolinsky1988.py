@@ -34,7 +34,7 @@ def test_tanh(g, variance, rate_variance, mean_slope):
 )
 def test_autocovariance(g, expected):
     # The row of g = 3 is checked against a direct integration in test_meanfield.
-    state = stationary(IID(g), Tanh(), duration=8.0, num_lags=257)
+    state = stationary(IID(g), Tanh(), max_lag=8.0, num_lags=257)
     np.testing.assert_allclose(state.c_x[AT], expected, atol=5.1e-5)
 
 
@@ -44,7 +44,7 @@ def test_erf(g, variance):
 
 
 def test_shift():
-    state = stationary(DeepHebbian(load=1.0, auto=0.0, hetero=(1.2,)), Tanh(), duration=8.0, num_lags=257)
+    state = stationary(DeepHebbian(load=1.0, auto=0.0, hetero=(1.2,)), Tanh(), max_lag=8.0, num_lags=257)
     np.testing.assert_allclose((state.variance, state.c_phi[0]), (1.128044, 0.416259), rtol=2e-6)
     np.testing.assert_allclose(state.c_phi[AT], [0.4108, 0.3954, 0.3443, 0.2252], atol=5.1e-5)
 

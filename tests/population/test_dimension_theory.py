@@ -279,7 +279,7 @@ def test_what_is_not_known_is_not_converged():
     ensemble = IID(3.0)
     poor = stationary(ensemble, Tanh(), num_lags=81)
     assert poor.converged and not dimension(poor, ensemble).converged
-    short = dimension(stationary(ensemble, Tanh(), duration=6.0), ensemble)
+    short = dimension(stationary(ensemble, Tanh(), max_lag=6.0), ensemble)
     assert not short.converged and short.residual > 1e-3
     few = dimension(stationary(ensemble, Tanh()), ensemble, nodes=16)
     assert not few.converged

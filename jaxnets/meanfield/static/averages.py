@@ -1,4 +1,4 @@
-"""Averages over units at a fixed point: each unit settles at x(h) in its own field h, and h is Gaussian across units."""
+"""Averages over units at a fixed point: each settles at x(h) in its own field h, which is Gaussian across units."""
 
 import math
 

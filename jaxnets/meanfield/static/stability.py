@@ -10,21 +10,24 @@ from ..._numerics import as_complex, frozen
 from ..._results import Result
 from ...spectra.exterior import rightmost
 from .line import guesses, half_plane, number_missed
-from .outliers import distinct, outlier
+from .outliers import TOLERANCE, distinct, outlier
 from .state import StaticState
+
+# An eigenvalue this close to 1 is marginal, and the state not stable: no closer are outliers known.
+_MARGIN = TOLERANCE
 
 
 class StaticStability(Result, axes={"k": "outlier"}):
-    """Leading eigenvalues z of J phi'(x) at a fixed point (z - 1 of the Jacobian, per tau); made by `static_stability`.
+    """Leading eigenvalues z of J phi'(x) at a fixed point; those of the Jacobian, per tau, are z - 1.
 
-    `edge` is the largest real part of the bulk (0 without a random part). `outliers` are sorted by falling real part,
-    each once, followed by NaN. `missed` is how many more there are with Re z > `searched_from`, a line between the edge
-    and 1 if the edge is below 1, counted with their multiplicity: 0 says that the list is complete there, -1 that they
-    could not be counted. Left of the line there may be others.
+    `edge` is the largest real part of the bulk (0 without a random part). `outliers` holds each outlier once, sorted by
+    falling real part, followed by NaN. The list is complete for Re z > `searched_from`, up to the number `missed`:
+    0 if complete, counted with multiplicity, -1 if outliers could not be counted. `searched_from` lies between the edge
+    and 1 if the edge is below 1; further outliers may lie left of it.
 
-    `stable` says that all real parts are below 1, and is True only where none is missed; a marginal state, as on a
-    ring, is not stable. `residual` is that of the outliers' equations and of the edge's; `converged` asks for 1e-6 and
-    for none missed.
+    `stable` is True if all real parts are below 1 and no outlier is missed; a marginal state, as on a ring, is not
+    stable. `residual` is the largest error of the equations of outliers and edge. `converged` asks for 1e-6, and for no
+    outlier missed. Made by `static_stability`.
     """
 
     edge: Float[Array, ""]
@@ -37,7 +40,7 @@ class StaticStability(Result, axes={"k": "outlier"}):
 
     @property
     def rightmost(self) -> Complex[Array, ""]:
-        """What decides stability: the first outlier if it lies beyond the edge, else the edge."""
+        """The eigenvalue that decides stability: the first outlier if it lies beyond the edge, else the edge."""
         first = self.outliers[..., 0]
         return jnp.where(first.real > self.edge, first, as_complex(self.edge))
 
@@ -48,16 +51,15 @@ def static_stability(state: StaticState) -> StaticStability:
     $$ \kappa(t) \langle |q|^2 \rangle = 1 \;\text{ on the edge}, \qquad D(z) = \det(1 - M(z)) = 0, \quad
        q = \frac{\phi'}{z - r(t) \phi'}, \quad t = \langle q \rangle $$
 
-    For one mode and no random part the outlier is z = O <phi' + (h - <h>) phi''>. With independent weights and inputs,
-    but no mode, it is z = g^2 <phi'^2 + phi phi''> if that is beyond the bulk, of radius g <phi'^2>^(1/2).
+    where M(z) is the response of the order parameters to themselves. For one mode and no random part the outlier is
+    z = O <phi' + (h - <h>) phi''>. With independent weights and inputs, but no mode, it is z = g^2 <phi'^2 + phi phi''>
+    if that lies beyond the bulk, of radius g <phi'^2>^(1/2).
 
-    D is holomorphic right of the bulk and 1 at infinity, so that along a vertical line its phase winds once for each
-    zero on the right (Nyquist's criterion). Integrals of w^p / (1 - M) along the line, w a coordinate in which that
-    half-plane is a disc, give guesses of these zeros (Beyn 2012), Newton's method makes them exact, and the winding of
-    what remains when they are divided out says how many are missed.
+    Outliers are sought right of a vertical line. Integrals along the line give guesses, Newton's method makes them
+    exact, and the winding of D along the line counts the outliers that are missed.
 
-    Valid for N -> infinity; isolated eigenvalues of samples scatter by 1 / sqrt(N). Not differentiable (`state.bulk`
-    is); works under `jit` and `vmap`.
+    Valid for N -> infinity; isolated eigenvalues of samples scatter by 1 / sqrt(N). Works under `jit` and `vmap`. Not
+    differentiable; `state.bulk` is.
 
     Source: Mastrogiuseppe & Ostojic 2018, with the fluctuations at finite z and memory kernels derived here.
     """
@@ -71,17 +73,14 @@ def _stability(state: StaticState) -> StaticStability:
     variance = problem.ensemble.variance()
     bulk = rightmost(problem.ensemble, gains)
     edge = jnp.where(variance > 0, jnp.where(bulk.converged, bulk.z.real, jnp.nan), 0)
-    unmet = jnp.where(variance > 0, bulk.residual, 0)
+    edge_error = jnp.where(variance > 0, bulk.residual, 0)
 
     line = half_plane(state, gains, edge)
     found = distinct(jax.vmap(lambda z: outlier(state, gains, z))(guesses(line)))
     isolated = ~jnp.isnan(found.z.real)
     missed = number_missed(line, found.z, found.order)
-    residual = jnp.maximum(jnp.max(jnp.where(isolated, found.residual, 0)), unmet)
+    residual = jnp.maximum(jnp.max(jnp.where(isolated, found.residual, 0)), edge_error)
     order = jnp.lexsort((-found.z.imag, jnp.where(isolated, -found.z.real, jnp.inf)))
     stable = (edge < 1 - _MARGIN) & ~jnp.any(found.z.real >= 1 - _MARGIN) & (missed == 0)
-    converged = state.converged & (residual <= 1e-6) & (missed == 0)
+    converged = state.converged & (residual <= TOLERANCE) & (missed == 0)
     return StaticStability(edge, found.z[order], stable, line.start, missed, residual, converged)
-
-
-_MARGIN = 1e-6  # within which an eigenvalue is marginal

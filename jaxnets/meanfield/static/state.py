@@ -20,12 +20,11 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 from ..._arguments import nonnegative, positive, real_array, require, require_instance, require_whole, scalar
 from ..._numerics import as_complex, frozen, polish_root
-from ..._results import Result
+from ..._results import Result, one_line
 from ...couplings import Ensemble, LowRank
 from ...spectra.interior import parts
 from ...transfer import Transfer
 from .averages import Averages, averages, gaussian_field, has_spread
-
 
 # Largest residual of a converged state. The equations are met to rounding, so that it bounds the error of averages: for
 # tanh and 100 nodes that is far below, for a phi with a kink away from x = 0 it asks for more nodes.
@@ -48,6 +47,8 @@ class Input(eqx.Module):
     and `right` have shape (K,) and are the components along the modes; one number stands for all K. Raises
     `ValueError` for numbers that are not finite and a negative variance. Source: Mastrogiuseppe & Ostojic 2018.
     """
+
+    __repr__ = one_line
 
     mean: Float[Array, ""]
     variance: Float[Array, ""]
@@ -76,7 +77,7 @@ class Input(eqx.Module):
 
 
 class FiniteRank(eqx.Module):
-    """All `LowRank` parts as one: V = U O^T + W diag(noise). Column k of U is constant where ``uniform`` is 1, else 0."""
+    """All `LowRank` parts as one: V = U O^T + W diag(noise). ``uniform`` is 1 where a column of U is constant."""
 
     overlaps: Float[Array, "K K"]
     noise: Float[Array, " K"]

@@ -14,18 +14,21 @@ from ...transfer import Transfer
 from .stability import StaticStability, static_stability
 from .state import Input, Problem, StaticState, problem_of, solve
 
+# Guesses of the variance are scale^2 e^{2 z}, z a standard normal number: most lie within three orders of magnitude.
+_LOG_SPREAD = 2.0
+
 
 class StaticStates(Result, axes={"k": "solution"}, batch={"state": "k", "stability": "k"}):
-    """Distinct solutions, sorted by the variance of their field, then by kappa; made by `static_states`.
+    """Distinct fixed points, sorted by the variance of their field, then by kappa; made by `static_states`.
 
-    Every array of `state` (its problem too) and of `stability` has a leading axis (k,); `counts` starts arrived at each
-    solution, `failed` at none.
+    Every array of `state` (its problem too) and of `stability` has a leading axis (k,). `counts` is how many searches
+    ended at each solution, `failed` how many found none.
     """
 
     state: StaticState
     stability: StaticStability
     counts: Int[Array, " k"]
-    failed: Int[Array, ""]  # starts that arrived nowhere
+    failed: Int[Array, ""]
 
 
 def static_states(
@@ -34,31 +37,31 @@ def static_states(
     input: Input | None = None,
     *,
     key: PRNGKeyArray,
-    starts: int = 64,
+    num_starts: int = 64,
     scale: Float[ArrayLike, ""] = 2.0,
     nodes: int = 100,
     same: float = 1e-6,
 ) -> StaticStates:
-    """All solutions of `static_state` found from random guesses, each once, with its stability.
+    """All solutions of `static_state` found from `num_starts` random guesses, each once, with its stability.
 
-    The first guess is no field beside the input, from which the rest state is found. The others have kappa_k Gaussian
+    The first guess is a field of the input alone, from which the rest state is found. The others have Gaussian kappa_k
     of standard deviation `scale`, and log-normal variances around `scale`^2, over three orders of magnitude. Two
-    results of which no order parameter differs by more than `same`, relative to 1 + its size, are one. There is no
-    promise that all are found: compare with more `starts`. Solutions that are not isolated, as the points of a ring,
-    are returned as many as were found.
+    results are one if no order parameter differs by more than `same`, relative to 1 + its size.
 
-    Merging depends on values: under `jit` and `vmap`, and for derivatives, use `static_state`.
+    Valid as `static_state`. Not all solutions need be found: compare with more starts. A continuous family of
+    solutions, as a ring, is returned as the members that were found. Merging depends on values: under `jit` and `vmap`,
+    and for derivatives, use `static_state`.
 
     Raises:
-        ValueError: for traced arguments, starts < 1, a scale or `same` that is not positive, where no start arrives at
-            a solution, and where `static_state` does.
+        ValueError: for traced arguments, num_starts < 1, a scale or `same` that is not positive, if no guess leads to a
+            solution, and as `static_state`.
 
     Source: as `static_state`.
     """
     problem = problem_of(ensemble, transfer, input)
     if not is_concrete(problem):
         raise ValueError("`ensemble` and `input` must be concrete to merge solutions: transform `static_state` instead")
-    require_whole("starts", starts)
+    require_whole("num_starts", num_starts)
     require_whole("nodes", nodes, least=20)
     scale = scalar("scale", scale)
     require("scale", scale, positive, "a finite number > 0")
@@ -67,14 +70,14 @@ def static_states(
     K, dtype = problem.modes.noise.shape[0], problem.modes.noise.dtype
     key_kappa, key_variance = jax.random.split(key)
     scale = scale.astype(dtype)
-    kappa = scale * jax.random.normal(key_kappa, (starts, K), dtype)
-    variance = scale**2 * jnp.exp(2 * jax.random.normal(key_variance, (starts,), dtype))
+    kappa = scale * jax.random.normal(key_kappa, (num_starts, K), dtype)
+    variance = scale**2 * jnp.exp(_LOG_SPREAD * jax.random.normal(key_variance, (num_starts,), dtype))
     found = _solve_many(problem, kappa.at[0].set(0), variance.at[0].set(0), nodes)
 
     y = np.concatenate([found.kappa, np.stack([found.rate_power, found.response], -1)], -1)
     kept, index = merge(y, np.where(found.converged, found.residual, np.inf), same, relative=same)
     if not len(kept):
-        raise ValueError(f"`starts` must reach a solution, got none from {starts}: try others, or more `nodes`")
+        raise ValueError(f"`num_starts` must reach a solution, got none from {num_starts}: try others, or more `nodes`")
     order = np.lexsort((*y[kept, :K].T[::-1], np.round(np.asarray(found.variance)[kept] / same)))
     kept = kept[order]
     state = jax.tree.map(lambda leaf: leaf[kept], found)

@@ -1,4 +1,13 @@
-"""Stationary states of ensembles whose memory kernel, or echo, leaves no energy to conserve."""
+r"""Stationary states with a memory kernel, or an echo, where no energy is conserved: solved on sampled paths.
+
+One unit obeys
+
+$$ \dot x = -x + \eta + R * \phi(x), \qquad C^\eta(w) = \kappa(S(w))\, C^\phi(w) + 2 \sigma^2, \qquad R(w) = r(S(w)), $$
+
+with Gaussian eta, and C^phi and the response S(tau) = <d phi(t + tau) / d eta(t)> are averages over its own paths.
+`field` holds the unknowns and the field they make, `paths` the averages over paths, `self_consistency` the solution.
+Here its errors are estimated, and the answer is judged.
+"""
 
 import math
 from typing import NamedTuple
@@ -6,22 +15,28 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax as lx
-import optimistix as optx
-from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float, PRNGKeyArray
 
 from ..._arguments import nonnegative, positive, require, require_whole, scalar
-from ..._numerics import as_complex, frozen, is_concrete
+from ..._numerics import as_complex, frozen, implicit_fixed_point, is_concrete
 from ...couplings import Ensemble
 from ...transfer import Transfer
 from ..site import has_memory, require_no_mean
-from . import paths
+from .field import Averages, Grid, Problem, Unknowns, quadrature_error
 from .onset import chaos_onset
-from .paths import Averages, Grid, Problem, Unknowns
+from .paths import white
 from .response import dressed
-from .state import Stationary, is_odd
+from .self_consistency import answer, follow, solve, update
+from .state import Stationary, either, is_odd
 
-BATCHES = 8  # groups of paths, whose scatter gives the errors
+# Groups of paths whose scatter gives the errors: the fewest with an error known to a quarter. Steps of the solution for
+# each group, from the solution for all: what they leave is a small part of the error.
+_GROUPS, _GROUP_STEPS = 8, 12
+# The state without memory from which the solution is followed, found to few digits.
+_START_TOLERANCE, _START_STEPS = 1e-3, 20
+# C^phi in the last fifth of the lags, and S at its last lag, relative to lag 0, must be below these, or within this
+# many standard errors of 0. What is beyond changes C(0) to second order.
+_LAST_LAGS, _LAST_C, _LAST_S, _ERRORS = 5, 5e-3, 1e-3, 4
 
 
 def stationary_by_paths(
@@ -32,39 +47,36 @@ def stationary_by_paths(
     key: PRNGKeyArray,
     num_paths: int = 256,
     period: float = 400.0,
-    duration: float = 60.0,
+    max_lag: float = 60.0,
     memory: float = 40.0,
-    step: float = 0.1,
+    dt: float = 0.1,
     nodes: int = 801,
     tolerance: float = 1e-4,
     max_steps: int = 100,
 ) -> Stationary:
-    r"""The stationary state of dx/dt = -x + J phi(x) + sqrt(2) sigma xi(t) for N -> infinity, J of any ensemble.
+    r"""The state of dx/dt = -x + J phi(x) + sqrt(2) sigma xi(t) for N -> infinity, J of any ensemble.
 
     $$ \dot x = -x + \eta + R * \phi(x), \qquad C^\eta(w) = \kappa(S(w))\, C^\phi(w) + 2 \sigma^2, \qquad
        R(w) = r(S(w)), \qquad S = \langle \delta \phi / \delta \eta \rangle $$
 
-    Solved on `num_paths` sampled paths of length `period` (`key` draws their random numbers), with lags of spacing
-    `step` up to `duration`, and up to `memory` for R and S; see `paths`. Where R = 0 no paths are needed, and the
-    result has no sampling error. `c_x_error`, `c_phi_error` and `response_error` are standard errors, from the scatter
-    of the solutions of eight groups of paths; they fall like 1 / sqrt(num_paths period). The error of the grid is of
-    order step^2, below 1e-3 by default.
+    Solved on `num_paths` sampled paths of length `period`, whose random numbers `key` draws, with lags of spacing `dt`
+    up to `max_lag`, and up to `memory` for R and S. Where R = 0 no paths are needed, and the result has no sampling
+    error. `c_x_error`, `c_phi_error` and `response_error` are standard errors, from the scatter of the solutions of
+    eight groups of paths; they fall like 1 / sqrt(num_paths period). The error of the grid is of order dt^2, below 1e-3
+    by default. `noise` and `nodes` are as in `stationary`.
 
-    `nodes` is the number of points of Gaussian averages, as in `stationary`; it must grow like the strength.
+    The state is the one reached while the memory grows from none, and an additional noise falls from 1 to 0. Below the
+    onset of chaos and without noise it is x = 0. `residual` is the relative error of self-consistency, or of Gaussian
+    averages. `converged` asks for `tolerance` within `max_steps` steps, and for C^phi and S that vanish, up to their
+    errors, at the last lags: if not, give a larger `max_lag`, or `memory`.
 
-    The state is the one that is reached when the memory grows from none, and an additional noise falls from 1 to 0.
-    Below the onset of chaos and without noise it is x = 0. `residual` is the relative miss of self-consistency, or of
-    Gaussian averages; `converged` asks for `tolerance`, and that C^phi and S have come to 0, up to their errors, at the
-    last lags, within `max_steps` steps: if not, give a longer `duration`, or `memory`. States that freeze (C does not
-    decay) never converge.
-
-    Valid for odd phi. Derivatives, by the implicit function theorem, are those at fixed random numbers; with paths
-    forward mode is meant, reverse mode stores all paths. About 30 s on two cores, with paths.
+    Valid for odd phi, and states that do not freeze (C decays). Derivatives, by the implicit function theorem, are at
+    fixed random numbers; with paths use forward mode, since reverse mode stores all paths. About 30 s on two cores,
+    with paths.
 
     Raises:
-        ValueError: for an ensemble with a finite-rank part, phi that is not odd, negative noise, fewer paths than 16 or
-            not a multiple of 8, nodes < 41, times or a tolerance that are not positive, memory < 10 step, and
-            memory > duration or 4 duration > period.
+        ValueError: for an ensemble with a finite-rank part, phi that is not odd, negative noise, num_paths < 16 or not
+            a multiple of 8, nodes < 41, a time or tolerance <= 0, and unless 10 dt <= memory <= max_lag <= period / 4.
 
     Source: Sompolinsky & Zippelius 1982 (symmetric couplings); Stern, Sompolinsky & Abbott 2014 (sampled paths);
     Martí, Brunel & Ostojic 2018 (partial symmetry).
@@ -74,56 +86,71 @@ def stationary_by_paths(
     odd = is_odd(transfer, dtype)
     sigma = scalar("noise", noise).astype(dtype)
     require("noise", sigma, nonnegative, "a finite number >= 0")
-    require_whole("num_paths", num_paths, least=2 * BATCHES)
-    if num_paths % BATCHES:
-        raise ValueError(f"`num_paths` must be a multiple of {BATCHES}, got {num_paths}")
+    require("tolerance", tolerance, positive, "a finite number > 0")
     require_whole("nodes", nodes, least=41)
-    times = {"period": period, "duration": duration, "memory": memory, "step": step, "tolerance": tolerance}
+    grid = _grid(period, max_lag, memory, dt, sigma)
+    normal = _random_numbers(ensemble, key, num_paths, grid)
+    return _solved(
+        Problem(ensemble, transfer, sigma, jnp.ones_like(sigma), grid, normal, nodes), tolerance, max_steps, odd
+    )
+
+
+def _grid(period: float, max_lag: float, memory: float, dt: float, like: Float[Array, ""]) -> Grid:
+    times = {"period": period, "max_lag": max_lag, "memory": memory, "dt": dt}
     for name, value in times.items():
         require(name, value, positive, "a finite number > 0")
-    if not 10 * step <= memory <= duration <= period / 4:
+    if not 10 * dt <= memory <= max_lag <= period / 4:
         raise ValueError(
-            f"`memory` must be at least 10 `step`s and at most `duration`, and that at most `period` / 4, got {times}"
+            f"`memory` must be at least 10 `dt` and at most `max_lag`, and that at most `period` / 4, got {times}"
         )
-    grid = Grid(
-        h=jnp.asarray(step, dtype),
-        T=math.ceil(duration / step - 1e-9) + 1,
-        K=math.ceil(memory / step - 1e-9) + 1,
-        F=2 ** math.ceil(math.log2(period / step)),
+    return Grid(
+        h=jnp.asarray(dt, like.dtype),
+        # Rounding must not add a lag.
+        T=math.ceil(max_lag / dt - 1e-9) + 1,
+        K=math.ceil(memory / dt - 1e-9) + 1,
+        F=2 ** math.ceil(math.log2(period / dt)),
     )
-    normal = None
-    if has_memory(ensemble):
-        draw = lambda key: paths.white(key, num_paths // BATCHES, grid)
-        normal = jnp.concatenate(jax.vmap(draw)(jax.random.split(key, BATCHES)), axis=1)
-    onset = chaos_onset(ensemble, transfer)
-    quiet = (sigma == 0) & ~(onset.value < 1)
-    rest = _at_rest(ensemble, transfer, sigma, grid, onset.converged & odd)
+
+
+def _random_numbers(
+    ensemble: Ensemble, key: PRNGKeyArray, num_paths: int, grid: Grid
+) -> Complex[Array, "2 paths F/2+1"] | None:
+    """Random numbers of the paths, exactly white within each group; None without memory kernel."""
+    require_whole("num_paths", num_paths, least=2 * _GROUPS)
+    if num_paths % _GROUPS:
+        raise ValueError(f"`num_paths` must be a multiple of {_GROUPS}, got {num_paths}")
+    if not has_memory(ensemble):
+        return None
+    draw = lambda key: white(key, num_paths // _GROUPS, grid)
+    return jnp.concatenate(jax.vmap(draw)(jax.random.split(key, _GROUPS)), axis=1)
+
+
+def _solved(problem: Problem, tolerance: float, max_steps: int, odd: Bool[Array, ""]) -> Stationary:
+    """The active state, or the state of rest where there is neither noise nor chaos."""
+    onset = chaos_onset(problem.ensemble, problem.transfer)
+    quiet = (problem.sigma == 0) & ~(onset.value < 1)
+    rest = _at_rest(problem, onset.converged & odd)
     if is_concrete(quiet) and quiet:
         return rest
-    # Where C = 0 the state of unit noise is computed in its place, so that no derivative divides by 0.
-    one = jnp.ones_like(sigma)
-    problem = Problem(ensemble, transfer, jnp.where(quiet, one, sigma), one, grid, normal, nodes)
-    active = _active(problem, tolerance, max_steps)
-    active = eqx.tree_at(lambda s: s.converged, active, active.converged & odd)
-    return jax.tree.map(lambda rest, active: jnp.where(quiet, rest, active), rest, active)
+    # At rest the state of unit noise is computed, and not used, so that no derivative divides by 0.
+    active = _active(eqx.tree_at(lambda p: p.sigma, problem, jnp.where(quiet, 1, problem.sigma)), tolerance, max_steps)
+    return either(quiet, rest, eqx.tree_at(lambda s: s.converged, active, active.converged & odd))
 
 
 def _active(problem: Problem, tolerance: float, max_steps: int) -> Stationary:
     """The state with C^x(0) > 0."""
-    grid = problem.grid
     fixed = frozen(problem)
-    found = paths.follow(fixed, _start(fixed), tolerance, max_steps)
-    unknowns = _implicit(problem, found.unknowns)
-    averages = paths.answer(problem, unknowns)
+    found = follow(fixed, _start(fixed), tolerance, max_steps)
+    unknowns = implicit_fixed_point(lambda u, problem: update(problem, u), found.unknowns, problem)
+    averages = answer(problem, unknowns)
     errors = _errors(fixed, found.unknowns)
 
-    # What the last lags still hold, which changes C(0) to second order, must be small or sampling error.
     c, S = (jax.lax.stop_gradient(u) for u in unknowns)
-    last = slice(-max(grid.T // 5, 1), None)
-    ended = jnp.all(jnp.abs(averages.c_phi[last]) <= 5e-3 * c[0] + 4 * errors.c_phi[last])
-    ended &= jnp.abs(S[-1]) <= 1e-3 * jnp.abs(S[0]) + 4 * errors.last_response
-    residual = jnp.maximum(found.residual, paths.quadrature_error(fixed, jax.lax.stop_gradient(averages.c_x[0])))
-    return _state(problem.sigma, grid, unknowns, averages, errors, residual, ended & (residual <= tolerance))
+    last = slice(-max(problem.grid.T // _LAST_LAGS, 1), None)
+    ended = jnp.all(jnp.abs(averages.c_phi[last]) <= _LAST_C * c[0] + _ERRORS * errors.c_phi[last])
+    ended &= jnp.abs(S[-1]) <= _LAST_S * jnp.abs(S[0]) + _ERRORS * errors.last_response
+    residual = jnp.maximum(found.residual, quadrature_error(fixed, jax.lax.stop_gradient(averages.c_x[0])))
+    return _state(problem, unknowns, averages, errors, residual, ended & (residual <= tolerance))
 
 
 def _start(problem: Problem) -> Unknowns:
@@ -134,84 +161,66 @@ def _start(problem: Problem) -> Unknowns:
     eased = eqx.tree_at(
         lambda p: (p.sigma, p.memory, p.normal), problem, (problem.sigma + 1, jnp.zeros_like(grid.h), None)
     )
-    return paths.solve(eased, guess, 1e-3, 20).unknowns
+    return solve(eased, guess, _START_TOLERANCE, _START_STEPS).unknowns
 
 
-def _implicit(problem: Problem, unknowns: Unknowns) -> Unknowns:
-    """The same unknowns, with the derivatives of the implicit function: one step of u <- G(u), not differentiated."""
-    adjoint = optx.ImplicitAdjoint(lx.GMRES(rtol=1e-6, atol=1e-9, restart=30, max_steps=10))
-    solution = optx.fixed_point(
-        lambda u, problem: tuple(paths.update(problem, Unknowns(*u))),
-        optx.FixedPointIteration(rtol=1.0, atol=1.0),
-        tuple(unknowns),
-        problem,
-        max_steps=2,
-        adjoint=adjoint,
-        throw=False,
-    )
-    return Unknowns(*solution.value)
-
-
-class Errors(NamedTuple):
-    """Standard errors."""
+class _Errors(NamedTuple):
+    """Standard errors of averages; `response` is of S at frequency 0."""
 
     c_phi: Float[Array, " T"]
     c_x: Float[Array, " T"]
-    response: Float[Array, ""]  # of its integral
+    response: Float[Array, ""]
     last_response: Float[Array, ""]
 
 
-def _no_errors(grid: Grid) -> Errors:
+def _no_errors(grid: Grid) -> _Errors:
     none = jnp.zeros(grid.T, grid.h.dtype)
-    return Errors(none, none, none[0], none[0])
+    return _Errors(none, none, none[0], none[0])
 
 
-def _errors(problem: Problem, unknowns: Unknowns) -> Errors:
-    """From the scatter of the solutions of groups of paths."""
+def _errors(problem: Problem, unknowns: Unknowns) -> _Errors:
+    """Standard errors from the scatter of the solutions of groups of paths."""
     if problem.normal is None:
         return _no_errors(problem.grid)
 
     @jax.vmap
     def group(normal):
         of_group = eqx.tree_at(lambda p: p.normal, problem, normal)
-        found = paths.solve(of_group, unknowns, 0.0, 12).unknowns  # near by, and a part of an error will do
-        averages = paths.answer(of_group, found)
+        averages = answer(of_group, solve(of_group, unknowns, 0.0, _GROUP_STEPS).unknowns)
         S = averages.response
-        return Errors(averages.c_phi, averages.c_x, problem.grid.h * (jnp.sum(S) - S[0] / 2), S[-1])
+        return _Errors(averages.c_phi, averages.c_x, problem.grid.h * (jnp.sum(S) - S[0] / 2), S[-1])
 
-    groups = group(jnp.stack(jnp.split(problem.normal, BATCHES, axis=1)))
-    return jax.tree.map(lambda a: jnp.std(a, 0, ddof=1) / math.sqrt(BATCHES), groups)
+    groups = group(jnp.stack(jnp.split(problem.normal, _GROUPS, axis=1)))
+    return jax.tree.map(lambda a: jnp.std(a, 0, ddof=1) / math.sqrt(_GROUPS), groups)
 
 
-def _at_rest(
-    ensemble: Ensemble, transfer: Transfer, sigma: Float[Array, ""], grid: Grid, converged: Bool[Array, ""]
-) -> Stationary:
-    """x = 0. S = phi' / (1 + i w - phi' r(S)) is transformed as what it is with r(0), and the smooth rest."""
-    slope = transfer.slope(jnp.zeros((), grid.h.dtype))
+def _at_rest(problem: Problem, converged: Bool[Array, ""]) -> Stationary:
+    """The state x = 0, whose S = phi' / (1 + i w - phi' r(S)) is found at each frequency."""
+    grid, ensemble = problem.grid, problem.ensemble
+    slope = problem.transfer.slope(jnp.zeros((), grid.h.dtype))
     w = grid.frequencies()
     leak = jax.lax.complex(jnp.ones_like(w), w)
     instantaneous = slope * ensemble.r_and_kappa(jnp.zeros((), leak.dtype))[0].real
     S = jax.vmap(lambda s: dressed(ensemble, s))(as_complex(slope) / leak)
+    # S with r(0) in place of r(S) is an exponential in time, which jumps at 0. Only the smooth rest is transformed.
     rest = S.value - as_complex(slope) / (leak - as_complex(instantaneous))
     tau = grid.lags()
     response = slope * jnp.exp(-(1 - instantaneous) * tau[: grid.K]) + jnp.fft.irfft(rest, grid.F)[: grid.K] / grid.h
     silence = jnp.zeros_like(tau)
     averages = Averages(silence, response, silence, jnp.full_like(tau, slope**2), slope)
     found = converged & jnp.all(S.converged)
-    residual = jnp.max(S.residual)
-    return _state(sigma, grid, Unknowns(silence, response), averages, _no_errors(grid), residual, found)
+    return _state(problem, Unknowns(silence, response), averages, _no_errors(grid), jnp.max(S.residual), found)
 
 
 def _state(
-    sigma: Float[Array, ""],
-    grid: Grid,
+    problem: Problem,
     unknowns: Unknowns,
     averages: Averages,
-    errors: Errors,
+    errors: _Errors,
     residual: Float[Array, ""],
     converged: Bool[Array, ""],
 ) -> Stationary:
-    c_x = averages.c_x
+    c_x, grid = averages.c_x, problem.grid
     power = grid.h * jnp.sum(c_x**2)
     quiet = power == 0
     return Stationary(
@@ -219,12 +228,12 @@ def _state(
         c_x=c_x,
         c_phi=unknowns.c_phi,
         c_slope=averages.c_slope,
-        c_slope_kink=jnp.full_like(c_x[0], jnp.nan),
+        c_slope_kink=jnp.full_like(c_x[0], jnp.nan),  # only `largest_lyapunov` reads it, which needs the energy
         beta=averages.beta,
-        # That of the exponential with the same correlation time.
+        # The rate of an exponential with the same integral of C^2.
         decay_rate=jnp.where(quiet, 1, c_x[0] ** 2 / jnp.where(quiet, 1, 2 * power)),
-        noise=sigma,
-        site=None,
+        noise=problem.sigma,
+        ensemble=problem.ensemble,
         units=None,
         impulse=unknowns.response,
         c_x_error=errors.c_x,

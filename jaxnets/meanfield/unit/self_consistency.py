@@ -1,0 +1,104 @@
+"""The unknowns that units give back: Anderson's acceleration, and the way to a solution from one without memory.
+
+The random numbers of paths are drawn once, so that the averages over paths are a function of the unknowns, whose fixed
+point is sought. The plain iteration moves away from a chaotic state.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from ..._numerics import iterate
+from .field import Averages, Problem, Unknowns, field_of, gaussian_averages
+from .paths import path_averages
+
+# Steps that the acceleration combines: the directions in which the plain iteration moves away are few. Differences of
+# steps below this part of the largest are noise.
+_WINDOW, _RANK = 10, 1e-6
+# No step changes C^phi by more than this part of its size, so that C^phi(0) stays positive.
+_LARGEST_CHANGE = 0.5
+# The way from no memory and an additional noise of 1: stages, steps at each, and the part of the paths they take. Their
+# solutions are starting points, which need few digits.
+_STAGES, _STEPS_PER_STAGE, _FEWER_PATHS = 10, 2, 4
+
+
+class Solution(NamedTuple):
+    """Unknowns, and by how much they differ from what units give back, relative to their values at lag 0."""
+
+    unknowns: Unknowns
+    residual: Float[Array, ""]
+
+
+def answer(problem: Problem, unknowns: Unknowns) -> Averages:
+    """The averages over units in the field that units with these unknowns make."""
+    field = field_of(problem, unknowns)
+    return (
+        gaussian_averages(problem, field) if problem.normal is None else path_averages(problem, field, problem.normal)
+    )
+
+
+def update(problem: Problem, unknowns: Unknowns) -> Unknowns:
+    """The unknowns that come back."""
+    found = answer(problem, unknowns)
+    return Unknowns(problem.grid.taper() * found.c_phi, found.response)
+
+
+@eqx.filter_jit
+def follow(problem: Problem, start: Unknowns, tolerance: float, max_steps: int) -> Solution:
+    """The solution reached from ``start``, a state without memory whose noise is larger by 1.
+
+    The noise falls to its value while the memory grows, in stages with a part of the paths; then as `solve`.
+    """
+    few = None if problem.normal is None else problem.normal[:, : problem.normal.shape[1] // _FEWER_PATHS]
+    parts = jnp.linspace(0, 1, _STAGES + 1, dtype=problem.sigma.dtype)[1:]
+
+    def stage(unknowns, part):
+        eased = Problem(
+            problem.ensemble, problem.transfer, problem.sigma + 1 - part, part, problem.grid, few, problem.nodes
+        )
+        return _accelerated(eased, unknowns, jnp.zeros_like(part), _STEPS_PER_STAGE).unknowns, None
+
+    unknowns, _ = jax.lax.scan(stage, start, parts)
+    return solve(problem, unknowns, tolerance, max_steps)
+
+
+@eqx.filter_jit
+def solve(problem: Problem, start: Unknowns, tolerance: float, max_steps: int) -> Solution:
+    """The self-consistent unknowns near ``start``. Steps stop at a residual of ``tolerance``."""
+    return _accelerated(problem, start, jnp.asarray(tolerance, problem.sigma.dtype), max_steps)
+
+
+def _accelerated(problem: Problem, start: Unknowns, tolerance: Float[Array, ""], max_steps: int) -> Solution:
+    r"""Anderson's acceleration of u <- G(u).
+
+    With misses f = G(u) - u, and differences of the last steps in the rows of dU and dF, the next u is
+
+    $$ u + f - (dU + dF)^T \gamma, \qquad \gamma = \mathrm{argmin}\, |f - dF^T \gamma|: $$
+
+    a secant step along the directions of the last steps, a plain step along all others.
+    """
+    u, unravel = ravel_pytree(start)
+
+    def miss(u):
+        return ravel_pytree(update(problem, unravel(u)))[0] - u
+
+    def relative(u, f):
+        sizes = [jnp.max(jnp.abs(a)) / jnp.abs(b[0]) for a, b in zip(unravel(f), unravel(u), strict=True)]
+        return jnp.max(jnp.stack(sizes))
+
+    def step(state):
+        u, f, dU, dF = state
+        gamma = jnp.linalg.lstsq(dF.T, f, rcond=_RANK)[0]
+        change = f - (dU + dF).T @ gamma
+        change *= jnp.minimum(1, _LARGEST_CHANGE * jnp.abs(u[0]) / jnp.max(jnp.abs(unravel(change).c_phi)))
+        f_next = miss(u + change)
+        dU, dF = (jnp.roll(a, 1, 0).at[0].set(b) for a, b in ((dU, change), (dF, f_next - f)))
+        return (u + change, f_next, dU, dF), relative(u + change, f_next)
+
+    none = jnp.zeros((_WINDOW, len(u)), u.dtype)
+    (u, *_), residual = iterate(step, (u, miss(u), none, none), tolerance, max_steps)
+    return Solution(unravel(u), residual)
