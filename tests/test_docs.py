@@ -75,6 +75,27 @@ def test_every_page_says_how_to_install_alike():
     assert all(words in allowed for words in installs)
 
 
+def test_names_in_the_text_exist():
+    """`jn.room.name` between backticks, outside of the blocks that run: attributes of results are not looked up."""
+    seen = set()
+    for page in [*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
+        text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        for span in re.findall(r"`([^`]+)`", text):
+            for dotted in re.findall(r"\bjn((?:\.\w+)+)", span):
+                found = jn
+                for name in dotted.removeprefix(".").split("."):
+                    assert hasattr(found, name), f"{page.name}: `jn{dotted}`"
+                    found = getattr(found, name)
+                seen.add(dotted)
+    assert len(seen) > 40
+
+
+def test_the_sweep_of_the_guide_is_one(tmp_path):
+    write_sweeps(DOCS / "guide" / "sweeps.md", tmp_path)
+    (file,) = tmp_path.glob("*.toml")
+    assert jn.sweeps.read(file).grid.total == 4 * 2 * 3
+
+
 # --- the site
 
 
@@ -206,7 +227,7 @@ def test_the_arrows_of_the_contributing_guide_are_those_of_the_code():
     for line in figure.splitlines():
         names, arrow, room = line.rpartition("-->")
         drawn[room.strip()] = {name.strip() for name in names.split(",")} if arrow else set()
-    hidden = {"_numerics", "_arguments", "_expressions", "data"}
+    hidden = {"_numerics", "_laws", "_arguments", "_expressions", "_results", "_public", "data"}
     for room, names in ARROWS.items():
         if room not in hidden | {"__init__", "papers", "cli"}:  # nearly everything
             assert drawn[room] == names - hidden, room
