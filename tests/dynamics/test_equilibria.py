@@ -93,6 +93,24 @@ def test_noise_and_time_constants_do_not_move_points_but_decide_their_stability(
 # --- merging, order, failures
 
 
+def test_every_start_is_told_its_own_point():
+    """Nine points of two units that are apart; starts beside them, in an order that is no involution."""
+    w = np.array([2.0, 3.0])
+    net = RateNetwork(np.diag(w), Tanh())
+    levels = [brentq(lambda x, w=w: x - w * np.tanh(x), 0.1, 5, xtol=1e-14) for w in w]
+    signs = np.array([[1, 0], [-1, 1], [0, 0], [1, 1], [0, -1], [-1, -1], [-1, 0], [0, 1], [1, -1]])
+    known = signs * levels
+    found = _find(net, known + 0.02)
+    assert found.points.shape == (9, 2)
+    np.testing.assert_allclose(found.points[found.index], known, atol=1e-9)
+    np.testing.assert_allclose(found.start_residual, found.residual[found.index], atol=1e-12)
+    np.testing.assert_array_equal(found.counts, np.ones(9))
+    norms = np.linalg.norm(found.points, axis=1)
+    assert np.all(np.diff(norms) > -1e-9) and norms[0] < 1e-9
+    pairs = np.asarray(found.points)[1:5].reshape(2, 2, 2)  # of one norm: by the first coordinate
+    assert pairs[0, 0, 0] < pairs[0, 1, 0]
+
+
 @pytest.mark.slow
 def test_duplicates_are_one_and_the_order_of_starts_does_not_matter():
     net = RateNetwork(2.5 * _normal(8, 4, 4) / 2 + np.eye(4), Tanh())
