@@ -36,7 +36,7 @@ This room knows no physics: it takes functions, and gives arrays.
 from .._public import public
 from .estimation import Estimate, estimate
 from .results import Failure, Status, Verification, assemble, open, status, verify
-from .run import Interrupted, run
+from .running import Interrupted, run
 from .specification import Sweep, parse, read
 
 __all__ = [

@@ -1,7 +1,7 @@
 """The chunk store: a folder of files, each whole or not there at all, which is all that a sweep knows of its past.
 
     output/manifest.json         what is computed, how it is cut into chunks, and by which versions
-    output/lock                  held by the process that runs the sweep, and released by the kernel when that dies
+    output/lock                  held by the process that runs the sweep; the system frees it when that process dies
     output/chunks/012/012345     the points of one chunk: a checksum, a header in JSON, arrays in NumPy's format
 
 A file is written under a temporary name, forced to the disk and renamed. Nothing that is read is executed: headers are
@@ -10,7 +10,6 @@ JSON, arrays are read without pickle, and names of files are made of numbers.
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from .specification import RESULT_NAME, Grid, Sweep
 
@@ -312,37 +312,71 @@ def require_own_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds the lock of the sweep. Its time of change is when this run began.
+    """Holds the lock of the sweep. The time of change of its file is when this run began.
 
-    Raises `BlockingIOError` when another process has it.
+    The operating system frees the lock of a process that dies. Raises `BlockingIOError` when another process has it.
     """
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    path = folder / LOCK
+    # Whoever only looked whether the lock is held (`is_running`) has let it go after half a second.
+    lock = FileLock(path, timeout=0.5, on_acquired=_sign, **_SAME_FILE)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.5)  # whoever only looked whether it is held has let it go by then
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                owner = os.pread(handle, 200, 0).decode(errors="replace").strip()
-                raise BlockingIOError(error.errno, f"{folder} is in use by another run ({owner})") from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        lock.acquire()
+    except Timeout:
+        raise BlockingIOError(errno.EAGAIN, f"{folder} is in use by another run ({_owner(path)})") from None
+    try:
         yield
     finally:
-        os.close(handle)
+        lock.release()
 
 
 def is_running(folder: Path) -> bool:
-    try:
-        handle = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    """Whether a process holds the lock of the sweep.
+
+    Only who may write in the folder can ask the operating system. Others read in the file which process had the lock
+    last: on this machine they see whether it lives, on another whether the folder has changed of late.
+    """
+    path = folder / LOCK
+    if not path.exists():
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
+        # A look holds the lock itself for an instant, for which another look has to wait.
+        with FileLock(path, timeout=0.2, poll_interval=0.02, **_SAME_FILE):
+            return False
+    except Timeout:
         return True
-    finally:
-        os.close(handle)
+    except OSError:
+        return _seems_alive(folder)
+
+
+# The file stays when it is freed, and only the lock of the system counts: no file that stands for one.
+_SAME_FILE: dict[str, Any] = {"preserve_lock_file": True, "fallback_to_soft": False}
+_QUIET_SECONDS = 600  # without a new chunk: a hundred times what `computation` aims at for one
+
+
+def _sign(handle: int) -> None:
+    os.ftruncate(handle, 0)
+    os.lseek(handle, 0, os.SEEK_SET)
+    os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")[:200].strip()
+    except OSError:
+        return "of an unknown process"  # where a locked file cannot be read
+
+
+def _seems_alive(folder: Path) -> bool:
+    match = re.fullmatch(r"process (\d+) on (.+)", _owner(folder / LOCK))
+    if match is None:
+        return False
+    if match[2] != socket.gethostname():
+        groups = [folder / LOCK, *_listed(folder / CHUNKS)]
+        return time.time() - max(path.stat().st_mtime for path in groups) < _QUIET_SECONDS
+    try:
+        os.kill(int(match[1]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # of another user
+    return True

@@ -9,6 +9,7 @@ import errno
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -203,6 +204,59 @@ def test_two_runs_of_one_output(tmp_path, undisturbed):
         assert process.wait(timeout=60) == 0
     assert not sweeps.status(tmp_path / "a").running
     assert files_of(tmp_path / "a") == undisturbed
+
+
+def test_many_may_look_at_once(tmp_path, undisturbed):
+    """A look takes the lock for an instant, which neither another look nor a run must take for a run."""
+    with job(tmp_path / "a") as process:
+        assert process.wait(timeout=60) == 0
+    stop, seen = threading.Event(), list[bool]()
+
+    def look():
+        while not stop.is_set():
+            seen.append(store.is_running(tmp_path / "a"))
+            time.sleep(0.005)
+
+    lookers = [threading.Thread(target=look) for _ in range(4)]
+    for thread in lookers:
+        thread.start()
+    time.sleep(1)
+    assert len(seen) > 50 and not any(seen)
+    for _ in range(10):
+        with store.locked(tmp_path / "a"):
+            time.sleep(0.03)
+    stop.set()
+    for thread in lookers:
+        thread.join()
+    assert any(seen)
+    before = (tmp_path / "a" / store.LOCK).stat()
+    assert not store.is_running(tmp_path / "a")
+    after = (tmp_path / "a" / store.LOCK).stat()
+    assert (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)  # a look leaves no trace
+    assert files_of(tmp_path / "a") == undisturbed
+
+
+def test_who_may_only_read_sees_whether_a_run_lives(tmp_path, monkeypatch):
+    """A folder of another user, or a disk that is mounted read-only: the lock cannot be asked for there."""
+
+    def refused(*args, **options):
+        raise OSError(errno.EROFS, "read-only file system")
+
+    assert not store.is_running(tmp_path)
+    with store.locked(tmp_path):
+        monkeypatch.setattr(store, "FileLock", refused)
+        assert store.is_running(tmp_path)  # this process
+    lock = tmp_path / store.LOCK
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    lock.write_text(f"process {dead.stdout.strip()} on {socket.gethostname()}\n")
+    assert not store.is_running(tmp_path)
+    lock.write_text("process 1 on another.machine\n")
+    assert store.is_running(tmp_path)  # it was written to just now
+    hour_ago = time.time() - 3600
+    os.utime(lock, (hour_ago, hour_ago))
+    assert not store.is_running(tmp_path)
+    lock.write_text("")
+    assert not store.is_running(tmp_path)
 
 
 # --- lied to
