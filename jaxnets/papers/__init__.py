@@ -1,7 +1,7 @@
-"""Papers whose main figures are computed again: the numbers they print beside theory and samples here.
+"""Published figures, computed again: printed numbers stand beside theory and samples from here.
 
-A paper is one module, which ends in its `Paper`: figures by name, each a function of sizes and a key that uses the
-public functions of the other rooms. Published numbers are those that `tests/papers` knows. To add a paper, write its
+A paper is one module, which ends in its `Paper`: figures by name. Each figure is a function of sizes and a key, and
+uses the public functions of the other rooms. Published numbers agree with `tests/papers`. To add a paper, write its
 module and list it here.
 """
 

@@ -1,4 +1,4 @@
-"""A number of a paper beside what theory and samples give here, and the judgement whether they agree."""
+"""A number of a paper beside the same number from theory and from samples, with a verdict whether they agree."""
 
 import math
 from collections.abc import Iterable
@@ -7,18 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import ArrayLike
 
-# A sample may differ from what it estimates by so many of its standard errors.
+# A sample may miss the expected value by this many of its standard errors.
 ERRORS = 3.0
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row of the table: a `quantity` in words, its values and a `note`; what is not known is None.
+    """One row of the table: a `quantity` in words, its values and a `note`; unknown values are None.
 
-    `tolerance` is the largest difference of theory from what is published: half a unit of the last digit printed, or
-    the printed error. `allowance` is the largest difference of the sample from theory, or from what is published where
-    there is no theory, beyond three standard errors (`ERRORS`) of the sample: what a finite network may differ from
-    N -> infinity. Raises `ValueError` if there are not two numbers to compare, and for negative errors.
+    `tolerance` is the largest difference between theory and the published number: half a unit of the last digit
+    printed, or the printed error. The sample is compared with theory, or with the published number where there is no
+    theory. The two may differ by three standard errors (`ERRORS`) of the sample and, in addition, by `allowance`, the
+    distance of a finite network from N -> infinity.
+
+    Raises `ValueError` if there are not two numbers to compare, and for negative errors.
     """
 
     quantity: str
@@ -44,7 +46,7 @@ class Comparison:
 
 
 def agrees(row: Comparison) -> bool:
-    """Whether in a `row` theory is what is published, and the sample what theory says, each within its tolerance.
+    """Whether theory agrees with the published number of a `row`, and the sample with theory, within their tolerances.
 
     NaN, in a value or in an error, agrees with nothing.
     """
@@ -64,7 +66,7 @@ def markdown(rows: Iterable[Comparison]) -> str:
 
 
 def _cells(row: Comparison) -> tuple[str, ...]:
-    # Digits down to a tenth of what decides.
+    # Digits down to a tenth of the tolerance or the error that decides.
     judged = row.published is not None and row.theory is not None
     sampled = 0 if row.sample is None else _decimals((row.sample_error or row.allowance) / 10)
     exact = max(_decimals(row.tolerance / 10) if judged else 0, sampled)
@@ -90,13 +92,13 @@ def _decimals(size: float) -> int:
 
 
 def standard_error(values: ArrayLike) -> float:
-    """Of the mean of independent values, those that are NaN left out; 0, not known, for a single one."""
+    """The standard error of the mean of independent values without NaN; 0, for unknown, of a single value."""
     scatter, size = _scatter(values)
     return scatter / math.sqrt(size)
 
 
 def error_of_one(values: ArrayLike) -> float:
-    """Standard error of the mean of these values as a guess of one more, such as that of a single published network."""
+    """The standard error of the mean as a forecast of one more value, as of a single published network."""
     scatter, size = _scatter(values)
     return scatter * math.sqrt(1 + 1 / size)
 

@@ -13,7 +13,7 @@ from ..plotting import BLACK, BLUE, GREEN, VERMILLION
 from .comparison import Comparison, standard_error
 from .paper import Figure, Paper
 
-PATTERNS = 15  # stored alone, of which the one in the middle converts; those further away have no overlap
+PATTERNS = 15  # stored alone; the middle one converts, and patterns further away have no overlap
 MIDDLE = PATTERNS // 2
 
 
@@ -69,7 +69,7 @@ def _exact(d: int, gamma: float) -> Float[np.ndarray, " PATTERNS"]:
 
 
 def _sampled(d: int, gamma: float, sizes: Sizes, key: PRNGKeyArray) -> Float[np.ndarray, "samples MIDDLE+1"]:
-    """Overlaps by distance from that pattern, of spins that start there and follow their fields."""
+    """Overlaps by distance from the middle pattern, for spins that start there and follow their fields."""
     # The window has as many steps for all d, perhaps of strength 0: one compiled program.
     window = np.where(np.arange(3) < d, gamma, 0.0)
     found = []
@@ -87,7 +87,7 @@ def _sampled(d: int, gamma: float, sizes: Sizes, key: PRNGKeyArray) -> Float[np.
 # --- what a pattern converts to -------------------------------------------------------------------------------
 
 # d, gamma: overlaps at distances 0, 1, ..., how far they may be off, and a note.
-HEBBIAN = (1, 0.8)  # the gamma at which fields are furthest from 0; the profile is the same for 1/2 < gamma < 1
+HEBBIAN = (1, 0.8)  # at this gamma the fields are furthest from 0; the profile is the same for 1/2 < gamma < 1
 PROFILES: dict[tuple[int, float], tuple[list[float], float, str]] = {
     HEBBIAN: ([m / 128 for m in (77, 51, 13, 3, 1)], 1e-12, "77, 51, 13, 3, 1 over 128"),
     (2, -0.3): ([0.874, -0.12, -0.12], 0.01, "exact: 7/8 and -1/8"),
@@ -101,7 +101,7 @@ def draw_conversion(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
     panels = plotting.table(1, 2, width=3.5, height=2.5)[0]
     for i, ((d, gamma), (published, tolerance, note)) in enumerate(PROFILES.items()):
         exact, found = _exact(d, gamma)[MIDDLE:], _sampled(d, gamma, sizes, jax.random.fold_in(key, i))
-        # Of the fields of n spins, those closer to 0 than the chance overlaps of patterns, n^(-1/2) each, may turn.
+        # A spin may turn if its field is closer to 0 than the chance overlaps of patterns, n^(-1/2) each.
         near = _share_of_weak_fields(d, gamma, np.sqrt(PATTERNS / sizes.spins))
         for k, value in enumerate(published):
             rows.append(
@@ -128,7 +128,7 @@ def draw_conversion(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
         ax.set(xlabel="distance along the sequence", ylabel="overlap")
         plotting.legend(ax, columns=2)
     caption = (
-        f"Overlaps with a pattern and its neighbours in the state to which it leads, T = 0: exact for vanishing load "
+        f"Overlaps with a pattern and its neighbours in the state that it leads to, T = 0: exact for vanishing load "
         f"(lines) and of {sizes.samples} networks of {sizes.spins} spins that store {PATTERNS} patterns (marks)."
     )
     return Figure(panels[0], caption, rows)
@@ -174,7 +174,7 @@ def draw_strengths(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
             )
         )
     caption = (
-        "Overlaps with a pattern and with its neighbours in the state to which it leads at T = 0, d = 1, c = 1, exact "
+        "Overlaps with a pattern and with its neighbours in the state that it leads to at T = 0, d = 1, c = 1: exact "
         f"for vanishing load (lines) and of {sizes.samples} networks of {sizes.spins} spins (marks). A pure pattern is "
         "kept to the left of the dotted line. Close to it fields come close to 0, which takes more spins."
     )
@@ -256,7 +256,7 @@ def draw_phases(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
 
 
 def _overlaps_at(load: float, gamma: float, temperature: float, sizes: Sizes, key: PRNGKeyArray) -> np.ndarray:
-    """With the pattern of the start, averaged over the second half of the sweeps, of each network."""
+    """The overlap with the pattern of the start in each network, averaged over the second half of the sweeps."""
     found = []
     for one in jax.random.split(key, sizes.loaded_samples):
         key_network, key_moves = jax.random.split(one)
@@ -274,9 +274,9 @@ PAPER = Paper(
     subject="Equilibrium of associative memory with a symmetric window: correlated attractors and phases",
     choices=(
         "The strengths and loads of the diagrams are chosen here. The profile of 77, 51, 13, 3, 1 over 128 is the same "
-        "for all γ between 1/2 and 1; samples are compared at γ = 0.8, where the fields of the profile are furthest "
-        "from 0 and finite networks differ least: with few spins, wrong signs of weak fields carry a network to other "
-        "states. The Hopfield loads .138 and .051 are those of replica symmetry."
+        "for all γ between 1/2 and 1. Samples are compared at γ = 0.8, where the fields of the profile are furthest "
+        "from 0. Finite networks differ least there: with few spins, wrong signs of weak fields carry a network to "
+        "other states. The Hopfield loads .138 and .051 are replica-symmetric."
     ),
     figures={"conversion": draw_conversion, "strengths": draw_strengths, "phases": draw_phases},
     quick=QUICK,

@@ -93,7 +93,7 @@ def draw_dimension(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
         keys = jax.random.split(jax.random.fold_in(key, i), sizes.networks)
         rates = [_run(ensemble, sizes.units, sizes.duration, one) for one in keys]
         covariances[g, rank] = np.array([observables.autocovariance(r, 1.0, max_lag=LAGS).values for r in rates])
-        # Of inverse dimensions, whose mean is less biased: they are linear in the squared covariances.
+        # Of inverse dimensions: they are linear in the squared covariances, so that their mean is less biased.
         inverse[g, rank] = np.array([sizes.units / observables.dimension_estimate(r, 1.0).value for r in rates])
 
     rows = []
@@ -265,8 +265,8 @@ def draw_spectra(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
         ax.locator_params(axis="y", nbins=4)
         ax.set_title(name, fontsize=7)
     caption = (
-        f"Eigenvalues of {sizes.spectrum_samples} networks of {n} units with random modes whose two sides overlap by ρ "
-        "(points), with the predicted boundary (lines) and density (shade)."
+        f"Eigenvalues of {sizes.spectrum_samples} networks of {n} units with random modes, left and right sides "
+        f"overlapping by ρ (points), with the predicted boundary (lines) and density (shade)."
     )
     return Figure(panels[0], caption, rows)
 
@@ -276,9 +276,9 @@ PAPER = Paper(
     companion="2207.12373",
     subject="Dimension of activity with random modes: strength, effective rank and overlaps",
     choices=(
-        "The strengths and effective ranks drawn are those of the published values; amplitudes and overlaps of the "
-        "spectra are chosen here. Without overlaps only g and PR$^D$ enter, so that modes of equal amplitude, of which "
-        "there are PR$^D$, stand for all. A network of 1000 units scatters by some ten per cent, and by more the fewer "
+        "Strengths and effective ranks are drawn where values are published; amplitudes and overlaps of the spectra "
+        "are chosen here. Without overlaps only g and PR$^D$ enter, so that modes of equal amplitude stand for all "
+        "others. A network of 1000 units scatters by some ten per cent, and by more the fewer "
         "modes it has."
     ),
     figures={"dimension": draw_dimension, "spectra": draw_spectra},

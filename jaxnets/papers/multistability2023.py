@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from .. import learning, multistability, plotting
 from ..dynamics import RateNetwork, simulate
 from ..plotting import BLACK, BLUE, GREEN, VERMILLION
+from ..transfer import heaviside
 from .comparison import Comparison, standard_error
 from .paper import Figure, Paper
 
@@ -95,7 +96,7 @@ def draw_counts(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
 
 
 def _all_patterns(n: int) -> Int[np.ndarray, "K n"]:
-    """But that of silence, which is marginal without bias."""
+    """All patterns but silence, which is marginal without bias."""
     return np.array(list(product((0, 1), repeat=n)))[1:]
 
 
@@ -133,7 +134,7 @@ def draw_capacity(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
         )
         errors = np.sqrt(shares * (1 - shares) / sizes.trials)
         plotting.samples(numbers / n, shares, ax, error=errors, color=COLORS[i], marker=MARKERS[i])
-        # The load at which a row fails, averaged over rows.
+        # The mean over rows of the load beyond which a row fails.
         step = numbers[1] / n - numbers[0] / n
         half = numbers[0] / n - step / 2 + step * shares.sum()
         rows.append(
@@ -178,7 +179,7 @@ def _share_stored(K: int, n: int, trials: int, key: PRNGKeyArray) -> float:
 
 # --- the exact flow -------------------------------------------------------------------------------------------
 
-RINGS = (3, 5)  # units, each of which inhibits the next
+RINGS = (3, 5)  # units; each inhibits the next
 
 
 def draw_flow(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
@@ -191,7 +192,7 @@ def draw_flow(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
         found = multistability.flow(W, start, bias, record=200)
         assert found.trajectory is not None
         shown = 3 * float(found.period)
-        net = RateNetwork(W, multistability.heaviside(), input=bias)
+        net = RateNetwork(W, heaviside(), input=bias)
         every = round(0.25 / sizes.step)
         run = simulate(net, start, duration=shown, dt=sizes.step, scheme=_euler, save_every=every, progress=False)
         assert run.states is not None
@@ -229,7 +230,7 @@ def draw_flow(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
         ax.set(xlabel="time (τ)", ylabel=f"x, ring of {n}")
     plotting.legend(panels[0], columns=3)
     caption = (
-        "Rings of units of which each inhibits the next: three of their units on the exact flow between orthants "
+        "Rings in which each unit inhibits the next: three units on the exact flow between orthants "
         f"(lines) and in steps of {sizes.step:g} τ (marks), towards a limit cycle."
     )
     return Figure(panels[0], caption, rows)
@@ -294,10 +295,10 @@ def draw_completion(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
 
 
 def _chain(n: int) -> Float[np.ndarray, "n n"]:
-    """Signs for which the first n // 2 units are a sign-stable pattern: unit i excites the next one in it.
+    """Signs that make the first n // 2 units a sign-stable pattern: each unit of the pattern excites the next one.
 
-    The last one of it excites the middle one, so that a cue grows to what lies behind its first unit. All of the
-    pattern inhibit all others, and no input comes from these.
+    The last unit of the pattern excites the middle one, so that a cue grows to all units behind its first unit. Units
+    of the pattern inhibit all other units, and receive no input from them.
     """
     half = n // 2
     signs = np.zeros((n, n))
@@ -312,8 +313,8 @@ PAPER = Paper(
     number="2210.03241",
     subject="Multistable threshold networks: counts of patterns, capacity, the exact flow and completion",
     choices=(
-        "Sizes, loads and the networks of flow and completion are chosen here: rings of inhibition, whose cycle is "
-        "known exactly, and a chain of excitation inside a sign-stable pattern."
+        "Sizes, loads and the networks of flow and completion are chosen here: rings of inhibition, which have an "
+        "exactly known cycle, and a chain of excitation inside a sign-stable pattern."
     ),
     figures={"counts": draw_counts, "capacity": draw_capacity, "flow": draw_flow, "completion": draw_completion},
     quick=QUICK,

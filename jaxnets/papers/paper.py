@@ -1,4 +1,4 @@
-"""What a reproduced paper is: figures, each of which knows how to compute itself at two sizes."""
+"""A reproduced paper: a set of figures, and each figure can compute itself at two sizes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from .comparison import Comparison
 
 
 class Figure(NamedTuple):
-    """A drawn figure: its `axes`, what it shows as `caption`, and `comparisons` of numbers read off what it shows."""
+    """A drawn figure: its `axes`, a `caption`, and `comparisons` of the numbers that it shows."""
 
     axes: Axes
     caption: str
@@ -18,12 +18,12 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper by its `number` at arXiv and its `subject`, and what is computed of it.
+    """A paper: its `number` at arXiv, its `subject`, and its `figures`.
 
     `figures` maps names to functions f(sizes, *, key) of `quick` or `full`, the sizes of networks and grids.
 
     The sizes are the only difference between the two. `companion` is the number of a paper with the same figures, and
-    `choices` says what was chosen where the parameters of a figure are not known.
+    `choices` names the parameters that the paper does not give and that were chosen here.
     """
 
     number: str

@@ -34,6 +34,6 @@ def draw_plane(
 
 
 def off_zero(values: Inexact[np.ndarray, "*batch n"]) -> Inexact[np.ndarray, " m"]:
-    """Without those that are 0 up to rounding: couplings of fewer modes than units have them in any number."""
+    """The values that are not 0 up to rounding: couplings of fewer modes than units have many zeros."""
     values = np.ravel(values)
     return values[np.abs(values) > 1e-6 * np.abs(values).max()]

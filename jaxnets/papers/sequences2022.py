@@ -22,7 +22,7 @@ from .planes import draw_plane
 PRINTED = 6e-5  # the rounding of four decimals
 GAMMA = 1.5  # strength of the sequences in time
 STEPS: dict[str, Any] = {"dt": 0.1, "progress": False}  # of all that runs in time
-WINDOW = 3  # length to which windows are filled up with zeros, so that one compiled law serves all of them
+WINDOW = 3  # windows are filled up with zeros to this length, so that one compiled law serves all
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def draw_spectra(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
 
 
 def _radius(share: Float[np.ndarray, " k"] | float, load: float) -> Float[np.ndarray, " k"]:
-    """Within which a share of the eigenvalues lies, for c = 0, d = 1, gamma = 1: the closed form of the paper."""
+    """The radius that holds a share of the eigenvalues, for c = 0, d = 1, gamma = 1: the closed form of the paper."""
     share = np.asarray(share)
     return (2 * share - 1 + load) * np.sqrt(share / (share + load))
 
@@ -235,7 +235,7 @@ MARKERS = ("o", "s", "^")
 
 def draw_thresholds(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
     num, gone = sizes.threshold_patterns, (np.sqrt(2) - 1) ** 2
-    # Of every curve as many loads, those with known values first, so that one compiled map serves all.
+    # Every curve has the same number of loads, so that one compiled map serves all; published ones come first.
     loads = {
         (c, d): np.array([*known, *np.linspace(0.005, 0.6 if c == 0 else 0.999 * gone, 28 - len(known))])
         for (c, d), known in THRESHOLDS.items()
@@ -272,7 +272,7 @@ def draw_thresholds(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
     ax.set(xlabel="load α = P / N", ylabel="strength γ at which x = 0 is unstable", ylim=(0, 1.05))
     plotting.legend(ax, columns=3)
     caption = (
-        "Strength of the sequence at which the silent state loses its stability: theory (lines), and where the largest "
+        "The silent state loses its stability at this strength of the sequence: theory (lines), and where the largest "
         f"real part of the eigenvalues of {sizes.threshold_samples} sampled networks of {num} patterns is 1 (marks, "
         "bars of two standard errors). With c = 0.5 the line ends at α = (√2 - 1)² = 0.172."
     )
@@ -325,7 +325,7 @@ def draw_jacobians(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
                 sample=float(variances.mean()),
                 sample_error=error_of_one(variances),
                 allowance=0.05 * variance,
-                note="printed for one network: the error here is that of one",
+                note="printed for one network: the error here is for one, too",
             )
         )
         rows.append(
@@ -402,7 +402,7 @@ def draw_regimes(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
         )
         if cycle is not None:
             periods = np.array([float(one.period) for one in found])
-            per_pattern = periods[np.isfinite(periods)] / num  # of those that retrieve
+            per_pattern = periods[np.isfinite(periods)] / num  # of networks that retrieve
             rows.append(
                 Comparison(
                     f"time per pattern (τ), {name}",
@@ -445,7 +445,7 @@ def _overlaps_in_time(ensemble: DeepHebbian, n: int, key: PRNGKeyArray) -> tuple
     return np.asarray(run.times), np.asarray(run.records)
 
 
-RETRIEVES = 0.08  # load at which retrieval ends, gamma = 1.5
+RETRIEVES = 0.08  # retrieval ends at this load, gamma = 1.5
 CUED_LOADS = np.linspace(0.04, 0.14, 6)
 
 
@@ -468,7 +468,7 @@ def draw_phases(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
     kinds = np.asarray(diagram.regimes())[:, :, 0, 0]
     shares = [_shares(load, sizes, jax.random.fold_in(key, i)) for i, load in enumerate(CUED_LOADS)]
     values, errors = np.array(shares).T
-    # The mean load at which a network fails, if more load never helps.
+    # The mean load beyond which a network fails, if more load never helps.
     step = CUED_LOADS[1] - CUED_LOADS[0]
     ends = CUED_LOADS[0] - step / 2 + step * values.sum()
     rows = [
@@ -477,7 +477,7 @@ def draw_phases(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
             published=RETRIEVES,
             sample=float(ends),
             sample_error=float(step * np.sqrt(np.sum(errors**2))),
-            # It is read off one criterion of retrieval there, and another here.
+            # The published load and this one come from different criteria of retrieval.
             allowance=0.03,
             note="published as about .08",
         )
@@ -503,7 +503,7 @@ def draw_phases(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
 
 
 def _shares(load: float, sizes: Sizes, key: PRNGKeyArray) -> tuple[float, float]:
-    """Of networks that retrieve a stretch of patterns, and its standard error."""
+    """The share of networks that retrieve a stretch of patterns, and its standard error."""
     success = []
     n = sizes.regime_units
     for one in jax.random.split(key, sizes.retrieval_samples):
@@ -536,7 +536,7 @@ def draw_exponents(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
                     sample=float(exponents.mean()),
                     sample_error=error_of_one(exponents),
                     allowance=0.001,
-                    note="printed for one network: the error here is that of one",
+                    note="printed for one network: the error here is for one, too",
                 )
             )
     ax = plotting.figure(3.4, 2.6)
@@ -580,10 +580,10 @@ PAPER = Paper(
     number="2208.11411",
     subject="Deep-Hebbian networks: spectra, instability, regimes and retrieval of sequences",
     choices=(
-        "Parameters of the spectra are chosen here, those of the published edges among them; criteria of regimes and "
-        "of retrieval are those of `jaxnets.memory`. Published Lyapunov exponents are those of Euler's map with a step "
-        "of τ / 2, given here per τ. At α = .01 and .1, where sequences are retrieved, they are drawn and not judged: "
-        "the cycle of a map is quasi-periodic, with exponent 0, or locked to its step, with exponents that differ "
+        "Parameters of the spectra are chosen here, and include the published edges. Criteria of regimes and of "
+        "retrieval come from `jaxnets.memory`. Published Lyapunov exponents belong to Euler's map with a step of τ / "
+        "2, and are given here per τ. At α = .01 and .1, where sequences are retrieved, they are drawn and not judged. "
+        "The cycle of a map is quasi-periodic, with exponent 0, or locked to its step, with exponents that differ "
         "between networks. α = .01 is kept in the smaller networks, with fewer patterns."
     ),
     figures={

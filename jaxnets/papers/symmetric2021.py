@@ -14,7 +14,7 @@ from .paper import Figure, Paper
 from .planes import off_zero
 
 PRINTED = 6e-5  # the rounding of four decimals
-WINDOW = 3  # length to which windows are filled up with zeros, so that one compiled law serves all of them
+WINDOW = 3  # windows are filled up with zeros to this length, so that one compiled law serves all
 
 
 Case = tuple[float, int, float]  # load, d, gamma; d = 0 for gamma = 0
@@ -109,7 +109,7 @@ def _distance(x: np.ndarray, density: np.ndarray, values: np.ndarray) -> float:
 
 # --- largest eigenvalue, and the temperature of the glass -----------------------------------------------------
 
-# Largest eigenvalue and T_SG; without neighbours those of the Hopfield model.
+# Largest eigenvalue and T_SG; without neighbours, the values of the Hopfield model.
 PUBLISHED: dict[Case, tuple[float, float]] = {
     (0.3, 1, 0.5): (3.4269, 2.4911),
     (1.0, 2, 1.0): (9.7793, 6.6660),
@@ -204,8 +204,8 @@ PAPER = Paper(
     number="2103.14324",
     subject="Symmetric deep-Hebbian couplings: density of eigenvalues, largest eigenvalue, temperature of the glass",
     choices=(
-        "The parameters of the densities drawn are chosen here, those of the two published largest eigenvalues among "
-        "them; gamma = 0 is the Hopfield model, whose edge and glass are formulas."
+        "The parameters of the densities are chosen here, and include the two with published largest eigenvalues; "
+        "gamma = 0 is the Hopfield model, where edge and glass are formulas."
     ),
     figures={"densities": draw_densities, "edges": draw_edges},
     quick=QUICK,
