@@ -16,9 +16,9 @@
 # frequency $\mathrm{Im}\,\lambda / 2\pi\tau$. Here $J$ is random but *structured*: it is one draw of an **ensemble**,
 # a recipe for matrices of any size.
 #
-# An ensemble has two faces. `ensemble.sample(n, key=key)` is a matrix, whose eigenvalues we can compute. Its
-# R-transform knows where the eigenvalues lie for $N \to \infty$, and no matrix is ever formed. Below, points are always
-# samples and lines always theory, so that each checks the other.
+# An ensemble has two faces. `ensemble.sample(n, key=key)` is a matrix, and we can compute its eigenvalues. The
+# R-transform of the ensemble tells where the eigenvalues lie for $N \to \infty$, and no matrix is ever formed. Below,
+# points are always samples and lines always theory, so that each checks the other.
 
 # %%
 import jax
@@ -49,8 +49,8 @@ for name, ensemble in ensembles.items():
 #
 # - *independent* weights have no structure at all,
 # - *elliptic* ones correlate the two directions of a pair, $\mathrm{corr}(J_{ij}, J_{ji}) = 1/2$,
-# - *modes* $J = L D R^\top / N$ have rank $N/2$, and what a mode reads ($R$) resembles what it writes ($L$),
-# - a *sequence* of random patterns $\xi^\mu$, each of which calls its successor:
+# - *modes* $J = L D R^\top / N$ have rank $N/2$, and a mode writes ($L$) a direction similar to the one it reads ($R$),
+# - a *sequence* of random patterns $\xi^\mu$, where each calls its successor:
 #   $J_{ij} = \frac{\gamma}{N} \sum_\mu \xi_i^{\mu+1} \xi_j^\mu$.
 #
 # For $N \to \infty$ two functions of a complex number $t$ say what an ensemble is, $r(t)$ and $\kappa(t)$: the two
@@ -77,8 +77,8 @@ plt.show()
 # Points: eigenvalues of four networks of 300 units; lines: boundary for $N \to \infty$. Positive correlation of
 # $J_{ij}$ and $J_{ji}$ stretches the disc along the real axis. Overlapping modes push all that is not zero to the
 # right, to growth without rotation. The sequence leaves a **void**: with fewer patterns than units its eigenvalues lie
-# on a ring, and the others are exactly 0, because the rank of $J$ is that of its patterns. So edges, holes and zeros
-# are visible traces of structure that the variance of weights does not show.
+# on a ring, and the others are exactly 0, because $J$ has no more independent directions than patterns. Edges, holes
+# and zeros are traces of a structure that the variance of weights does not show.
 #
 # ## How many eigenvalues lie where?
 #
@@ -113,8 +113,8 @@ plt.show()
 #
 # ## How much noise hides a sequence?
 #
-# Independent ensembles add: their samples do, and so do their R-transforms. We add independent weights of strength $g$
-# to the sequence.
+# Independent ensembles add: the sum has the sum of samples and the sum of R-transforms. We add independent weights of
+# strength $g$ to the sequence.
 
 # %%
 noises = (0.1, 0.3, 0.5)
@@ -147,14 +147,15 @@ jn.plotting.legend(ax, columns=3)
 plt.show()
 
 # %% [markdown]
-# Noise spreads the zeros over a disc, and the ring thickens. A plateau of the count is a void: radii at which there
-# are no eigenvalues. It shortens and is gone before $g = 0.5$, when disc and ring have met; from then on the spectrum
-# is one disc, like that of independent weights, and only its uneven density still tells of the sequence.
+# Noise spreads the zeros over a disc, and the ring thickens. A plateau of the count is a void, a range of radii without
+# eigenvalues. The plateau shortens and is gone before $g = 0.5$, when disc and ring have met. From then on the spectrum
+# is one disc, as for independent weights, and only its uneven density still tells of the sequence.
 #
 # ## One eigenvalue alone
 #
-# A few modes, however many units there are, leave the bulk of the spectrum as it is. They add **outliers**: a mode
-# whose reading and writing overlap by $m$ has one at $m$ if that lies outside the bulk, and none if it lies inside.
+# A few modes, however many units there are, leave the bulk of the spectrum as it is, and add **outliers**. Let $m$ be
+# the overlap between the direction that a mode reads and the direction that it writes. The mode has an outlier at $m$
+# if $m$ lies outside the bulk, and none if $m$ lies inside.
 
 # %%
 mixed = jn.couplings.IID(0.8) + jn.couplings.LowRank(np.array([[1.2, -0.9], [0.9, 1.2]])) + jn.couplings.LowRank(0.5)

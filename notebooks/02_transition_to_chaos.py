@@ -13,7 +13,7 @@
 #
 # A network $\tau \dot x = -x + J \phi(x)$ with $\phi = \tanh$ and no input can always rest, at $x = 0$. Small
 # deviations from rest obey $\tau \dot x = (-1 + J) x$ and grow as soon as an eigenvalue of $J$ has a real part above
-# $1$. Linear theory does not tell what they grow to. In large random networks it is **chaos**: activity that never
+# $1$. Linear theory does not tell where the growth ends. In large random networks it is **chaos**: activity that never
 # repeats, although nothing drives it (Sompolinsky, Crisanti & Sommers 1988). Times are in units of $\tau$ throughout.
 
 # %%
@@ -50,19 +50,19 @@ for ax, g in zip(axes, (0.9, 1.5, 3.0), strict=True):
 plt.show()
 
 # %% [markdown]
-# Four units of three networks whose weights are independent, of variance $g^2/N$. At $g = 0.9$ the network is at rest;
+# Four units of three networks with independent weights of variance $g^2/N$. At $g = 0.9$ the network is at rest;
 # at $g = 1.5$ it wanders slowly, at $g = 3$ fast and far.
 #
 # ## What one unit does, and how fast trajectories part
 #
-# For $N \to \infty$ the input to a unit is a Gaussian process, and what all the others send must be made of what they
-# receive. This **mean field** is one equation for the autocovariance $C(t) = \langle x(s)\, x(s + t) \rangle$,
+# For $N \to \infty$ the input to a unit is a Gaussian process, and its statistics must agree with the outputs that such
+# inputs cause. This **mean field** is one equation for the autocovariance $C(t) = \langle x(s)\, x(s + t) \rangle$,
 #
 # $$ \ddot C = C - g^2 \langle \phi(x(s))\, \phi(x(s + t)) \rangle, $$
 #
 # solved by `jn.meanfield.stationary`. The largest Lyapunov exponent, the rate at which two nearby trajectories part,
-# follows from the ground state of a quantum particle in a potential made of $C$ (`largest_lyapunov`). None of this
-# knows of the networks that we simulate.
+# follows from the ground state of a quantum particle in a potential made of $C$ (`largest_lyapunov`). None of these
+# equations contains the networks that we simulate.
 
 # %%
 gains = jnp.linspace(0.7, 3.0, 70)
@@ -95,17 +95,17 @@ jn.plotting.legend(above)
 plt.show()
 
 # %% [markdown]
-# Above $g = 1$ units fluctuate, and both the size of fluctuations and the exponent grow from zero. Below, the exponent
-# is that of rest, $g - 1$: the largest real part of the eigenvalues less one. (Bars are two standard errors in time.
-# Another network of 400 units differs by more than that: chaos averages over a finite number of units.)
+# Above $g = 1$ units fluctuate, and both the size of fluctuations and the exponent grow from zero. Below, the network
+# rests, and the exponent is $g - 1$: the largest real part of the eigenvalues less one. (Bars are two standard errors
+# in time. Another network of 400 units differs by more than that: chaos averages over a finite number of units.)
 #
 # ## Structure moves the point
 #
 # Take $N/2$ modes, $J = L D R^\top / N$. Rest becomes unstable where the right edge of the spectrum of $g J$ reaches 1
-# (the slope of tanh at 0), that is at $g = 1$ / right edge of $J$. We change the **overlap** $\rho$ between what a mode
-# reads and what it writes, with the variance of weights held fixed; and likewise the **symmetry**
-# $s = \mathrm{corr} (J_{ij}, J_{ji})$ of independent pairs, whose right edge is $1 + s$. Points are from the
-# eigenvalues of one network of 400 units each.
+# (the slope of tanh at 0), that is at $g = 1$ / right edge of $J$. With the variance of weights held fixed, we change
+# the **overlap** $\rho$ between the directions that a mode reads and writes. In another family we change the
+# **symmetry** $s = \mathrm{corr} (J_{ij}, J_{ji})$ of independent pairs; there the right edge is $1 + s$. Points are
+# from the eigenvalues of one network of 400 units each.
 
 
 # %%
@@ -167,9 +167,9 @@ jn.plotting.legend(ax, columns=3)
 plt.show()
 
 # %% [markdown]
-# Each network comes to life at its own dashed line, the onset in theory. (What it does beyond need not be chaos: at
-# positive overlap it may come to rest in another fixed point.) Linear theory says *when* a network leaves its rest;
-# for *what then* one needs mean field, or a simulation.
+# Each network comes to life at its own dashed line, the onset in theory. Beyond the onset there need not be chaos: at
+# positive overlap the network may come to rest in another fixed point. Linear theory says *when* a network leaves its
+# rest. The state after that takes mean field, or a simulation.
 #
 # ## Exercises
 #

@@ -42,7 +42,7 @@ N, NETWORKS, INTERVAL = 1000, 2, 0.5  # INTERVAL: time between samples, in units
 
 
 def modes(g, rank):
-    """Random modes of strength g and effective rank PR^D = `rank`; independent weights if that is None."""
+    """Random modes of strength g and effective rank PR^D = `rank`; None stands for independent weights."""
     return jn.couplings.IID(g) if rank is None else jn.couplings.RandomModes.flat(g / rank**0.5, load=rank)
 
 
@@ -111,7 +111,7 @@ plt.show()
 # ## What decides the dimension?
 #
 # Theory needs the small covariances between *pairs* of units, of order $1/\sqrt N$, which add up over $N^2$ pairs. To
-# leading order they are those of a linear network whose units have the response
+# leading order a linear network has the same covariances, if its units have the response
 # $S(\omega) = \langle \phi' \rangle / (1 + i \omega)$. With $S_{1,2} = S(\omega_{1,2})$,
 #
 # $$ \frac{\mathrm{PR}}{N} = C(0)^2 \Big/ \iint \frac{d\omega_1 d\omega_2}{(2\pi)^2}\, C(\omega_1)\, C(\omega_2)\,
@@ -161,7 +161,7 @@ plt.show()
 #    $g = 3.5$. Check that the dimension depends on `effective_rank()` alone.
 # 2. `jn.population.pair_covariance` gives $\frac1N \sum_{ij} C_{ij}(\tau)^2$ against the lag. Do covariances of pairs
 #    live longer or shorter than those of single units, and how does it change with the rank?
-# 3. Take a recording of 100 of the 1000 units. How does its participation ratio relate to that of all?
+# 3. Take a recording of 100 of the 1000 units. How does its participation ratio relate to the one of all 1000?
 #
 # Next: [sequences and memory](04_sequences_and_memory.ipynb), and, to run this analysis backwards, [fitting a
 # recording](06_fitting_and_a_connectome.ipynb).

@@ -13,12 +13,12 @@
 #
 # A phase diagram is one computation at many points. On a laptop the lid closes, on a cluster the time runs out, and the
 # more points there are the more surely something fails. A **sweep** of jaxnets is described by a few lines of text,
-# writes its results as it goes, and goes on from what is there. What it finds does not depend on how often it was
-# stopped: the random key of a point is that of its index, and nothing else.
+# writes its results as it goes, and goes on from the results that are there. Numbers do not depend on how often it was
+# stopped: the random key of a point is made from its index, and nothing else.
 #
-# The question here: over the strength $g$ of random modes and the overlap $\rho$ of what they read and write, where is
-# a network at rest, and where is it chaotic? We ask for the largest Lyapunov exponent, per $\tau$, of two networks at
-# each point.
+# The question here: over the strength $g$ of random modes and the overlap $\rho$ of the directions that they read and
+# write, where is a network at rest, and where is it chaotic? We ask for the largest Lyapunov exponent, per $\tau$, of
+# two networks at each point.
 
 # %%
 import signal

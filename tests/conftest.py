@@ -17,7 +17,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_configure(config):
-    # Quick tests mostly wait for the compiler, slow ones for what it made. Read when JAX first computes.
+    # Quick tests mostly wait for the compiler, slow ones for compiled programs. Read when JAX first computes.
     if config.option.markexpr == "not slow":
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 

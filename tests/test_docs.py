@@ -51,7 +51,7 @@ def test_python_runs(page, readers_folder):
 
 
 @pytest.mark.slow
-# The first page has the commands of the README, which are tested there, and those of the reproduction take hours.
+# The commands of the first page are tested with the README, and the commands of the reproduction take hours.
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if blocks(p, "bash") and p.stem not in ("index", "reproduction")], ids=name_of
 )

@@ -1,4 +1,4 @@
-"""The arrows between the rooms, and the doors of which there is one: read from the source, never imported."""
+"""The arrows between the rooms, and the single doors to `eig`, matplotlib and the settings of JAX; read, not imported."""
 
 import ast
 import subprocess

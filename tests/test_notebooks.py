@@ -18,8 +18,8 @@ import jaxnets as jn
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SCRIPTS = sorted(NOTEBOOKS.glob("*.py"))
-# What a notebook may have at most. Seconds are those of all cores together: none needs more than 80 by itself, and
-# other jobs on the same cores make them more.
+# Limits of a notebook. Seconds are added over all cores: alone, every notebook takes less than 80, and other jobs on
+# the same cores make it more.
 CELLS, BYTES, SECONDS = 12, 1_000_000, 120
 
 each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)

@@ -1,6 +1,6 @@
 """Docstrings on the site: their words are set as the mathematics they spell.
 
-In the source they are read in terminals, so what is not a displayed equation is plain text, as alpha <|lambda|^2>,
+In the source they are read in terminals, so all but displayed equations is plain text, as alpha <|lambda|^2>,
 g^2 / N, x_i -> 0. Here Greek letters, indices, powers, averages and signs of that text are typeset; code stays.
 """
 

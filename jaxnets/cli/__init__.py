@@ -31,7 +31,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code.
 
     0, 1 for a reproduction that misses a tolerance, 2 for input to be mended, 130 when interrupted. `args` are the
-    words after `jaxnets`, those of the process if None.
+    words after `jaxnets`; None takes them from the process.
     """
     jax.config.update("jax_enable_x64", True)
     parser = argparse.ArgumentParser(prog="jaxnets", add_help=False, allow_abbrev=False)
@@ -60,7 +60,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _keep_compiled(folder: Path) -> None:
-    """Compiled programs go to the folder and come from it, in this process and in those that it starts."""
+    """Compiled programs go to the folder and come from it, in this process and in all processes that it starts."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -44,7 +44,7 @@ def evaluate(text: str, words: Mapping[str, Callable], kind: type, option: str) 
 def read_weights(name: str, scale: float) -> Float[np.ndarray, "n n"]:
     """`scale` times a shipped connectome, larva-left or larva-right, or the matrix in a file (see `read_matrix`).
 
-    Raises `InputError` for what is not finite, or 0 everywhere.
+    Raises `InputError` for a matrix that is not finite, or 0 everywhere.
     """
     shipped = {"larva-left": "left", "larva-right": "right"}
     weights = np.asarray(larva_connectome(shipped[name])) if name in shipped else read_matrix(Path(name))

@@ -26,11 +26,11 @@ def reproduce(
 ) -> int:
     """Main figures of papers, and a table of their numbers: published, theory here, sample here.
 
-    PAPER is one or more of 2208.11411, 2103.14324, 2103.14317, 2409.01969 (with 2207.12373) and 2210.03241; all if none
-    is named. Writes a figure each, NUMBER-NAME.png, and reproduction.md, which shows them with the table and says what
-    was chosen where parameters of a figure are not known; both grow as figures are done, and an interruption keeps
-    those. The exit code is 1 if a number misses its tolerance. Figures and a report of an earlier run are replaced;
-    files of these names that jaxnets did not write are left alone, and nothing is run.
+    PAPER is one or more of 2208.11411, 2103.14324, 2103.14317, 2409.01969 (with 2207.12373) and 2210.03241; the default
+    is all of them. Writes each figure as NUMBER-NAME.png, and reproduction.md, which shows the figures with the table
+    and names the parameters that a paper does not give and that were chosen here. Both grow as figures are done, and an
+    interruption keeps those. The exit code is 1 if a number misses its tolerance. Figures and a report of an earlier
+    run are replaced; files of these names that jaxnets did not write are left alone, and nothing is run.
 
     Args:
         numbers: Numbers of papers on arXiv.
@@ -71,7 +71,7 @@ def _file(paper: Paper, name: str) -> str:
 
 @dataclass
 class _Report:
-    """What is known so far; as Markdown, and the same for the same numbers."""
+    """The report so far, as Markdown: the same text for the same numbers."""
 
     papers: list[Paper]
     quick: bool
