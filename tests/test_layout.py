@@ -1,4 +1,4 @@
-"""The arrows between the rooms, and the single doors to `eig`, matplotlib and the settings of JAX; read, not imported."""
+"""The arrows between the rooms, and single doors to `eig`, matplotlib and the settings of JAX; read, not imported."""
 
 import ast
 import subprocess
@@ -138,7 +138,8 @@ def test_every_import_is_written_as_one():
 
 @pytest.mark.parametrize("module", ["engine", "parameters"])
 def test_the_engine_of_fits_knows_no_physics(module):
-    own = {f"jaxnets.{name}" for name in ("fitting.engine", "fitting.parameters", "_arguments", "_numerics", "_results")}
+    rooms = "fitting.engine", "fitting.parameters", "_arguments", "_numerics", "_results"
+    own = {f"jaxnets.{name}" for name in rooms}
     names = [name for name in imports_of(PACKAGE / "fitting" / f"{module}.py") if name[0] == "jaxnets"]
     assert {".".join(name[:3] if name[1] == "fitting" else name[:2]) for name in names} <= own
 

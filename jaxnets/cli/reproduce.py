@@ -29,8 +29,8 @@ def reproduce(
     PAPER is one or more of 2208.11411, 2103.14324, 2103.14317, 2409.01969 (with 2207.12373) and 2210.03241; the default
     is all of them. Writes each figure as NUMBER-NAME.png, and reproduction.md, which shows the figures with the table
     and names the parameters that a paper does not give and that were chosen here. Both grow as figures are done, and an
-    interruption keeps those. The exit code is 1 if a number misses its tolerance. Figures and a report of an earlier
-    run are replaced; files of these names that jaxnets did not write are left alone, and nothing is run.
+    interruption keeps the finished figures. The exit code is 1 if a number misses its tolerance. Figures and a report
+    of an earlier run are replaced; files of these names that jaxnets did not write are left alone, and nothing is run.
 
     Args:
         numbers: Numbers of papers on arXiv.
