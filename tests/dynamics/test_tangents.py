@@ -114,7 +114,7 @@ def test_the_sum_of_the_spectrum_is_the_mean_trace(coupling):
 def _reference(net, matrix, x, V, key, dt, steps, intervals, scheme):
     """Local exponents by dense Jacobians and explicit formulas, in NumPy."""
     n = len(x)
-    tau, gain, sigma = np.asarray(net.tau), np.asarray(net.gain), float(net.noise)
+    tau, gain, sigma = np.asarray(net.tau), np.asarray(net.row_gains), float(net.noise)
     history, k = [], 0
     for _ in range(intervals):
         for _ in range(steps):
