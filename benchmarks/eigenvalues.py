@@ -3,12 +3,12 @@
     python benchmarks/eigenvalues.py [--quick]
     python benchmarks/eigenvalues.py --batched
 
-Times are per matrix, after compilation; `numpy` is the best of `numpy.linalg.eigvals` in a loop with one BLAS thread
-and with all of them, in processes of their own, and `torch` that of PyTorch on the whole batch, if installed. The limit
-is 10 N^3 flops at the speed of a matrix product measured here for the same precision and device. Beside the reduction
-stand 60 steps of matfree's Arnoldi iteration, which give the extreme eigenvalues alone, and the error of the largest
-modulus. On the CPU the batch runs LAPACK with one BLAS thread per matrix, which is what OPENBLAS_NUM_THREADS=1 asks
-for: with more, the threads of small problems wait for one another.
+Times are per matrix, after compilation. `numpy` is the best time of `numpy.linalg.eigvals` in a loop, with one BLAS
+thread and with all, in processes of their own; `torch` is the time of PyTorch on the whole batch, if installed. The
+limit is 10 N^3 flops at the speed of a matrix product measured here for the same precision and device. Beside the
+reduction stand 60 steps of matfree's Arnoldi iteration, which give the extreme eigenvalues alone, and the error of the
+largest modulus. On the CPU the batch runs LAPACK with one BLAS thread per matrix (OPENBLAS_NUM_THREADS=1), because the
+threads of small problems would wait for one another.
 
 The last table is of `spectra.batched_eigenvalues` in its steps, against the library's loop (`jax.numpy.linalg.eigvals`
 on the same device, a few matrices) and against LAPACK on up to 16 cores, a process each. --batched prints it alone, for
@@ -202,7 +202,7 @@ def gpu() -> list[Row]:
 
 
 def main(quick: bool, only=()) -> list[Row]:
-    """All tables, or that of the batched solver for `only` some cases."""
+    """All tables, or only the one of the batched solver, for the cases in `only`."""
     # Before the first import of anything that loads a BLAS.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     import jax

@@ -4,8 +4,8 @@
 
 Each target is a sum of squares of residuals, of data by the theory itself at other parameters with 1% of noise. Per
 target: seconds to compile and for one value with its gradient; then the fit from one start, ours (`fit` with L-BFGS,
-compiled before) and `scipy.optimize.minimize` (L-BFGS-B, two-point differences) with the same compiled loss, until the
-loss is at most that at which ours stopped or SciPy gives up; and `least_squares` to the same. `--quick` runs two
+compiled before) and `scipy.optimize.minimize` (L-BFGS-B, two-point differences) with the same compiled loss, until its
+loss has fallen to the last one of ours or SciPy gives up; and `least_squares` to the same loss. `--quick` runs two
 targets.
 """
 
@@ -95,7 +95,7 @@ def measure(name, predict, truth, start) -> list[Row]:
     value = jax.jit(loss).lower(start, data).compile()
     value_seconds = best_of(lambda: value(start, data))
 
-    ours = lambda: fit(loss, start, data, transforms=held, steps=100, tolerance=1e-4)
+    ours = lambda: fit(loss, start, data, transforms=held, max_steps=100, tolerance=1e-4)
     found = ours()
     seconds = best_of(ours, 1)
     squares = lambda: least_squares(residuals, start, data, transforms=held)

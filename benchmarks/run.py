@@ -3,12 +3,12 @@
     python benchmarks/run.py [--quick] [NAME ...]
     python benchmarks/run.py --gpu
 
-NAMEs are those of scripts beside this one, all if none is given. Prints the tables of the scripts, then the common one.
+A NAME is a script beside this one; the default is all scripts. Prints the tables of the scripts, then the common one.
 At full size each script's lines go to table.json as soon as it ends, in place of its last ones, and what stands between
 the marks in README.md is written anew: after an interruption, name the scripts that are missing. With --quick
-(smaller sizes, some ten minutes) both files are left alone. With --gpu those of the scripts that have something to say
-of a GPU run there, which should take less than ten minutes, and their lines stand beside those of a CPU. A script that
-fails, or lacks a package, is reported at the end, and the others go on.
+(smaller sizes, some ten minutes) both files are left alone. With --gpu the scripts that matter on a GPU run there,
+which should take less than ten minutes, and their lines stand beside the lines of a CPU. A script that fails, or lacks
+a package, is reported at the end, and the others go on.
 """
 
 import argparse

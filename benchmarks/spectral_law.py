@@ -5,7 +5,7 @@
 Sampling needs eigenvalues of N x N matrices, N^3 operations each. The error of its right edge is measured at two sizes
 and extrapolated as a power of N to the accuracy of the theory; a density is a count, with relative error
 1/sqrt(eigenvalues in a cell). The limit of a density is one evaluation of the 2 x 2 R-transform and its derivatives at
-each point, of which a solution takes tens. Prints one table; compilation is apart from the run, the median of several.
+each point; a solution takes tens of them. Prints one table; compilation is apart from the run, the median of several.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def sampling(ensemble, sizes, samples):
 
 
 def edge_by_sampling(seconds, errors, sizes):
-    """Seconds of the one matrix whose right edge would have the accuracy of theory."""
+    """Seconds for a single matrix that is large enough to have the right edge to the accuracy of theory."""
     power = np.log(errors[0] / errors[1]) / np.log(sizes[1] / sizes[0])
     return seconds * (errors[1] / ACCURACY) ** (3 / power)
 

@@ -4,7 +4,7 @@
 
 In processes of their own, the best of five (of two with --quick). The rooms are imported when they are first named:
 `import jaxnets` alone loads none; measured is what most sessions need, couplings, spectra, mean field and dimension.
-The limit of an import is that of the libraries underneath.
+The limit of an import is the import of the libraries underneath.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python benchmarks/sweeps.py [--quick]
 
-Eigenvalues of i.i.d. couplings, N = 200, in calls of 16: the seconds of a sweep over those of the same compiled calls
-in a loop, and the speed of two local workers over that of one (one core each, after all have delivered a chunk). A
-thousand chunks of trivial work on 32 workers that share a process, scheduler included: the time of one is the least
+Eigenvalues of i.i.d. couplings, N = 200, in calls of 16: the time of a sweep over the time of the same compiled calls
+in a loop. Then the speed of two local workers over the speed of one (one core each, after all have delivered a chunk).
+A thousand chunks of trivial work on 32 workers that share a process, scheduler included: the time of one is the least
 time that a chunk may take if the scheduler is not to be the limit. A million points of the onset of chaos, with the
 largest memory of a process that had only its first two calls to compute, and of one that computed all. Prints one
 table; `--quick` works 10 s where else it is 60, on 10^5 points.

@@ -2,8 +2,9 @@
 
 Some words mean the same everywhere. `ensemble` is a law of couplings J (see `couplings`), `transfer` the function phi
 of each unit (see `transfer`). `key` is a random key of JAX: the same key gives the same numbers. `dtype` is the
-precision of what is made, if None that of its parameters, or of JAX. `progress` shows a bar. A solver returns what it
-found with `residual`, the largest error that is left in its equations, and `converged`, whether that is small enough.
+precision of the result; None takes the precision of the parameters, or JAX's default. `progress` shows a bar. A solver
+returns its solution with `residual`, the largest error left in the equations, and `converged`, which says whether the
+residual is small enough.
 """
 
 import importlib
