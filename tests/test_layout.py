@@ -22,7 +22,7 @@ ARROWS = {
     "transfer": {"_numerics", "_arguments", "_laws"},
     "couplings": {"_numerics", "_arguments", "_laws", "data"},
     "spectra": {"_numerics", "_arguments", "_laws", "couplings", "transfer"},
-    "meanfield": {"_numerics", "_arguments", "_laws", "couplings", "spectra", "transfer"},
+    "meanfield": {"_numerics", "_arguments", "_laws", "couplings", "eigen", "spectra", "transfer"},
     "population": {"_numerics", "_arguments", "couplings", "meanfield"},
     # Arrays and operators, and the one door to `eig`: no ensemble and no law.
     "dynamics": {"_numerics", "_arguments", "couplings.operators", "spectra.eigen"},

@@ -10,14 +10,11 @@ import pytest
 from scipy.optimize import linprog
 
 from jaxnets.multistability import (
-    PiecewiseLinear,
-    clipped_linear,
-    heaviside,
     piecewise_fixed_points,
     regions,
     stable_patterns,
-    threshold_linear,
 )
+from jaxnets.transfer import PiecewiseLinear, ReLU, as_piecewise_linear, clipped_linear, heaviside
 
 
 def _normal(seed, *shape):
@@ -97,8 +94,9 @@ def test_fixed_points_are_those_of_all_orthants(rank):
         n = 10
         M, h = _normal(seed, n, rank), _normal(100 + seed, n)
         N = (1.5 * _normal(200 + seed, n, rank) + 2 * M) / np.sqrt(n)
-        for transfer in (threshold_linear(), heaviside()):
+        for transfer in (ReLU(), heaviside()):
             found = piecewise_fixed_points(M, N, transfer, h)
+            transfer = as_piecewise_linear(transfer)
             slopes, intercepts, breaks = (
                 np.asarray(v) for v in (transfer.slopes, transfer.intercepts, transfer.breaks)
             )
@@ -148,7 +146,7 @@ def test_threshold_units_have_their_stable_patterns():
 def test_two_units_that_inhibit_each_other():
     # x = max(1 - 2 y, 0) and the other way round: (1, 0), (0, 1), stable, and (1/3, 1/3), a saddle with 1 and -3.
     W = np.array([[0.0, -2.0], [-2.0, 0.0]])
-    found = piecewise_fixed_points(np.eye(2), W.T, threshold_linear(), 1.0)
+    found = piecewise_fixed_points(np.eye(2), W.T, ReLU(), 1.0)
     order = np.argsort(found.points[:, 0])
     # x = W max(x + 1, 0): rates are x + 1.
     np.testing.assert_allclose(found.points[order] + 1, [[-1, 1], [1 / 3, 1 / 3], [1, -1]], atol=1e-12)
@@ -160,14 +158,14 @@ def test_two_units_that_inhibit_each_other():
 def test_borders_and_continua():
     # h = 0: the origin belongs to all regions, and is found once; its stability is not decided by one of them.
     M, N = _normal(0, 5, 2), _normal(1, 5, 2) / 5
-    found = piecewise_fixed_points(M, N, threshold_linear())
+    found = piecewise_fixed_points(M, N, ReLU())
     assert np.sum(found.boundary) == 1 and not np.any(found.stable[found.boundary])
     np.testing.assert_allclose(found.points[found.boundary], np.zeros((1, 5)), atol=1e-12)
     assert found.num_regions == 10
     # A threshold unit is not at rest where it jumps.
     assert len(piecewise_fixed_points(np.ones((1, 1)), -np.ones((1, 1)), heaviside(), 0.0).kappa) == 0
     # x = max(x, 0): all x > 0 are fixed, and 0 is their border.
-    line = piecewise_fixed_points(np.ones((1, 1)), np.ones((1, 1)), threshold_linear())
+    line = piecewise_fixed_points(np.ones((1, 1)), np.ones((1, 1)), ReLU())
     assert line.num_singular == 1 and np.all(line.boundary)
 
 
@@ -175,7 +173,7 @@ def test_a_piecewise_linear_function():
     transfer = PiecewiseLinear([-1.0, 2.0], [0.5, 0.0, -1.0], [0.0, 3.0, 1.0])
     x = jnp.array([-2.0, -1.0, 0.0, 2.0, 3.0])
     np.testing.assert_allclose(transfer(x), [-1, -0.5, 3, 3, -2])
-    np.testing.assert_allclose(threshold_linear()(x), np.maximum(x, 0))
+    np.testing.assert_allclose(as_piecewise_linear(ReLU())(x), np.maximum(x, 0))
     np.testing.assert_allclose(heaviside()(x), x > 0)
     np.testing.assert_allclose(clipped_linear(-1.5, 1.0)(x), np.clip(x, -1.5, 1.0))
 
@@ -188,7 +186,7 @@ def test_a_piecewise_linear_function():
     [
         ({"left": np.ones(3)}, r"`left` must have shape \(n, R\)"),
         ({"right": np.ones((3, 1))}, "`right` must have the shape of `left`"),
-        ({"transfer": np.tanh}, "`transfer` must be a `PiecewiseLinear`"),
+        ({"transfer": np.tanh}, "`transfer` must be made of lines"),
         ({"offset": np.ones(2)}, "`offset`"),
         ({"left": np.full((3, 2), np.nan)}, "`left` must be finite"),
         ({"tolerance": 0.0}, "`tolerance`"),
