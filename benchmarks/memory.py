@@ -47,7 +47,7 @@ def bandwidth() -> float:
 def sequences(n: int, num: int, trials: int):
     patterns = jn.memory.binary(n, num, key=jax.random.key(0), dtype=jnp.float32)
     modes = jn.memory.hebbian(patterns, 0.0, (1.5,))
-    starts = patterns.T[np.arange(trials) % num]
+    starts = patterns[np.arange(trials) % num]
     duration = 20.0 if trials > 1 else 50.0
     evaluations = 2 * round(duration / DT)
 
@@ -59,7 +59,7 @@ def sequences(n: int, num: int, trials: int):
         ).records
 
     def by_numpy():
-        xi = np.asarray(patterns)
+        xi = np.asarray(patterns).T
         x, recorded = np.asarray(starts).T, []
         drift = lambda x: -x + xi @ (1.5 * np.roll(xi.T @ np.tanh(x), 1, axis=0)) / np.float32(n)
         for step in range(evaluations // 2):

@@ -4,18 +4,21 @@ Each is a function of an ensemble as text in the notation of the API, which may 
 
     spectrum("DeepHebbian(load=load, auto=.5, hetero=(gamma,))", n=400, max_modes=360, key=key, load=0.3, gamma=1.2)
 
-Text is read and never executed. The values of names may be traced, so that `jit`, `vmap` and `grad` work through each
-of these functions; other arguments set shapes, unless they are said to be traceable too. A traced load asks for
-`max_modes`, a bound on load n. Those values are the `parameters`; `duration`, `discard`, `dt` and `save_every` are
-those of `dynamics.simulate`.
+Text is read and never executed. The values of its names are the `parameters`. They may be traced, so that `jit`,
+`vmap` and `grad` work through each of these functions; a traced load needs `max_modes`, a bound on load n. Other
+arguments set shapes and must be known, unless their function says that they may be traced. `dynamics.simulate`
+documents `duration`, `discard`, `dt` and `save_every`.
 
-Results are dicts of arrays. Beside what is measured, `<name>_error` is its standard error and `<name>_theory` what is
-predicted for N -> infinity. `converged` says whether the solvers did what they promise; what they did not find is NaN.
+Results are dicts of arrays. Beside a measured number, `<name>_error` is its standard error and `<name>_theory` is the
+prediction for N -> infinity. `converged` says whether all solvers converged; a number that was not found is NaN.
 
-All raise `ValueError` for text that is no expression, for a name without a value and a value without a name, and as
-the functions do that they call.
+All raise `ValueError` for text that is no expression, for a name without a value and for a value without a name. Errors
+of the functions that they call are passed on.
+
+A new computation is one more function that returns such a dict: sweeps map it by its name.
 """
 
+import dataclasses
 from types import ModuleType
 from typing import Any
 
@@ -26,8 +29,13 @@ from jaxtyping import Array, ArrayLike, Complex, Float, PRNGKeyArray
 from . import _expressions, couplings, dynamics, meanfield, observables, population, spectra
 from . import memory as memories
 from . import transfer as transfers
+from ._public import public
 
-Result = dict[str, Array]
+Values = dict[str, Array]
+
+# Modulus, relative to the largest, below which an eigenvalue is 0 up to rounding. Rounding moves a double zero of a
+# defective matrix to sqrt(1e-16) = 1e-8.
+_ZERO = 1e-6
 
 
 # --- spectra
@@ -42,17 +50,17 @@ def spectrum(
     max_modes: int | None = None,
     key: PRNGKeyArray,
     **parameters: ArrayLike,
-) -> Result:
-    """Right edge and void area of the spectrum of J G: of one network of n units, and for N -> infinity.
+) -> Values:
+    """The right edge and the void area of the spectrum of J G, for one network of n units and for N -> infinity.
 
-    G = 1 without a transfer function; with one, its slopes at Gaussian inputs of the `variance`, which may be traced.
-    `void_area` is what `spectra.observed_void_area` sees. Eigenvalues that are 0 do not count, and are a share
-    `zero_mass_theory` of all. `converged` is about the law.
+    G = 1 without a transfer function; with one, G holds its slopes at Gaussian inputs of the `variance`, which may be
+    traced. `spectra.observed_void_area` measures `void_area`. Eigenvalues that are 0 do not count; their share of all
+    is `zero_mass_theory`. `converged` speaks of the law.
     """
     coupling, phi = _read_gains(parameters, ensemble, transfer, variance)
-    law = spectra.law(coupling, phi, variance)
+    law = spectra.law(coupling, phi, variance=variance)
     values = _eigenvalues(coupling, phi, variance, n, max_modes, key)
-    counted = jnp.abs(values) > 1e-6 * jnp.max(jnp.abs(values))  # the others are 0 but for rounding
+    counted = jnp.abs(values) > _ZERO * jnp.max(jnp.abs(values))
     edge, voids = law.rightmost(), spectra.void_area(law)
     return {
         "right_edge": jnp.max(jnp.where(counted, values.real, -jnp.inf)),
@@ -73,8 +81,8 @@ def eigenvalues(
     max_modes: int | None = None,
     key: PRNGKeyArray,
     **parameters: ArrayLike,
-) -> Result:
-    """All `eigenvalues`, (n,), of J G in one network; G as in `spectrum`."""
+) -> Values:
+    """All `eigenvalues`, (n,), of J G in one network, with G as in `spectrum`."""
     coupling, phi = _read_gains(parameters, ensemble, transfer, variance)
     values = _eigenvalues(coupling, phi, variance, n, max_modes, key)
     return {"eigenvalues": values, "converged": jnp.all(jnp.isfinite(jnp.abs(values)))}
@@ -89,7 +97,7 @@ def simulate(
     noise: Float[ArrayLike, ""] = 0.0,
     *,
     n: int,
-    trajectories: int = 4,
+    num_trajectories: int = 4,
     duration: float = 300.0,
     discard: float = 100.0,
     dt: float = 0.05,
@@ -99,13 +107,13 @@ def simulate(
     max_modes: int | None = None,
     key: PRNGKeyArray,
     **parameters: ArrayLike,
-) -> Result:
-    """Autocovariance and dimension of one network of n units, of `trajectories` from random initial states.
+) -> Values:
+    """Autocovariance and dimension of one network of n units, from `num_trajectories` random initial states.
 
-    `autocovariance_x` and `autocovariance_phi` are those of states and rates at `lags`, up to `max_lag`; `variance_x`
-    and `variance_phi` are at lag 0, `dimension_phi` is PR / N of rates, all with standard errors. The dimension takes
-    blocks of a `correlation_time` that must not be too short: `converged` asks that the measured one,
-    `correlation_time_phi`, is not longer, and that all trajectories stay finite. `noise` may be traced if it is not 0.
+    `autocovariance_x` and `autocovariance_phi` belong to states and rates, at `lags` up to `max_lag`; `variance_x` and
+    `variance_phi` are their values at lag 0, and `dimension_phi` is PR / N of rates. All have standard errors. Blocks
+    of the `correlation_time` give the dimension, so it must not be too short: `converged` asks that the measured
+    `correlation_time_phi` is not longer, and that all trajectories stay finite. `noise` may be traced if it is not 0.
     Times are in units of tau.
     """
     coupling, phi = _read(parameters, ensemble, transfer)
@@ -113,7 +121,7 @@ def simulate(
     net = dynamics.RateNetwork(coupling.sample(n, key=key_network, max_modes=max_modes), phi, noise=noise)
     run = dynamics.simulate(
         net,
-        jax.random.normal(key_start, (trajectories, n), net.dtype),
+        jax.random.normal(key_start, (num_trajectories, n), net.dtype),
         duration=duration,
         discard=discard,
         dt=dt,
@@ -122,12 +130,11 @@ def simulate(
         progress=False,
     )
     x, rates = run.states, run.rates
-    assert x is not None and rates is not None  # which a recorder alone would take the place of
-    interval = dt * save_every
-    c_x = observables.autocovariance(x, interval, max_lag=max_lag)
-    c_phi = observables.autocovariance(rates, interval, max_lag=max_lag)
-    dimension = observables.dimension_estimate(rates, interval, correlation_time=correlation_time)
-    measured_time = observables.correlation_time(rates, interval)
+    assert x is not None and rates is not None  # only recorders take their place
+    c_x = observables.autocovariance(x, run.interval, max_lag=max_lag)
+    c_phi = observables.autocovariance(rates, run.interval, max_lag=max_lag)
+    dimension = observables.dimension_estimate(rates, run.interval, correlation_time=correlation_time)
+    measured_time = observables.correlation_time(rates, run.interval)
     return {
         "lags": c_x.lags,
         "autocovariance_x": c_x.values,
@@ -150,24 +157,31 @@ def lyapunov(
     transfer: str = "Tanh()",
     *,
     n: int,
-    num: int = 1,
+    num_exponents: int = 1,
     duration: float = 300.0,
     discard: float = 50.0,
     dt: float = 0.05,
     max_modes: int | None = None,
     key: PRNGKeyArray,
     **parameters: ArrayLike,
-) -> Result:
-    """The `num` largest Lyapunov exponents of one network of n units, from a random initial state, per tau.
+) -> Values:
+    """The `num_exponents` largest Lyapunov exponents of one network of n units, from a random initial state, per tau.
 
-    `lyapunov` is the largest and `exponents` has all, with standard errors; `converged` asks that they are finite.
+    `lyapunov` is the largest, and `exponents` holds all, with standard errors; `converged` asks that they are finite.
     """
     coupling, phi = _read(parameters, ensemble, transfer)
     key_network, key_start = jax.random.split(key)
     net = dynamics.RateNetwork(coupling.sample(n, key=key_network, max_modes=max_modes), phi)
     start = jax.random.normal(key_start, (n,), net.dtype)
     found = dynamics.lyapunov_spectrum(
-        net, start, num_exponents=num, duration=duration, discard=discard, dt=dt, key=key_start, progress=False
+        net,
+        start,
+        num_exponents=num_exponents,
+        duration=duration,
+        discard=discard,
+        dt=dt,
+        key=key_start,
+        progress=False,
     )
     return {
         "lyapunov": found.exponents[0],
@@ -189,7 +203,7 @@ def memory(
     max_modes: int | None = None,
     key: PRNGKeyArray,
     **parameters: ArrayLike,
-) -> Result:
+) -> Values:
     """Retrieval of the sequence that a `DeepHebbian` network of n units stores, started at its first pattern.
 
     `success`, `fidelity`, `reach`, `speed` and `peak_overlap` are those of `memory.Retrieval` for the first `length`
@@ -200,9 +214,9 @@ def memory(
     if not isinstance(coupling, couplings.DeepHebbian):
         raise ValueError(f"`ensemble` must be a `DeepHebbian`, which stores a sequence, got {ensemble}")
     J = coupling.sample(n, key=key, max_modes=max_modes)
-    # Patterns beyond load n are silent, and where the ring closes is not known here: it is not asked for.
+    # Patterns beyond load n are silent, so that the place where the ring closes is not known here.
     found = memories.retrieve(
-        dynamics.RateNetwork(J, phi), J.left, duration=duration, dt=dt, length=length, ring=False, progress=False
+        dynamics.RateNetwork(J, phi), J.left.T, duration=duration, dt=dt, length=length, ring=False, progress=False
     )
     cycle = jnp.round(coupling.load * n) / found.speed
     return {
@@ -212,6 +226,47 @@ def memory(
         "speed": found.speed,
         "period": jnp.where(found.success, cycle, jnp.nan),
         "peak_overlap": found.peak_overlap,
+    }
+
+
+def regime(
+    ensemble: str,
+    transfer: str = "Tanh()",
+    *,
+    n: int,
+    length: int = 20,
+    duration: float = 100.0,
+    exponent_duration: float = 300.0,
+    dt: float = 0.05,
+    dtype: str | None = None,
+    max_modes: int | None = None,
+    key: PRNGKeyArray,
+    **parameters: ArrayLike,
+) -> Values:
+    """What a `DeepHebbian` network of n units does after a cue: the fields of `memory.Observation`, by name.
+
+    `regime` is the number of a `memory.Regime`, -1 where a number that decides is NaN. `length`, `duration` and
+    `exponent_duration` are those of `memory.observe`. `dtype` is the precision of the network, for example "float32"
+    where lines of theory need "float64". `memory.majority` reduces repeated networks.
+    """
+    coupling, phi = _read(parameters, ensemble, transfer)
+    if not isinstance(coupling, couplings.DeepHebbian):
+        raise ValueError(f"`ensemble` must be a `DeepHebbian`, which stores a sequence, got {ensemble}")
+    found = memories.observe(
+        coupling,
+        phi,
+        n,
+        key=key,
+        duration=duration,
+        exponent_duration=exponent_duration,
+        length=length,
+        dt=dt,
+        dtype=dtype,
+        max_modes=max_modes,
+        progress=False,
+    )
+    return {field.name: getattr(found, field.name) for field in dataclasses.fields(found)} | {
+        "converged": found.regime >= 0
     }
 
 
@@ -225,8 +280,8 @@ def mean_field(
     *,
     nodes: int = 801,
     **parameters: ArrayLike,
-) -> Result:
-    """The stationary state of a unit for N -> infinity, and the scale of the couplings at which chaos begins.
+) -> Values:
+    """The stationary state of a unit for N -> infinity, and the factor of the couplings at which chaos begins.
 
     `variance_x`, `variance_phi`, `beta` and `decay_rate` are those of `meanfield.stationary`, `onset` that of
     `meanfield.chaos_onset`, and `lyapunov` the largest exponent, where its equation is known: without memory kernel
@@ -257,11 +312,11 @@ def dimension(
     *,
     nodes: int = 801,
     **parameters: ArrayLike,
-) -> Result:
-    """The dimension of activity for N -> infinity, `dimension_phi` and `dimension_x`: PR / N of rates and of states.
+) -> Values:
+    """The dimension of activity for N -> infinity: PR / N of rates, `dimension_phi`, and of states, `dimension_x`.
 
-    With standard errors, 0 where no paths are sampled. `nodes` must grow with the strength g. `noise` may be traced.
-    A network at rest has no dimension: NaN, not converged.
+    The standard errors are 0 unless paths are sampled. `nodes` must grow with the strength g. `noise` may be traced. A
+    network at rest has no dimension: it is NaN, and not converged.
     """
     coupling, phi = _read(parameters, ensemble, transfer)
     found = population.dimension(meanfield.stationary(coupling, phi, noise, nodes=nodes), coupling)
@@ -279,7 +334,7 @@ def dimension(
 
 
 def _read(parameters: dict[str, Any], ensemble: str, transfer: str) -> tuple[couplings.Ensemble, transfers.Transfer]:
-    """The ensemble and the transfer function that two texts describe with the values of their names, all of use."""
+    """The ensemble and the transfer function that two texts describe; each of the parameters must be a name in them."""
     coupling = _object("ensemble", ensemble, couplings, couplings.Ensemble, parameters)
     phi = _object("transfer", transfer, transfers, transfers.Transfer, parameters)
     _require_used(parameters, ensemble, transfer)
@@ -289,7 +344,7 @@ def _read(parameters: dict[str, Any], ensemble: str, transfer: str) -> tuple[cou
 def _read_gains(
     parameters: dict[str, Any], ensemble: str, transfer: str | None, variance: Float[ArrayLike, ""] | None
 ) -> tuple[couplings.Ensemble, transfers.Transfer | None]:
-    """As `_read` where gains are asked for, without a transfer function else."""
+    """The ensemble, and the transfer function or None; it goes together with the variance of its input."""
     if (transfer is None) != (variance is None):
         raise ValueError(f"`transfer` and `variance` of its input go together, got {transfer!r} and {variance!r}")
     if transfer is not None:
@@ -328,3 +383,6 @@ def _eigenvalues(
         return spectra.eigenvalues(J)
     x = jnp.sqrt(jnp.asarray(variance, J.dtype)) * jax.random.normal(key_gains, (n,), J.dtype)
     return spectra.eigenvalues(J, phi.slope(x))
+
+
+__dir__ = public(__name__)

@@ -42,7 +42,7 @@ recorder = jn.observables.online.Overlaps(patterns)
 fig, axes = plt.subplots(3, 1, figsize=(5.6, 5.4), sharex=True)
 for ax, window in zip(axes, ((1.5,), (0.75, 0.75), (0.5, 0.5, 0.5)), strict=True):
     net = jn.dynamics.RateNetwork(jn.memory.hebbian(patterns, 0.0, window, ring=False), tanh)
-    run = jn.dynamics.simulate(net, patterns[:, 0], duration=30.0, save_every=4, record=recorder, progress=False)
+    run = jn.dynamics.simulate(net, patterns[0], duration=30.0, save_every=4, record=recorder, progress=False)
     jn.plotting.raster(run.times, np.asarray(run.records)[:, :40], ax, label="overlap", top=0.3)
     ax.set(xlabel="time (τ)", ylabel="pattern")
     ax.set_title(f"window γ = {', '.join(map(str, window))}", fontsize="medium", loc="left")
@@ -145,7 +145,7 @@ for window, color, marker in zip(windows, jn.plotting.shades(3), "os^", strict=T
     jn.plotting.profile(distance, theory[reach:], ax, color=color, label=f"γ = {', '.join(map(str, window))}")
 
     J = jn.memory.hebbian(spins, 1.0, window, ring=False, symmetric=True)
-    run = jn.memory.glauber(J, spins[:, reach], temperature=0.0, sweeps=40, key=jax.random.key(3), patterns=spins)
+    run = jn.memory.glauber(J, spins[reach], temperature=0.0, num_sweeps=40, key=jax.random.key(3), patterns=spins)
     sampled = np.asarray(run.overlaps[-1])
     jn.plotting.profile(distance, (sampled[reach:] + sampled[reach::-1]) / 2, ax, color=color, style=marker)
 ax.set(xlabel="distance along the sequence", ylabel="overlap (points: network)")
@@ -164,7 +164,7 @@ plt.show()
 # 2. Below which $\gamma$ does the symmetric window with $d = 1$ keep a pattern pure? The answer is $c / 2d$: find it in
 #    `zero_load_overlaps`, and in a network at load 0.01 with `jn.memory.correlation_profile`.
 # 3. With `jn.memory.retrieve(..., length=12)`, find the loads at which sequences are lost, for the three windows of
-#    the first figure and rising $N$. `jn.memory.phase_diagram` maps more of what happens after a cue, as the command
-#    `jaxnets memory` does.
+#    the first figure and rising $N$. A sweep of `jn.computations.regime` maps more of what happens after a cue, as the
+#    command `jaxnets memory` does.
 #
 # Next: [which patterns threshold units can hold](05_multistable_patterns.ipynb).

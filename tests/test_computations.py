@@ -26,12 +26,12 @@ POINTS = {
     ),
     "simulate": (
         lambda g, noise, key: computations.simulate(
-            "IID(g)", noise=noise, n=30, trajectories=12, duration=80.0, discard=20.0, max_lag=4.0, key=key, g=g
+            "IID(g)", noise=noise, n=30, num_trajectories=12, duration=80.0, discard=20.0, max_lag=4.0, key=key, g=g
         ),
         (jnp.array([0.5, 0.7]), jnp.array([1.0, 0.5]), KEYS),
     ),
     "lyapunov": (
-        lambda g, key: computations.lyapunov("IID(g)", "Linear()", n=8, num=8, duration=100.0, key=key, g=g),
+        lambda g, key: computations.lyapunov("IID(g)", "Linear()", n=8, num_exponents=8, duration=100.0, key=key, g=g),
         (jnp.array([0.2, 0.4]), KEYS),
     ),
     "memory": (
@@ -39,6 +39,21 @@ POINTS = {
             "DeepHebbian(load, hetero=(g,))", n=500, length=6, duration=40.0, max_modes=10, key=key, load=load, g=g
         ),
         (jnp.array([0.012, 0.02]), jnp.array([1.5, 0.5]), KEYS),
+    ),
+    "regime": (
+        lambda load, g, key: computations.regime(
+            "DeepHebbian(load, hetero=(g,))",
+            n=200,
+            length=4,
+            duration=12.0,
+            exponent_duration=8.0,
+            dt=0.1,
+            max_modes=8,
+            key=key,
+            load=load,
+            g=g,
+        ),
+        (jnp.array([0.02, 0.04]), jnp.array([1.5, 0.5]), KEYS),
     ),
     "mean_field": (lambda g: computations.mean_field("IID(g)", g=g), (jnp.array([0.8, 2.0]),)),
     "dimension": (
@@ -107,7 +122,7 @@ def test_spectrum_of_one_shift():
 @pytest.mark.slow
 def test_spectrum_with_gains():
     found = computations.spectrum("IID(2.)", "Tanh()", 0.5, n=600, key=KEY)
-    law = spectra.law(couplings.IID(2.0), transfer.Tanh(), 0.5)
+    law = spectra.law(couplings.IID(2.0), transfer.Tanh(), variance=0.5)
     np.testing.assert_allclose(found["right_edge_theory"], law.right_edge())
     np.testing.assert_allclose(found["right_edge"], law.right_edge(), rtol=0.1)
     assert found["void_area_theory"] == 0 and found["converged"]
@@ -117,7 +132,7 @@ def test_spectrum_with_gains():
 def test_simulation_of_a_linear_network():
     """Without couplings: C(t) = sigma^2 e^{-t}, of dimension N."""
     found = computations.simulate(
-        "gain * IID()", "Linear()", 0.5, n=50, trajectories=40, duration=120.0, discard=20.0, key=KEY, gain=0.0
+        "gain * IID()", "Linear()", 0.5, n=50, num_trajectories=40, duration=120.0, discard=20.0, key=KEY, gain=0.0
     )
     assert found["converged"]
     inside = found["lags"] <= 5
@@ -130,7 +145,7 @@ def test_simulation_of_a_linear_network():
 
 @pytest.mark.slow
 def test_too_short_a_correlation_time_does_not_converge():
-    settings = dict(n=30, trajectories=12, duration=80.0, discard=20.0, max_lag=4.0, key=KEY)
+    settings = dict(n=30, num_trajectories=12, duration=80.0, discard=20.0, max_lag=4.0, key=KEY)
     found = computations.simulate("IID(.5)", noise=1.0, correlation_time=0.2, **settings)
     assert not found["converged"] and found["correlation_time_phi"] > 0.2
 
@@ -138,7 +153,7 @@ def test_too_short_a_correlation_time_does_not_converge():
 @pytest.mark.slow
 def test_lyapunov_exponents_of_a_linear_network():
     """Real parts of the eigenvalues of J - 1."""
-    found = computations.lyapunov("IID(.4)", "Linear()", n=8, num=8, duration=400.0, key=KEY)
+    found = computations.lyapunov("IID(.4)", "Linear()", n=8, num_exponents=8, duration=400.0, key=KEY)
     key, _ = jax.random.split(KEY)
     exact = np.sort(np.linalg.eigvals(np.asarray(couplings.IID(0.4).sample(8, key=key).dense())).real - 1)[::-1]
     np.testing.assert_allclose(found["exponents"], exact, atol=0.02)
@@ -156,7 +171,7 @@ def test_memory_with_silent_columns_is_memory_without():
         np.testing.assert_allclose(padded[name], value, rtol=1e-6, err_msg=name)
     J = couplings.DeepHebbian(0.02, hetero=(1.5,)).sample(500, key=KEY)
     net = dynamics.RateNetwork(J, transfer.Tanh())
-    found = memory.retrieve(net, J.left, duration=40.0, length=6, progress=False)
+    found = memory.retrieve(net, J.left.T, duration=40.0, length=6, progress=False)
     np.testing.assert_allclose([known["speed"], known["period"]], [found.speed, 10 / found.speed], rtol=1e-6)
     np.testing.assert_allclose(known["period"], found.period, rtol=0.2)
 
@@ -234,6 +249,7 @@ def test_what_the_text_says_is_known_under_jit(text):
         (lambda: computations.spectrum("IID()", "Tanh()", **SAMPLED), "`transfer` and `variance`"),
         (lambda: computations.eigenvalues("IID()", variance=1.0, **SAMPLED), "`transfer` and `variance`"),
         (lambda: computations.memory("IID()", **SAMPLED), "`ensemble` must be a `DeepHebbian`"),
+        (lambda: computations.regime("IID()", **SAMPLED), "`ensemble` must be a `DeepHebbian`"),
         (
             lambda: jax.eval_shape(lambda g: computations.eigenvalues("DeepHebbian(g)", g=g, **SAMPLED), 0.5),
             "give `max_modes`",

@@ -1,8 +1,9 @@
 """`jaxnets memory`: a retrieved sequence, the regimes over load and strength, and what stored patterns convert to."""
 
+import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +12,9 @@ import xarray as xr
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
-from .. import __version__, dynamics, plotting
+from .. import __version__, computations, dynamics, plotting, sweeps
 from .. import memory as memories
 from .. import transfer as transfers
-from ..couplings import DeepHebbian
 from ..memory import Regime
 from ..observables.online import Overlaps
 from .inputs import InputError, evaluate, vocabulary
@@ -23,6 +23,7 @@ from .outputs import MAKER, check_replaceable, made_by, replacing, table
 DEFAULT_LOADS = (0.02, 0.06, 0.1, 0.2, 0.3, 0.5, 0.7)
 DEFAULT_STRENGTHS = (0.6, 0.8, 1.0, 1.25, 1.6, 2.2, 3.0)
 FIGURE, STORE = "memory.png", "memory.zarr"
+SWEEP = "memory.sweep"  # the folder of the diagram while it is computed
 LENGTH = 20  # patterns in order that make a retrieval, whatever the size
 CUED, FOLLOWED = 100.0, 300.0  # time constants after the cue, and of the Lyapunov exponent
 SHOWN, RECALLED = 30, 45.0  # patterns of the raster, and its time constants
@@ -38,9 +39,9 @@ def memory(
     auto: float = 0.0,
     lengths: tuple[int, ...] = (1, 2, 3),
     conversion: float = 0.7,
-    spins: int = 100_000,
+    num_spins: int = 100_000,
     transfer: str = "Tanh()",
-    trials: int = 1,
+    num_trials: int = 1,
     seed: int = 0,
     out: Path = Path("."),
 ) -> None:
@@ -52,7 +53,8 @@ def memory(
     a state that overlaps with its neighbours, known exactly for few patterns and sampled here. Writes memory.png
     (overlaps of a retrieved sequence, regimes with the lines of theory, overlaps after conversion) and memory.zarr (all
     of it, with all parameters) and prints the regimes. Times are in units of tau. Outputs of an earlier run are
-    replaced; files of these names that jaxnets did not write are left alone, and nothing is run.
+    replaced; files of these names that jaxnets did not write are left alone, and nothing is run. When it is stopped,
+    the same command goes on with the diagram.
 
     Args:
         n: Number of neurons of a network.
@@ -63,65 +65,72 @@ def memory(
         auto: Strength of the coupling of a pattern to itself.
         lengths: Lengths d of the symmetric windows of conversion.
         conversion: Strength of these windows in all, d gamma, to one side; patterns stay pure below 1/2.
-        spins: Number of spins of the networks of conversion.
+        num_spins: Number of spins of the networks of conversion.
         transfer: Transfer function phi.
-        trials: Networks at each point of the diagram, of which the most frequent regime is shown.
+        num_trials: Networks at each point of the diagram, of which the most frequent regime is shown.
         seed: Seed of all that is random.
         out: Folder for the outputs, made if it is missing.
     """
-    for name, value in (("n", n), ("trials", trials), ("spins", spins)):
-        if value < 1:
-            raise InputError(f"`--{name}` must be at least 1, got {value}")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"`--seed` must be in [0, 2^63), got {seed}")
-    rows = _distinct("--loads", loads, positive=True)
-    columns = _distinct("--strengths", strengths)
-    if round(rows[0] * n) < 2:
-        raise InputError(f"`--loads` must give two patterns or more, got {rows[0]:g} x {n} neurons")
-    if not window:
-        raise InputError("`--window` must have one number or more")
-    if not lengths or not all(1 <= d <= REACH for d in lengths):
-        raise InputError(f"`--lengths` must be whole numbers from 1 to {REACH}, got {' '.join(map(str, lengths))}")
-    check_replaceable(out, (FIGURE, STORE))
-    function = evaluate(transfer, vocabulary(transfers, transfers.Transfer), transfers.Transfer, "--transfer")
-    key_recall, key_diagram, key_spins = jax.random.split(jax.random.key(seed), 3)
-
+    options = Options(
+        n, loads, strengths, window, auto, lengths, conversion, num_spins, transfer, num_trials, seed, out
+    )
+    _check(options)
     began = time.perf_counter()
     try:
-        ensemble = DeepHebbian(rows[0], auto, columns[np.argmin(np.abs(columns - 1.5))] * np.asarray(window))
-        recalled = _recall(ensemble, function, n, key_recall)
-        diagram = memories.phase_diagram(
-            function,
-            n,
-            loads=rows,
-            heteros=columns,
-            autos=(auto,),
-            windows=(window,),
-            trials=trials,
-            key=key_diagram,
-            duration=CUED,
-            exponent_duration=FOLLOWED,
-            length=LENGTH,
-            dt=0.1,
-            dtype=jnp.float32,
-        )
-        unstable = jax.vmap(lambda load: memories.instability(load, window, auto, transfer=function))(jnp.asarray(rows))
-        converted = _conversion(lengths, conversion, spins, key_spins)
-    except ValueError as error:
+        data = _computed(options)
+    except (ValueError, OSError) as error:
         raise InputError(str(error)) from error
     seconds = time.perf_counter() - began
-
-    data = _dataset(recalled, diagram, unstable, converted, lengths).assign_attrs(
-        {"n": n, "window": list(window), "auto": auto, "conversion": conversion, "spins": spins, "trials": trials}
-        | {"transfer": transfer, "seed": seed, "time_unit": "tau", "regimes": [regime.name for regime in Regime]}
-        | made_by("memory")
-    )
-    with replacing(out, (FIGURE, STORE)) as folder:
-        # Format 2 of zarr, because format 3 has no settled form of consolidated metadata and of strings.
-        data.to_zarr(folder / STORE, zarr_format=2)
-        plotting.save(_draw(data), folder / FIGURE, metadata={"Software": f"{MAKER} {__version__}"})
+    _write(data, out)
     print(_tables(data))
     print(f"{seconds:.1f} s; wrote {out / FIGURE} and {out / STORE}")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command was asked for."""
+
+    n: int
+    loads: tuple[float, ...]
+    strengths: tuple[float, ...]
+    window: tuple[float, ...]
+    auto: float
+    lengths: tuple[int, ...]
+    conversion: float
+    num_spins: int
+    transfer: str
+    num_trials: int
+    seed: int
+    out: Path
+
+    def rows(self) -> Float[np.ndarray, " loads"]:
+        return _distinct("--loads", self.loads, positive=True)
+
+    def columns(self) -> Float[np.ndarray, " strengths"]:
+        return _distinct("--strengths", self.strengths)
+
+    def phi(self) -> transfers.Transfer:
+        return evaluate(self.transfer, vocabulary(transfers, transfers.Transfer), transfers.Transfer, "--transfer")
+
+
+def _check(options: Options) -> None:
+    for name in ("n", "num_trials", "num_spins"):
+        value = getattr(options, name)
+        if value < 1:
+            raise InputError(f"`--{name.replace('_', '-')}` must be at least 1, got {value}")
+    if not 0 <= options.seed < 2**32:
+        raise InputError(f"`--seed` must be in [0, 2^32), got {options.seed}")
+    least = options.rows()[0]
+    if round(least * options.n) < 2:
+        raise InputError(f"`--loads` must give two patterns or more, got {least:g} x {options.n} neurons")
+    options.columns()
+    if not options.window:
+        raise InputError("`--window` must have one number or more")
+    lengths = options.lengths
+    if not lengths or not all(1 <= d <= REACH for d in lengths):
+        raise InputError(f"`--lengths` must be whole numbers from 1 to {REACH}, got {' '.join(map(str, lengths))}")
+    options.phi()
+    check_replaceable(options.out, (FIGURE, STORE))
 
 
 def _distinct(option: str, values: tuple[float, ...], *, positive: bool = False) -> Float[np.ndarray, " k"]:
@@ -135,66 +144,95 @@ def _distinct(option: str, values: tuple[float, ...], *, positive: bool = False)
 # --- what is computed
 
 
-def _recall(ensemble: DeepHebbian, function: transfers.Transfer, n: int, key: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Times and overlaps of the network that is drawn, from its first pattern on."""
-    # Larger than those of the diagram: what one sees is then not the noise of few neurons.
-    patterns = memories.binary(max(n, 2000), SHOWN, key=key, dtype=jnp.float32)
-    net = dynamics.RateNetwork(memories.hebbian(patterns, ensemble.auto, ensemble.hetero), function)
-    run = dynamics.simulate(net, patterns[:, 0], duration=RECALLED, save_every=4, record=Overlaps(patterns))
-    return np.asarray(run.times), np.asarray(run.records)
+def _computed(options: Options) -> xr.Dataset:
+    key_recall, key_spins = jax.random.split(jax.random.key(options.seed))
+    parts = [_recalled(options, key_recall), _regimes(options), _converted(options, key_spins)]
+    attributes = {name: value for name, value in vars(options).items() if name not in ("loads", "strengths", "out")}
+    attributes |= {name: list(attributes[name]) for name in ("window", "lengths")}
+    attributes |= {"time_unit": "tau", "regimes": [regime.name for regime in Regime]}
+    return xr.merge(parts, combine_attrs="drop").assign_attrs(attributes | made_by("memory"))
 
 
-def _conversion(
-    lengths: tuple[int, ...], strength: float, spins: int, key: Array
-) -> tuple[Float[np.ndarray, "k REACH+1"], Float[np.ndarray, "k REACH+1"]]:
-    """Overlaps with a pattern and its neighbours after conversion: exact for few patterns, and of one sample each."""
-    exact, sampled = [], []
-    num = 2 * REACH + 1
-    for d in tqdm(lengths, desc="Conversion", unit="window", delay=1):
-        window = np.full(d, strength / d)
-        distance = np.abs(np.subtract.outer(np.arange(num), np.arange(num)))
-        core = np.concatenate([[1.0], window, np.zeros(num)])[np.minimum(distance, d + 1)]
-        start = np.eye(num)[REACH]
-        exact.append(np.asarray(memories.zero_load_overlaps(core, start).value[REACH:]))
-
-        key_patterns, key_moves = jax.random.split(jax.random.fold_in(key, d))
-        patterns = memories.binary(spins, num, key=key_patterns, dtype=jnp.float32)
-        J = memories.hebbian(patterns, 1.0, window, ring=False, symmetric=True)
-        run = memories.glauber(J, patterns[:, REACH], temperature=0.0, sweeps=100, key=key_moves, patterns=patterns)
-        overlaps = np.asarray(run.overlaps[-1])
-        sampled.append((overlaps[REACH:] + overlaps[REACH::-1]) / 2)
-    return np.array(exact), np.array(sampled)
+def _recalled(options: Options, key: Array) -> xr.Dataset:
+    """Overlaps in time of the network that is drawn, from its first pattern on."""
+    strengths = options.columns()
+    window = strengths[np.argmin(np.abs(strengths - 1.5))] * np.asarray(options.window)
+    # Larger than the networks of the diagram, so that one does not see the noise of few neurons.
+    patterns = memories.binary(max(options.n, 2000), SHOWN, key=key, dtype=jnp.float32)
+    net = dynamics.RateNetwork(memories.hebbian(patterns, options.auto, window), options.phi())
+    run = dynamics.simulate(net, patterns[0], duration=RECALLED, save_every=4, record=Overlaps(patterns))
+    return xr.Dataset({"overlaps": (("time", "pattern"), np.asarray(run.records))}, {"time": np.asarray(run.times)})
 
 
-def _dataset(recalled, diagram, unstable, converted, lengths) -> xr.Dataset:
-    times, overlaps = recalled
-    at = lambda values: np.asarray(values)[:, :, 0, 0]
-    observed = diagram.observations
-    measured: dict[str, Any] = {
-        name: (("load", "strength", "trial"), at(getattr(observed, name)))
-        for name in ("success", "fidelity", "reach", "speed", "peak_overlap", "variance", "edge")
-        + ("exponent", "exponent_error")
-    }
-    return xr.Dataset(
-        measured
-        | {
-            "overlaps": (("time", "pattern"), overlaps),
-            "regime": (("load", "strength"), at(diagram.regimes())),
-            "instability": (("load",), np.where(unstable.converged, unstable.value, np.nan)),
-            "conversion_exact": (("length", "distance"), converted[0]),
-            "conversion_sampled": (("length", "distance"), converted[1]),
+def _regimes(options: Options) -> xr.Dataset:
+    """Regimes and what they are told from over loads and strengths, with the line of theory."""
+    rows, columns = options.rows(), options.columns()
+    window = ", ".join(f"gamma * {weight!r}" for weight in options.window)
+    described = sweeps.Sweep(
+        f"{computations.__name__}:{computations.regime.__name__}",
+        axes={"load": rows.tolist(), "gamma": columns.tolist()},
+        fixed={
+            "ensemble": f"DeepHebbian(load, {options.auto!r}, ({window},))",
+            "transfer": options.transfer,
+            "n": options.n,
+            "max_modes": round(rows[-1] * options.n),
+            "length": LENGTH,
+            "duration": CUED,
+            "exponent_duration": FOLLOWED,
+            "dt": 0.1,
+            "dtype": "float32",
         },
-        coords={
-            "time": times,
-            "load": np.asarray(diagram.loads),
-            "strength": np.asarray(diagram.heteros),
-            "length": np.asarray(lengths),
-            "distance": np.arange(REACH + 1),
-        },
+        realisations=options.num_trials,
+        seed=options.seed,
+    )
+    ended = sweeps.run(described, options.out / SWEEP)
+    if ended.failures:
+        raise ValueError(ended.failures[0].reason)
+    names = {"gamma": "strength", "realisation": "trial"}
+    found = sweeps.open(options.out / SWEEP).drop_vars(["status", "converged"]).rename(names)
+    trials = found.regime.transpose("load", "strength", "trial").values
+    line = jax.vmap(lambda load: memories.instability(load, options.window, options.auto, transfer=options.phi()))
+    unstable = line(jnp.asarray(rows))
+    return found.drop_vars("regime").assign(
+        regime=(("load", "strength"), np.asarray(memories.majority(trials))),
+        instability=(("load",), np.where(unstable.converged, unstable.value, np.nan)),
     )
 
 
-# --- what is printed and drawn
+def _converted(options: Options, key: Array) -> xr.Dataset:
+    """Overlaps with a pattern and its neighbours after conversion: exact for few patterns, and of one sample each."""
+    exact, sampled = [], []
+    num_patterns = 2 * REACH + 1
+    distance = np.abs(np.subtract.outer(np.arange(num_patterns), np.arange(num_patterns)))
+    for d in tqdm(options.lengths, desc="Conversion", unit="window", delay=1):
+        window = np.full(d, options.conversion / d)
+        core = np.concatenate([[1.0], window, np.zeros(num_patterns)])[np.minimum(distance, d + 1)]
+        pure = np.eye(num_patterns)[REACH]
+        exact.append(np.asarray(memories.zero_load_overlaps(core, pure).value[REACH:]))
+
+        key_patterns, key_moves = jax.random.split(jax.random.fold_in(key, d))
+        patterns = memories.binary(options.num_spins, num_patterns, key=key_patterns, dtype=jnp.float32)
+        J = memories.hebbian(patterns, 1.0, window, ring=False, symmetric=True)
+        run = memories.glauber(J, patterns[REACH], temperature=0.0, num_sweeps=100, key=key_moves, patterns=patterns)
+        overlaps = np.asarray(run.overlaps[-1])
+        sampled.append((overlaps[REACH:] + overlaps[REACH::-1]) / 2)
+    dims = ("length", "distance")
+    return xr.Dataset(
+        {"conversion_exact": (dims, np.array(exact)), "conversion_sampled": (dims, np.array(sampled))},
+        {"length": np.asarray(options.lengths), "distance": np.arange(REACH + 1)},
+    )
+
+
+# --- what is written, printed and drawn
+
+
+def _write(data: xr.Dataset, out: Path) -> None:
+    with replacing(out, (FIGURE, STORE)) as folder:
+        # Format 2 of zarr, because format 3 has no settled form of consolidated metadata and of strings.
+        data.to_zarr(folder / STORE, zarr_format=2)
+        plotting.save(_draw(data), folder / FIGURE, metadata={"Software": f"{MAKER} {__version__}"})
+    # Everything in it is in the store now.
+    shutil.rmtree(out / SWEEP)
 
 
 def _tables(data: xr.Dataset) -> str:
@@ -211,7 +249,7 @@ def _tables(data: xr.Dataset) -> str:
         at = data.sel(length=d)
         cells = zip(at.conversion_exact.values, at.conversion_sampled.values, strict=True)
         profiles.append((f"d = {d}", *(f"{exact:.3f} ({sampled:.3f})" for exact, sampled in cells)))
-    n, spins = data.attrs["n"], data.attrs["spins"]
+    n, spins = data.attrs["n"], data.attrs["num_spins"]
     return "\n".join(
         [
             table(f"regimes of {n} neurons after a cue", regimes),

@@ -90,7 +90,7 @@ def lyapunov_spectrum(
 
     Raises:
         ValueError: if ``x0`` is not (n,) or not finite, ``num_exponents`` not between 1 and n, a time not positive,
-            ``discard`` outside [0, duration), ``net`` a batch, or noise without a key.
+            ``discard`` outside [0, duration), ``net`` a batch, or noise without a key (NaN if the noise is traced).
     """
     x0 = _checked_start(net, x0, num_exponents)
     for name, value in (("duration", duration), ("dt", dt), ("interval", interval)):
@@ -98,7 +98,10 @@ def lyapunov_spectrum(
     require("discard", discard, lambda x: (x >= 0) & (x < duration), f"in [0, duration) = [0, {duration})")
     noisy = not is_concrete(net.noise) or bool(np.any(np.asarray(net.noise)))
     if noisy and key is None:
-        raise ValueError("`key` must be a random key for a network with noise, got None")
+        if is_concrete(net.noise):
+            raise ValueError("`key` must be a random key for a network with noise, got None")
+        # Traced noise may turn out to be 0; if not, all is NaN, as in `simulate`.
+        x0 = jnp.where(jnp.any(net.noise != 0), jnp.nan, x0)
     flow, skipped = _flow(net, scheme, key if noisy else None, duration, dt, discard, interval)
     start = x0, _random_tangents(net, num_exponents, jax.random.key(0) if key is None else key)
     spectrum = _statistics(*_follow(flow, start, skipped + BLOCKS, progress), skipped, interval)

@@ -18,14 +18,12 @@ from .phases import (
 )
 from .regimes import (
     Observation,
-    PhaseDiagram,
     Regime,
     classify,
     instability,
     majority,
     observe,
     packet_speed,
-    phase_diagram,
     self_organised_edge,
 )
 from .sequences import Probability, Retrieval, on_top, retrieval, retrieve, success_probability
@@ -33,7 +31,6 @@ from .sequences import Probability, Retrieval, on_top, retrieval, retrieve, succ
 __all__ = [
     "GlauberRun",
     "Observation",
-    "PhaseDiagram",
     "Probability",
     "Regime",
     "ReplicaState",
@@ -58,7 +55,6 @@ __all__ = [
     "observe",
     "on_top",
     "packet_speed",
-    "phase_diagram",
     "replica_state",
     "replicon_temperature",
     "retrieval",

@@ -2,8 +2,9 @@ r"""Dense memories of sequences: binary units that step from pattern to pattern 
 
 $$ s_i(t + 1) = \operatorname{sgn} \sum_\mu \xi_i^{\mu + 1} f(m^\mu(t)), \qquad m^\mu = \frac1n \sum_j \xi_j^\mu s_j $$
 
-All patterns but the present one add crosstalk to the field, and a bit is wrong where it outweighs the signal f(1) = 1.
-Every `interaction` is f, one of n units and `num` = P patterns; a new one is one more final `Interaction`.
+All patterns but the present one add crosstalk to the field, and a bit is wrong where crosstalk outweighs the signal
+f(1) = 1. An `interaction` is f, in a network of n units and P = `num_patterns` patterns; a new one is one more final
+`Interaction`. Patterns are the rows of an array (P, n).
 Source: Chaudhry et al. 2023 (arXiv 2306.04532).
 """
 
@@ -19,6 +20,8 @@ from scipy.special import erfc, erfcinv, gammaln
 from tqdm import tqdm
 
 from .._arguments import real_array, require, require_instance, require_whole
+from .._public import public
+from .._results import Result, one_line
 from ..observables import overlaps
 from .patterns import binary, stored
 from .sequences import Probability
@@ -29,6 +32,8 @@ GRID = 2**16
 
 class Interaction(eqx.Module):
     """f of an overlap, with f(1) = 1, in networks of n units."""
+
+    __repr__ = one_line
 
     @abc.abstractmethod
     def __call__(self, m: Float[np.ndarray, "..."], n: int) -> Float[np.ndarray, "..."]:
@@ -91,7 +96,7 @@ def _overlap_law(n: int) -> tuple[Float[np.ndarray, " n+1"], Float[np.ndarray, "
 # --- dynamics
 
 
-class Recall(eqx.Module):
+class Recall(Result, axes={"P": "pattern", "n": "unit", "trials": "trial"}):
     """The `overlaps` with all patterns at the steps 0, 1, ..., and the `final` state."""
 
     overlaps: Float[Array, "time *trials P"]
@@ -100,10 +105,10 @@ class Recall(eqx.Module):
 
 def recall(
     interaction: Interaction,
-    patterns: Float[ArrayLike, "n P"],
+    patterns: Float[ArrayLike, "P n"],
     states: Float[ArrayLike, "*trials n"],
     *,
-    steps: int,
+    num_steps: int,
     ring: bool = True,
 ) -> Recall:
     """Parallel updates of binary states, many trials of one network at once; a bit whose field is 0 stays as it is.
@@ -113,76 +118,76 @@ def recall(
     measures, with times that are steps.
 
     Raises:
-        ValueError: if ``patterns`` is not (n, P), ``states`` not (..., n) of entries 1 and -1, or ``steps`` < 1.
+        ValueError: if ``patterns`` is not (P, n), ``states`` not (..., n) of entries 1 and -1, or ``num_steps`` < 1.
     """
     patterns = stored("patterns", patterns)
     states = _binary_states(states, patterns)
     require_instance("interaction", interaction, Interaction, "an `Interaction` such as `Polynomial(2)`")
-    require_whole("steps", steps)
+    require_whole("num_steps", num_steps)
 
     def step(s, _):
         s = _step(interaction, patterns, s, ring)
         return s, overlaps(patterns, s)
 
-    final, later = jax.lax.scan(step, states, None, length=steps)
+    final, later = jax.lax.scan(step, states, None, length=num_steps)
     return Recall(jnp.concatenate([overlaps(patterns, states)[None], later]), final)
 
 
-def _binary_states(states: ArrayLike, patterns: Float[Array, "n P"]) -> Float[Array, "*trials n"]:
+def _binary_states(states: ArrayLike, patterns: Float[Array, "P n"]) -> Float[Array, "*trials n"]:
     states = real_array("states", states)
-    if states.shape[-1:] != patterns.shape[:1]:
-        raise ValueError(f"`states` must have shape (..., {patterns.shape[0]}), got {states.shape}")
+    if states.shape[-1:] != patterns.shape[1:]:
+        raise ValueError(f"`states` must have shape (..., {patterns.shape[1]}), got {states.shape}")
     require("states", states, lambda s: np.abs(s) == 1, "of entries 1 and -1")
     return states.astype(patterns.dtype)
 
 
 def _step(interaction, patterns, s, ring):
-    weights = interaction.weights(overlaps(patterns, s), patterns.shape[0])
+    weights = interaction.weights(overlaps(patterns, s), patterns.shape[1])
     if not ring:
         weights = weights.at[..., -1].set(0)
-    field = jnp.matmul(weights, jnp.roll(patterns, -1, axis=1).T, precision="highest")
+    field = jnp.matmul(weights, jnp.roll(patterns, -1, axis=0), precision="highest")
     rounding = 4 * jnp.finfo(field.dtype).eps * jnp.sum(jnp.abs(weights), axis=-1, keepdims=True)
     return jnp.where(jnp.abs(field) <= rounding, s, jnp.sign(field))
 
 
 def sampled_bit_error(
-    interaction: Interaction, n: int, num: int, *, networks: int, key: PRNGKeyArray, progress: bool = True
+    interaction: Interaction, n: int, num_patterns: int, *, num_networks: int, key: PRNGKeyArray, progress: bool = True
 ) -> Probability:
-    """Share of wrong bits one step after each of the `num` stored patterns, and its standard error over networks.
+    """Share of wrong bits one step after each of the stored patterns, and its standard error over networks.
 
     Raises:
-        ValueError: if ``n``, ``num`` or ``networks`` is not a whole number >= 1, 2 and 2.
+        ValueError: if ``n``, ``num_patterns`` or ``num_networks`` is not a whole number >= 1, 2 and 2.
     """
     require_whole("n", n)
-    require_whole("num", num, 2)
-    require_whole("networks", networks, 2)
-    keys = tqdm(jax.random.split(key, networks), desc="Bit errors", unit="network", delay=1, disable=not progress)
-    shares = jnp.stack([_share_of_errors(interaction, n, num, key) for key in keys])
-    return Probability(jnp.mean(shares), jnp.std(shares, ddof=1) / math.sqrt(networks))
+    require_whole("num_patterns", num_patterns, 2)
+    require_whole("num_networks", num_networks, 2)
+    keys = tqdm(jax.random.split(key, num_networks), desc="Bit errors", unit="network", delay=1, disable=not progress)
+    shares = jnp.stack([_share_of_errors(interaction, n, num_patterns, key) for key in keys])
+    return Probability(jnp.mean(shares), jnp.std(shares, ddof=1) / math.sqrt(num_networks))
 
 
 @eqx.filter_jit
-def _share_of_errors(interaction, n, num, key):
-    patterns = binary(n, num, key=key)
-    after = _step(interaction, patterns, patterns.T, True)
-    return jnp.mean(after != jnp.roll(patterns, -1, axis=1).T, dtype=patterns.dtype)
+def _share_of_errors(interaction, n, num_patterns, key):
+    patterns = binary(n, num_patterns, key=key)
+    after = _step(interaction, patterns, patterns, True)
+    return jnp.mean(after != jnp.roll(patterns, -1, axis=0), dtype=patterns.dtype)
 
 
 # --- theory
 
 
-def crosstalk_variance(interaction: Interaction, n: int, num: int) -> float:
-    r"""Variance of the crosstalk from `num` - 1 independent binary patterns, (P - 1) <f(m)^2>.
+def crosstalk_variance(interaction: Interaction, n: int, num_patterns: int) -> float:
+    r"""Variance of the crosstalk from `num_patterns` - 1 independent binary patterns, (P - 1) <f(m)^2>.
 
     Raises:
-        ValueError: if ``n`` or ``num`` is not a whole number >= 1.
+        ValueError: if ``n`` or ``num_patterns`` is not a whole number >= 1.
     """
     require_whole("n", n)
-    require_whole("num", num)
-    return (num - 1) * interaction.second_moment(n)
+    require_whole("num_patterns", num_patterns)
+    return (num_patterns - 1) * interaction.second_moment(n)
 
 
-def gaussian_bit_error(interaction: Interaction, n: int, num: int) -> float:
+def gaussian_bit_error(interaction: Interaction, n: int, num_patterns: int) -> float:
     r"""Chance that Gaussian crosstalk of the same variance flips a bit in one step, erfc(1 / sqrt(2 var)) / 2.
 
     For polynomial interactions, of many patterns. Not for the exponential one, whose crosstalk is that of the few
@@ -192,11 +197,11 @@ def gaussian_bit_error(interaction: Interaction, n: int, num: int) -> float:
     Raises:
         ValueError: as `crosstalk_variance`.
     """
-    variance = crosstalk_variance(interaction, n, num)
+    variance = crosstalk_variance(interaction, n, num_patterns)
     return float(erfc(1 / math.sqrt(2 * variance)) / 2) if variance > 0 else 0.0
 
 
-def bit_error(interaction: Interaction, n: int, num: int) -> float:
+def bit_error(interaction: Interaction, n: int, num_patterns: int) -> float:
     r"""Chance that crosstalk flips a bit in one step from a stored pattern, from the law of the crosstalk itself.
 
     $$ P\Big( \sum_{\mu = 1}^{P - 1} \eta_\mu f(m_\mu) < -1 \Big) + \tfrac12 P(\dots = -1), \qquad \eta_\mu = \pm 1 $$
@@ -209,7 +214,7 @@ def bit_error(interaction: Interaction, n: int, num: int) -> float:
     Raises:
         ValueError: as `crosstalk_variance`.
     """
-    variance = crosstalk_variance(interaction, n, num)
+    variance = crosstalk_variance(interaction, n, num_patterns)
     per_unit = max(1, math.floor(GRID / 2 / (2 + 12 * math.sqrt(variance))))  # whole, so that 1 is a point of the grid
     m, chances = _overlap_law(n)
     values = interaction(m, n) * per_unit
@@ -221,7 +226,7 @@ def bit_error(interaction: Interaction, n: int, num: int) -> float:
         for offset, share in ((-1, (d**2 - d) / 2), (0, (nearest != 0) - d**2), (1, (d**2 + d) / 2)):
             np.add.at(rest, (nearest.astype(int) + offset) % GRID, chances * share / 2)
         rest[0] -= np.sum(chances[nearest != 0]) / 2
-    less, terms = np.fft.fft(rest).real, float(num - 1)
+    less, terms = np.fft.fft(rest).real, float(num_patterns - 1)
     power = np.where(less > -0.5, np.exp(terms * np.log1p(np.maximum(less, -0.5))), (1 + less) ** terms)
     law = np.fft.ifft(power).real
     # Even, and from the point 0 on: the upper tail is the lower one.
@@ -243,8 +248,8 @@ def capacity(interaction: Interaction, n: int, *, error: float, whole: bool = Fa
     else:
         require("error", error, lambda e: (e >= 1e-12) & (e < 0.5), "in [1e-12, 1/2)")
 
-    def too_many(num: int) -> bool:
-        return bit_error(interaction, n, num) * (num * n if whole else 1) > error
+    def too_many(num_patterns: int) -> bool:
+        return bit_error(interaction, n, num_patterns) * (num_patterns * n if whole else 1) > error
 
     low, high = 1, 2
     while high < 2**40 and not too_many(high):
@@ -264,3 +269,6 @@ def gaussian_capacity(interaction: Interaction, n: int, *, error: float) -> floa
     require_whole("n", n)
     require("error", error, lambda e: (e > 0) & (e < 0.5), "in (0, 1/2)")
     return 1 + 1 / (2 * interaction.second_moment(n) * float(erfcinv(2 * error)) ** 2)
+
+
+__dir__ = public(__name__)

@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._arguments import nonnegative, real_array, require, require_instance, require_whole, scalar
+from .._results import Result
 from ..couplings import Operator
 
 
-class GlauberRun(eqx.Module):
+class GlauberRun(Result, axes={"sweeps": "sweep", "k": "pattern", "n": "unit"}):
     """The `spins` at the end, and `overlaps` and `energy` H / n after every sweep; made by `glauber`.
 
     `acceptance` is the share of moves that were accepted, 1 at temperature 0.
@@ -31,9 +32,9 @@ def glauber(
     spins0: Float[ArrayLike, "*batch n"],
     *,
     temperature: Float[ArrayLike, ""],
-    sweeps: int,
+    num_sweeps: int,
     key: PRNGKeyArray,
-    patterns: Float[ArrayLike, "n k"] | None = None,
+    patterns: Float[ArrayLike, "k n"] | None = None,
     fraction: float | None = None,
 ) -> GlauberRun:
     r"""Heat-bath dynamics of spins on one network, from `spins0`, one start or many (*batch).
@@ -45,19 +46,19 @@ def glauber(
     is accepted with the probability min(1, e^{-(H' - H) / T} Q(s' -> s) / Q(s -> s')), Q being the probability of that
     draw: detailed balance holds exactly, at any `fraction`. A large one costs acceptance, because spins drawn together
     do not see each other: about n^{-1/2}, the default, is safe; where most spins are frozen (retrieval at low T) far
-    more are accepted. Each of the `sweeps` is 1 / fraction moves.
+    more are accepted. Each of the `num_sweeps` sweeps is 1 / fraction moves.
 
     At T = 0 a chosen spin takes the sign of its field (and stays at field 0) and all moves are accepted. The end is
     stable against single flips; moves lower the energy as long as those chosen together hardly interact, so keep
     `fraction` well below 1: at 1 two states may alternate. The default is then 1/4.
 
     J is used as it is given (factors of modes stay factors), in its precision; its diagonal is subtracted. `patterns`
-    (n, k) are those whose overlaps (1/n) sum_i xi_i s_i are recorded, none if None. `vmap` over operators and starts
+    (k, n) are those whose overlaps (1/n) sum_i xi_i s_i are recorded, none if None. `vmap` over operators and starts
     runs a batch of networks.
 
     Raises:
         ValueError: if J is not known to be symmetric, spins are not +-1, shapes do not fit, the temperature is
-            below 0, `sweeps` below 1, or the fraction not in (0, 1].
+            below 0, `num_sweeps` below 1, or the fraction not in (0, 1].
     """
     require_instance("J", J, Operator, "an operator of `jaxnets.couplings`")
     if not J.symmetric or len(J.shape) != 2:
@@ -72,17 +73,17 @@ def glauber(
     require("spins0", spins, lambda s: np.abs(s) == 1, "+1 or -1")
     temperature = scalar("temperature", temperature)
     require("temperature", temperature, nonnegative, "a finite number >= 0")
-    require_whole("sweeps", sweeps)
-    patterns = jnp.zeros((n, 0)) if patterns is None else real_array("patterns", patterns)
-    if patterns.ndim != 2 or patterns.shape[0] != n:
-        raise ValueError(f"`patterns` must have shape ({n}, k), got {patterns.shape}")
+    require_whole("num_sweeps", num_sweeps)
+    patterns = jnp.zeros((0, n)) if patterns is None else real_array("patterns", patterns)
+    if patterns.ndim != 2 or patterns.shape[1] != n:
+        raise ValueError(f"`patterns` must have shape (k, {n}), got {patterns.shape}")
     if fraction is not None and not 0 < fraction <= 1:
         raise ValueError(f"`fraction` must be a number in (0, 1], got {fraction!r}")
-    return _glauber(J, spins, temperature, patterns, key, sweeps, fraction)
+    return _glauber(J, spins, temperature, patterns, key, num_sweeps, fraction)
 
 
 @eqx.filter_jit
-def _glauber(J, spins, temperature, patterns, key, sweeps, fraction):
+def _glauber(J, spins, temperature, patterns, key, num_sweeps, fraction):
     dtype, n = J.dtype, J.shape[0]
     cold = temperature == 0
     beta = 1 / jnp.where(cold, 1, temperature).astype(dtype)
@@ -112,17 +113,17 @@ def _glauber(J, spins, temperature, patterns, key, sweeps, fraction):
     def sweep(carry, key):
         keys = lambda i: jax.random.fold_in(key, i)
         s, h, accepted = jax.lax.fori_loop(0, moves, lambda i, carry: move(carry, keys(i)), carry)
-        return (s, h, accepted), (s.T @ patterns / n, -jnp.sum(s * h, 0) / (2 * n))
+        return (s, h, accepted), (s.T @ patterns.T / n, -jnp.sum(s * h, 0) / (2 * n))
 
     s = jnp.reshape(spins.astype(dtype), (-1, n)).T
     start = s, fields(s), jnp.zeros(s.shape[1], int)
-    (s, _, accepted), (overlaps, energy) = jax.lax.scan(sweep, start, jax.random.split(key, sweeps))
+    (s, _, accepted), (overlaps, energy) = jax.lax.scan(sweep, start, jax.random.split(key, num_sweeps))
     batch = spins.shape[:-1]
     return GlauberRun(
         spins=s.T.reshape(spins.shape),
-        overlaps=overlaps.reshape(sweeps, *batch, patterns.shape[1]),
-        energy=energy.reshape(sweeps, *batch),
-        acceptance=(accepted / (moves * sweeps)).reshape(batch),
+        overlaps=overlaps.reshape(num_sweeps, *batch, patterns.shape[0]),
+        energy=energy.reshape(num_sweeps, *batch),
+        acceptance=(accepted / (moves * num_sweeps)).reshape(batch),
     )
 
 

@@ -1,4 +1,4 @@
-r"""Patterns to store, arrays (n, P) of P columns, and the Hebbian couplings that store them.
+r"""Patterns to store, the P rows of an array (P, n), and the Hebbian couplings that store them.
 
 The couplings are the operators that `couplings.DeepHebbian` samples, for patterns that one has made or measured.
 """
@@ -17,23 +17,23 @@ from ..couplings import Modes
 from ..couplings.operators import Shifts
 
 
-def binary(n: int, num: int, *, key: PRNGKeyArray, dtype: Any = None) -> Float[Array, "n num"]:
-    """`num` independent patterns of n entries +1 or -1 with equal chances; ValueError unless n, num >= 1."""
+def binary(n: int, num_patterns: int, *, key: PRNGKeyArray, dtype: Any = None) -> Float[Array, "num_patterns n"]:
+    """Independent patterns of n entries +1 or -1 with equal chances; ValueError unless n, num_patterns >= 1."""
     require_whole("n", n)
-    require_whole("num", num)
-    return jax.random.rademacher(key, (n, num), _precision(dtype))
+    require_whole("num_patterns", num_patterns)
+    return jax.random.rademacher(key, (n, num_patterns), _precision(dtype)).T
 
 
-def gaussian(n: int, num: int, *, key: PRNGKeyArray, dtype: Any = None) -> Float[Array, "n num"]:
-    """`num` independent patterns of n standard normal entries; ValueError unless n, num >= 1."""
+def gaussian(n: int, num_patterns: int, *, key: PRNGKeyArray, dtype: Any = None) -> Float[Array, "num_patterns n"]:
+    """Independent patterns of n standard normal entries; ValueError unless n, num_patterns >= 1."""
     require_whole("n", n)
-    require_whole("num", num)
-    return jax.random.normal(key, (n, num), _precision(dtype))
+    require_whole("num_patterns", num_patterns)
+    return jax.random.normal(key, (n, num_patterns), _precision(dtype)).T
 
 
 def correlated_gaussian(
     n: int, correlation: Float[ArrayLike, "P P"], *, key: PRNGKeyArray, dtype: Any = None
-) -> Float[Array, "n P"]:
+) -> Float[Array, "P n"]:
     r"""Gaussian patterns with the correlation C that is asked for, along the sequence.
 
     $$ \langle \xi_i^\mu \xi_i^\nu \rangle = C_{\mu\nu} $$
@@ -47,12 +47,12 @@ def correlated_gaussian(
     """
     require_whole("n", n)
     root = _root("correlation", _correlation(correlation))
-    return jax.random.normal(key, (n, root.shape[0]), _precision(dtype)) @ root.astype(_precision(dtype))
+    return (jax.random.normal(key, (n, root.shape[0]), _precision(dtype)) @ root.astype(_precision(dtype))).T
 
 
 def correlated_binary(
     n: int, correlation: Float[ArrayLike, "P P"], *, key: PRNGKeyArray, dtype: Any = None
-) -> Float[Array, "n P"]:
+) -> Float[Array, "P n"]:
     r"""Patterns of entries +1 or -1 with the correlation C that is asked for, along the sequence.
 
     $$ \xi = \operatorname{sgn} z, \qquad \langle z^\mu z^\nu \rangle = \sin\big(\tfrac{\pi}{2} C_{\mu\nu}\big),
@@ -71,25 +71,27 @@ def correlated_binary(
     sines = np.sin(np.pi / 2 * _correlation(correlation))
     root = _root("correlation", sines, " after sin(pi C / 2), the correlation of the Gaussians whose signs are taken")
     z = jax.random.normal(key, (n, root.shape[0]), _precision(dtype)) @ root.astype(_precision(dtype))
-    return jnp.where(z >= 0, 1, -1).astype(z.dtype)
+    return jnp.where(z >= 0, 1, -1).astype(z.dtype).T
 
 
-def exponential_correlation(num: int, length: Float[ArrayLike, ""], *, ring: bool = True) -> Float[Array, "num num"]:
-    r"""C_{mu nu} = exp(-|mu - nu| / length) between `num` patterns, with the distance around the ring if `ring`.
+def exponential_correlation(
+    num_patterns: int, length: Float[ArrayLike, ""], *, ring: bool = True
+) -> Float[Array, "P P"]:
+    r"""C_{mu nu} = exp(-|mu - nu| / length) between P = `num_patterns` patterns, around the ring if `ring`.
 
     Raises:
-        ValueError: if ``num`` < 1 or ``length`` is not positive.
+        ValueError: if ``num_patterns`` < 1 or ``length`` is not positive.
     """
-    require_whole("num", num)
+    require_whole("num_patterns", num_patterns)
     length = scalar("length", length)
     require("length", length, positive, "a finite number > 0")
-    steps = np.abs(np.subtract.outer(np.arange(num), np.arange(num)))
-    distance = np.minimum(steps, num - steps) if ring else steps
+    steps = np.abs(np.subtract.outer(np.arange(num_patterns), np.arange(num_patterns)))
+    distance = np.minimum(steps, num_patterns - steps) if ring else steps
     return jnp.exp(-jnp.asarray(distance, length.dtype) / length)
 
 
 def hebbian(
-    patterns: Float[ArrayLike, "n P"],
+    patterns: Float[ArrayLike, "P n"],
     auto: Float[ArrayLike, ""] = 0.0,
     hetero: Float[ArrayLike, " d"] | Sequence[Float[ArrayLike, ""]] = (1.0,),
     *,
@@ -106,7 +108,7 @@ def hebbian(
     that of `couplings.DeepHebbian.sample`, in the precision of the patterns.
 
     Raises:
-        ValueError: if ``patterns`` is not (n, P) with n, P >= 1 or not finite, or the strengths are not finite.
+        ValueError: if ``patterns`` is not (P, n) with n, P >= 1 or not finite, or the strengths are not finite.
 
     Source: Jiang et al. 2022 (arXiv 2208.11411).
     """
@@ -115,15 +117,16 @@ def hebbian(
     require("auto", auto, np.isfinite, "a finite number")
     require("hetero", hetero, np.isfinite, "finite numbers")
     dtype = patterns.dtype
-    core = Shifts(auto.astype(dtype), hetero.astype(dtype), patterns.shape[1], ring=ring, symmetric=symmetric)
-    return Modes(patterns, patterns, core)
+    core = Shifts(auto.astype(dtype), hetero.astype(dtype), patterns.shape[0], ring=ring, symmetric=symmetric)
+    modes = patterns.T
+    return Modes(modes, modes, core)
 
 
-def stored(name: str, patterns: Float[ArrayLike, "n P"]) -> Float[Array, "n P"]:
-    """Patterns as columns, or a `ValueError` that names them."""
+def stored(name: str, patterns: Float[ArrayLike, "P n"]) -> Float[Array, "P n"]:
+    """Patterns as rows, or a `ValueError` that names them."""
     patterns = real_array(name, patterns)
     if patterns.ndim != 2 or patterns.size == 0:
-        raise ValueError(f"`{name}` must have shape (n, P) with n, P >= 1, got {patterns.shape}")
+        raise ValueError(f"`{name}` must have shape (P, n) with n, P >= 1, got {patterns.shape}")
     require(name, patterns, np.isfinite, "finite numbers")
     return patterns
 

@@ -1,40 +1,44 @@
-r"""What a network does after a cue: regimes, their diagram over the strengths of couplings, and the lines of theory.
+r"""What a network does after a cue: its regime, and the lines of theory between regimes.
 
-One network is observed in three stretches: from the cue on, which shows whether the sequence is retrieved; for as long
-again, which shows the state it settles in; and along the tangent flow, which alone tells chaos from a long cycle.
+One network is observed in three stretches. The first begins at the cue and shows whether the sequence is retrieved. The
+second is as long and shows the state in which the network settles. The third follows the tangent flow, which alone
+tells chaos from a long cycle. `jaxnets.computations.regime` is the same at a point of a sweep, for maps of regimes.
 """
 
 from collections.abc import Sequence
 from enum import IntEnum
-from itertools import product
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
-from tqdm import tqdm
 
-from .._arguments import positive, require, require_instance, require_whole, scalar, vector
-from .._numerics import Root
+from .._arguments import positive, require, require_instance, scalar, vector
+from .._numerics import Root, is_concrete
+from .._results import Result
 from ..couplings import DeepHebbian, Ensemble
-from ..dynamics import RateNetwork, lyapunov_spectrum, rk4, simulate
+from ..dynamics import RateNetwork, Run, lyapunov_spectrum, rk4, simulate
 from ..observables.online import Means, Overlaps
 from ..spectra import critical_value, law
 from ..transfer import Transfer
-from .sequences import PRESENT, retrieval
+from .sequences import PRESENT, Retrieval, retrieval
 
 # Mean square of x below which the network is silent.
 SILENT = 1e-3
 # Rate of change of the overlaps, per unit time and relative to their size, from which they oscillate. The carrier of a
-# packet that moves one pattern per time constant turns at about 1; what is at rest or drifts between attractors is
-# below .05.
+# packet that moves one pattern per time constant turns at about 1. Networks at rest, or in drift between attractors,
+# are below .05.
 MOVING = 0.1
 # Effective number of patterns present below which one holds.
 SINGLE = 2.0
-# Standard errors by which the largest Lyapunov exponent exceeds zero in chaos.
+# Standard errors by which the largest Lyapunov exponent exceeds zero in chaos: a cycle passes for chaos once in 700.
 ERRORS = 3.0
+# Time between records of the overlaps, in time constants: ten for each pattern of a packet that moves one per time
+# constant.
+RECORDED = 0.1
+# Share of the third stretch in which the tangent turns into its most unstable direction.
+ALIGNING = 1 / 8
 
 
 class Regime(IntEnum):
@@ -48,7 +52,7 @@ class Regime(IntEnum):
     MIXTURE = 5
 
 
-class Observation(eqx.Module):
+class Observation(Result):
     """One network after a cue, or a batch of them.
 
     - `regime`: a `Regime`.
@@ -76,7 +80,7 @@ class Observation(eqx.Module):
 
 
 def pace(overlaps: Float[Array, "time P"], interval: Float[ArrayLike, ""]) -> Float[Array, ""]:
-    r"""How fast overlaps recorded every `interval` change, relative to their size; 0 when all vanish.
+    r"""How fast overlaps recorded every `interval` change, relative to their size; 0 if all vanish.
 
     $$ \sqrt{\langle \sum_\mu \dot m_\mu^2 \rangle / \langle \sum_\mu m_\mu^2 \rangle} $$
     """
@@ -85,7 +89,7 @@ def pace(overlaps: Float[Array, "time P"], interval: Float[ArrayLike, ""]) -> Fl
 
 
 def patterns_present(overlaps: Float[Array, "time P"]) -> Float[Array, ""]:
-    r"""Effective number of patterns with an overlap, from 1 for a single one to P for equal ones; 0 when all vanish.
+    r"""Effective number of patterns with an overlap, from 1 for a single one to P for equal ones; 0 if all vanish.
 
     $$ \Big( \sum_\mu \langle m_\mu^2 \rangle \Big)^2 \Big/ \sum_\mu \langle m_\mu^2 \rangle^2 $$
     """
@@ -130,7 +134,7 @@ def classify(
 
 
 def majority(regimes: Int[ArrayLike, "*batch trials"]) -> Int[Array, "*batch"]:
-    """The most frequent of the `regimes` of trials, on the last axis; the first of those that tie; -1 if none."""
+    """The most frequent of the `regimes` of trials, on the last axis: the first of equals, and -1 if none is known."""
     regimes = jnp.asarray(regimes)
     counts = jnp.stack([jnp.sum(regimes == int(regime), -1) for regime in Regime], -1)
     return jnp.where(jnp.any(counts > 0, -1), jnp.argmax(counts, -1), -1)
@@ -154,43 +158,61 @@ def observe(
     """Samples a network of n units, starts it at its first pattern and tells what it does.
 
     The retrieval is measured for `duration` from the cue, the steady state for as long again, and the Lyapunov exponent
-    for `exponent_duration` from there, of which the first eighth aligns the tangent; all with steps of at most `dt` of
-    `rk4`. `duration` should be that of some cycles. `length` is the number of patterns that make a retrieval, by
-    default all: at a finite load no network retrieves all when n is large, and a fixed number (such as 20) has a limit.
-    No trajectory is kept but overlaps, every tenth of a time constant. Networks of different loads with the same
-    `max_modes`, at least all their numbers of patterns, are compiled once.
+    for `exponent_duration` after that, of which the first eighth aligns the tangent. All are integrated by `rk4` in
+    steps of at most `dt`. `duration` should span some cycles. `length` is the number of patterns that make a
+    retrieval, by default all. At a finite load no network retrieves all patterns when n is large, and only a fixed
+    number (such as 20) has a limit. Overlaps are recorded every tenth of a time constant; no trajectory is kept.
 
-    `vmap` over keys for many networks at once.
+    Map over keys, loads and strengths with `vmap`. A traced load needs `max_modes`, a bound on the number of patterns.
 
     Raises:
-        ValueError: if ``ensemble`` is no `DeepHebbian` of at least 2 patterns, and as `simulate`, `lyapunov_spectrum`
-            and `retrieval` do.
+        ValueError: if ``ensemble`` is not a `DeepHebbian` of at least 2 patterns, and as `simulate`,
+            `lyapunov_spectrum` and `retrieval` do.
     """
     require_instance("ensemble", ensemble, DeepHebbian, "a `DeepHebbian` ensemble")
-    coupling = ensemble.sample(n, key=key, dtype=dtype, max_modes=max_modes)
-    patterns = coupling.left
-    net = RateNetwork(coupling, transfer)
-    num = round(float(ensemble.load) * n)
-    length = num if length is None else min(length, num)
-    every = max(1, round(0.1 / dt))
-    common: dict[str, Any] = {"dt": dt, "save_every": every, "scheme": rk4, "progress": progress}
+    J = ensemble.sample(n, key=key, dtype=dtype, max_modes=max_modes)
+    net, patterns = RateNetwork(J, transfer), J.left.T
+    load = ensemble.load
+    num_patterns = round(float(load) * n) if is_concrete(load) else jnp.round(load * n).astype(int)
+    length = len(patterns) if length is None else min(length, len(patterns))
+    common: dict[str, Any] = {
+        "duration": duration,
+        "dt": dt,
+        "save_every": max(1, round(RECORDED / dt)),
+        "scheme": rk4,
+        "progress": progress,
+    }
+    cued = simulate(net, patterns[0], record=Overlaps(patterns), **common)
+    measured = {"num_patterns": num_patterns, "length": length, "threshold": threshold, "ring": ensemble.ring}
+    found = retrieval(cued.records, cued.times, **measured)
+    steady = simulate(net, cued.final, record={"overlaps": Overlaps(patterns), "units": Means()}, **common)
+    spectrum = lyapunov_spectrum(
+        net,
+        steady.final,
+        num_exponents=1,
+        duration=exponent_duration,
+        discard=ALIGNING * exponent_duration,
+        dt=dt,
+        progress=progress,
+    )
+    return _observation(ensemble, transfer, found, steady, spectrum.exponents[0], spectrum.error[0])
 
-    cued = simulate(net, patterns[:, 0], duration=duration, record=Overlaps(patterns), **common)
-    found = retrieval(cued.records[:, :num], cued.times, length=length, threshold=threshold, ring=ensemble.ring)
 
-    recorders = {"overlaps": Overlaps(patterns), "units": Means()}
-    steady = simulate(net, cued.final, duration=duration, record=recorders, **common)
+def _observation(
+    ensemble: DeepHebbian,
+    transfer: Transfer,
+    found: Retrieval,
+    steady: Run,
+    exponent: Float[Array, ""],
+    exponent_error: Float[Array, ""],
+) -> Observation:
+    """What follows from a retrieval, a steady state and the exponent there."""
     units, overlaps = steady.records["units"].states, steady.records["overlaps"]
     mean = jnp.mean(units.mean)
     variance = jnp.mean(units.variance) + jnp.var(units.mean)
-    moving, present = pace(overlaps, every * dt), patterns_present(overlaps)
-
-    spectrum = lyapunov_spectrum(
-        net, steady.final, num_exponents=1, duration=exponent_duration, discard=exponent_duration / 8, dt=dt, progress=progress
-    )
-    exponent, error = spectrum.exponents[0], spectrum.error[0]
+    moving, present = pace(overlaps, steady.interval), patterns_present(overlaps)
     return Observation(
-        regime=classify(found.success, variance + mean**2, moving, present, exponent, error),
+        regime=classify(found.success, variance + mean**2, moving, present, exponent, exponent_error),
         success=found.success,
         fidelity=found.fidelity,
         reach=found.reach,
@@ -202,68 +224,9 @@ def observe(
         pace=moving,
         present=present,
         exponent=exponent,
-        exponent_error=error,
-        edge=self_organised_edge(ensemble, transfer, variance, mean),
+        exponent_error=exponent_error,
+        edge=self_organised_edge(ensemble, transfer, mean=mean, variance=variance),
     )
-
-
-class PhaseDiagram(eqx.Module):
-    """Observations over a grid of `loads`, `heteros`, `autos`, `windows` and trials, axes in this order."""
-
-    loads: Float[Array, " loads"]
-    heteros: Float[Array, " heteros"]
-    autos: Float[Array, " autos"]
-    windows: tuple[Float[Array, " d"], ...]
-    observations: Observation
-
-    def regimes(self) -> Int[Array, "loads heteros autos windows"]:
-        """The `majority` of trials at each point."""
-        return majority(self.observations.regime)
-
-
-def phase_diagram(
-    transfer: Transfer,
-    n: int,
-    *,
-    loads: Float[ArrayLike, " loads"],
-    heteros: Float[ArrayLike, " heteros"],
-    autos: Float[ArrayLike, " autos"] | Sequence[float] = (0.0,),
-    windows: Sequence[Float[ArrayLike, " d"] | Sequence[float]] = ((1.0,),),
-    trials: int,
-    key: PRNGKeyArray,
-    progress: bool = True,
-    **settings: Any,
-) -> PhaseDiagram:
-    """`observe` at each point of a grid of Hebbian couplings, with so many networks each.
-
-    The grid is that of `loads`, `heteros`, `autos` and `windows`, and gamma_r = hetero x window_r: a window is the
-    profile of the synaptic window, whose length is d. Trial t has the same key, `fold_in(key, t)`, at all points, whose
-    differences are thus less noisy than their values. One network is observed at a time, so that memory is that of the
-    largest. `settings` go to `observe`.
-
-    Raises:
-        ValueError: if ``windows`` is empty or ``trials`` < 1, and as `DeepHebbian` and `observe` do.
-    """
-    loads, heteros, autos = vector("loads", loads), vector("heteros", heteros), vector("autos", autos)
-    profiles = tuple(vector("windows", window) for window in windows)
-    if not profiles:
-        raise ValueError("`windows` must have at least one profile, got none")
-    require_whole("trials", trials)
-    grid = list(product(loads, heteros, autos, profiles))
-    ensembles = [DeepHebbian(load, auto, hetero * window) for load, hetero, auto, window in grid]
-
-    most = max(round(float(ensemble.load) * n) for ensemble in ensembles)
-    found = []
-    with tqdm(total=len(ensembles) * trials, desc="Phase diagram", unit="network", disable=not progress) as bar:
-        for ensemble in ensembles:
-            for trial in range(trials):
-                trial_key = jax.random.fold_in(key, trial)
-                observed = observe(ensemble, transfer, n, key=trial_key, max_modes=most, progress=False, **settings)
-                found.append(observed)
-                bar.update()
-    shape = (len(loads), len(heteros), len(autos), len(profiles), trials)
-    observations = jax.tree.map(lambda *values: jnp.stack(values).reshape(shape), *found)
-    return PhaseDiagram(loads, heteros, autos, profiles, observations)
 
 
 # --- lines of theory
@@ -275,15 +238,14 @@ def instability(
     auto: Float[ArrayLike, ""] = 0.0,
     *,
     transfer: Transfer,
-    start: Float[ArrayLike, ""] | None = None,
+    guess: Float[ArrayLike, ""] | None = None,
 ) -> Root:
     r"""The hetero strength gamma, gamma_r = gamma x window_r, at which the silent state x = 0 becomes unstable.
 
     $$ \phi'(0) \max \operatorname{Re} \operatorname{spec} J = 1 $$
 
-    The Newton search begins at `start`, by default where the same holds for few patterns, corrected by
-    1 / sqrt(1 + load). Valid where the line is: it does not converge where auto alone is unstable. For one point:
-    `vmap` for a line. Differentiable.
+    The Newton search begins at `guess`, by default the gamma of few patterns divided by sqrt(1 + load). It does not
+    converge where auto alone is unstable: there is no such gamma. Map over loads with `vmap`. Differentiable.
 
     Raises:
         ValueError: if ``load`` is not positive, ``window`` empty, or phi'(0) not positive.
@@ -294,26 +256,27 @@ def instability(
     require_instance("transfer", transfer, Transfer, "a transfer function such as `Tanh()`")
     slope = transfer.slope(jnp.zeros((), load.dtype))
     require("transfer", slope, positive, "of positive slope at 0")
-    if start is None:
-        # Of few patterns the spectrum is the curve auto + gamma sum_r window_r exp(-i r theta).
+    if guess is None:
+        # The spectrum of few patterns is the curve auto + gamma sum_r window_r exp(-i r theta).
         theta = np.linspace(0, np.pi, 181)
         reach = jnp.max(jnp.asarray(np.cos(np.outer(theta, np.arange(1, len(window) + 1))), window.dtype) @ window)
-        start = jnp.maximum(1 / slope - auto, 0.1) / reach / jnp.sqrt(1 + load)
-    return _instability(load, window, auto, scalar("start", start), 1 / slope)
+        guess = jnp.maximum(1 / slope - auto, 0.1) / reach / jnp.sqrt(1 + load)
+    return _instability(load, window, auto, scalar("guess", guess), 1 / slope)
 
 
 @eqx.filter_jit
-def _instability(load, window, auto, start, edge) -> Root:
-    return critical_value(lambda gamma: DeepHebbian(load, auto, gamma * window), start, edge=edge)
+def _instability(load, window, auto, guess, edge) -> Root:
+    return critical_value(lambda gamma: DeepHebbian(load, auto, gamma * window), guess, edge=edge)
 
 
 def self_organised_edge(
     ensemble: Ensemble,
     transfer: Transfer,
-    variance: Float[ArrayLike, ""],
+    *,
     mean: Float[ArrayLike, ""] = 0.0,
+    variance: Float[ArrayLike, ""],
 ) -> Float[Array, ""]:
-    r"""The right edge of J diag(phi'(x)) in a state with Gaussian x of measured `variance` and `mean`.
+    r"""The right edge of J diag(phi'(x)) in a state with Gaussian x of measured `mean` and `variance`.
 
     For one shift alone it is gamma sqrt(alpha <phi'^2> + <phi'>^2). Above 1, perturbations independent of the state
     grow; networks that retrieve settle near 1. In the precision of the ensemble; NaN where the law finds no solution,
@@ -322,10 +285,10 @@ def self_organised_edge(
     Source: Jiang et al. 2022 (arXiv 2208.11411).
     """
     dtype = ensemble.variance().dtype
-    variance = scalar("variance", variance).astype(dtype)
-    # Of a silent network the gains are those at its mean.
+    mean, variance = scalar("mean", mean).astype(dtype), scalar("variance", variance).astype(dtype)
+    # The gains of a silent network are the slopes at its mean.
     variance = jnp.maximum(variance, jnp.finfo(dtype).tiny)
-    edge = law(ensemble, transfer, variance, scalar("mean", mean).astype(dtype)).rightmost()
+    edge = law(ensemble, transfer, mean=mean, variance=variance).rightmost()
     return jnp.where(edge.converged, edge.z.real, jnp.nan)
 
 

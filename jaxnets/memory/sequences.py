@@ -2,9 +2,9 @@ r"""How well a network retrieves a stored sequence, measured from its overlaps w
 
 $$ m^\mu(t) = \frac1n \sum_i \xi_i^\mu\, \phi(x_i(t)) $$
 
-A sequence is retrieved by a packet of overlap that travels along it and spreads: neighbouring patterns are present
-together, unequally, so that the pattern on top skips some of them. Each pattern has a time of its own, that of its
-first peak, and the order is read from these times.
+A sequence is retrieved by a packet of overlap that travels along it and spreads. Neighbouring patterns are then present
+together, unequally, so that the largest overlap skips some of them. The order is read from first peaks instead, for
+which each pattern has a time of its own.
 """
 
 import equinox as eqx
@@ -15,36 +15,37 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
 from .._arguments import positive, real_array, require, require_whole, scalar
 from .._numerics import is_concrete
+from .._results import Result
 from ..dynamics import RateNetwork, heun, simulate
 from ..dynamics.schemes import Scheme
 from ..observables.online import Overlaps
 from .patterns import stored
 
-# Overlap from which a pattern counts as present. A constant, not a multiple of the chance level 1 / sqrt(n): the height
-# of the packet some patterns on depends on the load and not on n.
+# Overlap from which a pattern counts as present. It is no multiple of the chance level 1 / sqrt(n), because the height
+# of a packet, some patterns after the cue, depends on the load and not on n.
 PRESENT = 0.1
-# Share of the steps from a pattern to the next that must be in order in a retrieved sequence: where several patterns
-# peak within a time constant, differences between patterns exchange a few.
+# Share of the steps from a pattern to the next that must be in order in a retrieved sequence. Where several patterns
+# peak within a time constant, a few exchange their order because patterns differ.
 IN_ORDER = 0.9
 
 
-class Retrieval(eqx.Module):
+class Retrieval(Result, axes={"P": "pattern"}):
     """One retrieval of a sequence of P patterns, in the unit of the times given.
 
     - `peak_times`: when each pattern is visited: its first peak (higher than the time before, not lower than the time
       after) of at least the threshold and half its highest overlap. NaN if never. The first time recorded can be a
-      peak of the start pattern alone, and the last is none, because what follows is not known.
+      peak of the cue alone, and the last time cannot be one, because the next overlap is not known.
     - `peaks`: the overlaps at these times.
     - `visited`: indices of the patterns in the order of their visits, then -1.
-    - `fidelity`: share of the steps mu -> mu + 1 along the sequence, from the start, of which both patterns are visited
-      and the second later.
-    - `reach`: number of patterns from the start on, itself counted, that are visited without a step out of order.
+    - `fidelity`: share of the steps mu -> mu + 1 along the sequence, from the cue on, whose patterns are both visited,
+      the second one later.
+    - `reach`: number of patterns from the cue on, itself counted, that are visited without a step out of order.
     - `success`: whether all patterns of the sequence are visited, with a fidelity of at least 0.9 (`IN_ORDER`).
     - `speed`: patterns per unit time, the slope of the straight line through position along the sequence against
       `peak_times`; a cycle of P patterns takes P / speed. NaN with fewer than two visits.
-    - `period`: median over patterns of the time between `peak_times` and the highest overlap within half a cycle of one
-      cycle later: the measured time around the ring. NaN without success, on a chain, and where the record ends
-      before.
+    - `period`: the measured time around the ring. For each pattern it is the time from the peak to the highest overlap
+      within half a cycle of one cycle later, and the period is the median. NaN without success, on a chain, and where
+      the record ends before.
     - `peak_overlap`: mean of `peaks` over the patterns visited, NaN if none.
 
     Where an overlap is not finite, nothing is visited.
@@ -78,23 +79,26 @@ def retrieval(
     overlaps: Float[ArrayLike, "time *trials P"],
     times: Float[ArrayLike, " time"],
     *,
-    start: Int[ArrayLike, "*trials"] = 0,
+    cue: Int[ArrayLike, "*trials"] = 0,
     length: int | None = None,
     threshold: Float[ArrayLike, ""] = PRESENT,
     ring: bool = True,
+    num_patterns: Int[ArrayLike, ""] | None = None,
 ) -> Retrieval:
     """Which patterns were visited, when, in which order and how fast: see `Retrieval`.
 
-    `start` is the pattern of the cue, one for all trials or one each. The sequence goes on from it around the ring, or
-    to the last pattern of a chain; `length` is the number of patterns, the first included, that fidelity, reach,
-    success, speed and peak overlap are about, at most and by default all of these. A long sequence is never retrieved
-    to its end at a finite load, where noise grows while the packet spreads: a fixed `length` then gives what does not
-    depend on n. The times resolve visits of neighbouring patterns if they are closer than 1 / speed.
+    `cue` is the pattern at which the network starts, one for all trials or one each. The sequence goes on from it
+    around the ring, or to the last pattern of a chain. `length` is the number of patterns, the first included, that
+    fidelity, reach, success, speed and peak overlap are about, at most and by default all of them. A long sequence is
+    never retrieved to its end at a finite load, where noise grows while the packet spreads: only measures at a fixed
+    `length` do not depend on n. The times resolve visits of neighbouring patterns if they are closer than 1 / speed.
+    The sequence has the first `num_patterns` patterns, which may be traced, and by default all P; the others are
+    silent.
 
     Raises:
         ValueError: if ``overlaps`` is not (time, ..., P) with two times and patterns at least, ``times`` is not (time,)
-            and rising, ``start`` is no pattern or not of the shape of the trials, ``length`` not from 2 to P, or
-            ``threshold`` not positive.
+            and rising, ``cue`` is no pattern or not of the shape of the trials, ``length`` not from 2 to P,
+            ``num_patterns`` not from 2 to P, or ``threshold`` not positive.
     """
     overlaps, times = real_array("overlaps", overlaps), real_array("times", times)
     if overlaps.ndim < 2 or overlaps.shape[0] < 2 or overlaps.shape[-1] < 2:
@@ -102,49 +106,53 @@ def retrieval(
     if times.shape != overlaps.shape[:1]:
         raise ValueError(f"`times` must have shape {overlaps.shape[:1]}, got {times.shape}")
     require("times", times, lambda t: np.diff(t) > 0, "rising")
-    num, trials = overlaps.shape[-1], overlaps.shape[1:-1]
-    start = _patterns("start", start, num)
-    if start.shape not in ((), trials):
-        raise ValueError(f"`start` must be a number or have the shape of the trials, {trials}, got {start.shape}")
-    length = num if length is None else length
+    P, trials = overlaps.shape[-1], overlaps.shape[1:-1]
+    num_patterns = jnp.asarray(P if num_patterns is None else num_patterns).astype(int)
+    require("num_patterns", num_patterns, lambda num: (num >= 2) & (num <= P), f"a whole number from 2 to {P}")
+    cue = _patterns("cue", cue, P)
+    if cue.shape not in ((), trials):
+        raise ValueError(f"`cue` must be a number or have the shape of the trials, {trials}, got {cue.shape}")
+    length = P if length is None else length
     require_whole("length", length, 2)
-    if length > num:
-        raise ValueError(f"`length` must be at most the number of patterns, {num}, got {length}")
+    if length > P:
+        raise ValueError(f"`length` must be at most the number of patterns, {P}, got {length}")
     threshold = scalar("threshold", threshold)
     require("threshold", threshold, positive, "a finite number > 0")
 
-    dtype = overlaps.dtype
-    start = jnp.broadcast_to(start, trials)
-    return _of_trials(overlaps, times.astype(dtype), start, length, threshold.astype(dtype), ring)
+    dtype, cue = overlaps.dtype, jnp.broadcast_to(cue.astype(int), trials)
+    return _of_trials(overlaps, times.astype(dtype), cue, num_patterns, length, threshold.astype(dtype), ring)
 
 
 @eqx.filter_jit
-def _of_trials(overlaps, times, start, length, threshold, ring) -> Retrieval:
-    def of_trial(overlaps, start):
-        return _retrieval(overlaps, times, start, length, threshold, ring)
+def _of_trials(overlaps, times, cue, num_patterns, length, threshold, ring) -> Retrieval:
+    def of_trial(overlaps, cue):
+        return _retrieval(overlaps, times, cue, num_patterns, length, threshold, ring)
 
-    for _ in range(start.ndim):
+    for _ in range(cue.ndim):
         of_trial = jax.vmap(of_trial, in_axes=(1, 0))
-    return of_trial(overlaps, start)
+    return of_trial(overlaps, cue)
 
 
-def _retrieval(m: Float[Array, "time P"], times, start, length, threshold, ring) -> Retrieval:
-    """Of one trial. Position k along the sequence is pattern start + k."""
-    num, dtype = m.shape[1], m.dtype
-    position = jnp.arange(num)
-    counted = position < (length if ring else jnp.minimum(length, num - start))
-    m = jnp.roll(m, -start, axis=1)
+def _retrieval(m: Float[Array, "time P"], times, cue, num_patterns, length, threshold, ring) -> Retrieval:
+    """The retrieval in one trial, along positions: pattern cue + k has position k, silent patterns keep their index."""
+    P, dtype = m.shape[1], m.dtype
+    position = jnp.arange(P)
+    silent = position >= num_patterns
+    pattern_at = jnp.where(silent, position, (position + cue) % num_patterns)
+    position_of = jnp.where(silent, position, (position - cue) % num_patterns)
+    counted = position < jnp.minimum(length, num_patterns if ring else num_patterns - cue)
+    m = m[:, pattern_at]
 
     # The cue is a visit of its own pattern, but not of those that resemble it.
     rises = jnp.concatenate([(position == 0)[None], m[1:] > m[:-1]])
-    falls = jnp.concatenate([m[1:] <= m[:-1], jnp.zeros((1, num), bool)])
+    falls = jnp.concatenate([m[1:] <= m[:-1], jnp.zeros((1, P), bool)])
     high = m >= jnp.maximum(threshold, jnp.max(m, 0) / 2)[None]
     peak = rises & falls & high & jnp.all(jnp.isfinite(m))
     seen, first = jnp.any(peak, 0), jnp.argmax(peak, 0)
     peak_times = jnp.where(seen, times[first], jnp.nan)
     peaks = jnp.where(seen, m[first, position], jnp.nan)
 
-    in_order = peak_times[1:] > peak_times[:-1]  # not where one is NaN
+    in_order = peak_times[1:] > peak_times[:-1]  # False where one is NaN
     steps = jnp.sum(counted) - 1
     fidelity = (jnp.sum(in_order & counted[1:]) / jnp.maximum(steps, 1)).astype(dtype)
     reach = jnp.where(seen[0], 1 + jnp.sum(jnp.cumprod(in_order & counted[1:])), 0)
@@ -153,16 +161,16 @@ def _retrieval(m: Float[Array, "time P"], times, start, length, threshold, ring)
     used = seen & counted
     speed = _slope(jnp.where(used, peak_times, 0), position.astype(dtype), used.astype(dtype))
     order = jnp.argsort(peak_times)  # stable, and NaN last
-    back = lambda values: jnp.roll(values, start)
+    cycle = num_patterns.astype(dtype) / speed
     return Retrieval(
-        peak_times=back(peak_times),
-        peaks=back(peaks),
-        visited=jnp.where(position < jnp.sum(seen), (order + start) % num, -1),
+        peak_times=peak_times[position_of],
+        peaks=peaks[position_of],
+        visited=jnp.where(position < jnp.sum(seen), pattern_at[order], -1),
         fidelity=fidelity,
         reach=reach,
         success=success,
         speed=speed,
-        period=jnp.where(success, _period(m, times, peak_times, num / speed), jnp.nan) if ring else jnp.nan * speed,
+        period=jnp.where(success, _period(m, times, peak_times, cycle), jnp.nan) if ring else jnp.nan * speed,
         peak_overlap=jnp.sum(jnp.where(used, peaks, 0)) / jnp.sum(used).astype(dtype),
     )
 
@@ -184,10 +192,10 @@ def _period(m, times, peak_times, cycle) -> Float[Array, ""]:
 
 def retrieve(
     net: RateNetwork,
-    patterns: Float[ArrayLike, "n P"],
+    patterns: Float[ArrayLike, "P n"],
     *,
     duration: float,
-    start: Int[ArrayLike, "*trials"] = 0,
+    cue: Int[ArrayLike, "*trials"] = 0,
     length: int | None = None,
     threshold: Float[ArrayLike, ""] = PRESENT,
     ring: bool = True,
@@ -197,20 +205,20 @@ def retrieve(
     key: PRNGKeyArray | None = None,
     progress: bool = True,
 ) -> Retrieval:
-    """Starts the network at the stored pattern `start`, x(0) = xi^start, lets it run and measures the retrieval.
+    """Starts the network at the stored pattern `cue`, x(0) = xi^cue, lets it run and measures the retrieval.
 
-    Many starts (...,) are trials of one network, simulated together, each with its own noise. No trajectory is kept
-    but overlaps every `save_every` steps. `vmap` over networks and their patterns for more; see `retrieval` for the
-    rest of the arguments and `simulate` for those of the integration.
+    Many cues (...,) are trials of one network, simulated together, each with its own noise. Overlaps are recorded
+    every `save_every` steps; no trajectory is kept. Map over networks and their patterns with `vmap`. `retrieval`
+    documents the other arguments, and `simulate` those of the integration.
 
     Raises:
-        ValueError: if ``patterns`` is not (n, P) for n units, ``start`` is no pattern, and as `simulate` and
+        ValueError: if ``patterns`` is not (P, n) for n units, ``cue`` is no pattern, and as `simulate` and
             `retrieval` do.
     """
-    patterns, start = _stored_in(net, patterns, start)
+    patterns, cue = _stored_in(net, patterns, cue)
     run = simulate(
         net,
-        patterns.T[start],
+        patterns[cue],
         duration=duration,
         dt=dt,
         save_every=save_every,
@@ -219,10 +227,10 @@ def retrieve(
         record=Overlaps(patterns),
         progress=progress,
     )
-    return retrieval(run.records, run.times, start=start, length=length, threshold=threshold, ring=ring)
+    return retrieval(run.records, run.times, cue=cue, length=length, threshold=threshold, ring=ring)
 
 
-class Probability(eqx.Module):
+class Probability(Result):
     """The `value` of a probability estimated from trials, and its standard `error`."""
 
     value: Float[Array, "..."]
@@ -247,14 +255,14 @@ def success_probability(success: Bool[ArrayLike, "trials ..."]) -> Probability:
     return Probability(count / trials, jnp.sqrt(p * (1 - p) / (trials + 2)))
 
 
-def _stored_in(net: RateNetwork, patterns: ArrayLike, start: ArrayLike) -> tuple[Array, Array]:
+def _stored_in(net: RateNetwork, patterns: ArrayLike, cue: ArrayLike) -> tuple[Array, Array]:
     """Patterns of the network in its precision, and indices of some of them."""
     patterns = stored("patterns", patterns)
     if len(net.J.shape) != 2:
         raise ValueError(f"`net` must be one network, got a batch {net.J.shape[:-2]}: map with `jax.vmap`")
-    if patterns.shape[0] != net.size:
-        raise ValueError(f"`patterns` must have shape ({net.size}, P), got {patterns.shape}")
-    return patterns.astype(net.dtype), _patterns("start", start, patterns.shape[1])
+    if patterns.shape[1] != net.size:
+        raise ValueError(f"`patterns` must have shape (P, {net.size}), got {patterns.shape}")
+    return patterns.astype(net.dtype), _patterns("cue", cue, patterns.shape[0])
 
 
 def _patterns(name: str, index: ArrayLike, num: int) -> Int[Array, "..."]:

@@ -199,9 +199,9 @@ class Overlaps(Recorder):
     Raises `ValueError` for patterns that are not real numbers.
     """
 
-    patterns: Float[Array, "n P"]
+    patterns: Float[Array, "P n"]
 
-    def __init__(self, patterns: Float[ArrayLike, "n P"]):
+    def __init__(self, patterns: Float[ArrayLike, "P n"]):
         self.patterns = real_array("patterns", patterns)
 
     def init(self, x: State, rates: State) -> tuple[()]:

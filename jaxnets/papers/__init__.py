@@ -1,8 +1,8 @@
 """Published figures, computed again: printed numbers stand beside theory and samples from here.
 
-A paper is one module, which ends in its `Paper`: figures by name. Each figure is a function of sizes and a key, and
-uses the public functions of the other rooms. Published numbers agree with `tests/papers`. To add a paper, write its
-module and list it here.
+A paper is one module, which ends in its `Paper`: figures by name. (`sequences2022` is long, and `retrieval2022` is a
+part of it.) Each figure is a function of sizes and a key, and uses the public functions of the other rooms. Published
+numbers agree with `tests/papers`. To add a paper, write its module and list it here.
 """
 
 from .comparison import Comparison, agrees, markdown

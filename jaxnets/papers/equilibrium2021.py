@@ -77,8 +77,8 @@ def _sampled(d: int, gamma: float, sizes: Sizes, key: PRNGKeyArray) -> Float[np.
         key_patterns, key_moves = jax.random.split(one)
         patterns = memory.binary(sizes.spins, PATTERNS, key=key_patterns, dtype=jnp.float32)
         J = memory.hebbian(patterns, 1.0, window, ring=False, symmetric=True)
-        start = patterns[:, MIDDLE]
-        run = memory.glauber(J, start, temperature=0.0, sweeps=sizes.sweeps, key=key_moves, patterns=patterns)
+        cue = patterns[MIDDLE]
+        run = memory.glauber(J, cue, temperature=0.0, num_sweeps=sizes.sweeps, key=key_moves, patterns=patterns)
         overlaps = np.asarray(run.overlaps[-1])
         found.append((overlaps[MIDDLE:] + overlaps[MIDDLE::-1]) / 2)
     return np.array(found)
@@ -194,9 +194,9 @@ def _memory(load: float, gamma: float) -> DeepHebbian:
 
 def draw_phases(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
     temperatures = np.append(np.linspace(0.0, 0.9, sizes.temperatures), 0.0)
-    start = np.eye(3)[1]  # at these strengths hardly more than the next neighbours are seen
+    pure = np.eye(3)[1]  # at these strengths only the next neighbours have overlaps to speak of
     lines = {
-        name: jax.jit(jax.vmap(lambda T, gamma, of=of: of(_memory(0.1, gamma), start, T, nodes=100), (0, None)))
+        name: jax.jit(jax.vmap(lambda T, gamma, of=of: of(_memory(0.1, gamma), pure, T, nodes=100), (0, None)))
         for name, of in (("retrieval", memory.capacity), ("lowest", memory.coexistence))
     }
     glass = jax.jit(jax.vmap(lambda load, gamma: memory.glass_temperature(_memory(load, gamma)), (0, None)))
@@ -205,43 +205,14 @@ def draw_phases(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
     for ax, gamma in zip(panels, WINDOWS, strict=True):
         found = {name: line(temperatures, gamma) for name, line in lines.items()}
         ends = {name: np.where(at.converged, at.load, np.nan) for name, at in found.items()}
-        frozen = glass(loads, gamma)
-        plotting.profile(
-            loads,
-            np.where(frozen.converged, frozen.temperature, np.nan),
-            ax,
-            color=GREEN,
-            style="-.",
-            label="glass below",
-        )
-        plotting.profile(ends["retrieval"][:-1], temperatures[:-1], ax, color=BLUE, label="retrieval below")
-        plotting.profile(
-            ends["lowest"][:-1], temperatures[:-1], ax, color=VERMILLION, style="--", label="retrieval lowest below"
-        )
+        at = glass(loads, gamma)
+        frozen = np.where(at.converged, at.temperature, np.nan)
+        _draw_lines(ax, loads, frozen, temperatures[:-1], ends["retrieval"][:-1], ends["lowest"][:-1])
         ax.set_title(f"γ = {gamma:g}", fontsize=8, loc="right", y=0.9)
         if gamma == 0:
-            for (event, printed), name in zip(HOPFIELD.items(), lines, strict=True):
-                rows.append(
-                    Comparison(
-                        f"load at which {event}, γ = 0, T = 0",
-                        published=printed,
-                        theory=float(ends[name][0]),
-                        tolerance=0.0006 if name == "retrieval" else 0.0011,
-                    )
-                )
+            rows += _hopfield_rows([ends[name][0] for name in lines])
     for i, (gamma, load, temperature) in enumerate(CHECKED):
-        exact = memory.replica_state(_memory(load, gamma), start, temperature)
-        values = _overlaps_at(load, gamma, temperature, sizes, jax.random.fold_in(key, i))
-        rows.append(
-            Comparison(
-                f"overlap of a retrieved pattern, γ = {gamma:g}, α = {load:g}, T = {temperature:g}",
-                theory=float(np.where(exact.converged, exact.m[1], np.nan)),
-                sample=float(values.mean()),
-                sample_error=standard_error(values),
-                allowance=float(2 / np.sqrt(sizes.loaded_spins)),
-                note=f"{sizes.loaded_samples} networks of {sizes.loaded_spins} spins",
-            )
-        )
+        rows.append(_sampled_row(gamma, load, temperature, sizes, jax.random.fold_in(key, i)))
         panel = panels[WINDOWS.index(gamma)]
         plotting.samples(np.array([load]), np.array([temperature]), panel, color=BLACK, marker="s")
     for ax in panels:
@@ -255,15 +226,41 @@ def draw_phases(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
     return Figure(panels[0], caption, rows)
 
 
+def _draw_lines(ax, loads, frozen, temperatures, retrieval, lowest) -> None:
+    plotting.profile(loads, frozen, ax, color=GREEN, style="-.", label="glass below")
+    plotting.profile(retrieval, temperatures, ax, color=BLUE, label="retrieval below")
+    plotting.profile(lowest, temperatures, ax, color=VERMILLION, style="--", label="retrieval lowest below")
+
+
+def _hopfield_rows(loads: list[float]) -> list[Comparison]:
+    return [
+        Comparison(f"load at which {event}, γ = 0, T = 0", published=printed, theory=float(load), tolerance=tolerance)
+        for (event, printed), load, tolerance in zip(HOPFIELD.items(), loads, (0.0006, 0.0011), strict=True)
+    ]
+
+
+def _sampled_row(gamma: float, load: float, temperature: float, sizes: Sizes, key: PRNGKeyArray) -> Comparison:
+    exact = memory.replica_state(_memory(load, gamma), np.eye(3)[1], temperature)
+    values = _overlaps_at(load, gamma, temperature, sizes, key)
+    return Comparison(
+        f"overlap of a retrieved pattern, γ = {gamma:g}, α = {load:g}, T = {temperature:g}",
+        theory=float(np.where(exact.converged, exact.m[1], np.nan)),
+        sample=float(values.mean()),
+        sample_error=standard_error(values),
+        allowance=float(2 / np.sqrt(sizes.loaded_spins)),
+        note=f"{sizes.loaded_samples} networks of {sizes.loaded_spins} spins",
+    )
+
+
 def _overlaps_at(load: float, gamma: float, temperature: float, sizes: Sizes, key: PRNGKeyArray) -> np.ndarray:
     """The overlap with the pattern of the start in each network, averaged over the second half of the sweeps."""
     found = []
     for one in jax.random.split(key, sizes.loaded_samples):
         key_network, key_moves = jax.random.split(one)
         J = _memory(load, gamma).sample(sizes.loaded_spins, key=key_network, dtype=jnp.float32)
-        pattern = J.left[:, :1]
+        pattern = J.left.T[:1]
         run = memory.glauber(
-            J, pattern[:, 0], temperature=temperature, sweeps=sizes.loaded_sweeps, key=key_moves, patterns=pattern
+            J, pattern[0], temperature=temperature, num_sweeps=sizes.loaded_sweeps, key=key_moves, patterns=pattern
         )
         found.append(float(np.mean(run.overlaps[sizes.loaded_sweeps // 2 :])))
     return np.array(found)

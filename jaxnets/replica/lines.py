@@ -9,6 +9,7 @@ Newton's method is best served by a p of order one: pass the logarithm of a para
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,8 @@ from .._results import Result
 from .problem import Problem
 from .saddles import Saddle, solve
 
-At = Callable[[Problem, Float[Array, ""]], Problem]
+P = TypeVar("P", bound=Problem)
+At = Callable[[P, Float[Array, ""]], P]
 
 # Parameters of a grid, and grids, each within one step of the grid before: they leave a thousandth of the range.
 GRID, GRIDS = 32, 2
@@ -49,11 +51,11 @@ class LinePoint(Result):
 
 
 def branch_end(
-    problem: Problem,
-    at: At,
+    problem: P,
+    at: At[P],
     guess: Float[Array, " k"],
     interval: tuple[Float[Array, ""], Float[Array, ""]],
-    holds: Callable[[Problem, Saddle], Bool[Array, ""]],
+    holds: Callable[[P, Saddle], Bool[Array, ""]],
     *,
     num_steps: int = 200,
 ) -> BranchEnd:
@@ -82,7 +84,7 @@ def branch_end(
     return BranchEnd(y, parameter, found)
 
 
-def fold(problem: Problem, at: At, y: Float[Array, " k"], parameter: Float[Array, ""]) -> LinePoint:
+def fold(problem: P, at: At[P], y: Float[Array, " k"], parameter: Float[Array, ""]) -> LinePoint:
     r"""The fold at which a branch turns back, near the order parameters y at `parameter`.
 
     $$ F(y, p) = 0, \qquad \partial_y F\, v = 0, \qquad |v| = 1 $$
@@ -101,7 +103,7 @@ def fold(problem: Problem, at: At, y: Float[Array, " k"], parameter: Float[Array
 
 
 def coexistence(
-    problem: Problem, at: At, y: Float[Array, " k"], other: Float[Array, " k"], parameter: Float[Array, ""]
+    problem: P, at: At[P], y: Float[Array, " k"], other: Float[Array, " k"], parameter: Float[Array, ""]
 ) -> LinePoint:
     r"""Where the states near y and near `other` have the same free energy, from a guess `parameter`.
 
@@ -122,9 +124,9 @@ def coexistence(
 
 
 def vanishing(
-    problem: Problem,
-    at: At,
-    scalar: Callable[[Problem, Float[Array, " k"]], Float[Array, ""]],
+    problem: P,
+    at: At[P],
+    scalar: Callable[[P, Float[Array, " k"]], Float[Array, ""]],
     y: Float[Array, " k"],
     parameter: Float[Array, ""],
 ) -> LinePoint:

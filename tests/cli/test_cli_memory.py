@@ -23,7 +23,7 @@ def command(*args: object) -> int:
 
 @pytest.mark.slow
 def test_few_points(here, capsys):
-    args = ("--n", 200, "--loads", 0.05, "--strengths", 1.5, 0.5, "--lengths", 1, "--spins", 50_000)
+    args = ("--n", 200, "--loads", 0.05, "--strengths", 1.5, 0.5, "--lengths", 1, "--num-spins", 50_000)
     assert command(*args) == 0
     assert sorted(os.listdir(here)) == ["memory.png", "memory.zarr"]
     assert (here / "memory.png").read_bytes().startswith(b"\x89PNG")
@@ -37,6 +37,7 @@ def test_few_points(here, capsys):
     np.testing.assert_allclose(data.conversion_sampled, data.conversion_exact, atol=0.05)
     assert data.overlaps[0, 0] > 0.5 and data.overlaps[0, 1:].max() < 0.1  # the cue: <|tanh 1|> = .76 of one pattern
     assert {"maker", "jax_version", "seed", "transfer"} <= set(data.attrs)
+    assert data.regime.dims == ("load", "strength") and data.speed.dims == ("load", "strength", "trial")
     printed = capsys.readouterr().out
     assert "quiescent" in printed and "sequence" in printed and "0.9759" in printed
 
@@ -48,7 +49,7 @@ def test_few_points(here, capsys):
         (("--loads", -1), "--loads"),
         (("--strengths", "nan"), "--strengths"),
         (("--lengths", 0), "--lengths"),
-        (("--trials", 0), "--trials"),
+        (("--num-trials", 0), "--num-trials"),
         (("--transfer", "Cosine()"), "--transfer"),
         (("--transfer", "__import__('os')"), "--transfer"),
     ],

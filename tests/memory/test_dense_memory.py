@@ -24,15 +24,15 @@ INTERACTIONS = [
 def test_recall_against_direct_sums(interaction, ring):
     n, num, steps = 15, 9, 4
     rng = np.random.default_rng(0)
-    xi, s = rng.choice([-1.0, 1.0], (n, num)), rng.choice([-1.0, 1.0], n)
-    found = dense.recall(interaction, xi, s, steps=steps, ring=ring)
-    expected = [xi.T @ s / n]
+    xi, s = rng.choice([-1.0, 1.0], (num, n)), rng.choice([-1.0, 1.0], n)
+    found = dense.recall(interaction, xi, s, num_steps=steps, ring=ring)
+    expected = [xi @ s / n]
     for _ in range(steps):
-        f = interaction(xi.T @ s / n, n)
+        f = interaction(xi @ s / n, n)
         called = range(num if ring else num - 1)
-        field = sum(f[mu] * xi[:, (mu + 1) % num] for mu in called)
+        field = sum(f[mu] * xi[(mu + 1) % num] for mu in called)
         s = np.where(np.abs(field) < 1e-14, s, np.sign(field))
-        expected.append(xi.T @ s / n)
+        expected.append(xi @ s / n)
     np.testing.assert_allclose(found.overlaps, expected, atol=1e-14)
     np.testing.assert_array_equal(found.final, s)
 
@@ -40,8 +40,8 @@ def test_recall_against_direct_sums(interaction, ring):
 def test_many_trials_and_networks():
     keys = jax.random.split(jax.random.key(0), 3)
     patterns = jax.vmap(lambda key: memory.binary(20, 6, key=key))(keys)
-    states = jax.vmap(lambda key: memory.binary(20, 4, key=key).T)(keys)
-    recall = lambda xi, s: dense.recall(dense.Polynomial(2), xi, s, steps=3)
+    states = jax.vmap(lambda key: memory.binary(20, 4, key=key))(keys)
+    recall = lambda xi, s: dense.recall(dense.Polynomial(2), xi, s, num_steps=3)
     batch = jax.jit(jax.vmap(recall))(patterns, states)
     assert batch.overlaps.shape == (3, 4, 4, 6) and batch.final.shape == (3, 4, 20)
     for i, k in np.ndindex(3, 4):
@@ -53,9 +53,9 @@ def test_many_trials_and_networks():
 def test_a_few_patterns_are_recalled_in_order():
     patterns = memory.binary(200, 12, key=jax.random.key(1), dtype=jnp.float32)
     for interaction in (dense.Polynomial(2), dense.Exponential()):
-        found = dense.recall(interaction, patterns, patterns[:, 5], steps=30)
+        found = dense.recall(interaction, patterns, patterns[5], num_steps=30)
         assert found.final.dtype == jnp.float32
-        retrieved = memory.retrieval(found.overlaps, jnp.arange(31.0), start=5)
+        retrieved = memory.retrieval(found.overlaps, jnp.arange(31.0), cue=5)
         np.testing.assert_array_equal(retrieved.visited, (5 + np.arange(12)) % 12)
         np.testing.assert_allclose([retrieved.speed, retrieved.period, retrieved.peak_overlap], [1, 12, 1], rtol=1e-6)
 
@@ -64,25 +64,25 @@ def test_far_from_all_patterns_nothing_underflows():
     """exp(-n) is 0 in single precision, but the pattern with the largest overlap is still followed."""
     n = 400
     patterns = memory.binary(n, 3, key=jax.random.key(2), dtype=jnp.float32)
-    state = jnp.where(jnp.arange(n) < 240, patterns[:, 0], -patterns[:, 0])  # overlap .2
+    state = jnp.where(jnp.arange(n) < 240, patterns[0], -patterns[0])  # overlap .2
     assert math.exp(-0.8 * n) < np.finfo(np.float32).tiny
-    found = dense.recall(dense.Exponential(), patterns, state, steps=1)
-    np.testing.assert_array_equal(found.final, patterns[:, 1])
+    found = dense.recall(dense.Exponential(), patterns, state, num_steps=1)
+    np.testing.assert_array_equal(found.final, patterns[1])
 
 
 def test_a_bit_without_a_field_stays():
-    patterns = np.array([[1.0, 1.0], [1.0, 1.0], [1.0, -1.0], [1.0, -1.0]])
+    patterns = np.array([[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, -1.0, -1.0]])
     state = np.array([1.0, 1.0, 1.0, -1.0])  # overlap 1/2 with both, which call each other: field (1, 1, 0, 0)
-    np.testing.assert_array_equal(dense.recall(dense.Polynomial(), patterns, state, steps=1).final, state)
+    np.testing.assert_array_equal(dense.recall(dense.Polynomial(), patterns, state, num_steps=1).final, state)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_rounding_is_no_field(dtype):
     """Of many states of a network, against whole numbers: many a bit has the field 0, in sums that are rounded."""
     rng = np.random.default_rng(1)
-    xi, s = rng.choice([-1, 1], (15, 8)), rng.choice([-1, 1], (400, 15))
-    found = dense.recall(dense.Polynomial(3), jnp.asarray(xi, dtype), jnp.asarray(s, dtype), steps=1)
-    field = (s @ xi) ** 3 @ np.roll(xi, -1, axis=1).T
+    xi, s = rng.choice([-1, 1], (8, 15)), rng.choice([-1, 1], (400, 15))
+    found = dense.recall(dense.Polynomial(3), jnp.asarray(xi, dtype), jnp.asarray(s, dtype), num_steps=1)
+    field = (s @ xi.T) ** 3 @ np.roll(xi, -1, axis=0)
     assert np.sum(field == 0) > 20
     np.testing.assert_array_equal(found.final, np.where(field == 0, s, np.sign(field)))
 
@@ -128,7 +128,7 @@ def test_bit_error_by_enumeration(interaction, n, num):
 
 
 @pytest.mark.parametrize(
-    "interaction, n, num, networks",
+    "interaction, n, num, num_networks",
     [
         (dense.Polynomial(1), 200, 60, 40),
         (dense.Polynomial(2), 100, 900, 20),
@@ -138,8 +138,10 @@ def test_bit_error_by_enumeration(interaction, n, num):
     ],
     ids=str,
 )
-def test_bit_error_of_samples(interaction, n, num, networks):
-    found = dense.sampled_bit_error(interaction, n, num, networks=networks, key=jax.random.key(3), progress=False)
+def test_bit_error_of_samples(interaction, n, num, num_networks):
+    found = dense.sampled_bit_error(
+        interaction, n, num, num_networks=num_networks, key=jax.random.key(3), progress=False
+    )
     assert found.error < 0.06 * found.value
     np.testing.assert_allclose(dense.bit_error(interaction, n, num), found.value, rtol=0.05, atol=3 * found.error)
     gaussian = dense.gaussian_bit_error(interaction, n, num)
@@ -185,21 +187,21 @@ def test_gaussian_capacity_inverts_the_gaussian_error():
     [
         (lambda xi: dense.Polynomial(0), "`order` must be a whole number >= 1"),
         (
-            lambda xi: dense.recall(dense.Polynomial(), xi[:, 0], xi[:, 0], steps=1),
+            lambda xi: dense.recall(dense.Polynomial(), xi[0], xi[0], num_steps=1),
             "`patterns` must have shape",
         ),
-        (lambda xi: dense.recall(dense.Polynomial(), xi, xi[:2, 0], steps=1), "`states` must have shape"),
+        (lambda xi: dense.recall(dense.Polynomial(), xi, xi[0, :2], num_steps=1), "`states` must have shape"),
         (
-            lambda xi: dense.recall(dense.Polynomial(), xi, 0.5 * xi[:, 0], steps=1),
+            lambda xi: dense.recall(dense.Polynomial(), xi, 0.5 * xi[0], num_steps=1),
             "`states` must be of entries 1",
         ),
         (
-            lambda xi: dense.recall(dense.Polynomial(), xi, xi[:, 0], steps=0),
-            "`steps` must be a whole number",
+            lambda xi: dense.recall(dense.Polynomial(), xi, xi[0], num_steps=0),
+            "`num_steps` must be a whole number",
         ),
-        (lambda xi: dense.recall(np.exp, xi, xi[:, 0], steps=1), "`interaction` must be an `Interaction`"),
+        (lambda xi: dense.recall(np.exp, xi, xi[0], num_steps=1), "`interaction` must be an `Interaction`"),
         (lambda xi: dense.bit_error(dense.Polynomial(), 0, 5), "`n` must be a whole number"),
-        (lambda xi: dense.crosstalk_variance(dense.Polynomial(), 5, 0), "`num` must be a whole number"),
+        (lambda xi: dense.crosstalk_variance(dense.Polynomial(), 5, 0), "`num_patterns` must be a whole number"),
         (lambda xi: dense.capacity(dense.Polynomial(), 5, error=0.5), "`error` must be in"),
         (
             lambda xi: dense.capacity(dense.Polynomial(), 5, error=0.0, whole=True),
@@ -210,4 +212,4 @@ def test_gaussian_capacity_inverts_the_gaussian_error():
 )
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
-        call(np.ones((4, 3)))
+        call(np.ones((3, 4)))

@@ -37,7 +37,7 @@ def test_gibbs_by_enumeration(fraction):
     # Independent chains, of which the last state alone is used: its error is that of a sample.
     chains = 5_000
     start = jax.random.rademacher(KEY, (chains, n), float)
-    run = glauber(J, start, temperature=T, sweeps=30, key=KEY, fraction=fraction)
+    run = glauber(J, start, temperature=T, num_sweeps=30, key=KEY, fraction=fraction)
     spins = np.asarray(run.spins)
     error = np.sqrt(1 / chains)
     np.testing.assert_allclose(spins.T @ spins / chains, pairs, atol=5 * error)
@@ -54,14 +54,14 @@ def test_records():
     n, ensemble = 60, window(0.1, 0.3)
     J = ensemble.sample(n, key=KEY)
     start = jax.random.rademacher(KEY, (2, 3, n), float)
-    run = glauber(J, start, temperature=0.5, sweeps=4, key=KEY, patterns=J.left[:, :2])
+    run = glauber(J, start, temperature=0.5, num_sweeps=4, key=KEY, patterns=J.left.T[:2])
     assert run.overlaps.shape == (4, 2, 3, 2) and run.energy.shape == (4, 2, 3) and run.acceptance.shape == (2, 3)
-    np.testing.assert_allclose(run.overlaps[-1], overlaps(J.left[:, :2], run.spins), atol=1e-14)
+    np.testing.assert_allclose(run.overlaps[-1], overlaps(J.left.T[:2], run.spins), atol=1e-14)
     matrix = J.dense() - jnp.diag(jnp.diagonal(J.dense()))
     energy = -jnp.einsum("abi,ij,abj->ab", run.spins, matrix, run.spins) / (2 * n)
     np.testing.assert_allclose(run.energy[-1], energy, atol=1e-13)
     networks = jax.vmap(lambda key: ensemble.sample(n, key=key))(jax.random.split(KEY, 2))
-    step = lambda J, s: glauber(J, s, temperature=0.5, sweeps=4, key=KEY).spins
+    step = lambda J, s: glauber(J, s, temperature=0.5, num_sweeps=4, key=KEY).spins
     together = jax.vmap(step)(networks, start)
     alone = step(jax.tree.map(lambda x: x[1], networks), start[1])
     np.testing.assert_array_equal(together[1], alone)
@@ -81,11 +81,11 @@ def test_cold_spins_come_to_rest():
     # Gaussian, because fields of binary patterns may be 0, which rounding then decides.
     J = DeepHebbian(0.1, 1.0, (0.2,), patterns="gaussian", symmetric=True).sample(n, key=KEY)
     start = jax.random.rademacher(KEY, (5, n), float)
-    run = glauber(J, start, temperature=0.0, sweeps=60, key=KEY)
+    run = glauber(J, start, temperature=0.0, num_sweeps=60, key=KEY)
     fields = run.spins @ J.dense() - diagonal_of(J)[None] * run.spins
     assert np.all(run.spins * fields >= 0) and np.all(run.acceptance == 1)
     assert np.all(np.diff(run.energy, axis=0) <= 1e-12)
-    dense = glauber(Dense(J.dense(), symmetric=True), start, temperature=0.0, sweeps=60, key=KEY)
+    dense = glauber(Dense(J.dense(), symmetric=True), start, temperature=0.0, num_sweeps=60, key=KEY)
     np.testing.assert_array_equal(dense.spins, run.spins)
 
 
@@ -93,28 +93,28 @@ def test_all_at_once_may_alternate():
     """Two spins that want to differ: at T = 0 and fraction 1 they flip together for ever, at 1/4 they settle."""
     J = Dense(jnp.array([[0.0, -1.0], [-1.0, 0.0]]), symmetric=True)
     for fraction, differ in ((1.0, False), (0.25, True)):
-        run = glauber(J, jnp.ones(2), temperature=0.0, sweeps=31, key=KEY, fraction=fraction)
+        run = glauber(J, jnp.ones(2), temperature=0.0, num_sweeps=31, key=KEY, fraction=fraction)
         assert (run.spins[0] != run.spins[1]) == differ
 
 
 def test_single_precision():
     J = window(0.05).sample(500, key=KEY, dtype=jnp.float32)
-    run = glauber(J, J.left[:, 0], temperature=0.3, sweeps=5, key=KEY, patterns=J.left[:, :1])
+    run = glauber(J, J.left[:, 0], temperature=0.3, num_sweeps=5, key=KEY, patterns=J.left.T[:1])
     assert run.spins.dtype == run.overlaps.dtype == jnp.float32 and run.overlaps[-1, 0] > 0.9
 
 
 def test_bad_arguments():
     J = window(0.1).sample(20, key=KEY)
     s = jnp.ones(20)
-    good = {"temperature": 0.1, "sweeps": 1, "key": KEY}
+    good = {"temperature": 0.1, "num_sweeps": 1, "key": KEY}
     cases = [
         (lambda: glauber(np.eye(20), s, **good), "J"),
         (lambda: glauber(DeepHebbian(0.1, 1.0).sample(20, key=KEY), s, **good), "J"),
         (lambda: glauber(J, jnp.ones(19), **good), "spins0"),
         (lambda: glauber(J, jnp.zeros(20), **good), "spins0"),
         (lambda: glauber(J, s, **good | {"temperature": -1.0}), "temperature"),
-        (lambda: glauber(J, s, **good | {"sweeps": 0}), "sweeps"),
-        (lambda: glauber(J, s, **good, patterns=jnp.ones((19, 1))), "patterns"),
+        (lambda: glauber(J, s, **good | {"num_sweeps": 0}), "num_sweeps"),
+        (lambda: glauber(J, s, **good, patterns=jnp.ones((1, 19))), "patterns"),
         (lambda: glauber(J, s, **good, fraction=0.0), "fraction"),
     ]
     for call, name in cases:
@@ -131,8 +131,10 @@ def mean_overlaps(ensemble, n, networks, around, T, sweeps, fraction, key=KEY):
     def one(key):
         sample, dynamics = jax.random.split(key)
         J = ensemble.sample(n, key=sample, dtype=jnp.float32)
-        patterns = J.left[:, jnp.asarray(around) % round(float(ensemble.load) * n)]
-        run = glauber(J, J.left[:, 0], temperature=T, sweeps=sweeps, key=dynamics, patterns=patterns, fraction=fraction)
+        patterns = J.left.T[jnp.asarray(around) % round(float(ensemble.load) * n)]
+        run = glauber(
+            J, J.left[:, 0], temperature=T, num_sweeps=sweeps, key=dynamics, patterns=patterns, fraction=fraction
+        )
         return run.overlaps[sweeps // 2 :].mean(0)
 
     found = np.stack([one(key) for key in jax.random.split(key, networks)])

@@ -10,18 +10,18 @@ from jaxnets.couplings import DeepHebbian
 
 
 def _empirical(patterns):
-    return np.asarray(patterns).T @ np.asarray(patterns) / patterns.shape[0]
+    return np.asarray(patterns) @ np.asarray(patterns).T / patterns.shape[1]
 
 
 @pytest.mark.parametrize("make", [memory.binary, memory.gaussian])
 def test_independent_patterns(make):
     n = 20000
     patterns = make(n, 6, key=jax.random.key(0))
-    assert patterns.shape == (n, 6) and patterns.dtype == float
+    assert patterns.shape == (6, n) and patterns.dtype == float
     assert make(3, 2, key=jax.random.key(0), dtype=jnp.float32).dtype == jnp.float32
     # Standard errors 1 / sqrt(n), sqrt 2 of that on the diagonal of Gaussian ones; 4.5 of them.
     np.testing.assert_allclose(_empirical(patterns), np.eye(6), atol=4.5 * np.sqrt(2 / n))
-    np.testing.assert_allclose(np.mean(patterns, 0), 0, atol=4.5 / np.sqrt(n))
+    np.testing.assert_allclose(np.mean(patterns, 1), 0, atol=4.5 / np.sqrt(n))
     if make is memory.binary:
         assert set(np.unique(patterns)) == {-1.0, 1.0}
     else:
@@ -51,7 +51,7 @@ def test_repeated_and_opposite_patterns():
     C = np.array([[1.0, 1.0, -1.0], [1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]])
     for make in (memory.correlated_binary, memory.correlated_gaussian):
         patterns = np.asarray(make(50, C, key=jax.random.key(2)))
-        np.testing.assert_allclose(patterns, patterns[:, :1] * np.array([[1, 1, -1]]), atol=1e-7)
+        np.testing.assert_allclose(patterns, patterns[:1] * np.array([[1], [1], [-1]]), atol=1e-7)
 
 
 @pytest.mark.parametrize("ring", [True, False])
@@ -59,13 +59,13 @@ def test_repeated_and_opposite_patterns():
 def test_hebbian_is_the_sum_over_patterns(ring, symmetric):
     rng = np.random.default_rng(0)
     n, num, auto, hetero = 12, 7, 0.4, (0.9, -0.3)
-    xi = rng.standard_normal((n, num))
-    expected = auto * xi @ xi.T
+    xi = rng.standard_normal((num, n))
+    expected = auto * xi.T @ xi
     for r, gamma in enumerate(hetero, start=1):
         for mu in range(num):
             for target in (mu + r, mu - r) if symmetric else (mu + r,):
                 if ring or 0 <= target < num:
-                    expected += gamma * np.outer(xi[:, target % num], xi[:, mu])
+                    expected += gamma * np.outer(xi[target % num], xi[mu])
     found = memory.hebbian(xi, auto, hetero, ring=ring, symmetric=symmetric)
     np.testing.assert_allclose(found.dense(), expected / n, atol=1e-14)
     assert found.symmetric == symmetric
@@ -73,7 +73,7 @@ def test_hebbian_is_the_sum_over_patterns(ring, symmetric):
 
 def test_hebbian_is_what_the_ensemble_samples():
     sample = DeepHebbian(0.3, 0.5, (1.0, 0.2)).sample(20, key=jax.random.key(3), dtype=jnp.float32)
-    found = memory.hebbian(sample.left, 0.5, (1.0, 0.2))
+    found = memory.hebbian(sample.left.T, 0.5, (1.0, 0.2))
     assert jax.tree.structure(found) == jax.tree.structure(sample)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(sample), strict=True):
         assert a.dtype == b.dtype
@@ -102,13 +102,13 @@ def test_what_gaussians_can_and_their_signs_cannot():
     "call, message",
     [
         (lambda key: memory.binary(0, 3, key=key), "`n` must be a whole number"),
-        (lambda key: memory.gaussian(3, 0, key=key), "`num` must be a whole number"),
+        (lambda key: memory.gaussian(3, 0, key=key), "`num_patterns` must be a whole number"),
         (lambda key: memory.correlated_gaussian(3, np.ones((2, 3)), key=key), "`correlation` must be a square matrix"),
         (lambda key: memory.correlated_gaussian(3, 2 * np.eye(2), key=key), "ones on the diagonal"),
         (lambda key: memory.correlated_binary(3, [[1.0, 0.2], [0.3, 1.0]], key=key), "symmetric"),
         (lambda key: memory.correlated_gaussian(3, [[1.0, 1.2], [1.2, 1.0]], key=key), "no negative eigenvalue"),
         (lambda key: memory.exponential_correlation(3, 0.0), "`length` must be a finite number > 0"),
-        (lambda key: memory.hebbian(np.ones(3)), r"`patterns` must have shape \(n, P\)"),
+        (lambda key: memory.hebbian(np.ones(3)), r"`patterns` must have shape \(P, n\)"),
         (lambda key: memory.hebbian(np.full((3, 2), np.nan)), "`patterns` must be finite"),
         (lambda key: memory.hebbian(np.ones((3, 2)), auto=np.inf), "`auto` must be a finite number"),
         (lambda key: memory.hebbian(np.ones((3, 2)), hetero=[]), "`hetero` must be a non-empty"),

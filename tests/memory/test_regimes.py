@@ -1,11 +1,11 @@
-"""Regimes after a cue: the classifier on numbers, one network at a time, small diagrams, and the lines of theory."""
+"""Regimes after a cue: the classifier on numbers, one network at a time, a sweep, and the lines of theory."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnets import memory, plotting
+from jaxnets import computations, memory, plotting, sweeps
 from jaxnets.couplings import IID, DeepHebbian
 from jaxnets.dynamics import RateNetwork, simulate
 from jaxnets.memory import Regime
@@ -91,19 +91,39 @@ def test_observations_of_many_networks_at_once():
 
 
 @pytest.mark.slow
-def test_a_phase_diagram_is_its_points():
-    key = jax.random.key(2)
-    settings = {"duration": 12.0, "exponent_duration": 8.0, "dt": 0.1, "length": 3}
-    diagram = memory.phase_diagram(
-        Tanh(), 100, loads=[0.04], heteros=[0.3, 1.5], autos=[0.0, 0.4], trials=2, key=key, progress=False, **settings
+def test_a_load_may_be_traced():
+    """Of arrays that are longer than the sequence; the ring still closes where it does."""
+    settings = {"duration": 40.0, "exponent_duration": 8.0, "dt": 0.1, "length": 4, "max_modes": 9, "progress": False}
+    observe = lambda load: memory.observe(
+        DeepHebbian(load, 0.0, (1.5,)), Tanh(), 150, key=jax.random.key(1), **settings
     )
-    assert diagram.observations.regime.shape == (1, 2, 2, 1, 2) and diagram.regimes().shape == (1, 2, 2, 1)
-    assert diagram.regimes()[0, 0, 0, 0] == Regime.QUIESCENT and diagram.regimes()[0, 1, 0, 0] == Regime.SEQUENCE
-    point = jax.tree.map(lambda values: values[0, 1, 1, 0, 1], diagram.observations)
-    ensemble, trial = DeepHebbian(0.04, 0.4, (1.5,)), jax.random.fold_in(key, 1)
-    alone = memory.observe(ensemble, Tanh(), 100, key=trial, progress=False, **settings)
-    for a, b in zip(jax.tree.leaves(point), jax.tree.leaves(alone), strict=True):
-        np.testing.assert_array_equal(a, b)
+    known, traced = observe(0.04), jax.jit(observe)(0.04)
+    assert known.success and np.isfinite(known.period)
+    for a, b in zip(jax.tree.leaves(known), jax.tree.leaves(traced), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_sweep_of_regimes_is_its_points(tmp_path):
+    """By keys of their indices, and with the majority of trials."""
+    settings = {"n": 100, "duration": 12.0, "exponent_duration": 8.0, "dt": 0.1, "length": 3, "max_modes": 4}
+    ensemble = "DeepHebbian(load, auto, (gamma,))"
+    described = sweeps.Sweep(
+        "jaxnets.computations:regime",
+        axes={"gamma": [0.3, 1.5], "auto": [0.0, 0.4]},
+        fixed={"ensemble": ensemble, "load": 0.04, **settings},
+        realisations=2,
+        seed=2,
+    )
+    sweeps.run(described, tmp_path / "regimes", progress=False)
+    found = sweeps.open(tmp_path / "regimes")
+    kinds = memory.majority(found.regime.transpose("gamma", "auto", "realisation").values)
+    assert kinds[0, 0] == Regime.QUIESCENT and kinds[1, 0] == Regime.SEQUENCE
+    key = jax.random.fold_in(jax.random.key(2), 7)
+    alone = computations.regime(ensemble, load=0.04, gamma=1.5, auto=0.4, key=key, **settings)
+    point = found.isel(gamma=1, auto=1, realisation=1)
+    for name, value in alone.items():
+        np.testing.assert_allclose(point[name], value, rtol=1e-6, atol=1e-6, err_msg=name)
 
 
 def test_a_map_of_regimes():
@@ -181,10 +201,10 @@ def test_speed_in_networks(auto, window):
     ensemble = DeepHebbian(0.006, auto, window)
     J = ensemble.sample(10_000, key=jax.random.key(0))
     speed = float(memory.packet_speed(ensemble))
-    xi = J.left
-    run = simulate(RateNetwork(J, Tanh()), xi[:, 0], duration=45 / speed, dt=0.1, record=Overlaps(xi), progress=False)
+    xi = J.left.T
+    run = simulate(RateNetwork(J, Tanh()), xi[0], duration=45 / speed, dt=0.1, record=Overlaps(xi), progress=False)
     late = slice(int(15 / speed / 0.1), None)
-    found = memory.retrieval(run.records[late], run.times[late], start=20, length=20)
+    found = memory.retrieval(run.records[late], run.times[late], cue=20, length=20)
     assert found.fidelity > 0.9
     assert found.speed == pytest.approx(speed, rel=0.05)
 
@@ -196,7 +216,7 @@ def test_self_organised_edge_of_one_shift():
     weights = np.exp(-(x**2) / (2 * variance))
     slopes, weights = 1 / np.cosh(x + mean) ** 2, weights / weights.sum()
     expected = gamma * np.sqrt(load * weights @ slopes**2 + (weights @ slopes) ** 2)
-    found = memory.self_organised_edge(DeepHebbian(load, 0.0, (gamma,)), Tanh(), variance, mean)
+    found = memory.self_organised_edge(DeepHebbian(load, 0.0, (gamma,)), Tanh(), mean=mean, variance=variance)
     np.testing.assert_allclose(found, expected, rtol=1e-8)
 
 
@@ -205,14 +225,6 @@ def test_self_organised_edge_of_one_shift():
     [
         (lambda key: memory.observe(IID(1.5), Tanh(), 50, key=key), "`ensemble` must be a `DeepHebbian`"),
         (lambda key: memory.instability(0.1, transfer=np.tanh), "`transfer` must be a transfer function"),
-        (
-            lambda key: memory.phase_diagram(Tanh(), 50, loads=[0.1], heteros=[1.0], windows=(), trials=1, key=key),
-            "`windows` must have at least one",
-        ),
-        (
-            lambda key: memory.phase_diagram(Tanh(), 50, loads=[0.1], heteros=[1.0], trials=0, key=key),
-            "`trials` must be a whole number",
-        ),
     ],
 )
 def test_bad_arguments_are_named(call, message):

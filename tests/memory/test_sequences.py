@@ -1,6 +1,7 @@
 """Retrieval of sequences: measures of overlaps made by hand, and of networks whose answer is known."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -39,7 +40,7 @@ def test_a_travelling_packet():
 @pytest.mark.parametrize("start", [0, 5, P - 1])
 def test_the_sequence_starts_at_the_cue(start):
     m, times = packet(start=start)
-    found = memory.retrieval(m, times, start=start)
+    found = memory.retrieval(m, times, cue=start)
     np.testing.assert_array_equal(found.visited, (start + np.arange(P)) % P)
     assert found.reach == P and found.fidelity == 1
     reference = memory.retrieval(*packet())
@@ -48,14 +49,29 @@ def test_the_sequence_starts_at_the_cue(start):
     np.testing.assert_allclose(found.peak_times, np.roll(reference.peak_times, start), rtol=1e-12)
 
 
+@pytest.mark.parametrize("cue", [0, 4])
+def test_silent_patterns_behind_the_sequence_change_nothing(cue):
+    m, times = packet(start=cue)
+    longer = np.pad(m, ((0, 0), (0, 5)))
+    alone = memory.retrieval(m, times, cue=cue)
+    for num_patterns in (P, jnp.asarray(P)):
+        found = memory.retrieval(longer, times, cue=cue, num_patterns=num_patterns)
+        for name in ("fidelity", "reach", "success", "speed", "period", "peak_overlap"):
+            np.testing.assert_allclose(getattr(found, name), getattr(alone, name), rtol=1e-12)
+        for name in ("peak_times", "peaks", "visited"):
+            np.testing.assert_array_equal(getattr(found, name)[:P], getattr(alone, name))
+        assert np.all(np.isnan(found.peak_times[P:])) and np.all(found.visited[P:] == -1)
+    assert not memory.retrieval(longer, times, cue=cue).success
+
+
 def test_a_chain_ends_at_the_last_pattern():
     start = 4
     m, times = packet(start=start, ring=False)
-    found = memory.retrieval(m, times, start=start, ring=False)
+    found = memory.retrieval(m, times, cue=start, ring=False)
     np.testing.assert_array_equal(found.visited, [*range(start, P), -1, -1, -1, -1])
     assert found.success and found.reach == P - start and np.isnan(found.period)
     np.testing.assert_allclose(found.speed, 0.8, rtol=0.02)
-    assert not memory.retrieval(m, times, start=start, ring=True).success
+    assert not memory.retrieval(m, times, cue=start, ring=True).success
 
 
 def test_what_the_record_does_not_show():
@@ -112,7 +128,7 @@ def test_threshold_and_half_of_the_largest():
 def test_at_rest_nothing_else_is_visited():
     m = np.zeros((50, 4))
     m[:, 1] = 0.9
-    found = memory.retrieval(m, np.arange(50.0), start=1)
+    found = memory.retrieval(m, np.arange(50.0), cue=1)
     np.testing.assert_array_equal(found.visited, [1, -1, -1, -1])
     assert found.fidelity == 0 and found.reach == 1 and not found.success and np.isnan(found.speed)
 
@@ -128,10 +144,10 @@ def test_many_trials_are_each_measured_alone():
     starts = np.array([[0, 3], [7, 2]])
     m = np.stack([[packet(speed=0.5 + 0.1 * s, start=s)[0] for s in row] for row in starts])
     m, times = np.moveaxis(m, 2, 0), packet()[1]
-    found = memory.retrieval(m, times, start=starts)
-    mapped = jax.jit(jax.vmap(lambda m, s: memory.retrieval(m, times, start=s), in_axes=(1, 0)))(m, starts)
+    found = memory.retrieval(m, times, cue=starts)
+    mapped = jax.jit(jax.vmap(lambda m, s: memory.retrieval(m, times, cue=s), in_axes=(1, 0)))(m, starts)
     for i, j in np.ndindex(2, 2):
-        alone = memory.retrieval(m[:, i, j], times, start=int(starts[i, j]))
+        alone = memory.retrieval(m[:, i, j], times, cue=int(starts[i, j]))
         for a, b, c in zip(*map(jax.tree.leaves, (found, mapped, alone)), strict=True):
             np.testing.assert_allclose(a[i, j], c, rtol=1e-12)
             np.testing.assert_allclose(b[i, j], c, rtol=1e-12)
@@ -149,7 +165,7 @@ def test_on_top():
 def test_a_linear_chain_is_a_cascade_of_filters():
     """Orthogonal patterns: dm^{k+1}/dt = -m^{k+1} + gamma m^k, so that m^k(t) = (gamma t)^k e^{-t} / k! peaks at k."""
     n, num, gamma = 64, 6, 1.3
-    patterns = np.array([[(-1) ** bin(i & mu).count("1") for mu in range(num)] for i in range(n)], float)  # Walsh
+    patterns = np.array([[(-1) ** bin(i & mu).count("1") for i in range(n)] for mu in range(num)], float)  # Walsh
     net = RateNetwork(memory.hebbian(patterns, 0.0, (gamma,), ring=False), Linear())
     found = memory.retrieve(net, patterns, duration=12.0, dt=0.01, save_every=1, ring=False, progress=False)
     k = np.arange(num)
@@ -164,10 +180,10 @@ def test_retrieve_is_simulate_and_measure_for_all_starts():
     patterns = memory.binary(200, 8, key=jax.random.key(0))
     net = RateNetwork(memory.hebbian(patterns, 0.0, (1.5,)), Tanh())
     starts = np.array([0, 3, 7])
-    found = memory.retrieve(net, patterns, start=starts, duration=30.0, progress=False)
+    found = memory.retrieve(net, patterns, cue=starts, duration=30.0, progress=False)
     for i, start in enumerate(starts):
-        run = simulate(net, patterns[:, start], duration=30.0, save_every=2, progress=False)
-        alone = memory.retrieval(overlaps(patterns, run.rates), run.times, start=int(start))
+        run = simulate(net, patterns[start], duration=30.0, save_every=2, progress=False)
+        alone = memory.retrieval(overlaps(patterns, run.rates), run.times, cue=int(start))
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(alone), strict=True):
             np.testing.assert_allclose(a[i], b, rtol=1e-9, atol=1e-9)
     assert found.success.all()
@@ -205,11 +221,15 @@ def test_the_error_of_a_probability_is_the_scatter_of_estimates():
         (lambda m, t: memory.retrieval(m[:, 0], t), r"`overlaps` must have shape \(time, ..., P\)"),
         (lambda m, t: memory.retrieval(m, t[1:]), "`times` must have shape"),
         (lambda m, t: memory.retrieval(m, t[::-1]), "`times` must be rising"),
-        (lambda m, t: memory.retrieval(m, t, start=P), f"`start` must be indices of patterns, from 0 to {P - 1}"),
-        (lambda m, t: memory.retrieval(m, t, start=0.5), "`start` must be indices"),
-        (lambda m, t: memory.retrieval(m, t, start=[0, 1]), "`start` must be a number or have the shape of the trials"),
+        (lambda m, t: memory.retrieval(m, t, cue=P), f"`cue` must be indices of patterns, from 0 to {P - 1}"),
+        (lambda m, t: memory.retrieval(m, t, cue=0.5), "`cue` must be indices"),
+        (lambda m, t: memory.retrieval(m, t, cue=[0, 1]), "`cue` must be a number or have the shape of the trials"),
         (lambda m, t: memory.retrieval(m, t, length=1), "`length` must be a whole number >= 2"),
         (lambda m, t: memory.retrieval(m, t, length=P + 1), "`length` must be at most"),
+        (
+            lambda m, t: memory.retrieval(m, t, num_patterns=P + 1),
+            f"`num_patterns` must be a whole number from 2 to {P}",
+        ),
         (lambda m, t: memory.retrieval(m, t, threshold=0.0), "`threshold` must be a finite number > 0"),
         (lambda m, t: memory.on_top(0.5), "`overlaps` must have shape"),
         (lambda m, t: memory.success_probability(np.zeros((0, 2), bool)), "`success` must have shape"),
@@ -223,8 +243,8 @@ def test_bad_arguments_are_named(call, message):
 def test_retrieve_wants_patterns_of_the_network():
     patterns = memory.binary(20, 4, key=jax.random.key(0))
     net = RateNetwork(memory.hebbian(patterns), Tanh())
-    with pytest.raises(ValueError, match=r"`patterns` must have shape \(20, P\)"):
-        memory.retrieve(net, patterns[:10], duration=5.0)
+    with pytest.raises(ValueError, match=r"`patterns` must have shape \(P, 20\)"):
+        memory.retrieve(net, patterns[:, :10], duration=5.0)
     batch = jax.vmap(lambda key: DeepHebbian(0.2).sample(20, key=key))(jax.random.split(jax.random.key(0), 2))
     with pytest.raises(ValueError, match="`net` must be one network"):
         memory.retrieve(RateNetwork(batch, Tanh()), patterns, duration=5.0)

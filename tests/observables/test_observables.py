@@ -179,10 +179,10 @@ def test_peaks_that_are_not_there_are_nan():
 
 
 def test_overlaps():
-    patterns, rates = np.sign(noise(12, 8, 3)), noise(13, 5, 2, 8)
-    expected = [[[np.mean(patterns[:, mu] * r) for mu in range(3)] for r in at] for at in rates]
+    patterns, rates = np.sign(noise(12, 3, 8)), noise(13, 5, 2, 8)
+    expected = [[[np.mean(patterns[mu] * r) for mu in range(3)] for r in at] for at in rates]
     np.testing.assert_allclose(obs.overlaps(patterns, rates), expected, atol=1e-15)
-    np.testing.assert_allclose(obs.overlaps(patterns, patterns[:, 1])[1], 1.0)
+    np.testing.assert_allclose(obs.overlaps(patterns, patterns[1])[1], 1.0)
     assert obs.overlaps(patterns.astype(int), rates.astype(np.float32)).dtype == np.float32
 
 
@@ -199,7 +199,7 @@ FUNCTIONS = {
     "dimension_estimate": lambda x: obs.dimension_estimate(x, DT, correlation_time=0.5),
     "sample participation_ratio": lambda x: obs.participation_ratio(x, DT, unbiased=False),
     "explained": lambda x: obs.principal_components(x, num_components=2).explained,
-    "overlaps": lambda x: obs.overlaps(x[0, 0, :, None] ** 2, x),
+    "overlaps": lambda x: obs.overlaps(x[0, 0, None] ** 2, x),
 }
 
 
@@ -310,7 +310,7 @@ def test_bad_intervals_are_refused(name, interval):
         (lambda: obs.dominant_frequencies(GOOD, DT, num_peaks=0), "`num_peaks`"),
         (lambda: obs.dominant_frequencies(GOOD, DT, num_peaks=5), "`num_peaks` must be at most 4"),
         (lambda: obs.overlaps(np.ones(3), GOOD), "`patterns` must have shape"),
-        (lambda: obs.overlaps(np.ones((4, 2)), GOOD), "`patterns` must have shape"),
+        (lambda: obs.overlaps(np.ones((2, 4)), GOOD), "`patterns` must have shape"),
     ],
 )
 def test_bad_arguments_are_refused(call, message):

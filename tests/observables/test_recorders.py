@@ -25,7 +25,7 @@ def run(recorder, x, rates):
     return recorder.finish(carry, outputs)
 
 
-PATTERNS = np.random.default_rng(1).standard_normal((N, 2))
+PATTERNS = np.random.default_rng(1).standard_normal((N, 2)).T
 
 
 def lags(x, num, centre=True):
@@ -52,7 +52,7 @@ CASES = {
     "overlaps": (online.Overlaps(PATTERNS), lambda x, r: obs.overlaps(PATTERNS, r)),
     "units": (online.Units([3, 0]), lambda x, r: online.Recorded(x[..., jnp.array([3, 0])], r[..., jnp.array([3, 0])])),
     "projections": (
-        online.Projections(PATTERNS),
+        online.Projections(PATTERNS.T),
         lambda x, r: online.Recorded(*(N * obs.overlaps(PATTERNS, z) for z in (x, r))),
     ),
 }
@@ -131,7 +131,7 @@ def test_ten_thousand_units():
     [
         (lambda: online.Autocovariance(0), "`num_lags` must be a whole number >= 1"),
         (lambda: online.Autocovariance(2.5), "`num_lags`"),
-        (lambda: online.Overlaps(np.ones((N + 1, 2))).init(*(z[0] for z in record())), "`patterns` must have shape"),
+        (lambda: online.Overlaps(np.ones((2, N + 1))).init(*(z[0] for z in record())), "`patterns` must have shape"),
         (lambda: online.Overlaps("none"), "`patterns`"),
         (lambda: online.Units([[0]]), "`indices` must be a non-empty 1-d array"),
         (lambda: online.Units([0.5]), "`indices` must be a non-empty 1-d array"),

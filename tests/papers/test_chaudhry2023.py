@@ -10,7 +10,7 @@ from jaxnets.memory import dense
 @pytest.mark.parametrize("order, n, num, printed", [(1, 200, 60, 0.033), (2, 100, 900, 0.0252)])
 def test_one_step_errors(order, n, num, printed):
     interaction = dense.Polynomial(order)
-    sampled = dense.sampled_bit_error(interaction, n, num, networks=20, key=jax.random.key(0), progress=False)
+    sampled = dense.sampled_bit_error(interaction, n, num, num_networks=20, key=jax.random.key(0), progress=False)
     for theory in (dense.gaussian_bit_error(interaction, n, num), dense.bit_error(interaction, n, num)):
         np.testing.assert_allclose(theory, printed, rtol=0.1)
         np.testing.assert_allclose(theory, sampled.value, rtol=0.1)

@@ -35,7 +35,7 @@ def test_right_edges_of_two_shifts():
 
 def test_radii_of_the_shift():
     load, gamma = 0.3, 1.4
-    edge, void = law(DeepHebbian(load, 0.0, (gamma,))).boundary(num=64)
+    edge, void = law(DeepHebbian(load, 0.0, (gamma,))).boundary(num_points=64)
     np.testing.assert_allclose(np.abs(edge), np.full(64, gamma * np.sqrt(1 + load)), rtol=1e-8)
     np.testing.assert_allclose(np.abs(void), np.full(64, gamma * (1 - load) ** 1.5), rtol=1e-8)
 
@@ -92,7 +92,7 @@ def test_steady_state_of_a_driven_sequence(load):
         gains = 1 - run.rates**2
         predicted = gamma * jnp.sqrt(load * jnp.mean(gains**2) + jnp.mean(gains) ** 2)
         rightmost = 1 + jnp.max(jacobian_eigenvalues(net, run.states[::125]).real, axis=1)
-        gaussian = memory.self_organised_edge(DeepHebbian(load, 0.0, (gamma,)), Tanh(), jnp.var(run.states))
+        gaussian = memory.self_organised_edge(DeepHebbian(load, 0.0, (gamma,)), Tanh(), variance=jnp.var(run.states))
         found.append((jnp.var(run.states), predicted, jnp.mean(rightmost), gaussian))
     variances, predictions, edges, gaussians = np.array(found).T
     # The printed values are of single networks, whose variances differ by a few per cent.
@@ -182,7 +182,7 @@ def _share_retrieved(load, n, trials):
     for seed in range(trials):
         coupling = DeepHebbian(load, 0.0, (1.5,)).sample(n, key=jax.random.key(seed), dtype=jnp.float32)
         net = RateNetwork(coupling, Tanh())
-        found.append(memory.retrieve(net, coupling.left, length=20, duration=60.0, dt=0.1, save_every=1).success)
+        found.append(memory.retrieve(net, coupling.left.T, length=20, duration=60.0, dt=0.1, save_every=1).success)
     return np.mean(found)
 
 
