@@ -3,9 +3,9 @@
     python benchmarks/meanfield.py [--quick | --full]
 
 tanh, 25 strengths g from 1.2 to 5 at four effective ranks PR^D (1e9 stands for infinity: one ensemble serves all).
-Each point is solved on its own, state and dimension of rates and states: ours in one vmapped call, the other script one
-after the other, to the same accuracy. It is timed at a few points and extrapolated; `--full` runs it at all, `--quick`
-takes 8 points in all. Prints one table; compilation is apart from the run, the best of three.
+State and dimension of rates and states are solved at each point, to the same accuracy: by jaxnets in one vmapped call,
+by the other script one after the other. The other script is timed at a few points and extrapolated; `--full` runs it at
+all points, `--quick` takes 8 points in all. Prints one table, with the compilation and the best of three runs apart.
 """
 
 import argparse
@@ -27,9 +27,9 @@ AIM, AIM_RATIO = 3.0, 3.0  # seconds for 100 points on 2 cores; gradient over va
 
 
 def theory(g, rank):
-    ensemble = jn.couplings.RandomModes.flat(g / jnp.sqrt(rank), load=rank)
+    ensemble = jn.couplings.RandomModes.of_rank(g, rank)
     state = jn.meanfield.stationary(ensemble, jn.transfer.Tanh())
-    found = jn.population.dimension(state, ensemble)
+    found = jn.population.dimension(state)
     return jnp.stack([found.phi, found.x]), found.converged & state.converged
 
 
@@ -96,8 +96,8 @@ def timed(function, *args, repeats=3):
 
 def main(quick: bool, full: bool = False) -> list[Row]:
     jax.config.update("jax_enable_x64", True)
-    gains, ranks = np.geomspace(1.2, 5, 2 if quick else 25), np.array([1e9, 1.0, 0.25, 0.1])
-    g, rank = (a.ravel() for a in np.meshgrid(gains, ranks, indexing="ij"))
+    strengths, ranks = np.geomspace(1.2, 5, 2 if quick else 25), np.array([1e9, 1.0, 0.25, 0.1])
+    g, rank = (a.ravel() for a in np.meshgrid(strengths, ranks, indexing="ij"))
 
     every = jax.vmap(theory)
     value = lambda g, rank: jnp.sum(every(g, rank)[0])
@@ -107,7 +107,7 @@ def main(quick: bool, full: bool = False) -> list[Row]:
     step, of_four = 1e-4, jax.jit(value)
     check = (of_four(g[:4] + step, rank[:4]) - of_four(g[:4] - step, rank[:4])) / (2 * step)
 
-    # Every point, or one in nine: both ends of the gains, and all ranks, since 9 and 4 have no common divisor.
+    # Every point, or one in nine: both ends of the strengths, and all ranks, since 9 and 4 have no common divisor.
     chosen = np.arange(0, g.size, 1 if full or quick else 9)
     began = time.perf_counter()
     other = np.array([by_scipy(g[i], rank[i]) for i in chosen])
@@ -119,7 +119,7 @@ def main(quick: bool, full: bool = False) -> list[Row]:
     print(f"{'':44s}{'compile s':>10s}{'run s':>10s}{'aim':>10s}")
     print(f"{'states and dimensions, ours':44s}{compiling:10.1f}{seconds:10.2f}{aim:9.2f}s")
     print(f"{'the sum of dimensions':44s}{compiling_sum:10.1f}{seconds_sum:10.2f}")
-    print(f"{'its gradient by all gains':44s}{compiling_grad:10.1f}{seconds_grad:10.2f}")
+    print(f"{'its gradient by all strengths':44s}{compiling_grad:10.1f}{seconds_grad:10.2f}")
     print(f"{'  over the value':44s}{'':10s}{seconds_grad / seconds_sum:10.2f}{AIM_RATIO:10.1f}")
     print(f"{f'NumPy and SciPy ({chosen.size} points run)':44s}{'':10s}{scipy_seconds:10.2f}")
     print(f"{'  over ours':44s}{'':10s}{scipy_seconds / seconds:10.1f}")

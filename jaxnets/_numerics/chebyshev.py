@@ -1,4 +1,8 @@
-"""Chebyshev series on [0, 1]: values at fixed nodes, from which a function, and its means over [0, t], are known."""
+"""Chebyshev series on [0, 1]: a function from its values at fixed nodes, with its means over [0, t] and its slope.
+
+The maps from values to coefficients depend on the number of nodes alone, so NumPy computes them when a program is
+traced. A further linear operation on functions is one more matrix of `Grid`.
+"""
 
 from typing import NamedTuple
 
@@ -10,10 +14,10 @@ from numpy.polynomial import chebyshev
 
 
 class Grid(NamedTuple):
-    """Nodes t_i in (0, 1), and the linear maps from values there to Chebyshev coefficients in x = 2 t - 1."""
+    """Nodes t_i in (0, 1), and the linear maps from values at the nodes to Chebyshev coefficients in x = 2 t - 1."""
 
     nodes: np.ndarray
-    series: np.ndarray  # of the function f
+    series: np.ndarray  # of the function f itself
     running_mean: np.ndarray  # of (1/t) int_0^t f
     slope: np.ndarray  # of df/dt
 

@@ -1,15 +1,20 @@
-r"""Spectra of functions known on lags, C(w) = 2 int_0^infinity C(tau) cos(w tau) dtau, C even.
+r"""Fourier transforms of functions known on lags, C(w) = 2 int_0^infinity C(tau) cos(w tau) dtau, C even.
 
-Filon's rule: parabolas through three lags each, times the exact integral of the cosine, so that its error, of fourth
-order in the spacing, does not grow with w, and a kink at lag 0 does no harm. Beyond the last lag C decays as
-e^{-rate tau}.
+Filon's rule integrates parabolas through three lags each times the cosine exactly. So its error is of fourth order in
+the spacing and does not grow with w, and a kink at lag 0 does no harm. Beyond the last lag C decays as e^{-rate tau}.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from .arrays import as_complex, as_float
+from .arrays import as_complex
+
+# Lags of each parity in one matrix product. It bounds the memory: cosines of a block are stored, at all frequencies.
+_BLOCK = 64
+# Below this angle Filon's coefficients, whose closed forms cancel as theta^-3, are taken from their series: the first
+# terms left out are below 1e-10 there.
+_SERIES_BELOW = 0.25
 
 
 def spectra(
@@ -20,7 +25,7 @@ def spectra(
     b: Float[Array, " k"],
 ) -> Float[Array, "s m k"]:
     """The spectra of s functions on T uniform lags from 0, at the sums of frequencies a_i + b_j."""
-    # A function that has come to 0 has no tail, whatever its rate.
+    # A function that is 0 at the last lag has no tail, whatever its rate, and 0 / 0 must not enter.
     rate = jnp.where(jnp.any(values[:, -1] != 0), rate, 1)
     if values.shape[1] % 2 == 0:
         values = jnp.concatenate([values, values[:, -1:] * jnp.exp(-rate * spacing)], axis=1)
@@ -37,13 +42,13 @@ def spectra(
 def spectrum(
     values: Float[Array, " T"], spacing: Float[Array, ""], rate: Float[Array, ""], w: Float[ArrayLike, "..."]
 ) -> Float[Array, "..."]:
-    """The spectrum of one function, at frequencies of any shape."""
-    w = as_float(w).astype(values.dtype)
+    """The spectrum of one function, at frequencies w of any shape."""
+    w = jnp.asarray(w, values.dtype)
     return spectra(values[None], spacing, rate, w.ravel(), jnp.zeros(1, w.dtype))[0, :, 0].reshape(w.shape)
 
 
 def one_sided(values: Float[Array, " T"], spacing: Float[Array, ""], w: Float[Array, "..."]) -> Complex[Array, "..."]:
-    """The integral of f(tau) e^{-i w tau} over tau > 0, of an f that has come to 0 at the last lag."""
+    """The integral of f(tau) e^{-i w tau} over tau > 0, for a function f that is 0 at the last lag."""
     values = jnp.pad(values, (0, 1 - values.shape[0] % 2))
     angles = (spacing * w)[..., None] * jnp.arange(values.shape[0]).astype(values.dtype).reshape((1,) * w.ndim + (-1,))
     alpha, beta, gamma = _filon(spacing * w)
@@ -55,7 +60,7 @@ def one_sided(values: Float[Array, " T"], spacing: Float[Array, ""], w: Float[Ar
 def _cosine_sums(
     values: Float[Array, "s T"], spacing: Float[Array, ""], a: Float[Array, " m"], b: Float[Array, " k"]
 ) -> Float[Array, "2 s m k"]:
-    """Sums of C(tau) cos((a_i + b_j) tau) over even lags and over odd ones: matrix products, some lags at a time."""
+    """Sums of C(tau) cos((a_i + b_j) tau) over even lags and over odd lags: matrix products, some lags at a time."""
     num, T = values.shape
     blocks = -(-T // (2 * _BLOCK))
     padded = jnp.pad(values, ((0, 0), (0, 2 * _BLOCK * blocks - T)))
@@ -64,7 +69,7 @@ def _cosine_sums(
     steps = jnp.arange(2 * _BLOCK).reshape(_BLOCK, 2).T.astype(values.dtype)
     starts = 2 * _BLOCK * jnp.arange(blocks).astype(values.dtype)
     wave = lambda w, lags: jnp.exp(1j * as_complex(w * spacing * lags))
-    # Waves of a block are those of the first times one phase, which spares most of their sines.
+    # The waves of a block are the waves of the first block times a phase: few sines are computed.
     first_a, first_b = (wave(w[None, :, None], steps[:, None]) for w in (a, b))  # (parity, frequency, lag)
     phases_a, phases_b = (wave(w[None], starts[:, None]) for w in (a, b))
 
@@ -79,12 +84,9 @@ def _cosine_sums(
     return jax.lax.scan(add, start, (padded, phases_a, phases_b))[0]
 
 
-_BLOCK = 64
-
-
 def _filon(theta: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
     """Filon's alpha, beta and gamma (1928), by their series where the closed forms cancel."""
-    small = jnp.abs(theta) < 0.25
+    small = jnp.abs(theta) < _SERIES_BELOW
     t, u = jnp.where(small, 1, theta), jnp.where(small, theta, 0)
     sin, cos, u2 = jnp.sin(t), jnp.cos(t), u**2
     near = (

@@ -13,22 +13,23 @@ from tqdm import tqdm
 
 from .. import __version__, couplings, plotting
 from .. import transfer as transfers
-from ..meanfield import largest_lyapunov, stationary
+from .._numerics import Root
+from ..meanfield import Stationary, largest_lyapunov, stationary
 from ..meanfield.unit.state import is_odd
-from ..population import dimension
+from ..population import Dimension, dimension
 from .inputs import InputError, evaluate, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
 
-DEFAULT_GAINS = (1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.25, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0)
+DEFAULT_STRENGTHS = (1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.25, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0)
 DEFAULT_RANKS = (float("inf"), 1.0, 0.25, 0.1)
 FIGURE, STORE = "meanfield.png", "meanfield.zarr"
-LARGEST_GAIN = 50.0  # the Gaussian averages take points in proportion to g, in each of three directions
-DRAWN, CURVES = 15.0, 5  # lags and gains shown in the figure
+LARGEST_STRENGTH = 50.0  # Gaussian averages take points in proportion to g, in each of three directions
+DRAWN, CURVES = 15.0, 5  # the last lag, and the number of strengths, shown in the figure
 
 
 def meanfield(
     *,
-    gains: tuple[float, ...] = DEFAULT_GAINS,
+    g: tuple[float, ...] = DEFAULT_STRENGTHS,
     effective_ranks: tuple[float, ...] = DEFAULT_RANKS,
     transfer: str = "Tanh()",
     noise: float = 0.0,
@@ -36,28 +37,27 @@ def meanfield(
 ) -> None:
     """Mean-field theory of tau dx/dt = -x + J phi(x) + noise: the stationary state, its chaos and its dimension.
 
-    J is a sum of independent random modes of equal amplitude, or has independent weights. Only its strength g and its
-    effective rank PR^D matter: any ensemble without overlaps and sequences that has the same g and PR^D has the same
-    theory. Writes meanfield.png (autocovariance, dimension against g and against PR^D) and meanfield.zarr (all of it,
-    with all parameters) and prints two tables: single units, which know g alone, and dimensions. Times are in units of
-    tau. Outputs of an earlier run are replaced; files of these names that jaxnets did not write are left alone, and
-    nothing is run.
+    J is a sum of independent random modes of equal amplitude, or has independent weights. Only the strength g and the
+    effective rank PR^D of J matter: the theory is the same for any ensemble without overlaps and sequences. Prints two
+    tables: single units, which depend on g alone, and dimensions. Writes meanfield.png (autocovariance, dimension
+    against g and against PR^D) and meanfield.zarr (all numbers, with all parameters). Times are in units of tau.
+    Outputs of an earlier run are replaced. If a file of one of these names was not written by jaxnets, nothing is run.
 
     Args:
-        gains: Strengths g of the couplings, g^2 = N Var J_ij, up to 50.
+        g: Strengths of the couplings, g^2 = N Var J_ij, up to 50.
         effective_ranks: Effective ranks PR^D in units of N; inf for independent weights.
         transfer: Transfer function phi, which must be odd, as in "Erf()".
         noise: Standard deviation that white noise alone would give to a neuron.
         out: Folder for the outputs, made if it is missing.
     """
-    strengths = _distinct("--gains", gains, lambda g: 0 < g <= LARGEST_GAIN, f"in (0, {LARGEST_GAIN:g}]")
+    strengths = _distinct("--g", g, lambda g: 0 < g <= LARGEST_STRENGTH, f"in (0, {LARGEST_STRENGTH:g}]")
     ranks = _distinct("--effective-ranks", effective_ranks, lambda rank: rank > 0, "above 0, or inf")[::-1]
     if not (np.isfinite(noise) and noise >= 0):
         raise InputError(f"`--noise` must be a finite number >= 0, got {noise}")
     check_replaceable(out, (FIGURE, STORE))
     function = evaluate(transfer, vocabulary(transfers, transfers.Transfer), transfers.Transfer, "--transfer")
     try:
-        is_odd(function, jnp.float64)  # as the theory asks; once it is compiled this can no longer be refused
+        is_odd(function, jnp.float64)  # here, since the compiled theory cannot refuse it
     except ValueError as error:
         raise InputError(f"`--transfer`: {error}") from error
     nodes = max(801, 40 * int(np.ceil(strengths[-1])) + 1)
@@ -89,13 +89,13 @@ def _distinct(
 
 
 def _solve(
-    gains: Float[np.ndarray, " k"],
+    strengths: Float[np.ndarray, " k"],
     ranks: Float[np.ndarray, " m"],
     function: transfers.Transfer,
     noise: float,
     nodes: int,
 ) -> xr.Dataset:
-    """One state a gain, which has nothing of the rank; then the dimension of each at each rank."""
+    """One state for each strength, since states do not depend on the rank; then its dimension at each rank."""
 
     @jax.jit
     @jax.vmap
@@ -109,23 +109,34 @@ def _solve(
         return dimension(state, couplings.IID(g))
 
     @jax.jit
-    def with_modes(gains, states, rank):
-        return jax.vmap(lambda g, state: dimension(state, _modes(g, rank)))(gains, states)
+    def with_modes(g, states, rank):
+        return jax.vmap(lambda g, state: dimension(state, _modes(g, rank)))(g, states)
 
-    strengths = jnp.asarray(gains)
+    g = jnp.asarray(strengths)
     with tqdm(total=1 + len(ranks), desc="solving", unit="call") as progress:
-        states, exponents = jax.block_until_ready(solve(strengths))
+        states, exponents = jax.block_until_ready(solve(g))
         progress.update()
         dimensions = []
         for rank in ranks:
             if np.isinf(rank):
-                found = with_independent_weights(strengths, states)
+                found = with_independent_weights(g, states)
             else:
-                found = with_modes(strengths, states, jnp.asarray(rank))
+                found = with_modes(g, states, jnp.asarray(rank))
             dimensions.append(jax.block_until_ready(found))
             progress.update()
 
-    of_gain = {
+    return _dataset(strengths, ranks, states, exponents, dimensions)
+
+
+def _dataset(
+    strengths: Float[np.ndarray, " k"],
+    ranks: Float[np.ndarray, " m"],
+    states: Stationary,
+    exponents: Root,
+    dimensions: list[Dimension],
+) -> xr.Dataset:
+    """All that is stored: of each strength, and of each strength and rank."""
+    of_strength = {
         "variance_x": states.c_x[:, 0],
         "variance_phi": states.c_phi[:, 0],
         "beta": states.beta,
@@ -143,16 +154,16 @@ def _solve(
         "dimension_residual": [d.residual for d in dimensions],
     }
     return xr.Dataset(
-        {name: ("gain", np.asarray(values)) for name, values in of_gain.items()}
-        | {name: (("gain", "lag"), np.asarray(values)) for name, values in of_lag.items()}
-        | {name: (("gain", "effective_rank"), np.stack(values, axis=1)) for name, values in of_rank.items()},
-        coords={"gain": gains, "effective_rank": ranks},
+        {name: ("g", np.asarray(values)) for name, values in of_strength.items()}
+        | {name: (("g", "lag"), np.asarray(values)) for name, values in of_lag.items()}
+        | {name: (("g", "effective_rank"), np.stack(values, axis=1)) for name, values in of_rank.items()},
+        coords={"g": strengths, "effective_rank": ranks},
     )
 
 
 def _modes(g: Float[Array, ""], rank: Float[Array, ""]) -> couplings.RandomModes:
-    """Of strength g and effective rank `rank`: g^2 = load amplitude^2, PR^D = load."""
-    return couplings.RandomModes.flat(g / jnp.sqrt(rank), load=rank)
+    """Random modes of strength g and effective rank `rank`: g^2 = load amplitude^2, PR^D = load."""
+    return couplings.RandomModes.of_rank(g, rank)
 
 
 # --- what is printed and drawn
@@ -162,8 +173,8 @@ def _tables(data: xr.Dataset, title: str) -> str:
     units: list[tuple[str, ...]] = [("g", "C^x(0)", "C^phi(0)", "beta", "decay rate", "Lyapunov", "converged")]
     ranks = (f"PR^D = {rank:g}" for rank in data.effective_rank.values)
     dimensions: list[tuple[str, ...]] = [("PR^phi/N (PR^x/N)", *ranks)]
-    for i, g in enumerate(data.gain.values):
-        at = data.isel(gain=i)
+    for i, g in enumerate(data.g.values):
+        at = data.isel(g=i)
         exponent = _flagged(f"{at.lyapunov.item():.5f}", at.lyapunov_converged)
         values = (f"{at[name].item():.5f}" for name in ("variance_x", "variance_phi", "beta", "decay_rate"))
         units.append((f"{g:g}", *values, exponent, "yes" if at.state_converged else "no?"))
@@ -188,12 +199,12 @@ def _flagged(text: str, converged: xr.DataArray) -> str:
 
 
 def _draw(data: xr.Dataset) -> plotting.Axes:
-    covariance, by_gain, by_rank = plotting.panels(3, height=3.1)
-    active = data.isel(gain=np.flatnonzero(data.variance_x > 0))
-    some = active.isel(gain=_spread(active.gain.values, CURVES))
+    covariance, by_strength, by_rank = plotting.panels(3, height=3.1)
+    active = data.isel(g=np.flatnonzero(data.variance_x > 0))
+    some = active.isel(g=_spread(active.g.values, CURVES))
 
-    for color, g in zip(plotting.shades(some.sizes["gain"], plotting.COLD), some.gain.values, strict=True):
-        at = some.sel(gain=g)
+    for color, g in zip(plotting.shades(some.sizes["g"], plotting.COLD), some.g.values, strict=True):
+        at = some.sel(g=g)
         within = at.lags.values <= DRAWN
         c = (at.autocovariance_x / at.variance_x).values
         plotting.autocovariance(at.lags.values[within], c[within], covariance, color=color, label=f"g = {g:g}")
@@ -207,26 +218,26 @@ def _draw(data: xr.Dataset) -> plotting.Axes:
     for color, rank in zip(plotting.shades(len(ranks), plotting.WARM), ranks, strict=True):
         name = "∞" if np.isinf(rank) else f"{rank:g}"
         at = active.sel(effective_rank=rank)
-        plotting.dimension(at.gain.values, at.dimension_phi.values, by_gain, color=color, label=f"PR$^D$ = {name}")
-        plotting.dimension(at.gain.values, at.dimension_x.values, by_gain, color=color, style=":")
-    by_gain.set(xlabel="strength g of the couplings", ylabel="dimension PR / N\nof rates (dotted: states)")
-    for ax in (covariance, by_gain, by_rank):
+        plotting.dimension(at.g.values, at.dimension_phi.values, by_strength, color=color, label=f"PR$^D$ = {name}")
+        plotting.dimension(at.g.values, at.dimension_x.values, by_strength, color=color, style=":")
+    by_strength.set(xlabel="strength g of the couplings", ylabel="dimension PR / N\nof rates (dotted: states)")
+    for ax in (covariance, by_strength, by_rank):
         plotting.legend(ax, columns=CURVES)
     return covariance
 
 
-def _spread(gains: Float[np.ndarray, " k"], count: int) -> Float[np.ndarray, " m"]:
-    """Indices of up to `count` gains, about evenly spaced in their logarithm."""
-    if not gains.size:
+def _spread(strengths: Float[np.ndarray, " k"], count: int) -> Float[np.ndarray, " m"]:
+    """Indices of up to `count` strengths, about evenly spaced in their logarithm."""
+    if not strengths.size:
         return np.zeros(0, int)
-    wanted = np.geomspace(gains[0], gains[-1], count)
-    return np.unique(np.argmin(np.abs(np.log(gains[None] / wanted[:, None])), axis=1))
+    wanted = np.geomspace(strengths[0], strengths[-1], count)
+    return np.unique(np.argmin(np.abs(np.log(strengths[None] / wanted[:, None])), axis=1))
 
 
 def _between(
     ranks: Float[np.ndarray, " k"], values: Float[np.ndarray, " k"]
 ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
-    """Dimensions at ranks between the given ones, which fall: 1/PR is linear in 1/PR^D, and so is its interpolation."""
+    """Dimensions at ranks between the given ones, which fall: 1/PR is linear in 1/PR^D."""
     finite = ranks[np.isfinite(ranks)]
     if not finite.size:
         return np.zeros(0), np.zeros(0)

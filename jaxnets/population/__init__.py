@@ -1,6 +1,7 @@
 """Theory of the population: covariances between units, and what they sum to over all pairs."""
 
-from .dimension import Dimension, PairCovariance, dimension, pair_covariance
+from .._public import public
+from .activity import Dimension, PairCovariance, dimension, pair_covariance
 from .linear import cross_spectrum, dressed, linear_sum
 from .sums import four_point_sum, four_point_sum_x
 
@@ -15,3 +16,5 @@ __all__ = [
     "linear_sum",
     "pair_covariance",
 ]
+
+__dir__ = public(__name__)

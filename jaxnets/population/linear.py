@@ -1,7 +1,7 @@
 """Linear networks, F = (1 - s J)^{-1}: the dressed response, sums over pairs of units, and one network's own matrix.
 
-A linear network x' = -x + J x + noise has s = 1 / (1 + i w). Any matrix (1 - s J)^{-1} will do, for one at the
-eigenvalues of a Jacobian too, as long as 1/s lies outside the spectrum of J.
+A linear network x' = -x + J x + noise has s = 1 / (1 + i w). All holds for any complex s, as long as 1/s lies outside
+the spectrum of J.
 """
 
 import equinox as eqx
@@ -23,9 +23,9 @@ def linear_sum(ensemble: Ensemble, s1: Complex[ArrayLike, ""], s2: Complex[Array
     $$ n_1 n_2\, \mathtt{four\_point\_sum}(S_1, S_2), \qquad
        n_k = \frac1N \mathrm{tr}\, F_k F_k^* = \frac{|S_k / s_k|^2}{1 - \kappa(S_k) |S_k|^2} $$
 
-    `s1`, `s2` are bare responses, those of a unit alone; S_k are `dressed`. NaN where a 1/s_k lies in the support of
-    the spectrum of J, or its S_k is not found. Raises `ValueError` if a response is not one finite number. Source:
-    derived here.
+    `s1` and `s2` are bare responses of a unit alone; the dressed responses S_k follow by `dressed`. NaN if one 1/s_k
+    lies in the support of the spectrum of J, or its S_k is not found. Raises `ValueError` if a response is not one
+    finite number. Source: derived here.
     """
     return _linear_sum(ensemble, complex_scalar("s1", s1), complex_scalar("s2", s2))
 
@@ -51,11 +51,11 @@ def cross_spectrum(
 
     $$ C(w) = (1 - s J)^{-1}\, c_0\, (1 - s J)^{-\dagger} $$
 
-    `s` is the bare response S_b at each frequency and `c0` >= 0 the spectrum of a unit's own fluctuations, which
-    broadcasts against it. C_ij(w) is Hermitian, and the transform of <phi_i(t + tau) phi_j(t)> with e^{-i w tau}. One
-    inverse of an n x n matrix a frequency; infinite or NaN where 1/s is an eigenvalue of J.
-    Raises `ValueError` if `J` is not one square matrix, or anything is not finite or does not fit. Source: derived
-    here.
+    `s` is the bare response S_b at each frequency, and `c0` >= 0 the spectrum of the own fluctuations of a unit, which
+    broadcasts to the shape of `s`. C_ij(w) is Hermitian: the transform of <phi_i(t + tau) phi_j(t)> with e^{-i w tau}.
+    Each frequency takes one inverse of an n x n matrix. Infinite or NaN where 1/s is an eigenvalue of J. Raises
+    `ValueError` if `J` is not one square matrix, if c0 does not fit `s`, and for numbers that are not finite. Source:
+    derived here.
     """
     if not isinstance(J, Operator):
         J = Dense(J)

@@ -39,16 +39,16 @@ def _tanh_unit(g: float) -> list[float]:
 
 @pytest.mark.slow
 def test_tanh(here, capsys):
-    """Gains in any order, one of them below the onset of chaos."""
-    assert command("--gains", 3, 0.5, 2, 3, "--effective-ranks", 0.25, 1) == 0
+    """Strengths in any order, one of them below the onset of chaos."""
+    assert command("--g", 3, 0.5, 2, 3, "--effective-ranks", 0.25, 1) == 0
     assert sorted(os.listdir(here)) == ["meanfield.png", "meanfield.zarr"]
     assert (here / "meanfield.png").read_bytes().startswith(b"\x89PNG")
     data = xr.open_zarr(here / "meanfield.zarr").load()
-    np.testing.assert_array_equal(data.gain, [0.5, 2, 3])
+    np.testing.assert_array_equal(data.g, [0.5, 2, 3])
     np.testing.assert_array_equal(data.effective_rank, [1, 0.25])
-    np.testing.assert_array_equal(data.isel(gain=0)[["variance_x", "variance_phi", "beta"]].to_array(), [0, 0, 1])
+    np.testing.assert_array_equal(data.isel(g=0)[["variance_x", "variance_phi", "beta"]].to_array(), [0, 0, 1])
     for g in (2.0, 3.0):
-        at = data.sel(gain=g)
+        at = data.sel(g=g)
         found = [at.variance_x.item(), at.variance_phi.item(), at.beta.item()]
         np.testing.assert_allclose(found, _tanh_unit(g), rtol=1e-7)
     # Values of another solution, by quadrature on a grid of frequencies.
@@ -57,7 +57,7 @@ def test_tanh(here, capsys):
     np.testing.assert_allclose(data.dimension_x[1:], [[0.008441, 0.003504], [0.017126, 0.007250]], rtol=2e-4)
     assert data.state_converged.all() and data.dimension_converged[1:].all()
     assert np.isnan(data.dimension_phi[0]).all() and not data.dimension_converged[0].any()
-    at_2 = data.sel(gain=2)
+    at_2 = data.sel(g=2)
     c = np.interp([1, 2, 4, 8], at_2.lags, at_2.autocovariance_x)
     np.testing.assert_allclose(c, [1.8630, 1.6997, 1.2512, 0.5484], rtol=2e-4)
     assert {key: data.attrs[key] for key in ("transfer", "noise", "nodes", "time_unit", "command")} == {
@@ -78,18 +78,18 @@ def test_tanh(here, capsys):
 def test_linear_network_with_noise(here, capsys):
     """C(0) = sigma^2 / sqrt(1 - g^2) and its dimension are known; beyond g = 1 there is no state, and it is said."""
     sigma, g, rank = 0.5, 0.8, np.inf
-    args = ("--transfer", "Linear()", "--noise", sigma, "--gains", g, 2, "--effective-ranks", rank)
+    args = ("--transfer", "Linear()", "--noise", sigma, "--g", g, 2, "--effective-ranks", rank)
     assert command(*args, "--out", "a/b") == 0
     data = xr.open_zarr(here / "a" / "b" / "meanfield.zarr").load()
     k = np.sqrt(1 - g**2)
-    at = data.sel(gain=g, effective_rank=rank)
+    at = data.sel(g=g, effective_rank=rank)
     np.testing.assert_allclose([at.variance_x, at.decay_rate, at.lyapunov], [sigma**2 / k, k, g - 1], rtol=1e-6)
     # Equal angles in w = k tan(theta), where C(w) dw is C(0) d theta.
     s = 1 / (1 + 1j * k * np.tan(np.pi * (np.arange(600) + 0.5) / 600 - np.pi / 2))
     ladder = g**2 * np.conj(s)[:, None] * s
     exact = 1 / np.mean((1 + abs(ladder) ** 2 / rank) / abs(1 - ladder) ** 2)
     np.testing.assert_allclose([at.dimension_phi, at.dimension_x], exact, rtol=1e-6)
-    assert not data.sel(gain=2).state_converged and not data.sel(gain=2).dimension_converged.any()
+    assert not data.sel(g=2).state_converged and not data.sel(g=2).dimension_converged.any()
     assert "?: not to the accuracy asked for" in capsys.readouterr().out
 
 
@@ -102,18 +102,18 @@ def test_dimensions_between_ranks_follow_the_law():
     assert _between(ranks[:1], np.ones(1))[0].size == 0
 
 
-def test_gains_that_are_drawn():
-    gains = np.geomspace(1.2, 10, 33)
-    np.testing.assert_array_equal(_spread(gains, 5), [0, 8, 16, 24, 32])
-    np.testing.assert_array_equal(_spread(gains[:2], 5), [0, 1])
-    assert _spread(gains[:0], 5).size == 0
+def test_strengths_that_are_drawn():
+    g = np.geomspace(1.2, 10, 33)
+    np.testing.assert_array_equal(_spread(g, 5), [0, 8, 16, 24, 32])
+    np.testing.assert_array_equal(_spread(g[:2], 5), [0, 1])
+    assert _spread(g[:0], 5).size == 0
 
 
 def test_nothing_active_is_drawn_as_empty_axes():
-    nothing = (("gain", "effective_rank"), [[np.nan]])
+    nothing = (("g", "effective_rank"), [[np.nan]])
     data = xr.Dataset(
-        {"variance_x": ("gain", [0.0]), "dimension_phi": nothing, "dimension_x": nothing},
-        coords={"gain": [0.5], "effective_rank": [1.0]},
+        {"variance_x": ("g", [0.0]), "dimension_phi": nothing, "dimension_x": nothing},
+        coords={"g": [0.5], "effective_rank": [1.0]},
     )
     ax = _draw(data)
     assert [line.get_label() for line in ax.lines if not line.get_label().startswith("_")] == []
@@ -123,10 +123,10 @@ def test_nothing_active_is_drawn_as_empty_axes():
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (("--gains", "1.5", "-1"), "--gains"),
-        (("--gains", "nan"), "--gains"),
-        (("--gains", "60"), "--gains"),
-        (("--gains",), "--gains"),
+        (("--g", "1.5", "-1"), "--g"),
+        (("--g", "nan"), "--g"),
+        (("--g", "60"), "--g"),
+        (("--g",), "--g"),
         (("--effective-ranks", "0"), "--effective-ranks"),
         (("--effective-ranks", "nan", "1"), "--effective-ranks"),
         (("--noise", "-1"), "--noise"),

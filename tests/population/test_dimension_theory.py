@@ -15,13 +15,13 @@ from jaxnets.couplings import IID, DeepHebbian, Elliptic, Ensemble, RandomModes,
 from jaxnets.meanfield import Units, stationary
 from jaxnets.meanfield.unit.response import r_and_power
 from jaxnets.population import dimension, dressed, four_point_sum, four_point_sum_x, pair_covariance
-from jaxnets.population.dimension import _unlike
+from jaxnets.population.pairs import unlike
 from jaxnets.transfer import Erf, Linear, Tanh
 
 
 def _modes(g, rank):
     """Strength g and PR^D = rank."""
-    return RandomModes.flat(g / jnp.sqrt(rank), load=rank)
+    return RandomModes.of_rank(g, rank)
 
 
 @jax.jit
@@ -358,7 +358,7 @@ def test_unlike_units_against_samples(ensemble):
     C1, C2 = (np.append(c[k], means[k] / (1 + w[k] ** 2)) for k in range(2))  # with the spectrum of u
 
     units = Units(SPREAD, jnp.ones((3, 5)), jnp.ones((3, 5)), jnp.asarray(beta))
-    pairs = _unlike(units, ensemble, jnp.asarray(W2_phi), jnp.asarray(W2_x))
+    pairs = unlike(units, ensemble, jnp.asarray(W2_phi), jnp.asarray(W2_x))
     single = np.array([weights @ (W2_phi**2 * c[0] * c[1]), weights @ (W2_x**2 * gains**4) * C1[-1] * C2[-1]])
     theory = single + np.asarray(pairs.added(*w, *pairs.response(jnp.asarray(w)), jnp.asarray(C1), jnp.asarray(C2)))
 

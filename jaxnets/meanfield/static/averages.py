@@ -1,14 +1,11 @@
 """Averages over units at a fixed point: each settles at x(h) in its own field h, which is Gaussian across units."""
 
-import math
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ..._numerics import last_steps, newton_in_bracket
+from ..._numerics import last_steps, newton_in_bracket, split_quadrature
 from ...transfer import Transfer
 
 # Standard deviations that the quadrature spans on either side of the mean: what is beyond has a weight of 2e-19.
@@ -62,16 +59,9 @@ def gaussian_field(
     There phi may have a kink, and smooth functions as tanh have their nearest poles. At variance 0 the nodes are those
     of variance 1.
     """
-    points, weights = (jnp.asarray(a, mean.dtype) for a in np.polynomial.legendre.leggauss(nodes))
-    points, weights = (points + 1) / 2, weights / 2
     spread = jnp.sqrt(jnp.where(has_spread(variance), variance, 1))
-    kink = jnp.clip((-r * transfer(jnp.zeros_like(mean)) - mean) / spread, -_WIDTH, _WIDTH)
-    z = jnp.concatenate([-_WIDTH + (kink + _WIDTH) * points, kink + (_WIDTH - kink) * points])
-    weights = (
-        jnp.concatenate([(kink + _WIDTH) * weights, (_WIDTH - kink) * weights])
-        * jnp.exp(-(z**2) / 2)
-        / math.sqrt(2 * math.pi)
-    )
+    kink = (-r * transfer(jnp.zeros_like(mean)) - mean) / spread
+    z, weights = split_quadrature(kink[None], nodes, _WIDTH)
     x = settle(transfer, jnp.append(mean + spread * z, mean), r)
     return GaussianField(z, weights, x[:-1], x[-1])
 

@@ -74,7 +74,7 @@ def _mean_response(
 
 
 def _is_outside(ensemble: Ensemble, gains: Discrete, z: Complex[Array, ""], t: Complex[Array, ""]) -> Bool[Array, ""]:
-    """Whether kappa(t) <|q|^2> < 1: outside of the bulk one t at most has it, inside none (see `spectra.exterior`)."""
+    """Whether kappa(t) <|q|^2> < 1: outside of the bulk one t at most has it, inside none (see `spectra.outside`)."""
     r, strength = ensemble.r_and_kappa(t)
     g = as_complex(gains.values)
     return strength * gains.mean(square_modulus(g / (z - r * g))) < 1

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 from ..._laws import Discrete
 from ..._numerics import as_complex, frozen
 from ..._results import Result
-from ...spectra.exterior import rightmost
+from ...spectra.edges import rightmost
 from .line import guesses, half_plane, number_missed
 from .outliers import TOLERANCE, distinct, outlier
 from .state import StaticState

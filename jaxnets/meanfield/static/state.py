@@ -22,7 +22,7 @@ from ..._arguments import nonnegative, positive, real_array, require, require_in
 from ..._numerics import as_complex, frozen, polish_root
 from ..._results import Result, one_line
 from ...couplings import Ensemble, LowRank
-from ...spectra.interior import parts
+from ...spectra.inside import parts
 from ...transfer import Transfer
 from .averages import Averages, averages, gaussian_field, has_spread
 

@@ -1,8 +1,8 @@
 r"""Covariances of rates at many correlations of their inputs, each by the smallest quadrature that is enough.
 
-Two inputs of variance C_0 and correlation c are sqrt(C_0) (sqrt(c) z + sqrt(1 - c) u), with z shared and u their own.
-The trapezoid rule over u needs points in proportion to the width of sqrt(C_0 (1 - c)) u. What is then left as a
-function of z is the smoother the wider u: where one average needs many points the other needs few.
+`Transfer.covariance` averages over two inputs sqrt(C_0) (sqrt(c) z + sqrt(1 - c) u) of variance C_0 and correlation c,
+which share z and have a u each. The trapezoid rule over u needs points in proportion to sqrt(C_0 (1 - c)). The average
+over u, as a function of z, is the smoother the wider u. So where one average needs many points the other needs few.
 """
 
 import functools
@@ -15,6 +15,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ...transfer import Transfer
+
+# Standard deviations that a quadrature spans, from end to end.
+_WIDTH = 18.0
+# Spacing of the points in phi's argument: with tanh's poles at pi / 2 the rule errs by e^{-pi^2 / .4} = 2e-11.
+_SPACING = 0.4
+# e^{-23} = 1e-10: what the average over u may still hold at the highest frequency that the points of z resolve.
+_DIGITS = 23.0
+# With 49 points averages of polynomials of low degree are right to rounding.
+_FEWEST = 49
 
 
 def covariances(
@@ -41,12 +50,6 @@ def _points(correlation: float, nodes: int) -> tuple[int, int]:
     shared, own = deviation * np.sqrt(correlation), deviation * np.sqrt(1 - correlation)
     k = 2 * _DIGITS / (np.pi / 2 + np.sqrt((np.pi / 2) ** 2 + _DIGITS * own**2))
     return max(_FEWEST, round(_WIDTH * shared * k / (2 * np.pi))), max(_FEWEST, round(nodes * np.sqrt(1 - correlation)))
-
-
-_WIDTH = 18.0  # standard deviations that a quadrature spans
-_SPACING = 0.4
-_DIGITS = 23.0  # e^-23 = 1e-10
-_FEWEST = 49  # a polynomial in z times the Gaussian weight, to rounding
 
 
 @eqx.filter_custom_jvp

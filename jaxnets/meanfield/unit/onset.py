@@ -10,19 +10,22 @@ from ...spectra import law
 from ...transfer import Transfer
 from ..site import one_site
 
+# Largest error of s phi'(0) max Re z = 1 in a converged onset.
+_TOLERANCE = 1e-5
+
 
 def chaos_onset(ensemble: Ensemble, transfer: Transfer) -> Root:
     r"""The scale s from which the rest state x = 0 of s J is unstable, in a network without noise.
 
     $$ s\, \phi'(0)\, \max \mathrm{Re}\, z = 1 $$
 
-    over the support of the spectrum of J: of the bulk alone, without the outliers of a finite-rank part. Without memory
-    kernel its right edge is explicit, sqrt(g^2 + a): g without echo, gamma sqrt(1 + load) for the shift. No finite s
-    will do where the right edge is not positive, or phi'(0) is 0: s = inf, not converged. Differentiable. Valid for
-    phi(0) = 0, where x = 0 is a state at all.
+    The maximum is over the support of the spectrum of J: over its bulk, without the outliers of a finite-rank part.
+    Without memory kernel its right edge is explicit, sqrt(g^2 + a): g without echo, gamma sqrt(1 + load) for the shift.
+    If the right edge is not positive, or phi'(0) = 0, the rest state is stable at any scale: s = inf, not converged.
+    Differentiable. Valid for phi(0) = 0, so that x = 0 is a state.
 
     Raises:
-        ValueError: for what is no ensemble or no transfer function, and as `spectra.law` where the edge is not
+        ValueError: for an `ensemble` or `transfer` of another type, and as `spectra.law` where the edge is not
             explicit.
 
     Source: Sompolinsky, Crisanti & Sommers 1988.
@@ -41,4 +44,4 @@ def chaos_onset(ensemble: Ensemble, transfer: Transfer) -> Root:
     unstable = growth > 0
     scale = jnp.where(unstable, 1 / jnp.where(unstable, growth, 1), jnp.inf)
     residual = jax.lax.stop_gradient(jnp.where(unstable, jnp.abs(scale * growth - 1), jnp.inf))
-    return Root(scale, residual, found & (residual <= 1e-5))
+    return Root(scale, residual, found & (residual <= _TOLERANCE))

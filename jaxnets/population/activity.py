@@ -5,33 +5,45 @@ With K(w_1, w_2) = (1/N) tr C(w_1) C(w_2) in units of the mean spectra C (see `s
 $$ \frac1N \sum_{ij} C_{ij}(\tau)^2 = \iint C(w_1)\, C(w_2)\, K(w_1, w_2)\, e^{i (w_1 - w_2) \tau}\,
    \frac{dw_1\, dw_2}{(2 \pi)^2}, $$
 
-and the participation ratio is PR / N = C(0)^2 over this at lag 0. K is symmetric and does not change when both
+and the participation ratio is PR / N = C(0)^2 over this integral at lag 0. K is symmetric and does not change when both
 frequencies change sign, so one octant, w_1 > w_2 > 0 with both signs of w_2, holds the plane. There K has a ridge along
 the diagonal, much narrower than C near onset, and K - 1 decays along the axes. In a = w_1 - w_2 and b = w_2 both lie
 along the edges of a quadrant, where the trapezoid rule in (t, u), a = a_0 exp(t - e^{-t}), converges exponentially.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Complex, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .._arguments import require, require_instance, require_whole, vector
-from .._numerics import as_complex, cubic_interpolation, frozen, square_modulus
+from .._numerics import cubic_interpolation, frozen
 from .._numerics.filon import spectra
+from .._results import Result
 from ..couplings import Ensemble
-from ..meanfield import Stationary, Units
+from ..meanfield import Stationary
 from ..meanfield.site import one_site
 from ..meanfield.unit.response import r_and_power
-from .sums import four_point_sum, four_point_sum_x
+from .pairs import Pairs, alike, unlike
+
+# Largest residual of a converged result; with sampled paths it is far below their errors.
+_TOLERANCE, _TOLERANCE_OF_PATHS = 1e-4, 1e-3
+# The error is the difference from this part of the nodes, and every second lag. It falls exponentially with the nodes,
+# so derivatives are taken there, where they cost 2.6 times less.
+_COARSER, _STRIDE = 5 / 8, 2
+# The first frequency, where t - e^{-t} is -23: 1e-10 of the scale. The highest, per tau: K - 1 falls as w^-2, and C as
+# w^-2 or faster, so that 1e-6 of their integral is beyond.
+_FIRST, _HIGHEST = -3.0, 100.0
+# Near onset the width of the ridge vanishes; no narrower one is resolved.
+_NARROWEST = 1e-8
 
 
-class Dimension(eqx.Module):
-    """PR / N of rates (`phi`) and of states (`x`), standard errors `phi_error` and `x_error`; made by `dimension`."""
+class Dimension(Result):
+    """The dimension PR / N of rates (`phi`) and of states (`x`), made by `dimension`.
+
+    `phi_error` and `x_error` are standard errors, 0 unless the state has sampling errors.
+    """
 
     phi: Float[Array, ""]
     x: Float[Array, ""]
@@ -41,7 +53,7 @@ class Dimension(eqx.Module):
     converged: Bool[Array, ""]
 
 
-class PairCovariance(eqx.Module):
+class PairCovariance(Result, axes={"T": "lags"}, units={"lags": "tau"}):
     """(1/N) sum_ij C_ij(tau)^2 at `lags`, of rates (`phi`) and of states (`x`); made by `pair_covariance`."""
 
     lags: Float[Array, " T"]
@@ -51,35 +63,39 @@ class PairCovariance(eqx.Module):
     converged: Bool[Array, ""]
 
 
-def dimension(state: Stationary, ensemble: Ensemble, *, z_scored: bool = False, nodes: int = 64) -> Dimension:
-    r"""The dimension of activity, PR / N for N to infinity: which share of all directions it explores.
+def dimension(
+    state: Stationary, ensemble: Ensemble | None = None, *, z_scored: bool = False, nodes: int = 64
+) -> Dimension:
+    r"""The dimension of activity, PR / N for N to infinity: the share of all directions that it explores.
 
     $$ \frac{\mathrm{PR}}{N} = \frac{\big(\frac1N \mathrm{tr}\, C(0)\big)^2}{\frac1N \mathrm{tr}\, C(0)^2}
        = \frac{C(0)^2}{\iint C(w_1)\, C(w_2)\, K(w_1, w_2)\, dw_1\, dw_2 / (2 \pi)^2} $$
 
-    for the covariances of rates (phi) and of states (x) at lag 0; K is `four_point_sum` and `four_point_sum_x` at the
-    responses of `state`, which is the stationary state of `ensemble`. Only sums over pairs of squared covariances are
-    needed, so it is valid for any ensemble whose units fluctuate independently but for their couplings.
+    for the covariances of rates (phi) and of states (x) at lag 0. K is `four_point_sum`, and `four_point_sum_x`, at the
+    responses of `state`. The theory needs sums over pairs of squared covariances alone. So it is valid for any ensemble
+    whose units fluctuate independently but for their couplings.
 
-    `z_scored` takes the activity of each unit in units of its own standard deviation, which matters for a state with
-    row gains. There the ensemble must have no memory kernel.
+    `ensemble` is the ensemble of the state if None. Another one with the same r and kappa has the same state: a solved
+    state serves ensembles of one strength and any effective rank.
 
-    `nodes` is the number of frequencies in each of two directions. `residual` is the largest of the relative
-    difference from 5/8 of the nodes and every second lag, of what an exponential beyond the last lag leaves open, and
-    of the residual of the state; `converged` asks for 1e-4 (1e-3 with a memory kernel), and a converged state.
-    Derivatives are taken with 5/8 of the nodes. The errors are those that the sampling error of S brings, by far the
-    largest: the sums have a pole at kappa(S) |S|^2 = 1.
+    `z_scored` measures the activity of each unit in units of its own standard deviation, which matters with row gains.
+    With row gains the ensemble must have no memory kernel.
+
+    There are `nodes` frequencies in each of two directions. `residual` is the largest of the relative difference from
+    5/8 of the nodes and every second lag, of the square of C at the last lag over C(0), and of the residual of the
+    state. `converged` asks for 1e-4 (1e-3 with a memory kernel), and a converged state. Standard errors are those that
+    the sampling error of S brings, by far the largest: the sums have a pole at kappa(S) |S|^2 = 1.
 
     NaN, not converged, for a state at rest, and where kappa(S) |S|^2 >= 1 at some frequency; for x also where nothing
-    recurs, J = 0. Differentiable in the floats of the state and the ensemble (the state depends on the ensemble:
-    differentiate through both).
+    recurs, J = 0. Differentiable in the floats of the state and the ensemble, with 5/8 of the nodes.
 
     Raises:
-        ValueError: for an `ensemble` that is none or, with row gains, has a memory kernel or an echo, and nodes < 16.
+        ValueError: for an `ensemble` of another type or, with row gains, with a memory kernel or an echo, and
+            nodes < 16.
 
     Source: Clark, Abbott & Litwin-Kumar 2023 (arXiv 2207.12373); with modes, Clark et al. 2024 (arXiv 2409.01969).
     """
-    _check(state, ensemble, nodes)
+    ensemble = _checked(state, ensemble, nodes)
     W2_phi = W2_x = None
     mean_phi, mean_x = state.c_phi[0], state.c_x[0]
     if z_scored and state.units is not None:  # else all units have one variance
@@ -98,35 +114,37 @@ def dimension(state: Stationary, ensemble: Ensemble, *, z_scored: bool = False, 
 
 
 def pair_covariance(
-    state: Stationary, ensemble: Ensemble, lags: Float[ArrayLike, " L"], *, nodes: int = 128
+    state: Stationary, ensemble: Ensemble | None, lags: Float[ArrayLike, " L"], *, nodes: int = 128
 ) -> PairCovariance:
     r"""The squared covariances of all pairs of units at `lags`, for N to infinity: how long population modes live.
 
     $$ \frac1N \sum_{ij} C_{ij}(\tau)^2 = \iint C(w_1)\, C(w_2)\, K(w_1, w_2)\, \cos((w_1 - w_2) \tau)\,
        \frac{dw_1\, dw_2}{(2 \pi)^2} $$
 
-    over all i and j; those with i = j are C(tau)^2, or its average over units. Validity, other arguments and results
-    are those of `dimension`; the residual is the largest over lags, relative to the largest covariance. Long lags need
-    more `nodes`; lags beyond the last of the state are extrapolated.
+    The sum is over all i and j. Pairs with i = j add C(tau)^2, averaged over units. Other arguments, validity and
+    results are as in `dimension`. `residual` is the largest over lags, relative to the largest covariance. Long lags
+    need more `nodes`; lags beyond the last of the state are extrapolated.
 
     Raises:
         ValueError: as `dimension`, and for `lags` that are not a 1-d array of finite numbers.
 
     Source: Clark, Abbott & Litwin-Kumar 2023 (arXiv 2207.12373).
     """
-    _check(state, ensemble, nodes)
+    ensemble = _checked(state, ensemble, nodes)
     lags = vector("lags", lags).astype(state.c_x.dtype)
     require("lags", lags, np.isfinite, "finite")
     return _pair_covariance(state, ensemble, lags, None, None, nodes)
 
 
-def _check(state: Stationary, ensemble: Ensemble, nodes: int) -> None:
+def _checked(state: Stationary, ensemble: Ensemble | None, nodes: int) -> Ensemble:
+    ensemble = state.ensemble if ensemble is None else ensemble
     require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     require_whole("nodes", nodes, least=16)
     if state.units is not None:
         site = one_site(ensemble)
         if site is None or site.echo is not None:
             raise ValueError("`ensemble` must be without memory kernel and echo for a state with row gains")
+    return ensemble
 
 
 @eqx.filter_jit
@@ -138,22 +156,22 @@ def _pair_covariance(
     W2_x: Float[Array, " K"] | None,
     nodes: int,
 ) -> PairCovariance:
-    """With output weights W^2 of each gain, 1 if None."""
+    """With squared output weights of each gain, 1 if None."""
 
     def integral(state, ensemble, nodes, stride):
         units = state.units
         if units is None:
-            pairs = _alike(state, ensemble)
+            pairs = alike(state, ensemble)
         else:
             ones = jnp.ones_like(units.beta)
             W2 = (ones if W2_phi is None else W2_phi, ones if W2_x is None else W2_x)
-            pairs = _unlike(units, ensemble, W2[0], W2[1])
+            pairs = unlike(units, ensemble, W2[0], W2[1])
         return _integral(state, ensemble, pairs, lags, nodes, stride)
 
     fixed_state, fixed_ensemble = frozen((state, ensemble))
     total = integral(fixed_state, fixed_ensemble, nodes, 1)
-    coarse = integral(state, ensemble, 5 * nodes // 8, 2)
-    # The error falls exponentially with the nodes: derivatives of `coarse` are right to some times the residual.
+    coarse = integral(state, ensemble, int(_COARSER * nodes), _STRIDE)
+    # The value of `total`, with the derivatives of `coarse`.
     total = jax.lax.stop_gradient(total - coarse) + coarse
     misses = [
         jnp.max(jnp.abs(coarse - total) / jnp.max(jnp.abs(total), axis=1, keepdims=True)),
@@ -162,78 +180,14 @@ def _pair_covariance(
         state.residual,
     ]
     residual = jax.lax.stop_gradient(jnp.max(jnp.stack(misses)))
-    tolerance = 1e-4 if state.impulse is None else 1e-3  # far below the errors of sampled paths
+    tolerance = _TOLERANCE if state.impulse is None else _TOLERANCE_OF_PATHS
     return PairCovariance(lags, total[0], total[1], residual, state.converged & (residual <= tolerance))
 
 
-class _Pairs(NamedTuple):
-    """(1/N) tr C(w_1) C(w_2) of rates and of states: what single units have, and what pairs add."""
-
-    response: Callable[[Float[Array, "..."]], Complex[Array, "..."]]  # S(w), or its root mean square over units
-    functions: Float[Array, "s T"]  # the C(tau) that both are made of
-    single: Callable[[Float[Array, "s L"]], Float[Array, "2 L"]]  # C(tau)^2 averaged over units, from these
-    added: Callable[..., Float[Array, " 2"]]  # at (w_1, w_2, S_1, S_2, spectra at w_1, spectra at w_2)
-
-
-def _alike(state: Stationary, ensemble: Ensemble) -> _Pairs:
-    noise = 2 * state.noise**2
-
-    def added(w1, w2, s1, s2, c1, c2):
-        """C C (K - 1)."""
-        z1, z2 = noise / ((1 + w1**2) * c1[1]), noise / ((1 + w2**2) * c2[1])
-        K = jnp.stack([four_point_sum(ensemble, s1, s2), four_point_sum_x(ensemble, s1, s2, z1, z2)])
-        return c1 * c2 * (K - 1)
-
-    return _Pairs(state.response, jnp.stack([state.c_phi, state.c_x]), jnp.square, added)
-
-
-def _unlike(units: Units, ensemble: Ensemble, W2_phi: Float[Array, " K"], W2_x: Float[Array, " K"]) -> _Pairs:
-    r"""Units of response s_i = gamma_i beta_i / (1 + i w), with output weights W_i, and no memory kernel.
-
-    With q = g^2 <conj(s_1) s_2>, C_i the spectra of rates, U = g^2 <C> / (1 + w^2) that of u and y_i = W_i gamma_i,
-
-    $$ \frac1N \sum_{ij} W_i^2 W_j^2\, C^\phi_{ij} C^\phi_{ji} = \Big\langle C_1 C_2\, \Big| W^2
-       + \frac{g^2 \langle W^2 \bar s_1 s_2 \rangle}{1 - q} \Big|^2 \Big\rangle + \frac{g^4}{\mathrm{PR}^D}
-       \langle C_1 \rangle \langle C_2 \rangle \Big| \frac{\langle W^2 \bar s_1 s_2 \rangle}{1 - q} \Big|^2, $$
-
-    $$ \frac{1}{U_1 U_2} \frac1N \sum_{ij} W_i^2 W_j^2\, C^x_{ij} C^x_{ji} = \langle y^4 \rangle
-       + \Big( \frac{\langle C_1 C_2 \rangle}{\langle C_1 \rangle \langle C_2 \rangle} + \frac{1}{\mathrm{PR}^D} \Big)
-       \Big| \frac{\langle y^2 \rangle}{1 - q} \Big|^2
-       + 2\, \mathrm{Re}\, \frac{g^2 \langle y^2 \bar s_1 s_2 \rangle \langle y^2 \rangle}{1 - q} $$
-
-    where C_i = c_i + |s_i|^2 g^2 <C>, and the second line is the first for x = gamma (F - 1) phi_0 / s.
-    """
-    g2, fourth = ensemble.variance(), ensemble.fourth_cumulant()
-    mean = units.gains.mean
-    slope2 = (units.gains.values * units.beta) ** 2
-    power, y2 = mean(slope2), W2_x * units.gains.values**2
-    share_phi, share_x = mean(W2_phi * slope2) / power, mean(y2 * slope2) / power
-
-    def response(w):
-        return as_complex(jnp.sqrt(power)) / jax.lax.complex(jnp.ones_like(w), w)
-
-    def single(c):
-        return jnp.stack([mean(W2_phi[:, None] ** 2 * c[:-1] ** 2), mean(y2**2) * c[-1] ** 2])
-
-    def added(w1, w2, s1, s2, c1, c2):
-        C1, C2, U1, U2 = c1[:-1], c2[:-1], c1[-1], c2[-1]
-        step = jnp.conj(s1) * s2  # the mean of conj(s_1) s_2
-        closed = 1 / (1 - as_complex(g2) * step)
-        turn = 2 * g2 * (step * closed).real
-        many, few = mean(C1 * C2), mean(C1) * mean(C2)
-        bridge = (g2**2 * many + fourth * few) * square_modulus(closed)
-        phi = mean(C1 * C2 * W2_phi) * share_phi * turn + bridge * share_phi**2 * square_modulus(step)
-        x = bridge * mean(y2) ** 2 / ((1 + w1**2) * (1 + w2**2)) + U1 * U2 * mean(y2) * share_x * turn
-        return jnp.stack([phi, x])
-
-    field = mean(units.c_x) / mean(units.gains.values**2)
-    return _Pairs(response, jnp.concatenate([units.c_phi, field[None]]), single, added)
-
-
 def _integral(
-    state: Stationary, ensemble: Ensemble, pairs: _Pairs, lags: Float[Array, " L"], nodes: int, stride: int
+    state: Stationary, ensemble: Ensemble, pairs: Pairs, lags: Float[Array, " L"], nodes: int, stride: int
 ) -> Float[Array, "2 L"]:
-    """The double integral for rates and states, from every `stride`-th lag."""
+    """The double integral for rates and states, from every ``stride``-th lag."""
     spacing = stride * (state.lags[1] - state.lags[0])
     c = pairs.functions[:, ::stride]
     spectra_at = lambda a, b: spectra(c, spacing, state.decay_rate, a, b)
@@ -243,16 +197,17 @@ def _integral(
     b, db = _half_line(width, nodes)
     S2 = pairs.response(b)
     power = jax.vmap(lambda s: r_and_power(ensemble, s)[1])(S2)
-    a, da = _half_line(jnp.clip(jnp.min(1 - power), 1e-8, 1), nodes)  # the width of the ridge
+    a, da = _half_line(jnp.clip(jnp.min(1 - power), _NARROWEST, 1), nodes)  # the width of the ridge
     S1 = pairs.response(b[:, None] + a[None])
     C2, C1 = spectra_at(zero, b)[:, 0].T, spectra_at(b, a).transpose(1, 2, 0)
 
     def point(a, b, s1, s2, c1, c2):
-        """What pairs add, with both signs of w_2 and the cosines of each."""
+        """The part of pairs, for both signs of w_2, times the cosines of each."""
         signs = jax.vmap(lambda w2, s2: pairs.added(a + b, w2, s1, s2, c1, c2))
         waves = jnp.cos(jnp.stack([a, a + 2 * b])[:, None] * lags[None])
         return signs(jnp.stack([b, -b]), jnp.stack([s2, jnp.conj(s2)])).T @ waves
 
+    # A reverse pass would store all points of the plane: it computes each row again.
     @jax.checkpoint
     def row(at):
         """The integral over a."""
@@ -272,10 +227,6 @@ def _half_line(scale: Float[Array, ""], nodes: int) -> tuple[Float[Array, " node
     t = jnp.linspace(_FIRST, jnp.log(_HIGHEST / scale), nodes)
     w = scale * jnp.exp(t - jnp.exp(-t))
     return w, (t[1] - t[0]) * w * (1 + jnp.exp(-t))
-
-
-_FIRST = -3.0  # where t - e^{-t} is -23
-_HIGHEST = 100.0  # per tau; K - 1 falls as w^-2 and C as w^-2 at least, so that 1e-6 of their integral is beyond
 
 
 def _at_lags(
