@@ -64,8 +64,7 @@ THEORY = (
     "jaxnets.multistability",
     "jaxnets.population",
     "jaxnets.replica.hopfield",
-    "jaxnets.spectra.laws",
-    "jaxnets.spectra.voids",
+    "jaxnets.spectra",
 )
 
 # Names that a sentence may hold by chance.

@@ -122,7 +122,7 @@ def _of_ensemble(text: str, n: int, samples: int, gains: _Gains, key: PRNGKeyArr
     ensemble = evaluate(text, vocabulary(couplings, couplings.Ensemble), couplings.Ensemble, "--ensemble")
     try:
         jax.eval_shape(lambda key: ensemble.sample(n, key=key), key)  # refuses what the sizes do not allow, at no cost
-        law = spectra.law(ensemble, gains.transfer, gains.variance)
+        law = spectra.law(ensemble, gains.transfer, variance=gains.variance)
         isolated = _outliers(ensemble, gains)
     except ValueError as error:
         raise InputError(f"`--ensemble`: {error}") from error
@@ -175,7 +175,7 @@ def _of_matrix(name: str, scale: float, gains: _Gains, key: PRNGKeyArray) -> _Re
     haar = couplings.from_matrix(weights)
     gaussian = couplings.random_modes_from_matrix(weights, key=key_modes)
     mismatch = couplings.singular_mismatch(gaussian, weights, key=key_mismatch)
-    laws = [spectra.law(ensemble, gains.transfer, gains.variance) for ensemble in (haar, gaussian)]
+    laws = [spectra.law(ensemble, gains.transfer, variance=gains.variance) for ensemble in (haar, gaussian)]
     ring = _Prediction.of("ring of its singular values", laws[0])
     modes = _Prediction.of("Gaussian modes with its overlaps", laws[1])
     window = _Window.around(values, ring.curves + modes.curves)
@@ -225,7 +225,7 @@ def _outliers(ensemble: couplings.Ensemble, gains: _Gains) -> Complex[np.ndarray
     parts = jax.tree.leaves(ensemble, is_leaf=lambda part: isinstance(part, couplings.LowRank))
     if not any(isinstance(part, couplings.LowRank) for part in parts):
         return np.empty(0, np.complex128)
-    values = np.asarray(spectra.outliers(ensemble, gains.transfer, gains.variance).values)
+    values = np.asarray(spectra.outliers(ensemble, gains.transfer, variance=gains.variance).values)
     return values[np.isfinite(values)]
 
 

@@ -1,16 +1,17 @@
 """Eigenvalues of sampled couplings, and the spectrum that theory predicts for N -> infinity."""
 
+from .._public import public
 from ..eigen import batched_eigenvalues, eigenvalues
-from .curves import Coverage, contains, coverage
-from .laws import Outliers, SpectralLaw, critical_value, law, outliers
+from .boundary import Coverage, contains, coverage
+from .isolated import Outliers, outliers
 from .points import quantiles
-from .voids import VoidArea, observed_void_area, void_area
+from .spectral_law import SpectralLaw, critical_value, law
+from .voids import observed_void_area, void_area
 
 __all__ = [
     "Coverage",
     "Outliers",
     "SpectralLaw",
-    "VoidArea",
     "batched_eigenvalues",
     "contains",
     "coverage",
@@ -22,3 +23,5 @@ __all__ = [
     "quantiles",
     "void_area",
 ]
+
+__dir__ = public(__name__)

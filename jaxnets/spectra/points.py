@@ -6,11 +6,11 @@ from jaxtyping import Array, Complex, Float
 
 from .._arguments import require_whole
 from .._numerics import as_complex
-from .exterior import extent, exterior
-from .laws import SpectralLaw
+from . import tolerances
+from .outside import extent, image
+from .spectral_law import SpectralLaw
 
-_CELLS = 64  # along each axis
-_GOLDEN = 0.6180339887498949
+_GOLDEN = 0.6180339887498949  # its multiples modulo 1 fill an interval evenly, and never repeat
 
 
 def quantiles(law: SpectralLaw, n: int) -> Complex[Array, " n"]:
@@ -33,7 +33,7 @@ def quantiles(law: SpectralLaw, n: int) -> Complex[Array, " n"]:
     zeros = jnp.round(n * law.zero_mass()).astype(int)
     index = jnp.arange(n)
     if law.is_symmetric():
-        x, cell = _centres(left, right, _CELLS**2)
+        x, cell = _centres(left, right, tolerances.CELLS**2)
         mass = _mass(law.density(as_complex(x)))
         at = (index.astype(x.dtype) + 0.5) / jnp.maximum(n - zeros, 1).astype(x.dtype)
         points = _quantile(jnp.clip(at, 0, 1), mass, left, cell)
@@ -48,7 +48,7 @@ def quantiles(law: SpectralLaw, n: int) -> Complex[Array, " n"]:
     mass, (x_cell, y_cell) = _cells(law, left, right, top)
     columns = jnp.sum(mass, 1)
     x = _quantile(u, columns, left, x_cell)
-    column = jnp.clip(((x - left) / x_cell).astype(int), 0, _CELLS - 1)
+    column = jnp.clip(((x - left) / x_cell).astype(int), 0, tolerances.CELLS - 1)
     y = jax.vmap(lambda at, mass: _quantile(at, mass, jnp.zeros_like(top), y_cell))(v, mass[column])
     y = jnp.where((index == rest - 1) & (index % 2 == 0), 0, jnp.where(index % 2 == 0, y, -y))
     return jnp.where(index < rest, jax.lax.complex(x, y), 0)
@@ -59,18 +59,19 @@ def _height(law, left, right):
     radius = extent(law.ensemble, law.gains) + jnp.max(jnp.abs(law.ensemble.poles()))
     angle = jnp.linspace(0, jnp.pi, 33).astype(left.dtype)
     zeta = jax.lax.complex(radius * jnp.cos(angle), radius * jnp.sin(angle))
-    around = jax.vmap(lambda zeta: exterior(law.ensemble, law.gains, zeta).z)(zeta)  # a curve around the support
+    around = jax.vmap(lambda zeta: image(law.ensemble, law.gains, zeta).z)(zeta)  # a curve around the support
     bound = jnp.nanmax(jnp.abs(around))
     mass, (_, cell) = _cells(law, left, right, bound)
     occupied = jnp.any(mass > 0, 0)
-    return cell * (2 + jnp.max(jnp.where(occupied, jnp.arange(_CELLS), 0))).astype(cell.dtype)
+    return cell * (2 + jnp.max(jnp.where(occupied, jnp.arange(tolerances.CELLS), 0))).astype(cell.dtype)
 
 
 def _cells(law, left, right, top):
     """Mass of each cell of a grid over the upper half of the support, and the sides of a cell."""
-    (x, x_cell), (y, y_cell) = _centres(left, right, _CELLS), _centres(jnp.zeros_like(top), top, _CELLS)
-    shape = (_CELLS, _CELLS)
-    z = jax.lax.complex(jnp.broadcast_to(x[:, None], shape), jnp.broadcast_to(y[None], shape))
+    cells = tolerances.CELLS
+    (x, x_cell), (y, y_cell) = _centres(left, right, cells), _centres(jnp.zeros_like(top), top, cells)
+    x, y = jnp.broadcast_to(x[:, None], (cells, cells)), jnp.broadcast_to(y[None], (cells, cells))
+    z = jax.lax.complex(x, y)
     return _mass(law.density(z)), (x_cell, y_cell)
 
 

@@ -15,20 +15,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 from .._arguments import require, require_whole
-from .exterior import extent, exterior, slope
-from .interior import inner_void
-from .laws import SpectralLaw
+from .._numerics import Root
+from . import tolerances
+from .inside import inner_void
+from .outside import extent, image, slope
+from .spectral_law import SpectralLaw
 
 
-class VoidArea(eqx.Module):
-    """The area of all voids, `value`, and its error estimated from a coarser grid; made by `void_area`."""
-
-    value: Float[Array, ""]
-    residual: Float[Array, ""]
-    converged: Bool[Array, ""]
-
-
-def void_area(law: SpectralLaw, *, cells: int = 112, tolerance: float = 1e-2) -> VoidArea:
+def void_area(law: SpectralLaw, *, cells: int = 112, tolerance: float = 1e-2) -> Root:
     """The area of the voids of a law, from `cells` cells across the plane of zeta.
 
     `residual` is relative to the area, or to g^2 = N Var J_ij where that is larger; `converged` asks for the tolerance,
@@ -44,7 +38,7 @@ def void_area(law: SpectralLaw, *, cells: int = 112, tolerance: float = 1e-2) ->
     # Of second order in the size of cells, of which one is 3/4 of the other: the error is 9/7 of the difference.
     error = unclear + 9 / 7 * jnp.abs(fine - coarse)
     residual = jax.lax.stop_gradient(error / jnp.maximum(fine, law.ensemble.variance()))
-    return VoidArea(fine, residual, bounded & (residual <= tolerance))
+    return Root(fine, residual, bounded & (residual <= tolerance))
 
 
 def observed_void_area(
@@ -83,7 +77,7 @@ def _law_area(law: SpectralLaw, cells: int) -> tuple[Float[Array, ""], Float[Arr
     x, y, h = _half_plane(*jax.lax.stop_gradient((centre, radius)), cells)
 
     def at(zeta):
-        point = slope(ensemble, gains, zeta, exterior(ensemble, gains, zeta).z)
+        point = slope(ensemble, gains, zeta, image(ensemble, gains, zeta).z)
         steepness = jnp.abs(point.gradient)
         # To m = 1: beside a line of poles, where m falls as 1 / distance, exact; around a single one, not too large.
         distance = point.m * (1 - point.m) / steepness
@@ -108,7 +102,7 @@ def _law_area(law: SpectralLaw, cells: int) -> tuple[Float[Array, ""], Float[Arr
 @eqx.filter_jit
 def _sample_area(values: Complex[Array, " n"], reach: float, cells: int) -> Float[Array, ""]:
     size = jnp.abs(values)
-    counted = size > 1e-6 * jnp.max(size)  # zeros up to rounding
+    counted = size > tolerances.ZERO_EIGENVALUE * jnp.max(size)
     both = counted[:, None] & counted[None] & ~jnp.eye(values.size, dtype=bool)
     nearest = jnp.min(jnp.where(both, jnp.abs(values[:, None] - values[None]), jnp.inf), 1)
     counted &= jnp.isfinite(nearest)

@@ -13,7 +13,7 @@ FRACTIONS = np.array([0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98])
 
 
 def test_the_ring_is_exact():
-    edge, void = law(RING.ensemble()).boundary(num=64)
+    edge, void = law(RING.ensemble()).boundary(num_points=64)
     np.testing.assert_allclose(np.abs(edge), np.full(64, np.sqrt(0.3 * 1.8**2 + 0.7 * 0.4**2)), rtol=1e-8)
     np.testing.assert_allclose(np.abs(void), np.full(64, (0.3 / 1.8**2 + 0.7 / 0.4**2) ** -0.5), rtol=1e-8)
 

@@ -10,7 +10,7 @@ from jaxnets.spectra import law
 @pytest.mark.parametrize("symmetry", [-0.9, -0.3, 0.0, 0.5, 0.95])
 def test_boundary(symmetry):
     g = 1.3
-    (curve,) = law(Elliptic(g, symmetry)).boundary(num=64)
+    (curve,) = law(Elliptic(g, symmetry)).boundary(num_points=64)
     x, y = curve.real / (g * (1 + symmetry)), curve.imag / (g * (1 - symmetry))
     np.testing.assert_allclose(np.hypot(x, y), np.ones(64), rtol=1e-8)
 

@@ -18,6 +18,9 @@ RING = DeepHebbian(0.4, 0.2, (1.0,))
 VOIDS = DeepHebbian(0.4, 0.0, (1.0, 0.0, 0.0, 0.8))  # four voids off the axis and around 0
 LEFT = DeepHebbian(0.3, 0.0, (-1.0, -0.5))  # its rightmost points are a conjugate pair
 OVERLAPPING = RandomModes(np.array([1.5, 0.5, -0.8]), np.array([0.2, 0.5, 0.3]), load=0.8, overlap=0.6)
+# Its ring ends at <s^-2>^(-1/2) and <s^2>^(1/2).
+SINGULAR = SingularModes(np.array([1.8, 0.4]), np.array([0.3, 0.7]))
+RING_INNER, RING_OUTER = (0.3 / 1.8**2 + 0.7 / 0.4**2) ** -0.5, (0.3 * 1.8**2 + 0.7 * 0.4**2) ** 0.5
 BLOBS = RandomModes(np.array([1.0, 5.0]), load=0.05, overlap=0.9)
 NOISY_RING = RING + Elliptic(0.2, -0.5)
 NOISY_SINGULAR = SingularModes(np.array([1.8, 0.9]), np.array([0.3, 0.7])) + 0.4 * OVERLAPPING
@@ -87,7 +90,7 @@ def test_round_densities(name):
 
 def test_noise_turns_the_zeros_into_a_disc_inside_the_void():
     system = SYSTEMS["shift and noise"]
-    edge, island, void = law(system.ensemble()).boundary(num=96)
+    edge, island, void = law(system.ensemble()).boundary(num_points=96)
     radii = [float(system.edge(system.params)), shift_and_noise_void(*system.params).min()]
     radii.append(shift_and_noise_void(*system.params).max())
     for curve, radius in zip((edge, island, void), radii, strict=True):
@@ -105,7 +108,7 @@ def test_spectra_on_the_line():
     # Marchenko & Pastur, with a mass 1 - load at 0 and nothing in the gap above it.
     expected = np.sqrt(np.maximum((high - x) * (x - low), 0)) / (2 * np.pi * c * np.abs(x))
     np.testing.assert_allclose(spectrum.density(x), expected, atol=1e-7)
-    (curve,) = spectrum.boundary(num=64)
+    (curve,) = spectrum.boundary(num_points=64)
     np.testing.assert_allclose([curve.real.min(), curve.real.max()], [low, high], atol=2 * (high - low) / 64)
     np.testing.assert_allclose(curve.imag, np.zeros(64), atol=1e-7)
     np.testing.assert_allclose(spectrum.zero_mass(), 1 - load, rtol=1e-12)
@@ -131,7 +134,7 @@ def test_a_line_that_reaches_zero():
 
 @functools.cache
 def _curves(name):
-    return law(*CASES[name][:2]).boundary(num=256)
+    return law(*CASES[name][:2]).boundary(num_points=256)
 
 
 # ensemble, gains, numbers of edges and of voids
@@ -353,7 +356,7 @@ def _distance_of_histograms(spectrum, z, curves, bins):
 def test_large_samples(name):
     ensemble, gains = ACCEPTANCE[name]
     spectrum = law(ensemble, gains)
-    curves = spectrum.boundary(num=512)
+    curves = spectrum.boundary(num_points=512)
     distances, escaped = [], []
     for n in (500, 2000):
         z = sampled_eigenvalues(ensemble, gains, n, 10)
@@ -371,7 +374,7 @@ def test_large_samples(name):
 def test_rightmost_points_off_the_axis():
     edge = jax.jit(lambda ensemble: law(ensemble).rightmost())(LEFT)
     assert edge.converged and edge.z.imag > 0.1
-    highest = law(LEFT).boundary(num=256)[0].real.max()  # of points that may just miss the edge
+    highest = law(LEFT).boundary(num_points=256)[0].real.max()  # of points that may just miss the edge
     assert highest - 1e-9 < edge.z.real < highest * (1 + 1e-3)
 
 
@@ -388,9 +391,78 @@ def test_right_edges_between_the_lines_and_close_to_poles():
     hetero[:2] = (-1.0838, -1.0838), (1.12, -1.12)
     double, single = (jax.jit(edges)(*(jnp.asarray(x, d) for x in (loads, autos, hetero))) for d in ("f8", "f4"))
     for i in (0, 1):
-        highest = max(curve.real.max() for curve in law(DeepHebbian(loads[i], autos[i], hetero[i])).boundary(num=256))
+        curves = law(DeepHebbian(loads[i], autos[i], hetero[i])).boundary(num_points=256)
+        highest = max(curve.real.max() for curve in curves)
         np.testing.assert_allclose(double[i], highest, atol=5e-4)
     np.testing.assert_allclose(single, double, rtol=5e-4)
+
+
+@pytest.mark.parametrize(
+    "ensemble, gains, expected",
+    [
+        (Elliptic(1.2, 0.4), None, [-1.2 * 1.4, 1.2 * 1.4]),
+        (Elliptic(1.2, -0.4), np.full(3, -0.5), [-0.6 * 0.6, 0.6 * 0.6]),
+        # The void of singular modes is in no image of zeta.
+        (
+            SingularModes(np.array([1.8, 0.4]), np.array([0.3, 0.7])),
+            None,
+            [-RING_OUTER, -RING_INNER, RING_INNER, RING_OUTER],
+        ),
+        # The void of a deep-Hebbian network: gamma (1 - load)^(3/2) and gamma (1 + load)^(1/2).
+        (DeepHebbian(0.4, 0.0, (0.9,)), None, 0.9 * np.array([-(1.4**0.5), -(0.6**1.5), 0.6**1.5, 1.4**0.5])),
+        # On the line: the law of Marchenko & Pastur, c (1 -+ load^(1/2))^2.
+        (DeepHebbian(0.5, 0.7, (0.0,)), None, [0.7 * (1 - 0.5**0.5) ** 2, 0.7 * (1 + 0.5**0.5) ** 2]),
+    ],
+    ids=["ellipse", "ellipse with gains", "ring of singular modes", "void", "line"],
+)
+def test_real_crossings_of_exact_laws(ensemble, gains, expected):
+    found = law(ensemble, gains).real_crossings()
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name != "two blobs" else name for name in CASES]
+)
+def test_real_crossings_are_where_the_other_solver_enters_and_leaves(name):
+    ensemble, gains, *_ = CASES[name]
+    found = np.asarray(law(ensemble, gains).real_crossings())
+    size = np.ptp(found)
+    inside = lambda x: np.asarray(_solve(ensemble, x + 0j, gains).inside)
+    np.testing.assert_array_equal(inside(found + 1e-4 * size), np.arange(found.size) % 2 == 0)
+    np.testing.assert_array_equal(inside(found - 1e-4 * size), np.arange(found.size) % 2 == 1)
+    # And nowhere else. The two sides of 0 are one void or one component, whatever the solver says at 0.
+    x = np.linspace(found[0] - 0.1 * size, found[-1] + 0.1 * size, 255)
+    np.testing.assert_array_equal(inside(x), np.searchsorted(found, x) % 2 == 1)
+
+
+def test_traced_real_crossings():
+    """Of the void gamma (1 -+ load)^..., padded by NaN; the derivatives, and too few slots."""
+
+    def crossings(load, gamma, most=6):
+        return law(DeepHebbian(load, 0.0, gamma[None])).real_crossings(max_crossings=most)
+
+    loads, gammas = jnp.array([0.4, 1.3]), jnp.array([0.9, 1.1])
+    found = jax.jit(jax.vmap(crossings))(loads, gammas)
+    outer, inner = gammas * (1 + loads) ** 0.5, 0.9 * 0.6**1.5
+    np.testing.assert_allclose(found[0], [-outer[0], -inner, inner, outer[0], *[np.nan] * 4], rtol=1e-8)
+    np.testing.assert_allclose(found[1], [-outer[1], outer[1], *[np.nan] * 6], rtol=1e-8)
+    void = lambda load, gamma: crossings(load, gamma)[2]
+    slopes = jax.grad(void, argnums=(0, 1))(loads[0], gammas[0])
+    np.testing.assert_allclose(slopes, [-0.9 * 1.5 * 0.6**0.5, 0.6**1.5], rtol=1e-7)
+    assert np.all(np.isnan(jax.jit(lambda load, gamma: crossings(load, gamma, 3))(loads[0], gammas[0])))
+
+
+def test_real_crossings_that_touch_at_zero():
+    """lambda = 1 + e^{-i theta} at load 1/2: edge and void meet at 0."""
+    found = law(DeepHebbian(0.5, 1.0, (1.0,))).real_crossings()
+    np.testing.assert_array_equal(found[:2], 0)
+    assert found.size == 4 and found[2] > 0.1
+
+
+def test_right_and_left_edges_are_crossings():
+    crossings = law(OVERLAPPING).real_crossings()
+    np.testing.assert_allclose(crossings[-1], _right_edge(OVERLAPPING), rtol=1e-9)
+    np.testing.assert_allclose(crossings[0], law(OVERLAPPING).left_edge(), rtol=1e-9)
 
 
 def test_left_edges():
@@ -414,7 +486,7 @@ def test_a_core_that_vanishes_at_one_angle(load):
 DIFFERENTIATED = {
     "elliptic": Elliptic(1.2, 0.4),
     "overlapping modes": OVERLAPPING,
-    "singular modes": SingularModes(np.array([1.8, 0.4]), np.array([0.3, 0.7])),
+    "singular modes": SINGULAR,
     "scaled sum": 0.7 * (OVERLAPPING - Elliptic(0.8, -0.3)),
     "deep-Hebbian": RING,
     "off the axis": LEFT,
@@ -457,7 +529,7 @@ def test_slopes_of_the_density(name):
     if name == "symmetric":
         pytest.skip("traced, it is not known to be symmetric, and its density per unit area is none")
     ensemble = DIFFERENTIATED[name]
-    curves = law(ensemble).boundary(num=64)
+    curves = law(ensemble).boundary(num_points=64)
     z = _random_points(curves, 64)
     middle = z[np.argmax(np.asarray(_density(ensemble, z)) * (z.imag > 0.1))]
     _check_slopes(
@@ -543,7 +615,8 @@ def test_zero_mass():
         (lambda: law(IID(), variance=1.0), "variance"),
         (lambda: law(IID(0.0)), "ensemble"),
         (lambda: law(LowRank(2.0)), "ensemble"),
-        (lambda: law(IID()).boundary(num=4), "num"),
+        (lambda: law(IID()).boundary(num_points=4), "num_points"),
+        (lambda: law(IID()).real_crossings(max_crossings=0), "max_crossings"),
         (lambda: outliers(IID()), "ensemble"),
         (lambda: outliers(LowRank(1.0)), "ensemble"),
     ],

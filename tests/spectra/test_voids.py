@@ -15,7 +15,7 @@ def ring(radius, num):
 
 def enclosed(law):
     """By the polygons of the boundary: voids, less the islands in them."""
-    curves = law.boundary(num=1024)
+    curves = law.boundary(num_points=1024)
     total = 0.0
     for curve in curves:
         depth = sum(bool(spectra.contains(other, curve[0])) for other in curves if other is not curve)

@@ -19,9 +19,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
 
 from .._laws import Discrete
-from .._numerics import Root, as_complex, find_root, frozen, polish_root, square_modulus
+from .._numerics import Root, as_complex, find_root, frozen, iterate, polish_root, square_modulus
 from .._results import Result
 from ..couplings import Ensemble, Scaled, SingularModes, Sum
+from . import tolerances
 
 
 class Point(Result):
@@ -112,10 +113,6 @@ def inner_void(ensemble: Ensemble, gains: Discrete) -> tuple[Float[Array, ""], F
     return centre, jnp.where(open_, jnp.sqrt(jnp.where(open_, square, 1)), 0)
 
 
-_UNSURE = 1e-7  # on which side of the boundary a point is, is not decided closer to it than this
-_DAMPED = 24  # steps of the first attempt, twice as many in each that follows
-
-
 class _State(eqx.Module):
     """The equations at a guess (t, c) for one z: `error` and one of `slack` and c vanish at the solution."""
 
@@ -134,7 +131,8 @@ def solve(ensemble: Ensemble, gains: Discrete, z: Complex[Array, ""]) -> Point:
 def _problem(ensemble, z):
     """Chart, z and unit of t. For z = 0 a point next to it: there t may have a pole, and the density is smooth."""
     scale = jnp.sqrt(ensemble.variance())
-    return _chart(ensemble), jnp.where(jnp.abs(z) < 1e-4 * scale, as_complex(1e-4 * scale), z), scale
+    beside = tolerances.BESIDE_ORIGIN * scale
+    return _chart(ensemble), jnp.where(jnp.abs(z) < beside, as_complex(beside), z), scale
 
 
 def _root(chart, gains, z, scale) -> tuple[Root, Bool[Array, ""]]:
@@ -145,14 +143,13 @@ def _root(chart, gains, z, scale) -> tuple[Root, Bool[Array, ""]]:
         state = _state(y, *args)
         return jnp.append(state.error, jnp.where(inside, state.slack, scale**2 * y[2]))
 
-    # Where 1 - lambda t comes close to 0 at two angles that are close too, averages over them have 6 to 8 digits.
-    return polish_root(equations, y, (chart, gains, z, scale), tolerance=1e-5, num_steps=1), inside
+    return polish_root(equations, y, (chart, gains, z, scale), tolerances.RESIDUAL, num_steps=1), inside
 
 
 def _point(ensemble, gains, z, root, inside, state) -> Point:
     """The root as a solution, if it has the signs of the physical one or z is in the void where nothing is solved."""
     y, scale = root.value, jnp.sqrt(ensemble.variance())
-    certified = jnp.where(inside, scale**2 * y[2], state.slack) > -_UNSURE
+    certified = jnp.where(inside, scale**2 * y[2], state.slack) > -tolerances.UNSURE
     centre, radius = inner_void(ensemble, gains)
     in_void = jnp.abs(z - as_complex(centre)) < radius
     zero = jnp.zeros_like(z)
@@ -214,18 +211,18 @@ def line_density(ensemble: Ensemble, gains: Discrete, x: Float[Array, ""]) -> tu
 
     def attempt(carry):
         trial, t, eta, _ = carry
-        steps = 32 * 2**trial
-        ratio = jnp.exp(-jnp.log(100.0) / steps.astype(float)).astype(scale.dtype)
+        steps = tolerances.LINE_DAMPED * 2**trial
+        ratio = jnp.exp(-jnp.log(tolerances.REGULARISER) / steps.astype(float)).astype(scale.dtype)
 
-        def iterate(_, carry):
+        def damped(_, carry):
             t, eta = carry
             mean = resolvent(t, jax.lax.complex(fixed[2], eta), *fixed[:2])[1]
             return (t + mean) / 2, eta * ratio
 
-        t, eta = jax.lax.fori_loop(0, steps, iterate, (t, eta))
+        t, eta = jax.lax.fori_loop(0, steps, damped, (t, eta))
         y = find_root(equations, jnp.stack([t.real, t.imag]), fixed)
         root = jax.lax.complex(y[0], y[1])
-        good = certified(root, t, *fixed) & (jnp.max(jnp.abs(equations(y, fixed))) < 1e-8)
+        good = certified(root, t, *fixed) & (jnp.max(jnp.abs(equations(y, fixed))) < tolerances.LINE_RESIDUAL)
         return trial + 1, jnp.where(good, root, t), eta, good
 
     def certified(t, before, ensemble, gains, x):
@@ -233,11 +230,12 @@ def line_density(ensemble: Ensemble, gains: Discrete, x: Float[Array, ""]) -> tu
         m = kappa * gains.mean(gains.values**2 * jnp.abs(inverse) ** 2)
         # On the support m = 1 exactly, and off it the imaginary part is rounding, to which that of the iteration falls
         # with eta. Real t elsewhere lie among the poles of a continuum of modes, as if these were finitely many.
-        off = (m < 1 + 1e-6) & (-before.imag * scale < 1e-2)
-        return jnp.where(-t.imag * scale > 1e-7, True, off)
+        off = (m < 1 + tolerances.LINE_MARGIN) & (-before.imag * scale < tolerances.LINE_DECAYED)
+        return jnp.where(-t.imag * scale > tolerances.LINE_POSITIVE, True, off)
 
     start = (jnp.zeros((), int), jax.lax.complex(jnp.zeros_like(x), -1 / scale), scale, jnp.zeros((), bool))
-    *_, t, _, found = jax.lax.while_loop(lambda carry: ~carry[-1] & (carry[0] < 4), attempt, start)
+    unfinished = lambda carry: ~carry[-1] & (carry[0] < tolerances.LINE_ATTEMPTS)
+    *_, t, _, found = jax.lax.while_loop(unfinished, attempt, start)
     root = polish_root(equations, jnp.stack([t.real, t.imag]), args)
     inverse, _, _ = resolvent(jax.lax.complex(*root.value), as_complex(x), ensemble, gains)
     return jnp.maximum(-gains.mean(inverse).imag / jnp.pi, 0), found
@@ -268,7 +266,7 @@ def _state(y, chart, gains, z, scale, blocks=None) -> _State:
     return _State(jnp.stack([error.real, error.imag]), slack, green)
 
 
-def _search(chart, gains, z, scale, trials=5):
+def _search(chart, gains, z, scale):
     """(t, c) to some digits, and whether c > 0: inside the support.
 
     Damped iteration of the equations with a regulariser eta > 0, of which every step keeps the signs and which
@@ -276,14 +274,14 @@ def _search(chart, gains, z, scale, trials=5):
     fails, on with a smaller eta.
     """
 
-    def iterate(_, carry):
+    def damped(_, carry):
         v, t, b, eta, ratio = carry
         s, h = chart.rest_blocks(t, v**2)
         total = eta + b + v * h
         square, mean, _ = _averages(gains, z, s, total**2)
         v_new = total * square
         if chart.pivot is not None:
-            x = jnp.maximum(1 / v_new - b, 1e-6 * scale)
+            x = jnp.maximum(1 / v_new - b, tolerances.SINGULAR_LEAST * scale)
             b = (b + x / _pivot_means(chart.pivot, 1 / x**2)[0] - x) / 2
         return (v + v_new) / 2, (t + mean) / 2, b, eta * ratio, ratio
 
@@ -293,30 +291,31 @@ def _search(chart, gains, z, scale, trials=5):
         return value, value
 
     def newton(carry):
-        # The complementarity c, slack >= 0, c slack = 0 of the linearised equations is solved exactly: by error = slack
-        # = 0 if there c > 0, else where c = 0 on the line error = 0 through that point. If slack falls with c along it,
-        # both may hold, and the factor that is smaller by now decides.
-        y, *_, step = carry
+        # Not Newton's method alone: the complementarity c, slack >= 0, c slack = 0 of the linearised equations is
+        # solved exactly. Its solution has error = slack = 0 if c > 0 there, else it is the point c = 0 of the line
+        # error = 0 through that point. If slack falls with c along the line, both may hold, and the factor that is
+        # smaller by now decides.
+        y, _ = carry
         jacobian, value = jax.jacfwd(equations, has_aux=True)(y)
         change, line = jnp.linalg.solve(jacobian, jnp.stack([value, jnp.eye(3, dtype=y.dtype)[2]], 1)).T
         a = scale**2 * y[2]
         miss = jnp.max(jnp.abs(value.at[2].set(jnp.minimum(value[2], a))))
         y = y - change
         inside = (y[2] > 0) & ((line[2] > 0) | (value[2] < a))
-        return jnp.where(inside, y, (y - y[2] / line[2] * line).at[2].set(0)), miss, inside, step + 1
+        return (jnp.where(inside, y, (y - y[2] / line[2] * line).at[2].set(0)), inside), miss
 
     def attempt(carry):
         trial, v, t, b, eta, *_ = carry
-        steps = _DAMPED * 2**trial
-        ratio = jnp.exp(-jnp.log(100.0) / steps.astype(float)).astype(scale.dtype)  # of successive eta
-        v, t, b, eta, _ = jax.lax.fori_loop(0, steps, iterate, (v, t, b, eta, ratio))
-        c = v**2 if chart.pivot is None else 1 / jnp.maximum(1 / v - b, 1e-6 * scale) ** 2
-        start = jnp.stack([t.real, t.imag, c]), jnp.full_like(v, jnp.inf), jnp.zeros((), bool), 0
-        unfinished = lambda carry: (carry[1] > _UNSURE) & (carry[3] < 8 + 6 * trial)
-        y, miss, inside, _ = jax.lax.while_loop(unfinished, newton, start)
-        return trial + 1, v, t, b, eta, y, inside, ~(miss < _UNSURE)
+        steps = tolerances.DAMPED * 2**trial
+        ratio = jnp.exp(-jnp.log(tolerances.REGULARISER) / steps.astype(float)).astype(scale.dtype)  # of successive eta
+        v, t, b, eta, _ = jax.lax.fori_loop(0, steps, damped, (v, t, b, eta, ratio))
+        c = v**2 if chart.pivot is None else 1 / jnp.maximum(1 / v - b, tolerances.SINGULAR_LEAST * scale) ** 2
+        start = jnp.stack([t.real, t.imag, c]), jnp.zeros((), bool)
+        first, more = tolerances.NEWTON_STEPS
+        (y, inside), miss = iterate(newton, start, tolerances.UNSURE, first + more * trial)
+        return trial + 1, v, t, b, eta, y, inside, ~(miss < tolerances.UNSURE)
 
     b, no = jnp.zeros_like(scale) if chart.pivot is None else scale, jnp.zeros((), bool)
     start = (jnp.zeros((), int), 1 / scale, jnp.zeros_like(z), b, scale, jnp.zeros(3, scale.dtype), no, ~no)
-    *_, y, inside, _ = jax.lax.while_loop(lambda carry: carry[-1] & (carry[0] < trials), attempt, start)
+    *_, y, inside, _ = jax.lax.while_loop(lambda carry: carry[-1] & (carry[0] < tolerances.ATTEMPTS), attempt, start)
     return y, inside

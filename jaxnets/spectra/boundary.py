@@ -1,9 +1,9 @@
 """The boundary of the support: closed curves m(zeta) = 1, found on an adaptive grid and refined to the equations.
 
-The search runs on the host, since how many curves there are depends on the numbers. It resolves what is wider than
-about 1/2000 of the support: a smaller component or void is not seen.
+The search runs on the host, since the number of curves depends on the values. It sees components and voids wider than
+about 1/2000 of the support, and no smaller ones.
 
-What it needs of contourpy and SciPy is imported where it is used: it takes as long as a fifth of all of JAX.
+contourpy and trees of SciPy are imported where they are used: they take a fifth of the time of all of JAX.
 """
 
 from typing import NamedTuple
@@ -16,23 +16,17 @@ from jaxtyping import ArrayLike, Bool, Complex
 from numpy.typing import NDArray
 
 from .._laws import Discrete
-from .._numerics import as_complex
+from .._numerics import as_complex, bisect
 from ..couplings import Ensemble
-from .exterior import extent, exterior, preimage_step, slope, stability
-from .interior import inner_void, line_density
+from . import tolerances
+from .inside import inner_void, line_density
+from .outside import extent, image, preimage_step, slope, stability
 
 Points = NDArray[np.complex128]  # of a plane; a closed curve repeats its first point at the end
 
-_COARSE = 96  # cells of the first grid along the real axis
-_REFINE = 3  # odd, so that no row of points ever falls on the real axis, where poles are
-_FINEST = 27  # _COARSE * _FINEST cells at most
-_RESOLUTION = 2000  # curves smaller than the support by more than this may be of the grid's making
-_THINNEST = 1e-6  # density on the line, times the size of the support, that still belongs to it
-_CHUNK = 1024  # points evaluated in one call, so that every call has one shape
 
-
-def boundary(ensemble: Ensemble, gains: Discrete, num: int, symmetric: bool) -> list[Points]:
-    """Closed curves of ``num`` points in the z plane, first repeated last: edges by falling size, then voids.
+def closed_curves(ensemble: Ensemble, gains: Discrete, num: int, symmetric: bool) -> list[Points]:
+    """Curves of ``num`` points in the z plane, first repeated last: edges by falling size, then voids.
 
     ``symmetric`` says that the spectrum is real.
     """
@@ -44,7 +38,7 @@ def boundary(ensemble: Ensemble, gains: Discrete, num: int, symmetric: bool) -> 
         circle = np.exp(2j * np.pi * np.arange(num) / (num - 1))
         circle[-1] = circle[0]
         voids.append(centre + radius * circle)
-    least = max(map(_size, edges + voids), default=0.0) / _RESOLUTION
+    least = max(map(_size, edges + voids), default=0.0) / tolerances.RESOLUTION
     edges, voids = ([curve for curve in curves if _size(curve) > least] for curves in (edges, voids))
     if symmetric:
         edges = _with_tips(ensemble, gains, edges)
@@ -64,7 +58,7 @@ def _size(curve: Points) -> float:
 
 def _level(ensemble: Ensemble, gains: Discrete, zeta: jax.Array) -> jax.Array:
     """1/sqrt(m) - 1: negative where there is support, near linear in the distance from poles and far away."""
-    return 1 / jnp.sqrt(exterior(ensemble, gains, zeta).m) - 1
+    return 1 / jnp.sqrt(image(ensemble, gains, zeta).m) - 1
 
 
 _level_chunk = eqx.filter_jit(jax.vmap(_level, in_axes=(None, None, 0)))
@@ -73,7 +67,7 @@ _level_chunk = eqx.filter_jit(jax.vmap(_level, in_axes=(None, None, 0)))
 def _levels(ensemble, gains, zeta: Points) -> np.ndarray:
     """The level at any array of points."""
     flat = zeta.ravel()
-    chunks = np.concatenate([flat, np.ones(-flat.size % _CHUNK)]).reshape(-1, _CHUNK)
+    chunks = np.concatenate([flat, np.ones(-flat.size % tolerances.CHUNK)]).reshape(-1, tolerances.CHUNK)
     values = np.concatenate([np.asarray(_level_chunk(ensemble, gains, jnp.asarray(chunk))) for chunk in chunks])
     # At a pole m is infinite, which arithmetic may call NaN.
     return np.nan_to_num(values[: flat.size], nan=-1.0).reshape(zeta.shape)
@@ -85,10 +79,10 @@ def _loops(ensemble, gains) -> tuple[list[Points], float]:
     reach = 1.1 * float(extent(ensemble, gains))
     for _ in range(6):
         left, right = poles.real.min() - reach, poles.real.max() + reach
-        cell = (right - left) / _COARSE
+        cell = (right - left) / tolerances.COARSE
         rows = int(np.ceil((poles.imag.max() + reach) / cell))
         # Off the symmetry axes, so that neither zeta = 0 nor a real pole is ever a point of the grid.
-        x = left + cell * (np.arange(_COARSE + 1) + 0.37)
+        x = left + cell * (np.arange(tolerances.COARSE + 1) + 0.37)
         y = cell * (np.arange(-rows, rows) + 0.5)
         level = _on_grid(ensemble, gains, x, y, np.ones((y.size, x.size), bool), np.zeros((y.size, x.size)))
         if min(level[0].min(), level[-1].min(), level[:, 0].min(), level[:, -1].min()) > 0:
@@ -96,7 +90,7 @@ def _loops(ensemble, gains) -> tuple[list[Points], float]:
         reach *= 1.6  # the support of strongly spread gains reaches further than their moments say
     widths = _widths(ensemble, gains, poles, cell)
     # A width that no grid here resolves must not call for the finest one.
-    finest = max(widths[widths > cell / _FINEST].min(initial=2 * cell) / 2, cell / _FINEST)
+    finest = max(widths[widths > cell / tolerances.FINEST].min(initial=2 * cell) / 2, cell / tolerances.FINEST)
     while cell > 1.01 * finest:
         x, y, level = _refined_grid(ensemble, gains, x, y, level, poles, poles[widths < 3 * cell])
         cell = x[1] - x[0]
@@ -118,7 +112,7 @@ def _on_grid(ensemble, gains, x, y, wanted: np.ndarray, level: np.ndarray) -> np
 
 
 def _refined_grid(ensemble, gains, x, y, level, poles, thin_poles):
-    """The grid with cells _REFINE times smaller, evaluated where that can change the curves, else interpolated."""
+    """The grid with smaller cells, evaluated where that can change the curves, else interpolated."""
     from scipy.ndimage import binary_dilation
     from scipy.spatial import KDTree
 
@@ -139,7 +133,7 @@ def _refined_grid(ensemble, gains, x, y, level, poles, thin_poles):
         thin[where] = tree.query(points)[0] < (x[-1] - x[0]) / 16
     column, row = ((poles.real - x[0]) // cell).astype(int), ((poles.imag - y[0]) // cell).astype(int)
     hiding[row, column] = hiding[-1 - row, column] = True
-    fine = np.kron(binary_dilation(hiding | thin, np.ones((3, 3))), np.ones((_REFINE, _REFINE), bool))
+    fine = np.kron(binary_dilation(hiding | thin, np.ones((3, 3))), np.ones((tolerances.REFINE,) * 2, bool))
     points = np.zeros((fine.shape[0] + 1, fine.shape[1] + 1), bool)
     for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
         points[i : i + fine.shape[0], j : j + fine.shape[1]] |= fine
@@ -148,8 +142,8 @@ def _refined_grid(ensemble, gains, x, y, level, poles, thin_poles):
 
 
 def _interpolated(level: np.ndarray) -> np.ndarray:
-    """Linear interpolation along the first axis, _REFINE intervals for each."""
-    fraction = np.arange(_REFINE)[None, :, None] / _REFINE
+    """Linear interpolation along the first axis, to the points of the refined grid."""
+    fraction = np.arange(tolerances.REFINE)[None, :, None] / tolerances.REFINE
     within = level[:-1, None] * (1 - fraction) + level[1:, None] * fraction
     return np.concatenate([within.reshape(-1, level.shape[1]), level[-1:]])
 
@@ -181,8 +175,8 @@ def _project_chunk(ensemble, gains, zeta, cell):
         return (zeta, z + preimage_step(ensemble, gains, zeta, z)), at.gradient
 
     def one(zeta):
-        start = zeta, exterior(ensemble, gains, zeta).z
-        (zeta, z), gradients = jax.lax.scan(newton, start, None, length=5)
+        start = zeta, image(ensemble, gains, zeta).z
+        (zeta, z), gradients = jax.lax.scan(newton, start, None, length=tolerances.CURVE_STEPS)
         return zeta, z, gradients[-1], jnp.abs(stability(ensemble, gains, zeta, z) - 1)
 
     return jax.vmap(one)(zeta)
@@ -190,7 +184,7 @@ def _project_chunk(ensemble, gains, zeta, cell):
 
 def _project(ensemble, gains, zeta, cell):
     """Points moved along the gradient of m onto m = 1, their images z, the gradient there and |m - 1|."""
-    chunks = np.concatenate([zeta, np.full(-zeta.size % _CHUNK, zeta[0])]).reshape(-1, _CHUNK)
+    chunks = np.concatenate([zeta, np.full(-zeta.size % tolerances.CHUNK, zeta[0])]).reshape(-1, tolerances.CHUNK)
     parts = [_project_chunk(ensemble, gains, jnp.asarray(chunk), cell) for chunk in chunks]
     return [np.concatenate([np.asarray(part) for part in column])[: zeta.size] for column in zip(*parts, strict=True)]
 
@@ -206,7 +200,7 @@ def _refined(ensemble, gains, loops, cell, num) -> list[tuple[Points, bool]]:
         (zeta[exact], z[exact])
         for zeta, z, _, miss in zip(*projected, strict=True)
         # With widely spread gains Newton's method for z can fail near zeta = 0: too often, and this is no curve.
-        if np.mean(exact := miss < 1e-3) > 0.5
+        if np.mean(exact := miss < tolerances.ON_CURVE) > 0.5
     ]
     if not curves:
         return []
@@ -215,7 +209,7 @@ def _refined(ensemble, gains, loops, cell, num) -> list[tuple[Points, bool]]:
     for zeta, z, gradient, miss in zip(
         *(a.reshape(-1, num) for a in _project(ensemble, gains, evenly, cell)), strict=True
     ):
-        exact = miss < 1e-3
+        exact = miss < tolerances.ON_CURVE
         is_edge = _is_edge(zeta[exact], gradient[exact])
         if not exact.all():
             z = _resampled(z[exact], z[exact], num)
@@ -223,7 +217,16 @@ def _refined(ensemble, gains, loops, cell, num) -> list[tuple[Points, bool]]:
     return refined
 
 
-_line_densities = eqx.filter_jit(jax.vmap(jax.vmap(line_density, (None, None, 0)), (None, None, 0)))
+@eqx.filter_jit
+def _ends(ensemble, gains, dense, outside, thinnest):
+    """Halves the intervals from a dense point to one outside the support, to where the density ends."""
+    densities = jax.vmap(jax.vmap(lambda x: line_density(ensemble, gains, x)))
+
+    def is_dense(x):
+        density, converged = densities(x)
+        return ~converged | (density > thinnest)  # off the support it converges
+
+    return bisect(is_dense, dense, outside, tolerances.TIP_HALVINGS)
 
 
 def _with_tips(ensemble, gains, curves: list[Points]) -> list[Points]:
@@ -238,13 +241,9 @@ def _with_tips(ensemble, gains, curves: list[Points]) -> list[Points]:
     size = np.ptp(found)
     between = (found[:-1, 1] + found[1:, 0]) / 2
     free = np.concatenate([[found[0, 0] - size], between, [found[-1, 1] + size]])
-    dense, outside = found, np.stack([free[:-1], free[1:]], axis=1)
-    for _ in range(30):
-        middle = (dense + outside) / 2
-        density, converged = map(np.asarray, _line_densities(ensemble, gains, jnp.asarray(middle)))
-        more = ~converged | (density * size > _THINNEST)  # off the support it converges
-        dense, outside = np.where(more, middle, dense), np.where(more, outside, middle)
-    ends = np.where(np.abs(dense - found) > size / _RESOLUTION, dense, found)  # else those of the curves are as good
+    outside = np.stack([free[:-1], free[1:]], axis=1)
+    ends, _ = _ends(ensemble, gains, *map(jnp.asarray, (found, outside, tolerances.THINNEST / size)))
+    ends = np.where(np.abs(ends - found) > size / tolerances.RESOLUTION, ends, found)  # else the curves are as good
     pairs = zip(curves, found, ends, strict=True)
     return [_host(np.interp(curve.real, before, after)) for curve, before, after in pairs]
 

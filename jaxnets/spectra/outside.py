@@ -1,0 +1,132 @@
+r"""Outside the support of the spectrum of J G (N -> infinity): the holomorphic equations.
+
+There the Hermitised Green's function is diagonal and t(z) = <G / (z - G r(t))> is holomorphic. With zeta = 1/t as
+coordinate everything but one scalar root is explicit:
+
+$$ \zeta \mapsto z: \quad \zeta\, \langle G / (z - G\, r(1/\zeta)) \rangle_G = 1 \qquad
+   (G = 1:\; z = \zeta + r(1/\zeta)), \qquad m(\zeta) = \kappa(1/\zeta)\, \langle G^2 / |z - G r|^2 \rangle_G $$
+
+A point z lies outside the support if and only if it is the image of a zeta with m < 1: such a zeta solves the
+regularised equations to first order with the right signs, and these have one solution. Hence every closed curve
+m = 1 maps to an edge or to a void of the support, and none is spurious. Source: theory of Hermitised Dyson equations
+(Feinberg & Zee 1997; Alt, Erdos & Kruger 2018).
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from .._laws import Discrete
+from .._numerics import as_complex, iterate
+from ..couplings import Ensemble
+from . import tolerances
+
+
+class Image(eqx.Module):
+    """The image z of one point zeta = 1/t, and m there."""
+
+    z: Complex[Array, ""]
+    m: Float[Array, ""]
+
+
+def image(ensemble: Ensemble, gains: Discrete, zeta: Complex[Array, ""]) -> Image:
+    """z and m at zeta."""
+    r, kappa = ensemble.r_and_kappa(1 / zeta)
+    z = _preimage(gains, zeta, r)
+    return Image(z, kappa * _square_resolvent(gains, z, r))
+
+
+def _square_resolvent(gains, z, r):
+    """<G^2 / |z - G r|^2>."""
+    return gains.mean(gains.values**2 / jnp.abs(z - as_complex(gains.values) * r) ** 2)
+
+
+def _preimage(gains: Discrete, zeta, r):
+    """z with <G / (z - G r)> = 1 / zeta, NaN where it is not found. No reverse mode."""
+    g = as_complex(gains.values)
+    if g.shape[0] == 1:
+        return g[0] * (zeta + r)
+
+    def newton(z):
+        change = _newton_step(gains, zeta, r, z)
+        return z * jnp.exp(change), jnp.abs(change)
+
+    # On the physical side of the cut of z / r along the gains: beyond the largest of them, or before 0.
+    mean, largest = gains.moment(1), jnp.max(jnp.where(gains.weights > 0, gains.values, -jnp.inf))
+    offset = jnp.where((r / zeta).real > 0, jnp.maximum(largest, mean), mean)
+    start = zeta * as_complex(mean) + r * as_complex(offset)
+    z, miss = iterate(newton, start, tolerances.IMAGE_STEP, tolerances.IMAGE_STEPS)
+    return jnp.where(miss <= tolerances.IMAGE_STEP, z, jnp.nan)
+
+
+def preimage_step(ensemble: Ensemble, gains: Discrete, zeta, z) -> Complex[Array, ""]:
+    """One Newton step from z towards the image of zeta."""
+    return z * jnp.expm1(_newton_step(gains, zeta, ensemble.r_and_kappa(1 / zeta)[0], z))
+
+
+def _newton_step(gains, zeta, r, z):
+    """Newton's step in log z for log(<z / (z - G r)> / <G / (z - G r)>) = log(zeta + r).
+
+    This is zeta <G / (z - G r)> = 1, written so that it is linear in log z for one gain, and nearly so for many: gains
+    that vary by orders of magnitude spread the images z of a small region of zeta by as much.
+    """
+    g = as_complex(gains.values)
+    inverse = 1 / (z - g * r)
+    h, t, b = z * gains.mean(inverse), gains.mean(g * inverse), gains.mean(g * inverse**2)
+    change = jnp.log((zeta + r) * t / h) * h * t / (z * b)
+    return change / jnp.maximum(1, jnp.abs(change) / tolerances.LONGEST_STEP).astype(change.dtype)
+
+
+class Slope(eqx.Module):
+    """m at zeta, its gradient dm/dx + i dm/dy along zeta = x + i y, dz/dzeta, and zeta <G / (z - G r)> - 1."""
+
+    m: Float[Array, ""]
+    gradient: Complex[Array, ""]
+    dz: Complex[Array, ""]
+    error: Complex[Array, ""]
+
+
+def slope(ensemble: Ensemble, gains: Discrete, zeta: Complex[Array, ""], z: Complex[Array, ""]) -> Slope:
+    """How m and z change with zeta, where zeta <G / (z - G r)> = 1 ties z to zeta."""
+    one = jnp.ones_like(zeta)
+
+    def blocks(zeta):
+        return ensemble.r_and_kappa(1 / zeta)
+
+    def along(direction):
+        return jax.jvp(blocks, (zeta,), (direction,))
+
+    # Mapped, as every copy of the blocks takes long to compile.
+    (r, kappa), (dr, (kappa_x, kappa_y)) = jax.vmap(along, out_axes=(None, 0))(jnp.stack([one, 1j * one]))
+    dr = dr[0]
+    g = as_complex(gains.values)
+    inverse = 1 / (z - g * r)
+    a, b, c = (gains.mean(f) for f in (g * inverse, g * inverse**2, (g * inverse) ** 2))
+    dz = (a + zeta * c * dr) / (zeta * b)
+    power = gains.values**2 * jnp.abs(inverse) ** 2
+    q = gains.mean(power)
+    dq = -2 * gains.mean(as_complex(power) * inverse * (dz - g * dr))  # dq/dx = Re, dq/dy = -Im
+    x, y = kappa_x * q + kappa * dq.real, kappa_y * q - kappa * dq.imag
+    return Slope(kappa * q, jax.lax.complex(x, y), dz, zeta * a - 1)
+
+
+def extent(ensemble: Ensemble, gains: Discrete) -> Float[Array, ""]:
+    """A distance from the poles in the zeta plane beyond which m < 1 (exact for G = 1, where m <= (g / distance)^2)."""
+    spread = jnp.sqrt(gains.moment(2)) / jnp.abs(gains.moment(1))
+    widening = 1.0 if gains.values.shape[0] == 1 else 2.0
+    poles = jnp.max(jnp.abs(ensemble.poles()))
+    return spread * jnp.sqrt(ensemble.variance()) * widening + (spread - 1) * poles * widening
+
+
+def preimage_error(ensemble: Ensemble, gains: Discrete, zeta, z) -> Complex[Array, ""]:
+    """zeta <G / (z - G r)> - 1, which vanishes at the z of zeta."""
+    r, _ = ensemble.r_and_kappa(1 / zeta)
+    g = as_complex(gains.values)
+    return zeta * gains.mean(g / (z - g * r)) - 1
+
+
+def stability(ensemble: Ensemble, gains: Discrete, zeta, z) -> Float[Array, ""]:
+    """m, below 1 outside the support."""
+    r, kappa = ensemble.r_and_kappa(1 / zeta)
+    return kappa * _square_resolvent(gains, z, r)

@@ -1,0 +1,201 @@
+r"""The spectrum of J G for N -> infinity: boundary, density, edges and zero modes of any ensemble.
+
+`inside` and `outside` hold the equations, `edges` and `boundary` the curves between them, `isolated` the eigenvalues
+that finite-rank parts add. New questions to a law are methods of `SpectralLaw`.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Complex, Float
+
+from .._arguments import require_whole
+from .._laws import Discrete
+from .._numerics import Root, as_complex, as_float, is_concrete
+from .._results import one_line
+from ..couplings import Ensemble
+from ..transfer import Transfer
+from . import boundary, edges, inside, tolerances
+from .edges import Edge
+from .inside import Point
+
+
+class SpectralLaw(eqx.Module):
+    """The limiting spectrum of J G, J from an `ensemble` and G = diag(`gains`) independent of it; made by `law`.
+
+    Valid for N -> infinity, without isolated eigenvalues (`outliers`). Methods that return numbers return NaN where a
+    solver failed; `solve` and `rightmost` give the residuals.
+    """
+
+    __repr__ = one_line
+
+    ensemble: Ensemble
+    gains: Discrete
+
+    def boundary(self, num_points: int = 512) -> list[Complex[np.ndarray, " num_points"]]:
+        """Every closed curve that bounds the support, as complex arrays of `num_points`, the first repeated last.
+
+        Edges come first, by falling size, then the voids. A symmetric ensemble has flat curves, there and back along
+        each interval of its support. Works on concrete values only; sees what is wider than 1/2000 of the support.
+
+        Raises:
+            ValueError: if `num_points` < 8.
+        """
+        if num_points < 8:
+            raise ValueError(f"`num_points` must be at least 8, got {num_points}")
+        return boundary.closed_curves(self.ensemble, self.gains, num_points, self.is_symmetric())
+
+    def real_crossings(self, *, max_crossings: int = 16) -> Float[Array, " k"]:
+        """Where the boundary crosses the real axis, by size: alternately into the support and out of it.
+
+        The last one is the right edge if the rightmost point is real. Interior ones bound voids, and gaps between
+        components. Differentiable and vmappable. With concrete values k is the number of crossings; traced, k is
+        `max_crossings` + 2, NaN after the last one, and all NaN if there are more. NaN too where a solver failed.
+        Features narrower than 1/2000 of the support are not seen. Two edges that touch at 0 are both 0, without a
+        derivative.
+
+        Raises:
+            ValueError: if `max_crossings` is not a whole number >= 1.
+        """
+        require_whole("max_crossings", max_crossings)
+        return edges.real_crossings(self.ensemble, self.gains, max_crossings)
+
+    def density(self, z: Complex[ArrayLike, "..."]) -> Float[Array, "..."]:
+        """Density of eigenvalues at any points z: per unit area, without the atom at 0 (`zero_mass`).
+
+        For a symmetric ensemble the spectrum is real and this is the density per unit length at real z, 0 elsewhere.
+        """
+        return _mapped(_line_density if self.is_symmetric() else _area_density, self, _as_points(z, self))
+
+    def solve(self, z: Complex[ArrayLike, "..."]) -> Point:
+        """The Hermitised Green's function at z: t, u, g, whether z is in the support, residual and convergence."""
+        return _mapped(_solve, self, _as_points(z, self))
+
+    def right_edge(self) -> Float[Array, ""]:
+        """The largest real part in the support, the atom at 0 not counted; differentiable, vmappable."""
+        return _edge(self, 1.0)
+
+    def left_edge(self) -> Float[Array, ""]:
+        """The smallest real part in the support, the atom at 0 not counted: minus the right edge for -J."""
+        return -_edge(self, -1.0)
+
+    def rightmost(self) -> Edge:
+        """Where the right edge is, with the residual of its equations."""
+        return _rightmost(self.ensemble, self.gains)
+
+    def zero_mass(self) -> Float[Array, ""]:
+        """The fraction of eigenvalues that are exactly 0: what is missing to the rank of J or of G."""
+        active = self.gains.mean((self.gains.values != 0).astype(self.gains.values.dtype))
+        rank = jnp.minimum(self.ensemble.rank_fraction(), active)
+        return jnp.maximum(1 - rank, 0)
+
+    def is_symmetric(self) -> bool:
+        """True if the spectrum is real because J is symmetric and no gain is negative (known only if not traced)."""
+        return (
+            self.ensemble.is_symmetric() and is_concrete(self.gains) and not np.any(np.asarray(self.gains.values) < 0)
+        )
+
+
+@eqx.filter_jit
+def _mapped(of_point: Callable, law: SpectralLaw, z: Complex[Array, "..."]):
+    """``of_point(law, z)``, some points at a time."""
+    flat = jax.lax.map(lambda x: of_point(law, x), z.ravel(), batch_size=tolerances.BATCH)
+    return jax.tree.map(lambda leaf: leaf.reshape(z.shape), flat)
+
+
+def _area_density(law, z):
+    value, point = inside.density(law.ensemble, law.gains, z)
+    return jnp.where(point.converged, value, jnp.nan)
+
+
+def _line_density(law, z):
+    value, converged = inside.line_density(law.ensemble, law.gains, z.real)
+    return jnp.where(z.imag == 0, jnp.where(converged, value, jnp.nan), 0)
+
+
+def _solve(law, z):
+    return inside.solve(law.ensemble, law.gains, z)
+
+
+_rightmost = eqx.filter_jit(edges.rightmost)
+
+
+def _edge(law: SpectralLaw, sign: float) -> Float[Array, ""]:
+    """Right edge for sign J; one trace serves both signs."""
+    edge = _rightmost(jnp.asarray(sign, law.gains.weights.dtype) * law.ensemble, law.gains)
+    return jnp.where(edge.converged, edge.z.real, jnp.nan)
+
+
+def law(
+    ensemble: Ensemble,
+    gains: Float[ArrayLike, " k"] | Transfer | None = None,
+    *,
+    mean: Float[ArrayLike, ""] = 0.0,
+    variance: Float[ArrayLike, ""] | None = None,
+) -> SpectralLaw:
+    """The limiting spectrum of J G.
+
+    ``gains`` are None for G = 1, an array of samples of phi'(x), or a transfer function: then the gains are its slopes
+    at a Gaussian input of the given ``mean`` and ``variance``.
+
+    Raises:
+        ValueError: for gains that are empty, not finite, all zero or of mean zero (whose edges this theory of
+            1/t cannot follow), a variance missing, negative or without a transfer function, and an ensemble of
+            variance 0, which has no spectrum beside its atom at 0.
+
+    Source: Feinberg & Zee 1997; Alt, Erdos & Kruger 2018 (Hermitised Dyson equations).
+    """
+    if is_concrete(ensemble.variance()) and not np.all(np.asarray(ensemble.variance()) > 0):
+        raise ValueError(f"`ensemble` must have a positive variance, got {ensemble.variance()}: it has no bulk")
+    return SpectralLaw(ensemble, _gains(gains, mean, variance, ensemble.variance().dtype))
+
+
+def _gains(gains, mean, variance, dtype) -> Discrete:
+    if isinstance(gains, Transfer):
+        if variance is None:
+            raise ValueError("`variance` of the input must be given with a transfer function, got None")
+        variance = as_float(variance).astype(dtype)
+        if is_concrete(variance) and not (np.isfinite(variance) and variance > 0):
+            raise ValueError(f"`variance` must be a finite number > 0, got {variance}")
+        return gains.slope_law(as_float(mean).astype(dtype), variance)
+    if variance is not None:
+        raise ValueError("`variance` belongs to a transfer function in `gains`, got it without one")
+    if gains is None:
+        return Discrete(jnp.ones(1, dtype), jnp.ones(1, dtype))
+    values = as_float(gains).astype(dtype)
+    if values.ndim != 1 or values.shape[0] == 0:
+        raise ValueError(f"`gains` must be a non-empty 1-d array, got shape {values.shape}")
+    if is_concrete(values):
+        if not np.all(np.isfinite(values)):
+            raise ValueError("`gains` must be finite numbers, got NaN or infinity")
+        if abs(np.mean(values)) <= tolerances.ZERO_MEAN * np.max(np.abs(values)):
+            raise ValueError(f"`gains` must have a mean that is not 0, got {np.mean(values)}")
+    return Discrete(values, jnp.full_like(values, 1 / values.shape[0]))
+
+
+def _as_points(z, law: SpectralLaw) -> Complex[Array, "..."]:
+    """z as complex numbers of the precision of the law."""
+    return jnp.asarray(z).astype(as_complex(law.gains.weights).dtype)
+
+
+def critical_value(
+    ensemble_at: Callable[[Float[Array, ""]], Ensemble],
+    guess: Float[ArrayLike, ""],
+    *,
+    edge: Float[ArrayLike, ""] = 1.0,
+    gains: Float[ArrayLike, " k"] | None = None,
+) -> Root:
+    """The parameter p near ``guess`` at which the right edge for ``ensemble_at(p)`` reaches ``edge``.
+
+    At edge 1 the fixed point whose slopes are the gains loses its stability (the trivial one, for G = 1). Everything
+    that ``ensemble_at`` closes over may be traced and differentiated. Valid where the edge moves continuously with p:
+    the root does not converge if the edge never gets there, or jumps between far points on the way. Raises `ValueError`
+    as `law` for the ensemble at the guess and the gains. Source: as `law`.
+    """
+    guess = as_float(guess)
+    closed = eqx.filter_closure_convert(ensemble_at, guess)
+    bulk = law(ensemble_at(guess), gains)
+    return edges.critical(closed, bulk.gains, guess, as_float(edge))
