@@ -27,7 +27,7 @@ AIM = 10.0
 
 
 def modes(params):
-    return jn.couplings.RandomModes.flat(params["g"] / jnp.sqrt(params["rank"]), load=params["rank"])
+    return jn.couplings.RandomModes.of_rank(params["g"], params["rank"])
 
 
 def state_of(params):

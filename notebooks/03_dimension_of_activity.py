@@ -43,7 +43,7 @@ N, NETWORKS, INTERVAL = 1000, 2, 0.5  # INTERVAL: time between samples, in units
 
 def modes(g, rank):
     """Random modes of strength g and effective rank PR^D = `rank`; None stands for independent weights."""
-    return jn.couplings.IID(g) if rank is None else jn.couplings.RandomModes.flat(g / rank**0.5, load=rank)
+    return jn.couplings.IID(g) if rank is None else jn.couplings.RandomModes.of_rank(g, rank)
 
 
 def record(g, rank):

@@ -30,7 +30,7 @@ plt.rc("figure.constrained_layout", use=True)
 
 # Ground truth: 800 units with tau = 20 ms, random modes with g = 4 and PR^D = 1/2.
 key_network, key_start, key_units, key_noise = jax.random.split(jax.random.key(0), 4)
-truth = jn.couplings.RandomModes.flat(4.0 / 0.5**0.5, load=0.5)
+truth = jn.couplings.RandomModes.of_rank(4.0, 0.5)
 net = jn.dynamics.RateNetwork(truth.sample(800, key=key_network, dtype=jnp.float32), jn.transfer.Tanh())
 start = jax.random.normal(key_start, (800,), jnp.float32)
 run = jn.dynamics.simulate(net, start, duration=600.0, discard=100.0, dt=0.125, save_every=4, progress=False)
@@ -52,14 +52,14 @@ recording.shape, f"{10 * len(run.times) / 1000:.0f} s"
 found = jn.fitting.fit_recording(recording, 10.0, population_size=800)
 
 ax = jn.plotting.autocovariance(found.curve_lags, found.curve, color=jn.plotting.VERMILLION, label="theory, fitted")
-lags, values, errors = (np.asarray(a)[1:] for a in (found.lags, found.measured, found.error))
+lags, values, errors = (np.asarray(a)[1:] for a in (found.lags, found.measured, found.measured_error))
 jn.plotting.autocovariance(lags, values, ax, error=errors, style="o", label="recording, ± 2 standard errors")
 ax.set(xlabel="lag (ms)", ylabel="autocovariance of rates", xlim=(0, 1.05 * lags[-1]))
 jn.plotting.legend(ax, columns=2)
 plt.show()
 
 rows = {
-    "strength g": (found.gain, found.gain_error, 4.0),
+    "strength g": (found.g, found.g_error, 4.0),
     "time constant (ms)": (found.time_constant, found.time_constant_error, 20.0),
     "1 / PR^D": (found.inverse_rank, found.inverse_rank_error, 2.0),
     "noise / variance": (found.noise, found.noise_error, 0.09 / float(jnp.mean(recording**2))),
@@ -91,10 +91,10 @@ families = [
     jn.fitting.Independent(),
     jn.fitting.GaussianModes(jn.fitting.Exponential(), jn.fitting.ConstantOverlap()),
 ]
-fit = jn.fitting.fit_connectome(left, families, key=jax.random.key(0), leading=1, replicates=32, progress=False)
+fit = jn.fitting.fit_connectome(left, families, key=jax.random.key(0), num_leading=1, num_replicates=32, progress=False)
 print(fit.table())
 print()
-print(jn.fitting.held_out(fit, right, free_gain=True).table())
+print(jn.fitting.held_out(fit, right, free_g=True).table())
 
 # %% [markdown]
 # The first table is of the left side. `misfit` is how many singular values are out of place at any scale: with modes
@@ -123,7 +123,7 @@ for name, (family, style) in styles.items():
 for name, matrix, style in (("left", left, "o"), ("right", right, "^")):
     n, some = len(matrix), scales[::3]
     modes = jn.couplings.from_matrix(matrix)
-    factor = jnp.sqrt(jnp.sum(modes.values[1:] ** 2) / n) / fit.best.measured.gain  # the number of synapses
+    factor = jnp.sqrt(jnp.sum(modes.values[1:] ** 2) / n) / fit.best.measured.g  # the number of synapses
     data = jn.fitting.profile_of_values(modes.values[1:] / factor, modes.overlaps[1:], n, some)
     color = jn.plotting.BLUE if name == "left" else jn.plotting.BLACK
     jn.plotting.profile(some, 209 * data.counts, above, color=color, style=style, label=f"larva, {name}")

@@ -46,10 +46,10 @@ chunk = 16                                  # points in one file
 
 [axes]
 overlap = {linspace = [-0.4, 0.4, 9]}
-gain = {logspace = [0.4, 4.0, 8]}
+g = {logspace = [0.4, 4.0, 8]}
 
 [fixed]
-ensemble = "gain * RandomModes.flat(1.4142136, load=0.5, overlap=overlap)"  # load x amplitude^2 = 1
+ensemble = "RandomModes.of_rank(g, 0.5, overlap=overlap)"
 n = 200
 duration = 120.0
 discard = 40.0
@@ -113,14 +113,14 @@ print("axes of the results:", dict(results.lyapunov.sizes))
 # %%
 exponent = results.lyapunov.mean("realisation")
 overlaps = jnp.linspace(-0.4, 0.4, 41)
-edge = jax.vmap(lambda p: jn.spectra.law(jn.couplings.RandomModes.flat(2**0.5, load=0.5, overlap=p)).right_edge())
+edge = jax.vmap(lambda p: jn.spectra.law(jn.couplings.RandomModes.of_rank(1.0, 0.5, overlap=p)).right_edge())
 
 fig, ax = plt.subplots(figsize=(5.6, 3.8))
 label = "largest Lyapunov exponent (1/τ)"
-jn.plotting.heat_map(exponent.overlap.values, exponent.gain.values, exponent.values.T, ax, label=label)
+jn.plotting.heat_map(exponent.overlap.values, exponent.g.values, exponent.values.T, ax, label=label)
 jn.plotting.profile(overlaps, 1 / edge(overlaps), ax, color=jn.plotting.VERMILLION, label="rest unstable (theory)")
 chaotic = np.argwhere(exponent.values > 0.02)
-x, y = exponent.overlap.values[chaotic[:, 0]], exponent.gain.values[chaotic[:, 1]]
+x, y = exponent.overlap.values[chaotic[:, 0]], exponent.g.values[chaotic[:, 1]]
 jn.plotting.profile(x, y, ax, style="o", label="exponent > 0.02")
 ax.set(xlabel="overlap ρ", ylabel="strength g", yscale="log")
 ax.set_yticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-import xarray as xr
 from jaxtyping import Float
 
 from .. import __version__, couplings, plotting
@@ -20,13 +19,13 @@ from .outputs import MAKER, check_replaceable, made_by, replacing, table
 
 FIGURE, STORE = "fit.png", "fit.zarr"
 # Of the network that is simulated when there is no file: time in units of tau.
-UNITS, GAIN, RANK, DURATION, SAMPLING = 800, 4.0, 0.5, 1000.0, 0.5
+UNITS, STRENGTH, RANK, DURATION, SAMPLING = 800, 4.0, 0.5, 1000.0, 0.5
 
 
 def fit(
     recording: tyro.conf.Positional[Path | None] = None,
     *,
-    dt: float | None = None,
+    interval: float | None = None,
     columns: tuple[str, ...] = (),
     population_size: int | None = None,
     z_scored: bool = False,
@@ -36,14 +35,15 @@ def fit(
 ) -> None:
     """Fits the strength g, the effective rank PR^D and the time constant of the network behind a recording.
 
-    The theory is that of networks tau dx/dt = -x + J phi(x) with independent weights or random modes, above the onset
+    The theory describes networks tau dx/dt = -x + J phi(x) with independent weights or random modes, above the onset
     of chaos; rates are phi(x). Writes fit.png (autocovariance of data and fit) and fit.zarr (all numbers) and prints a
-    table with standard errors, and what the data cannot tell. Without a file a network of known parameters is simulated
-    and fitted. Outputs of an earlier run are replaced; files of these names that jaxnets did not write are left alone.
+    table with standard errors, and what the data cannot tell. Without a file, a network of known parameters is
+    simulated and fitted. Outputs of an earlier run are replaced; files of these names that jaxnets did not write are
+    left alone.
 
     Args:
         recording: A .npy or .csv file of rates, time x units; a .csv file may begin with a line of names.
-        dt: Time between samples; the time constant is found in the same unit.
+        interval: Time between samples; the time constant is found in the same unit.
         columns: Names (or numbers, from 0) of the units to take; all if none is given.
         population_size: Number of units in the whole network, of which those recorded are a random part.
         z_scored: Rates are in units of their standard deviations, or in unknown units: only the shape counts.
@@ -58,21 +58,18 @@ def fit(
         if columns:
             raise InputError("`--columns` belongs to a recording: give a file")
         rates, step, population_size = _simulated(function, seed), SAMPLING, UNITS
-        source = f"simulated network, g = {GAIN:g}, PR^D = {RANK:g}, tau = 1, N = {UNITS}"
+        source = f"simulated network, g = {STRENGTH:g}, PR^D = {RANK:g}, tau = 1, N = {UNITS}"
     else:
-        if dt is None:
-            raise InputError("`--dt` must be given with a recording: the time between samples")
-        rates, step, source = read_recording(recording, columns), dt, str(recording)
+        if interval is None:
+            raise InputError("`--interval` must be given with a recording: the time between samples")
+        rates, step, source = read_recording(recording, columns), interval, str(recording)
     try:
         found = fit_recording(rates, step, transfer=function, population_size=population_size, z_scored=z_scored)
     except ValueError as error:
         raise InputError(str(error).replace("`rates`", str(recording or "`rates`"))) from error
     seconds = time.perf_counter() - began
 
-    attributes = {"source": source, "dt": step, "transfer": transfer, "z_scored": int(z_scored)} | made_by("fit")
-    with replacing(out, (FIGURE, STORE)) as folder:
-        _dataset(found).assign_attrs(attributes).to_zarr(folder / STORE, zarr_format=2)
-        plotting.save(_draw(found), folder / FIGURE, metadata={"Software": f"{MAKER} {__version__}"})
+    _write(out, found, {"source": source, "interval": step, "transfer": transfer, "z_scored": int(z_scored)})
     print(_table(found, source))
     for note in found.notes:
         print(f"note: {note}")
@@ -83,7 +80,7 @@ def fit(
 
 def _simulated(function: transfers.Transfer, seed: int) -> Float[np.ndarray, "time n"]:
     keys = jax.random.split(jax.random.key(seed))
-    ensemble = couplings.RandomModes.flat(GAIN / RANK**0.5, load=RANK)
+    ensemble = couplings.RandomModes.flat(STRENGTH / RANK**0.5, load=RANK)
     network = RateNetwork(ensemble.sample(UNITS, key=keys[0], dtype=jnp.float32), function)
     start = jax.random.normal(keys[1], (UNITS,), jnp.float32)
     run = simulate(network, start, duration=DURATION + 100, discard=100, dt=0.1, save_every=round(SAMPLING / 0.1))
@@ -151,15 +148,11 @@ def _is_number(entry: str) -> bool:
 # --- what is written and printed
 
 
-def _dataset(found: RecordingFit) -> xr.Dataset:
-    of_lags = {"measured": "lag", "error": "lag", "curve": "curve_lag"}
-    skipped = (*of_lags, "lags", "curve_lags", "notes")
-    numbers = {name: ((), np.asarray(value)) for name, value in vars(found).items() if name not in skipped}
-    return xr.Dataset(
-        {name: (axis, np.asarray(getattr(found, name))) for name, axis in of_lags.items()} | numbers,
-        coords={"lag": np.asarray(found.lags), "curve_lag": np.asarray(found.curve_lags)},
-        attrs={"notes": "; ".join(found.notes)},
-    )
+def _write(out: Path, found: RecordingFit, parameters: dict[str, str | float]) -> None:
+    with replacing(out, (FIGURE, STORE)) as folder:
+        data = found.to_xarray().assign_attrs(parameters | made_by("fit"))
+        data.to_zarr(folder / STORE, zarr_format=2)
+        plotting.save(_draw(found), folder / FIGURE, metadata={"Software": f"{MAKER} {__version__}"})
 
 
 def _table(found: RecordingFit, source: str) -> str:
@@ -168,7 +161,7 @@ def _table(found: RecordingFit, source: str) -> str:
 
     rows: list[tuple[str, ...]] = [
         ("", "value", "error"),
-        row("strength g", found.gain, found.gain_error),
+        row("strength g", found.g, found.g_error),
         row("time constant", found.time_constant, found.time_constant_error),
     ]
     if np.isfinite(found.inverse_rank):
@@ -185,10 +178,10 @@ def _table(found: RecordingFit, source: str) -> str:
 def _draw(found: RecordingFit) -> plotting.Axes:
     ax = plotting.figure(5.6, 3.2)
     lags = np.asarray(found.lags)
-    data, error = np.asarray(found.measured), np.asarray(found.error)
+    data, error = np.asarray(found.measured), np.asarray(found.measured_error)
     # At lag 0 there is measurement noise in the data.
     plotting.autocovariance(lags[1:], data[1:], ax, error=error[1:], style="o", label="data, ± 2 standard errors")
     curve = np.asarray(found.curve_lags), np.asarray(found.curve)
-    plotting.autocovariance(*curve, ax, color=plotting.VERMILLION, label=f"theory, g = {float(found.gain):.3g}")
-    ax.set(xlabel="lag, in the units of dt", ylabel="autocovariance of rates", xlim=(0, 1.03 * lags[-1]))
+    plotting.autocovariance(*curve, ax, color=plotting.VERMILLION, label=f"theory, g = {float(found.g):.3g}")
+    ax.set(xlabel="lag, in the unit of the interval", ylabel="autocovariance of rates", xlim=(0, 1.03 * lags[-1]))
     return plotting.legend(ax)

@@ -110,7 +110,7 @@ def _solve(
 
     @jax.jit
     def with_modes(g, states, rank):
-        return jax.vmap(lambda g, state: dimension(state, _modes(g, rank)))(g, states)
+        return jax.vmap(lambda g, state: dimension(state, couplings.RandomModes.of_rank(g, rank)))(g, states)
 
     g = jnp.asarray(strengths)
     with tqdm(total=1 + len(ranks), desc="solving", unit="call") as progress:

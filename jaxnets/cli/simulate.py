@@ -18,7 +18,7 @@ from .. import transfer as transfers
 from .inputs import InputError, evaluate, read_weights, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
 
-DEFAULT_ENSEMBLE = "RandomModes.flat(6, load=.25)"
+DEFAULT_ENSEMBLE = "RandomModes.of_rank(3, .25)"
 DEFAULT_N = 2000
 FIGURE, STORE = "simulation.png", "simulation.zarr"
 DRAWN, ROWS = 50.0, 40  # time and units shown in the figure

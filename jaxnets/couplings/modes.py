@@ -70,6 +70,18 @@ class RandomModes(Ensemble):
         return cls(scalar("amplitude", amplitude)[None], load=load, overlap=overlap)
 
     @classmethod
+    def of_rank(
+        cls, g: Float[ArrayLike, ""], effective_rank: Float[ArrayLike, ""], overlap: Float[ArrayLike, ""] = 0.0
+    ) -> "RandomModes":
+        """Equal amplitudes, of strength g and effective rank PR^D: load PR^D and amplitudes g / sqrt(PR^D).
+
+        Raises `ValueError` also for an effective rank that is not positive.
+        """
+        g, effective_rank = scalar("g", g), scalar("effective_rank", effective_rank)
+        require("effective_rank", effective_rank, positive, "a finite number > 0")
+        return cls.flat(g / jnp.sqrt(effective_rank), load=effective_rank, overlap=overlap)
+
+    @classmethod
     def exponential(
         cls,
         scale: Float[ArrayLike, ""],
@@ -77,17 +89,17 @@ class RandomModes(Ensemble):
         amplitude: Float[ArrayLike, ""] = 1.0,
         load: Float[ArrayLike, ""] = 1.0,
         overlap: Float[ArrayLike, ""] = 0.0,
-        num: int = 64,
+        nodes: int = 64,
     ) -> "RandomModes":
-        """D_a = amplitude exp(-(a / (scale P))^power), a = 1..P, as `num` Gauss-Legendre nodes in a / P.
+        """D_a = amplitude exp(-(a / (scale P))^power), a = 1..P, as `nodes` Gauss-Legendre nodes in a / P.
 
         Raises `ValueError` also for a scale or power that is not positive.
         """
         scale, power = scalar("scale", scale), scalar("power", power)
         require("scale", scale, positive, "a finite number > 0")
         require("power", power, positive, "a finite number > 0")
-        nodes, weights = np.polynomial.legendre.leggauss(num)
-        x = jnp.asarray((nodes + 1) / 2, dtype=scale.dtype)
+        points, weights = np.polynomial.legendre.leggauss(nodes)
+        x = jnp.asarray((points + 1) / 2, dtype=scale.dtype)
         amplitudes = scalar("amplitude", amplitude) * jnp.exp(-((x / scale) ** power))
         return cls(amplitudes, jnp.asarray(weights, dtype=scale.dtype), load=load, overlap=overlap)
 

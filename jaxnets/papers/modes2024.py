@@ -34,7 +34,7 @@ FULL = Sizes(units=16384, networks=4, duration=400.0, gains=33, spectrum_units=4
 
 def _modes(g, rank) -> RandomModes:
     """Modes of equal amplitude, of strength g and effective rank `rank`: g^2 = load amplitude^2, PR^D = load."""
-    return RandomModes.flat(g / jnp.sqrt(rank), load=rank)
+    return RandomModes.of_rank(g, rank)
 
 
 @jax.jit
@@ -225,7 +225,7 @@ def _draw_dimensions(by_gain: plotting.Axes, by_rank: plotting.Axes, gains, theo
 SPECTRA = {
     "equal amplitudes, ρ = 0.6": RandomModes.flat(1.4, 0.7, 0.6),
     "amplitudes 1 and 5, ρ = 0.7": RandomModes(np.array([1.0, 5.0]), load=0.05, overlap=0.7),
-    "exponential amplitudes, ρ = 0.4": RandomModes.exponential(0.3, amplitude=2.0, load=1.0, overlap=0.4, num=8),
+    "exponential amplitudes, ρ = 0.4": RandomModes.exponential(0.3, amplitude=2.0, load=1.0, overlap=0.4, nodes=8),
 }
 
 
@@ -237,7 +237,7 @@ def draw_spectra(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
         law = spectra.law(ensemble)
         keys = jax.random.split(jax.random.fold_in(key, i), sizes.spectrum_samples)
         values = np.stack([np.asarray(spectra.eigenvalues(ensemble.sample(n, key=one))) for one in keys])
-        curves = law.boundary(num=300)
+        curves = law.boundary(num_points=300)
         shares = spectra.coverage(values, curves, margin=0.04)
         largest = np.real(values).max(axis=1)
         edge = float(law.right_edge())

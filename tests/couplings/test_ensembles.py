@@ -198,6 +198,14 @@ def test_effective_rank():
     np.testing.assert_allclose((RandomModes.flat(load=0.3) + IID(np.sqrt(0.7))).effective_rank(), 1 / 0.3, rtol=1e-13)
 
 
+def test_random_modes_of_a_rank():
+    ensemble = RandomModes.of_rank(1.7, 0.3, overlap=-0.4)
+    np.testing.assert_allclose([ensemble.variance(), ensemble.effective_rank(), ensemble.load], [1.7**2, 0.3, 0.3])
+    np.testing.assert_allclose(ensemble.overlap, [-0.4])
+    with pytest.raises(ValueError, match="`effective_rank` must"):
+        RandomModes.of_rank(1.0, 0.0)
+
+
 def test_moments_are_those_of_the_r_transform():
     # At T_11 = T_22 = -i eta -> 0: h = g^2 for every ensemble, and h' = the fourth cumulant without overlaps.
     for name in ("iid", "deep-Hebbian", "singular modes", "sum", "multiple"):
@@ -234,7 +242,7 @@ def test_overlaps_belong_to_their_amplitudes():
 
 def test_amplitudes_are_quantiles_of_their_law():
     scale, power = 0.3, 1.5
-    J = RandomModes.exponential(scale, power, amplitude=1.4, num=400).sample(50, key=KEY)
+    J = RandomModes.exponential(scale, power, amplitude=1.4, nodes=400).sample(50, key=KEY)
     found, a = np.sort(J.core.amplitudes)[::-1], (np.arange(50) + 0.5) / 50
     np.testing.assert_allclose(found, 1.4 * np.exp(-((a / scale) ** power)), atol=0.03)
     ensemble = RandomModes.exponential(scale, amplitude=1.4, load=0.6)

@@ -99,7 +99,7 @@ def test_its_dimension_is_that_of_its_effective_rank():
     def found(ensemble):
         return population.dimension(meanfield.stationary(ensemble, transfer.Tanh()), ensemble).phi
 
-    modes = couplings.RandomModes.flat(GAIN / (LOAD / 2) ** 0.5, load=LOAD / 2)
+    modes = couplings.RandomModes.of_rank(GAIN, LOAD / 2)
     value, slope = jax.jit(jax.value_and_grad(lambda load: found(Relay(GAIN, load))))(LOAD)
     assert value == pytest.approx(float(found(modes)), rel=1e-6)
     step = 1e-3
@@ -162,10 +162,10 @@ def test_a_fit_finds_its_parameters():
     )
     # Counts scatter by a number of order one, for which the fit takes 1.
     assert fit.converged
-    assert abs(fit.params.g - GAIN) < 4 * fit.errors.g
-    assert abs(fit.params.load - LOAD) < 4 * fit.errors.load
-    assert fit.errors.g < 0.1 * GAIN
-    assert fit.errors.load < 0.05 * LOAD
+    assert abs(fit.params.g - GAIN) < 4 * fit.error.g
+    assert abs(fit.params.load - LOAD) < 4 * fit.error.load
+    assert fit.error.g < 0.1 * GAIN
+    assert fit.error.load < 0.05 * LOAD
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ DT = 0.5
 
 def record(n, gain, rank, duration, seed):
     keys = jax.random.split(jax.random.key(seed))
-    J = RandomModes.flat(gain / np.sqrt(rank), load=rank).sample(n, key=keys[0], dtype=jnp.float32)
+    J = RandomModes.of_rank(gain, rank).sample(n, key=keys[0], dtype=jnp.float32)
     start = jax.random.normal(keys[1], (n,), jnp.float32)
     network = RateNetwork(J, Tanh())
     run = simulate(network, start, duration=duration + 100, discard=100, dt=0.1, save_every=5, progress=False)
@@ -38,7 +38,7 @@ def whole(network):
 @pytest.mark.slow
 def test_a_small_network(whole):
     assert whole.converged
-    assert abs(whole.gain - 4) < 4 * whole.gain_error < 1
+    assert abs(whole.g - 4) < 4 * whole.g_error < 1
     assert abs(whole.time_constant - 1) < 4 * whole.time_constant_error < 0.6
     assert abs(whole.inverse_rank - 2) < 4 * whole.inverse_rank_error
     assert abs(whole.noise) < 0.03
@@ -53,7 +53,7 @@ def test_measurement_noise_is_found_and_taken_off(network, whole):
     found = fit_recording(noisy, DT, population_size=600)
     assert found.noise == pytest.approx(share, abs=0.02)
     # The same network: what differs is what the noise does to 840000 samples, far less than the errors.
-    assert abs(found.gain - whole.gain) < 0.5 * whole.gain_error
+    assert abs(found.g - whole.g) < 0.5 * whole.g_error
     assert abs(found.inverse_rank - whole.inverse_rank) < whole.inverse_rank_error
 
 
@@ -61,7 +61,7 @@ def test_measurement_noise_is_found_and_taken_off(network, whole):
 def test_units_of_time_and_the_size_of_the_population(network, whole):
     slow = fit_recording(network, 20 * DT)
     assert slow.time_constant == pytest.approx(20 * float(whole.time_constant), rel=1e-3)
-    assert slow.gain == pytest.approx(float(whole.gain), rel=1e-3)
+    assert slow.g == pytest.approx(float(whole.g), rel=1e-3)
     assert np.isnan(slow.inverse_rank) and any("size" in note for note in slow.notes)
     # 300 modes in the network of 600 units: both are bounds.
     assert slow.fewest_modes < 320 and slow.fewest_units < 620
@@ -80,7 +80,7 @@ def test_the_family_of_autocovariances(gain):
 def test_sums_over_pairs(rank):
     gain = 2.5
     A, B = _pair_theory(jnp.asarray(gain), jnp.array([0.0, 50.0]), Tanh())
-    ensemble = RandomModes.flat(gain / np.sqrt(rank), load=rank)
+    ensemble = RandomModes.of_rank(gain, rank)
     expected = 1 / dimension(stationary(ensemble, Tanh()), ensemble).phi - 1
     assert A[0] + B[0] / rank == pytest.approx(float(expected), rel=1e-4)
     # Changes over a lag at which nothing is left are differences of independent activity: C and 2 C have one dimension.
@@ -136,8 +136,8 @@ def test_random_truths():
         result = fit_recording(record(2000, gain, rank, 2000, seed), DT, population_size=2000)
         found.append(
             [
-                result.gain / gain,
-                (result.gain - gain) / result.gain_error,
+                result.g / gain,
+                (result.g - gain) / result.g_error,
                 result.inverse_rank * rank,
                 (result.inverse_rank - 1 / rank) / result.inverse_rank_error,
             ]

@@ -27,14 +27,14 @@ def test_without_overlaps_only_the_strength_sets_the_edge():
 def test_effective_rank_of_exponential_amplitudes():
     # <D^2>^2 / <D^4> = scale tanh(1 / scale) for D = exp(-a / (scale P)).
     for scale in (0.02, 0.1, 1.0):
-        found = RandomModes.exponential(scale, num=128).effective_rank()
+        found = RandomModes.exponential(scale, nodes=128).effective_rank()
         np.testing.assert_allclose(found, scale * np.tanh(1 / scale), rtol=1e-6)
 
 
 def test_equal_overlaps_give_an_ellipse():
     D, load, rho = 1.4, 0.7, 0.6
     ensemble = RandomModes.flat(D, load, rho)
-    (curve,) = law(ensemble).boundary(num=64)
+    (curve,) = law(ensemble).boundary(num_points=64)
     x, y = (curve.real / D - rho * (1 + load)) / (1 + rho**2), curve.imag / D / (1 - rho**2)
     np.testing.assert_allclose(np.hypot(x, y), np.full(64, np.sqrt(load)), rtol=1e-8)
     z = D * (rho * (1 + load) + np.sqrt(load) * np.array([0.0, 0.8, -0.5 + 0.4j, 0.6 - 0.35j, 1.2j]))
@@ -44,7 +44,7 @@ def test_equal_overlaps_give_an_ellipse():
 def test_few_strong_modes_of_high_overlap_split_the_spectrum():
     # Two groups of overlapping modes, each with its Wishart-like blob at the mean of its amplitudes.
     ensemble = RandomModes(np.array([1.0, 5.0]), load=0.05, overlap=0.9)
-    curves = law(ensemble).boundary(num=64)
+    curves = law(ensemble).boundary(num_points=64)
     assert len(curves) == 2
     assert sorted(round(float(np.mean(curve.real))) for curve in curves) == [1, 5]
 
@@ -64,7 +64,7 @@ def test_without_overlaps_strength_and_rank_set_the_sums_over_pairs():
 def test_without_overlaps_strength_and_rank_set_the_dimension():
     """Equal amplitudes at PR^D = load, and two values of another load at the same strength and PR^D."""
     two = RandomModes.two_valued(4.0, 0.5, 0.2, load=0.9)
-    same = RandomModes.flat(np.sqrt(two.variance() / two.effective_rank()), load=two.effective_rank())
+    same = RandomModes.of_rank(jnp.sqrt(two.variance()), two.effective_rank())
     np.testing.assert_allclose(same.variance(), two.variance(), rtol=1e-12)
     state = stationary(two, Tanh())
     found, expected = (dimension(state, ensemble) for ensemble in (two, same))

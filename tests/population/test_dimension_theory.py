@@ -257,6 +257,18 @@ def test_lags_against_samples():
     assert found.phi[2] / found.phi[0] > 2 * np.exp(-2 * 0.8 * 3)
 
 
+def test_a_state_knows_its_ensemble():
+    """Without another ensemble the own one is taken; another effective rank has the same state."""
+    ensemble = _modes(0.6, 0.25)
+    state = stationary(ensemble, Linear(), 0.5, nodes=41, num_lags=129)
+    own, given = dimension(state, nodes=16), dimension(state, ensemble, nodes=16)
+    assert own.phi == given.phi and own.x == given.x
+    assert dimension(state, _modes(0.6, 1e9), nodes=16).phi > 1.2 * own.phi
+    lags = jnp.array([0.0, 1.0])
+    pairs = (pair_covariance(state, e, lags, nodes=16) for e in (None, ensemble))
+    np.testing.assert_array_equal(*(found.phi for found in pairs))
+
+
 # --- gradients, failures ------------------------------------------------------------------------------------------
 
 
