@@ -1,4 +1,4 @@
-"""Theory of the population: covariances between units, and what they sum to over all pairs."""
+"""Theory of the population: covariances between units, and their sums over all pairs."""
 
 from .._public import public
 from .activity import Dimension, PairCovariance, dimension, pair_covariance

@@ -1,4 +1,4 @@
-r"""Pairs of units at two frequencies: what an integral over both needs for (1/N) sum_ij C_ij(tau)^2.
+r"""Pairs of units at two frequencies: the integrand of (1/N) sum_ij C_ij(tau)^2.
 
 `alike` is for units that differ in nothing but their couplings, of any ensemble; `unlike` for units with row gains. A
 further kind of unit is a further function that returns `Pairs`.

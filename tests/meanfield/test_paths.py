@@ -10,6 +10,8 @@ from jaxnets import Discrete
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, LowRank, RandomModes
 from jaxnets.dynamics import RateNetwork, simulate
 from jaxnets.meanfield import chaos_onset, stationary, stationary_by_paths
+from jaxnets.meanfield.unit.field import Grid, Problem, Unknowns, _spectrum, field_of, gaussian_averages
+from jaxnets.meanfield.unit.paths import path_averages, white
 from jaxnets.observables import autocovariance
 from jaxnets.population import dimension, dressed
 from jaxnets.spectra import law
@@ -30,6 +32,38 @@ def _same(state, other, lags, rtol):
 
 
 # --- exact cases ------------------------------------------------------------------------------------------------
+
+
+def _grid(h):
+    return Grid(h=jnp.asarray(h), T=round(20 / h) + 1, K=round(8 / h) + 1, F=round(102.4 / h))
+
+
+def test_spectrum_of_a_kink():
+    """2 k / (k^2 + w^2) of e^{-k tau}, which noise leaves at lag 0: its error falls faster than h^2."""
+    k, errors = 0.8, []
+    for h in (0.2, 0.1):
+        grid = _grid(h)
+        w = np.asarray(grid.frequencies())
+        found = _spectrum(jnp.exp(-k * grid.lags()), grid)
+        errors.append(np.max(np.abs(found / (2 * k / (k**2 + w**2)) - 1)[w < 2]))
+    assert errors[1] < 1e-4 and errors[0] / errors[1] > 7
+
+
+@pytest.mark.parametrize("ensemble", [Elliptic(0.5, 0.6), RandomModes.flat(0.3, overlap=0.6)])
+def test_paths_of_linear_units_are_gaussian(ensemble):
+    """With the exact response x = y for linear units: what is integrated differs from it by the error of the grid."""
+    grid = _grid(0.1)
+    settings = {"num_paths": 16, "period": 102.4, "max_lag": 20.0, "memory": 8.0}
+    response = stationary_by_paths(ensemble, Linear(), key=KEY, **settings).impulse
+    one = jnp.ones(())
+    problem = Problem(ensemble, Linear(), 0.7 * one, one, grid, white(KEY, 4, grid), 41)
+    field = field_of(problem, Unknowns(0.5 * jnp.exp(-grid.lags()), response))
+    measured, known = path_averages(problem, field, problem.normal), gaussian_averages(problem, field)
+    assert np.max(np.abs(field.kernel)) > 0.005
+    for name in ("c_x", "c_phi", "response"):
+        a, b = getattr(measured, name), getattr(known, name)
+        np.testing.assert_allclose(a, b, atol=3e-3 * float(b[0]))
+    np.testing.assert_allclose([measured.beta, known.beta], 1, rtol=1e-12)
 
 
 @pytest.mark.slow

@@ -8,10 +8,10 @@ from jaxtyping import Array, Bool, Float
 from ..._numerics import last_steps, newton_in_bracket, split_quadrature
 from ...transfer import Transfer
 
-# Standard deviations that the quadrature spans on either side of the mean: what is beyond has a weight of 2e-19.
+# Standard deviations that the quadrature spans on either side of the mean: a weight of 2e-19 is beyond.
 _WIDTH = 9.0
-# A variance counts as 0 up to this power of the rounding unit (3e-20 in float64), which bounds what root solvers leave
-# where it vanishes.
+# A variance counts as 0 up to this power of the rounding unit (3e-20 in float64): a bound of the variance that root
+# solvers return where the exact one is 0.
 _NO_SPREAD = 1.25
 
 

@@ -46,7 +46,7 @@ class Line(eqx.Module):
 
 
 def half_plane(state: StaticState, gains: Discrete, edge: Float[Array, ""]) -> Line:
-    """The line right of which outliers are sought, from the right ``edge`` of the bulk."""
+    """A line a little right of the ``edge`` of the bulk; outliers are sought beyond it."""
     # Not left of 0, where no eigenvalue decides stability. Then no ray from 0 to a point of the line crosses the bulk.
     first = jnp.maximum(edge, 0)
     start = first + jnp.where(first < 1, jnp.minimum(_AHEAD, (1 - first) / 2), _AHEAD)

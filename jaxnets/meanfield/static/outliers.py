@@ -143,7 +143,7 @@ def outlier(state: StaticState, gains: Discrete, guess: Complex[Array, ""]) -> O
 
 
 class _Directions(eqx.Module):
-    """What the field h is made of, in units of its standard deviation, and 0 where it has no spread.
+    """The parts of the field h, in units of its standard deviation; 0 where h has no spread.
 
     c is <phi^2>^(1/2). eta_1 is the unit variable of eta_0 times (`eta_of_b` b / c + `eta_of_S` c S_1).
     """

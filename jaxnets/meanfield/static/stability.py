@@ -18,7 +18,7 @@ _MARGIN = TOLERANCE
 
 
 class StaticStability(Result, axes={"k": "outlier"}):
-    """Leading eigenvalues z of J phi'(x) at a fixed point; those of the Jacobian, per tau, are z - 1.
+    """Leading eigenvalues z of J phi'(x) at a fixed point; the Jacobian has the eigenvalues z - 1, per tau.
 
     `edge` is the largest real part of the bulk (0 without a random part). `outliers` holds each outlier once, sorted by
     falling real part, followed by NaN. The list is complete for Re z > `searched_from`, up to the number `missed`:

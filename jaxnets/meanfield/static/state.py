@@ -30,7 +30,7 @@ from .averages import Averages, averages, gaussian_field, has_spread
 # tanh and 100 nodes that is far below, for a phi with a kink away from x = 0 it asks for more nodes.
 _TOLERANCE = 1e-6
 _ROUNDINGS = 3000.0  # the tolerance in float32, as in `polish_root`
-# Where the damped search stops. Newton steps follow, each of which squares the error.
+# Where the damped search stops. Each Newton step after it squares the error.
 _SEARCHED, _SEARCHED_ROUNDINGS, _MOST_STEPS = 1e-8, 300.0, 200
 _NEWTON_STEPS = 4
 # Newton steps move an isolated solution by less than this part of its size. From a ring of solutions, whose Jacobian is
@@ -85,7 +85,7 @@ class FiniteRank(eqx.Module):
 
 
 class Problem(eqx.Module):
-    """What determines a fixed point, checked, in one precision."""
+    """The arguments of a fixed point, checked, in one precision."""
 
     ensemble: Ensemble
     modes: FiniteRank
@@ -233,7 +233,7 @@ def order_parameters(problem: Problem, field: Field, of: Averages) -> Float[Arra
 
 
 def mismatch(y: Float[Array, " K+2"], problem: Problem, nodes: int) -> Float[Array, " K+2"]:
-    """The order parameters less those of units in the field that they make."""
+    """The order parameters, less the order parameters of units in the field that they make."""
     field = field_at(problem, y)
     of = averages(problem.transfer, field.mean, field.variance, field.reaction, nodes)
     return y - order_parameters(problem, field, of)

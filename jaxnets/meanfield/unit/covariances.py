@@ -20,7 +20,7 @@ from ...transfer import Transfer
 _WIDTH = 18.0
 # Spacing of the points in phi's argument: with tanh's poles at pi / 2 the rule errs by e^{-pi^2 / .4} = 2e-11.
 _SPACING = 0.4
-# e^{-23} = 1e-10: what the average over u may still hold at the highest frequency that the points of z resolve.
+# The average over u may have e^{-23} = 1e-10 of its size left at the highest frequency that the points of z resolve.
 _DIGITS = 23.0
 # With 49 points averages of polynomials of low degree are right to rounding.
 _FEWEST = 49
@@ -43,7 +43,7 @@ def covariances(
 def _points(correlation: float, nodes: int) -> tuple[int, int]:
     """Points of z and of u for phi with its nearest poles at +-i pi/2, as tanh, and C_0 such that phi needs `nodes`.
 
-    For smaller C_0 both are more than enough. The Fourier transform of what u leaves, squared, falls as
+    For smaller C_0 both are more than enough. The Fourier transform of the average over u, squared, falls as
     exp(-pi k / 2 - C_0 (1 - c) k^2 / 4): the highest k that counts sets the spacing of z.
     """
     deviation = _SPACING * nodes / _WIDTH

@@ -15,7 +15,7 @@ $$ l'^2 = k - \frac{g^2}{C_0}\, \overline{G}(t), \qquad l'' = \frac{g^2}{C_0} \b
 
 it is stable: an error of l' does not grow, and the first equation measures it. phi is odd, so that G is a function of
 t, analytic on [0, 1], which a Chebyshev series holds. Row gains average G over gains; another ensemble without memory
-kernel only needs a `Site`.
+kernel needs nothing but its `Site`.
 """
 
 import equinox as eqx
@@ -34,8 +34,7 @@ from .covariances import covariances
 from .sampled import stationary_by_paths
 from .state import Stationary, Units, is_odd
 
-# Largest residual of a converged state: below the errors that users see, above those of the default settings. Single
-# precision reaches this many roundings.
+# Largest residual of a converged state, and the same in roundings, which float32 reaches.
 _TOLERANCE, _ROUNDINGS = 1e-6, 3000.0
 # Standard deviations that quadratures span on either side: with nine the fourth moment is right to rounding, and near
 # onset C_0 follows from it.
@@ -48,7 +47,7 @@ _SMALLEST, _LOG_RANGE, _HALVINGS, _COARSER = 1e-12, 28, 40, 4
 # Terms of the Chebyshev series of G, and Runge-Kutta steps between two lags, in proportion to the nodes: phi(x) gets
 # steeper within the width of x, and G and the orbit follow. The residual measures both errors.
 _NODES_PER_TERM, _FEWEST_TERMS, _NODES_PER_STEP, _FEWEST_STEPS = 8, 16, 200, 4
-# Paths of a solver without sampling error can be asked for more than those that have one.
+# Tolerances of `stationary_by_paths`: without memory kernel no sampling error limits it.
 _EXACT_PATHS, _SAMPLED_PATHS = 1e-8, 1e-4
 
 
@@ -118,7 +117,7 @@ def _by_paths(
 
 
 class _Problem(eqx.Module):
-    """What determines the energy of u, checked, in one precision; without row gains one gain of 1."""
+    """The arguments of the energy of u, checked, in one precision; without row gains one gain of 1."""
 
     site: Site
     transfer: Transfer

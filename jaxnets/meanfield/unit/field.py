@@ -32,7 +32,7 @@ class Unknowns(NamedTuple):
 
 
 class Grid(eqx.Module):
-    """T lags 0, h, 2h..., of which S and the memory kernel have the first K; F steps are one period of the paths."""
+    """T lags 0, h, 2h...; S and the memory kernel have the first K lags; F steps are one period of the paths."""
 
     h: Float[Array, ""]
     T: int = eqx.field(static=True)

@@ -1,7 +1,7 @@
 r"""Sampled paths of one unit that hears its own past, and the averages over them.
 
 With a memory kernel x is not Gaussian: its paths are integrated. Three things keep the errors of the averages small.
-The spectra of the random numbers are made exactly white. The paths of x are compared with those of y, the Gaussian
+The spectra of the random numbers are made exactly white. Paths of x are compared with paths of y, the Gaussian
 process of the same noise and the mean response of x: only the difference is measured, the averages over y are known.
 And S is measured on tangents kicked by white noise of their own at every step, so that all times count.
 """

@@ -30,12 +30,12 @@ from .self_consistency import answer, follow, solve, update
 from .state import Stationary, either, is_odd
 
 # Groups of paths whose scatter gives the errors: the fewest with an error known to a quarter. Steps of the solution for
-# each group, from the solution for all: what they leave is a small part of the error.
+# each group, from the solution for all paths: an error need not be known to many digits.
 _GROUPS, _GROUP_STEPS = 8, 12
 # The state without memory from which the solution is followed, found to few digits.
 _START_TOLERANCE, _START_STEPS = 1e-3, 20
 # C^phi in the last fifth of the lags, and S at its last lag, relative to lag 0, must be below these, or within this
-# many standard errors of 0. What is beyond changes C(0) to second order.
+# many standard errors of 0. The C^phi beyond changes C(0) to second order.
 _LAST_LAGS, _LAST_C, _LAST_S, _ERRORS = 5, 5e-3, 1e-3, 4
 
 

@@ -1,4 +1,4 @@
-"""The unknowns that units give back: Anderson's acceleration, and the way to a solution from one without memory.
+"""Self-consistent unknowns: Anderson's acceleration, and the way to a solution from one without memory.
 
 The random numbers of paths are drawn once, so that the averages over paths are a function of the unknowns, whose fixed
 point is sought. The plain iteration moves away from a chaotic state.
@@ -27,7 +27,7 @@ _STAGES, _STEPS_PER_STAGE, _FEWER_PATHS = 10, 2, 4
 
 
 class Solution(NamedTuple):
-    """Unknowns, and by how much they differ from what units give back, relative to their values at lag 0."""
+    """Unknowns, and their largest difference from the answer of units, relative to their values at lag 0."""
 
     unknowns: Unknowns
     residual: Float[Array, ""]
@@ -42,7 +42,7 @@ def answer(problem: Problem, unknowns: Unknowns) -> Averages:
 
 
 def update(problem: Problem, unknowns: Unknowns) -> Unknowns:
-    """The unknowns that come back."""
+    """The unknowns that units in this field have."""
     found = answer(problem, unknowns)
     return Unknowns(problem.grid.taper() * found.c_phi, found.response)
 

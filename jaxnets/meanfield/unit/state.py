@@ -1,4 +1,4 @@
-r"""The stationary state of one unit: what the energy, and sampled paths, both find.
+r"""The stationary state of one unit: the result of an energy, or of sampled paths.
 
 In a large network a unit hears Gaussian noise eta and the echo of its own past through a memory kernel R,
 
@@ -31,7 +31,7 @@ _ODD, _ODD_POINTS = 1e-5, np.linspace(0, 4, 17)
 
 
 class Units(Result, axes={"K": "gain"}):
-    """What units of each row gain do: `c_x`, `c_phi` and `beta` = <phi'>; made by `stationary`.
+    """Units of each row gain: `c_x`, `c_phi` and `beta` = <phi'>; made by `stationary`.
 
     `gains` is the law of the gains, along the first axis of the other fields; lags are those of the state.
     """
