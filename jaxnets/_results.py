@@ -88,10 +88,10 @@ class Result(eqx.Module):
 # --- text
 
 
-def one_line(thing: Any) -> str:
+def one_line(self: Any) -> str:
     """`IID(g=1.5)`: the class and its fields, numbers as numbers, arrays by shape; meant as a `__repr__`."""
-    shown = (f"{name}={_inline(value)}" for name, value in _fields(thing) if value is not None)
-    return f"{type(thing).__name__}({', '.join(shown)})"
+    shown = (f"{name}={_inline(value)}" for name, value in _fields(self) if value is not None)
+    return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def _fields(thing: Any) -> list[tuple[str, Any]]:
@@ -288,6 +288,8 @@ class _Dataset:
             self._add_array(name, np.asarray(value), letters)
         elif isinstance(value, (str, bool, int, float)):
             self.attributes[name] = value
+        elif isinstance(value, tuple) and all(isinstance(entry, (str, bool, int, float)) for entry in value):
+            self.attributes[name] = list(value)
         else:
             self.attributes[name] = _text(value)
             for key, inner in _entries(value):

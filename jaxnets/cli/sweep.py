@@ -3,7 +3,6 @@
 Its `action` is one of the functions below, which have done their work when `sweep` is called.
 """
 
-import inspect
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from .inputs import InputError
 from .outputs import MAKER, check_replaceable, replacing, table
 from .sweep_figure import default_variables, draw, drawable
 
-SHORT = [name for name, value in vars(computations).items() if inspect.isfunction(value) and not name.startswith("_")]
+SHORT = dir(computations)
 LISTED = 5  # failures in a summary
 
 

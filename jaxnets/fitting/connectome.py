@@ -1,17 +1,19 @@
 r"""From a measured matrix to an ensemble with few parameters, chosen among families and tested on another matrix.
 
-What is fitted are the soft counts of singular values and of overlaps of `singular`, at K scales,
+The fit sees the soft counts of singular values and of overlaps (see `singular`) at K scales,
 
 $$ y = N\, (C(\eta_1) \dots C(\eta_K),\; Q(\eta_1) \dots Q(\eta_K)) \sim
    \mathcal N\big(\mu(\theta) + b,\; \Sigma + \tau^2\big) $$
 
-mu is the theory of a family for N -> infinity; b, its correction for finite N, and Sigma, the scatter between networks,
+mu is the theory of a family for N -> infinity. The correction b for finite N and the scatter Sigma between networks
 come from samples of the fitted ensemble; both are of order one whatever N. A measured matrix is no sample of any
-family: tau is its misfit, so many singular values out of place at any scale, found by likelihood with the parameters
-theta. It keeps the comparison of families, and their error bars, honest: Sigma alone would reject all of them.
+family: its misfit tau is the number of singular values out of place at any scale, and is found by likelihood together
+with the parameters theta. Without tau, Sigma alone would reject all families, and their error bars would be too small.
 
-Modes that stand apart (a matrix of counts has one, its mean) are not smooth in the rank. They are `leading` ones: parts
-of finite rank, with the singular value and overlap that they have, beside the bulk, which the family describes.
+Some modes stand apart and are not smooth in the rank; a matrix of counts has one such mode, its mean. These `leading`
+modes become parts of finite rank with their measured singular values and overlaps. The family describes the bulk.
+
+To add a family, see `families`. To fit another statistic, replace `_counts` and `_expected`, which must stay in step.
 
 Source: derived here.
 """
@@ -39,11 +41,11 @@ from .singular import profile_of_values, singular_profile
 
 
 class Measured(Result, axes={"P": "mode", "K": "scales", "2*K": "statistic", "l": "leading_mode"}):
-    """What a fit takes from a matrix of n units: its geometry, counts at `scales`, and modes that stand apart."""
+    """A matrix of n units as a fit sees it: its geometry, counts at `scales`, and modes that stand apart."""
 
     n: int = eqx.field(static=True)
     ranks: Float[Array, " P"]  # of the modes of the bulk
-    gain: Float[Array, ""]  # of the bulk: sqrt(sum s^2 / n)
+    g: Float[Array, ""]  # of the bulk: sqrt(sum s^2 / n)
     scales: Float[Array, " K"]
     counts: Float[Array, " 2*K"]  # n C, then n Q
     leading: Float[Array, "l 2"]  # singular value and overlap
@@ -56,42 +58,43 @@ class Measured(Result, axes={"P": "mode", "K": "scales", "2*K": "statistic", "l"
 class FamilyFit(Result, axes={"2*K": "statistic", "B": "replicate", "l": "leading_mode"}):
     """One family, fitted; made by `fit_connectome`.
 
-    `family` has the best parameters and `errors`, a tree like it, their standard errors; `replicates` is such a tree
-    with one more axis, the first: parameters from repeated measurements, drawn with the scatter and the misfit.
-    `misfit` is tau. `aic` is 2 (parameters + 1) - 2 log_likelihood, tau being the one more. `unidentified` are the
-    combinations that the data leave open.
+    `family` has the best parameters, and `error`, a tree like it, has their standard errors. `replicates` is such a
+    tree with one more axis in front: parameters from repeated measurements, drawn with the scatter and the misfit.
+    `misfit` is tau. `aic` is 2 (parameters + 1) - 2 log_likelihood, where tau is the parameter beside those of the
+    family. `unidentified` names the combinations of parameters that the data leave open.
 
-    `measured` is what was read of the matrix, `expected` mu + b there, and `scatter` Sigma; `noise` has samples less
-    their mean, `replicate_counts` and `replicate_leading` what the replicates expect.
+    `measured` holds the counts of the matrix, `expected` is mu + b for them, and `scatter` is Sigma. `noise` holds the
+    counts of samples less their mean. `replicate_counts` and `replicate_leading` are mu + b, and the leading modes, of
+    the replicates.
     """
 
     family: Family
-    errors: Family
+    error: Family
     misfit: Float[Array, ""]
     log_likelihood: Float[Array, ""]
     aic: Float[Array, ""]
     converged: Bool[Array, ""]
-    unidentified: tuple[str, ...] = eqx.field(static=True)  # combinations that the data leave open
+    unidentified: tuple[str, ...] = eqx.field(static=True)
     measured: Measured
-    expected: Float[Array, " 2*K"]  # mu + b
-    scatter: Float[Array, "2*K 2*K"]  # Sigma, so that its inverse has no bias
+    expected: Float[Array, " 2*K"]
+    scatter: Float[Array, "2*K 2*K"]  # scaled so that its inverse has no bias
     replicates: Family
-    replicate_counts: Float[Array, "B 2*K"]  # what they expect
-    noise: Float[Array, "B 2*K"]  # one sample less their mean, each
+    replicate_counts: Float[Array, "B 2*K"]
+    noise: Float[Array, "B 2*K"]
     replicate_leading: Float[Array, "B l 2"]
 
     def ensemble(self) -> Ensemble:
-        """The fitted ensemble: the bulk and, if there are leading modes, a sum of it and of one `LowRank` for each."""
+        """The fitted ensemble: the bulk, plus one `LowRank` for each leading mode."""
         return _ensemble(self.family, self.measured, self.measured.leading)
 
     def replicate(self, index: int) -> Ensemble:
-        """The ensemble of the replicate of that `index`."""
+        """The ensemble of the replicate with this `index`."""
         family = jax.tree.map(lambda x: x[index], self.replicates)
         return _ensemble(family, self.measured, self.replicate_leading[index])
 
 
 class ConnectomeFit(Result):
-    """The `fits` of families in the order of their AIC, the best first; made by `fit_connectome`."""
+    """The `fits` of all families in the order of their AIC, the best first; made by `fit_connectome`."""
 
     fits: tuple[FamilyFit, ...]
 
@@ -110,72 +113,78 @@ class ConnectomeFit(Result):
 
 
 def fit_connectome(
-    w: Float[ArrayLike, "n n"],
+    matrix: Float[ArrayLike, "n n"],
     families: Sequence[Family] | None = None,
     *,
     key: PRNGKeyArray,
-    leading: int = 0,
-    scales: int = 8,
-    replicates: int = 128,
+    num_leading: int = 0,
+    num_scales: int = 8,
+    num_replicates: int = 128,
     progress: bool = True,
 ) -> ConnectomeFit:
     r"""The families of ensembles that describe a measured matrix, each with its likeliest parameters, the best first.
 
     $$ (\hat\theta, \hat\tau) = \mathrm{argmax}\, \log \mathcal N(y;\; \mu(\theta) + b,\; \Sigma + \tau^2) $$
 
-    `families` (`default_families()` if None) are the starts, but for the gain, which starts as measured. `leading`
-    modes are set apart: take 1 for a matrix of counts. The load is the rank of the rest over n, as measured. `scales`
-    are K values of eta, spaced evenly in log eta from the tenth percentile of the singular values to the second
-    largest. Sigma and b come from `replicates` samples of n x n matrices for each family.
+    The parameters of `families` (`default_families()` if None) are where the search starts, except g, which starts as
+    measured. `num_leading` modes are set apart: take 1 for a matrix of counts. The load is measured: the rank of the
+    bulk over n. The `num_scales` values of eta are spaced evenly in log eta from the tenth percentile of the singular
+    values to the second largest. Sigma and b come from `num_replicates` samples of n x n matrices for each family.
 
-    The replicates of the fit are a parametric bootstrap: y drawn with the scatter of samples and the misfit, refitted
-    to first order. Their spread covers what another sample of the ensemble would change and, as independent noise, what
-    the family cannot describe; not errors of the measurement, neurons left out, or a wrong kind of ensemble. Neurons
-    are not resampled: a neuron drawn twice makes equal rows, which are singular values that the circuit does not have.
+    The replicates of a fit are a parametric bootstrap: y is drawn with the scatter of samples and the misfit, and
+    refitted to first order. Their spread covers the change by another sample of the ensemble and, as independent noise,
+    the misfit of the family. It does not cover errors of the measurement, missing neurons, or a wrong kind of ensemble.
+    Neurons are not resampled: a neuron drawn twice makes equal rows, with singular values that the circuit lacks.
 
-    What the data leave open is named in `unidentified`, with infinite errors.
+    The replicates are valid where the counts are almost linear in the parameters within their errors. Combinations of
+    parameters that the data leave open are named in `unidentified`, and have infinite errors.
 
     Raises:
-        ValueError: for `w` not square or not finite, or with fewer than two modes a scale beyond the leading ones,
-            families that are none, leading < 0, scales < 3, and replicates < 4 scales, too few for Sigma.
+        ValueError: for a `matrix` that is not square or not finite, or has fewer than two modes a scale beyond the
+            leading ones; for `families` that are none, num_leading < 0, num_scales < 3, and num_replicates <
+            4 num_scales, which are too few for Sigma.
     """
     families = default_families() if families is None else tuple(families)
     if not families:
         raise ValueError("`families` must have a family such as `Independent()`, got none")
     for family in families:
         require_instance("families", family, Family, "families such as `Independent()`")
-    require_whole("leading", leading, least=0)
-    require_whole("scales", scales, least=3)
-    require_whole("replicates", replicates, least=4 * scales)
-    measured = _measure(w, leading, scales)
+    require_whole("num_leading", num_leading, least=0)
+    require_whole("num_scales", num_scales, least=3)
+    require_whole("num_replicates", num_replicates, least=4 * num_scales)
+    measured = _measure(matrix, num_leading, num_scales)
     keys = jax.random.split(key, len(families))
     bar = tqdm(families, "fitting families", delay=2, leave=False, disable=not progress)
-    fits = [_fit_family(family, measured, key, replicates) for family, key in zip(bar, keys, strict=True)]
+    fits = [_fit_family(family, measured, key, num_replicates) for family, key in zip(bar, keys, strict=True)]
     return ConnectomeFit(tuple(sorted(fits, key=lambda fit: math.inf if jnp.isnan(fit.aic) else float(fit.aic))))
 
 
-def predict(fit: FamilyFit, statistic: Callable[[Ensemble], Float[Array, "..."]], num: int | None = None) -> "Estimate":
-    """Any statistic of the ensemble of a `fit`, with its error from `num` replicates (all if None).
+def predict(
+    fit: FamilyFit, statistic: Callable[[Ensemble], Float[Array, "..."]], num_replicates: int | None = None
+) -> "Estimate":
+    """Any statistic of the ensemble of a `fit`, with its error from `num_replicates` replicates (all if None).
 
     `statistic` takes an ensemble: lambda e: law(e).right_edge(), lambda e: chaos_onset(e, Tanh()).value, or any
-    function of one, such as the dimension of its activity at a gain. With leading modes the ensemble is a sum whose
-    first term, e.terms[0], is the bulk: mean field wants that alone, `outliers` the sum. What the errors cover is said
-    in `fit_connectome`; a replicate for which the statistic is NaN makes the error NaN. It is called once a replicate:
-    give `num` where a call takes long.
+    function of an ensemble, such as the dimension of its activity. With leading modes the ensemble is a sum whose
+    first term, e.terms[0], is the bulk: mean field takes the bulk alone, `outliers` the sum. `fit_connectome` says what
+    the errors cover. The error is NaN if the statistic is NaN for a replicate. The statistic is called once a
+    replicate: give a small `num_replicates` where a call takes long.
 
     Raises:
-        ValueError: for num < 2, or more than there are replicates.
+        ValueError: for num_replicates < 2, or more than there are replicates.
     """
-    count = fit.noise.shape[0] if num is None else num
-    require_whole("num", count, least=2)
+    count = fit.noise.shape[0] if num_replicates is None else num_replicates
+    require_whole("num_replicates", count, least=2)
     if count > fit.noise.shape[0]:
-        raise ValueError(f"`num` must be at most the number of replicates, {fit.noise.shape[0]}, got {num}")
+        raise ValueError(
+            f"`num_replicates` must be at most the number of replicates, {fit.noise.shape[0]}, got {num_replicates}"
+        )
     values = jnp.stack([jnp.asarray(statistic(fit.replicate(i))) for i in range(count)])
     return Estimate(jnp.asarray(statistic(fit.ensemble())), jnp.std(values, axis=0, ddof=1), values)
 
 
 class Estimate(Result, axes={"B": "replicate"}):
-    """The `value` of a number or array, its standard `error` and the `replicates` which that is from."""
+    """The `value` of a number or array, its standard `error`, and the `replicates` from which the error comes."""
 
     value: Float[Array, "..."]
     error: Float[Array, "..."]
@@ -188,9 +197,9 @@ class Estimate(Result, axes={"B": "replicate"}):
 class HeldOut(Result):
     """How well families predict a matrix that they were not fitted to, in the order of the fits; made by `held_out`.
 
-    `labels` name the families, and `log_likelihood` is that of the matrix. `count_distance` and `overlap_distance` are
-    root mean square differences of N C and of N Q: singular values out of place at a scale. `advantage` is how much
-    higher the log-likelihood of the first family is.
+    `labels` name the families, and `log_likelihood` is the likelihood of the matrix under each. `advantage` is the
+    lead of the first family over each family in log-likelihood. `count_distance` and `overlap_distance` are root mean
+    square differences of N C and of N Q: singular values out of place at a scale.
     """
 
     labels: tuple[str, ...] = eqx.field(static=True)
@@ -209,22 +218,22 @@ class HeldOut(Result):
         return "\n".join(lines)
 
 
-def held_out(fit: ConnectomeFit, w: Float[ArrayLike, "m m"], *, free_gain: bool = False) -> HeldOut:
+def held_out(fit: ConnectomeFit, matrix: Float[ArrayLike, "m m"], *, free_g: bool = False) -> HeldOut:
     r"""How well each fitted family predicts another matrix, of a circuit of the same kind.
 
     $$ \log \mathcal N\big(y_w;\; q (\hat\mu + b),\; \Sigma + (q \hat\tau)^2\big), \qquad q = m / n $$
 
-    All of y_w is held out, with no parameter refitted; what grows with the network is scaled to its m units. With
-    `free_gain` the gain of `w` is first made that of the fit, and the shapes of spectrum and overlaps alone are
-    compared. Errors are those of the parameters (see `fit_connectome`) together with the scatter of another sample in
-    place of `w`, the same for all families.
+    All of y_w is held out, and no parameter is refitted; quantities that grow with the network are scaled to its m
+    units. With `free_g`, `matrix` is first scaled to the g of the fit, and only the shapes of spectrum and overlaps are
+    compared. The errors combine those of the parameters (see `fit_connectome`) with the scatter of another sample in
+    place of `matrix`, which is the same for all families.
 
     Raises:
-        ValueError: for `w` that is not square, not finite, or zero beyond the leading modes.
+        ValueError: for `matrix` that is not square, not finite, or zero beyond the leading modes.
     """
     first = fit.best
-    y = _counts_like(first.measured, w, free_gain)
-    ratio = np.asarray(w).shape[0] / first.measured.n
+    y = _counts_like(first.measured, matrix, free_g)
+    ratio = np.asarray(matrix).shape[0] / first.measured.n
     # The noise of another replicate than that of the parameters: another network.
     ys = jnp.concatenate([y[None], y[None] + jnp.roll(first.noise, 1, axis=0)])
     likelihoods, counts, overlaps = [], [], []
@@ -245,18 +254,18 @@ def held_out(fit: ConnectomeFit, w: Float[ArrayLike, "m m"], *, free_gain: bool 
 
 
 def apart(
-    fit: FamilyFit, a: Float[ArrayLike, "n n"], b: Float[ArrayLike, "m m"], *, free_gain: bool = False
+    fit: FamilyFit, a: Float[ArrayLike, "n n"], b: Float[ArrayLike, "m m"], *, free_g: bool = False
 ) -> "Estimate":
     r"""How far two matrices are from each other, in units of the distance of two samples of the fitted ensemble.
 
     $$ d^2 = \frac{1}{2K} \sum_k \frac{(y_k^a - y_k^b)^2}{2 \Sigma_{kk}}, $$
 
-    1 for two samples, in the root mean square; `replicates` are d for pairs of samples, whose spread is the error. `b`
-    is scaled to the size of `a` as in `held_out`, and with `free_gain` both to the gain of the fit.
+    The root mean square of d is 1 for two samples. `replicates` are values of d for pairs of samples, and their spread
+    is the error. `b` is scaled to the size of `a` as in `held_out`. With `free_g` both are scaled to the g of the fit.
     Raises `ValueError` as `held_out`.
     """
     ratio = np.asarray(a).shape[0] / np.asarray(b).shape[0]
-    difference = _counts_like(fit.measured, a, free_gain) - ratio * _counts_like(fit.measured, b, free_gain)
+    difference = _counts_like(fit.measured, a, free_g) - ratio * _counts_like(fit.measured, b, free_g)
     unit = jnp.sqrt(2 * jnp.var(fit.noise, axis=0, ddof=1))
     rms = lambda y: jnp.sqrt(jnp.mean((y / unit) ** 2))
     pairs = jax.vmap(rms)(fit.noise[::2][: fit.noise.shape[0] // 2] - fit.noise[1::2])
@@ -271,33 +280,33 @@ def _estimate(values: Float[Array, "B ..."]) -> Estimate:
 # --- measurements
 
 
-def _measure(w: Float[ArrayLike, "n n"], leading: int, num: int) -> Measured:
-    whole = from_matrix(w)
+def _measure(matrix: Float[ArrayLike, "n n"], num_leading: int, num_scales: int) -> Measured:
+    whole = from_matrix(matrix)
     n, rank = whole.values.shape[0], int(jnp.count_nonzero(whole.values))
-    bulk, overlaps = whole.values[leading:rank], whole.overlaps[leading:rank]
-    if rank - leading < 2 * num:
+    bulk, overlaps = whole.values[num_leading:rank], whole.overlaps[num_leading:rank]
+    if rank - num_leading < 2 * num_scales:
         raise ValueError(
-            f"`w` must have at least {2 * num} modes beyond the {leading} leading ones for {num} scales, "
-            f"got {max(rank - leading, 0)}: give fewer `scales`"
+            f"`matrix` must have at least {2 * num_scales} modes beyond the {num_leading} leading ones for "
+            f"{num_scales} scales, got {max(rank - num_leading, 0)}: give fewer `num_scales`"
         )
-    scales = jnp.geomspace(jnp.quantile(bulk, 0.1), bulk[1], num)
+    scales = jnp.geomspace(jnp.quantile(bulk, 0.1), bulk[1], num_scales)
     return Measured(
         n=n,
-        ranks=(jnp.arange(rank - leading, dtype=bulk.dtype) + 0.5) / n,
-        gain=jnp.sqrt(jnp.sum(bulk**2) / n),
+        ranks=(jnp.arange(rank - num_leading, dtype=bulk.dtype) + 0.5) / n,
+        g=jnp.sqrt(jnp.sum(bulk**2) / n),
         scales=scales,
         counts=_counts(bulk, overlaps, n, scales),
-        leading=jnp.stack([whole.values[:leading], whole.overlaps[:leading]], axis=1),
+        leading=jnp.stack([whole.values[:num_leading], whole.overlaps[:num_leading]], axis=1),
     )
 
 
-def _counts_like(measured: Measured, w: Float[ArrayLike, "m m"], free_gain: bool) -> Float[Array, " 2*K"]:
+def _counts_like(measured: Measured, matrix: Float[ArrayLike, "m m"], free_g: bool) -> Float[Array, " 2*K"]:
     """The counts of another matrix at the same scales."""
-    other, start = from_matrix(w), measured.leading.shape[0]
+    other, start = from_matrix(matrix), measured.leading.shape[0]
     n, bulk = other.values.shape[0], other.values[start:]
     if not np.any(np.asarray(bulk)):
-        raise ValueError(f"`w` must have modes beyond the {start} leading ones, got none")
-    factor = measured.gain / jnp.sqrt(jnp.sum(bulk**2) / n) if free_gain else jnp.ones_like(measured.gain)
+        raise ValueError(f"`matrix` must have modes beyond the {start} leading ones, got none")
+    factor = measured.g / jnp.sqrt(jnp.sum(bulk**2) / n) if free_g else jnp.ones_like(measured.g)
     return _counts(factor * bulk, other.overlaps[start:], n, measured.scales)
 
 
@@ -329,11 +338,11 @@ def _samples(ensemble: Ensemble, measured: Measured, keys: PRNGKeyArray):
 # --- fits
 
 
-def _fit_family(family: Family, measured: Measured, key: PRNGKeyArray, replicates: int) -> FamilyFit:
+def _fit_family(family: Family, measured: Measured, key: PRNGKeyArray, num_replicates: int) -> FamilyFit:
     key_networks, key_misfit = jax.random.split(key)
     y, identity = measured.counts, jnp.eye(measured.counts.shape[0], dtype=measured.counts.dtype)
     transforms = family.constraints()
-    start = eqx.tree_at(lambda f: f.gain, family, measured.gain)
+    start = eqx.tree_at(lambda f: f.g, family, measured.g)
 
     def fit(family, offset, whitening):
         with warnings.catch_warnings():  # the result keeps what they say
@@ -341,12 +350,12 @@ def _fit_family(family: Family, measured: Measured, key: PRNGKeyArray, replicate
             return least_squares(_residuals, family, measured, offset, whitening, transforms=transforms)
 
     result = fit(start, jnp.zeros_like(y), identity)
-    networks = jax.random.split(key_networks, replicates)
+    networks = jax.random.split(key_networks, num_replicates)
     samples, leading = _samples(_ensemble(result.params, measured, measured.leading), measured, networks)
     offset = jnp.mean(samples, axis=0) - _expected(result.params, measured)
     noise = samples - jnp.mean(samples, axis=0, keepdims=True)
     # This many degrees of freedom make the inverse right in the mean (Hartlap, Simon & Schneider 2007).
-    scatter = noise.T @ noise / (replicates - y.shape[0] - 2)
+    scatter = noise.T @ noise / (num_replicates - y.shape[0] - 2)
     for _ in range(_ROUNDS):
         misfit = _misfit(_expected(result.params, measured) + offset - y, scatter)
         whitening = jnp.linalg.inv(jnp.linalg.cholesky(scatter + misfit**2 * identity))
@@ -361,7 +370,7 @@ def _fit_family(family: Family, measured: Measured, key: PRNGKeyArray, replicate
     top = measured.leading[None] + leading - jnp.mean(leading, axis=0, keepdims=True)
     return FamilyFit(
         family=result.params,
-        errors=result.errors,
+        error=result.error,
         misfit=jnp.asarray(misfit),
         log_likelihood=log_likelihood,
         aic=2 * (result.covariance.shape[0] + 1) - 2 * log_likelihood,
@@ -377,6 +386,7 @@ def _fit_family(family: Family, measured: Measured, key: PRNGKeyArray, replicate
     )
 
 
+# Rounds in which the misfit and the parameters are refitted in turn, each with the other from the round before.
 _ROUNDS = 4
 
 
@@ -417,7 +427,7 @@ def _log_normal(errors: Float[Array, "*B m"], scatter: Float[Array, "m m"], misf
 def _parameters(fit: FamilyFit) -> str:
     """'gain = 22.1 +- 0.3, law.decay = 0.27 +- 0.01'."""
     values = jax.tree_util.tree_flatten_with_path(fit.family)[0]
-    errors = jax.tree.leaves(fit.errors)
+    errors = jax.tree.leaves(fit.error)
     parts = []
     for (path, value), error in zip(values, errors, strict=True):
         name = jax.tree_util.keystr(path, simple=True, separator=".")

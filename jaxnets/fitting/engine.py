@@ -1,13 +1,15 @@
 r"""Fits: the least loss over constrained parameters, from one start or many, with errors.
 
-The search is in the free numbers u of the transforms (see `parameters`), x = x(u). At the best u the curvature H of
-the loss gives the covariance of what was fitted, for a loss that is minus a log-likelihood,
+The search runs over the free numbers u of the transforms (see `parameters`), x = x(u). If the loss is minus a
+log-likelihood, its curvature H at the best u gives the covariance of the fitted parameters,
 
 $$ \mathrm{Cov}\, u = H^{-1}, \qquad \mathrm{Cov}\, x = \frac{\partial x}{\partial u} H^{-1}
    \frac{\partial x}{\partial u}^T, $$
 
-H = A^T A for residuals r in units of their standard errors, of which the loss is |r|^2 / 2 and A = dr/du. Directions
-along which the loss does not curve are not identifiable. Nothing here knows any physics.
+with H = A^T A, A = dr/du, for the loss |r|^2 / 2 of residuals r in units of their standard errors. Directions along
+which the loss does not curve are not identifiable.
+
+This module knows no physics. Another search is one more function like `_descend` that returns an `_End`.
 """
 
 import warnings
@@ -27,6 +29,12 @@ from .._numerics import is_concrete
 from .._results import Result
 from .parameters import Space, Transforms, space_of, stacked_starts
 
+# A combination of numbers is flat if its curvature, in units of their own curvatures, is below `_FLAT`: its standard
+# error is then 10^4 times as large as the errors of the numbers alone. Numbers of different units may differ more, so a
+# single number is flat only if its curvature is below `_FLAT_ALONE` times `_FLAT` of the largest one. A number that has
+# less than `_TOUCHED` of a flat unit vector keeps its error.
+_FLAT, _FLAT_ALONE, _TOUCHED = 1e-8, 1e-4, 1e-3
+
 
 class NotIdentifiable(UserWarning):
     """The data do not determine some combination of parameters."""
@@ -35,30 +43,31 @@ class NotIdentifiable(UserWarning):
 class Fit(Result, axes={"k": "step", "s": "start", "p": "direction", "n": "component"}):
     """The best of all starts, made by `fit` and `least_squares`.
 
-    `errors` is a tree like `params`: standard errors, 0 for what is fixed, inf for what is not identifiable.
-    `covariance` is that of the components in the order of `names`, along identifiable directions alone. `history` has
-    the loss of the best start at each step, NaN after its last (of `least_squares`: before and after), `losses` where
-    each start ended. `gradient_norm` is the largest component of the gradient in the numbers `free`, which `space` maps
-    to parameters. `flat` says which of the `directions`, unit vectors, are not identifiable.
+    `error` is a tree like `params`: standard errors, 0 for fixed parameters, inf for parameters that are not
+    identifiable. `covariance` is the covariance of the components, in the order of `names`, along identifiable
+    directions alone. `history` has the loss of the best start at each of its `num_steps` steps and NaN afterwards; by
+    `least_squares` it has the loss before and after. `losses` has the last loss of each start, NaN for one that failed.
+    `gradient_norm` is the largest component of the gradient with respect to the numbers `free`, which `space` maps to
+    parameters. `flat` tells which of the `directions`, unit vectors in the components, are not identifiable.
     """
 
     params: PyTree
-    errors: PyTree
+    error: PyTree
     loss: Float[Array, ""]
-    gradient_norm: Float[Array, ""]  # the largest component, in the free numbers
+    gradient_norm: Float[Array, ""]
     converged: Bool[Array, ""]
-    steps: Int[Array, ""]
+    num_steps: Int[Array, ""]
     history: Float[Array, " k"]
-    losses: Float[Array, " s"]  # where each start ended; NaN for one that failed
+    losses: Float[Array, " s"]
     covariance: Float[Array, "n n"]
-    flat: Bool[Array, " p"]  # which directions are not identifiable
-    directions: Float[Array, "p n"]  # unit vectors, one a row, in the components
+    flat: Bool[Array, " p"]
+    directions: Float[Array, "p n"]
     names: tuple[str, ...] = eqx.field(static=True)
     space: Space
     free: Float[Array, " p"]
 
     def unidentified(self) -> tuple[str, ...]:
-        """The directions that are not identifiable, by the paths of parameters: '0.71 gain - 0.71 load'."""
+        """The directions that are not identifiable, by the paths of parameters: '0.71 g - 0.71 load'."""
         return tuple(
             _combination(direction, self.names)
             for direction, flat in zip(np.asarray(self.directions), np.asarray(self.flat), strict=True)
@@ -71,7 +80,7 @@ def fit(
     params: PyTree,
     *data: PyTree,
     optimiser: optax.GradientTransformation | None = None,
-    steps: int = 500,
+    max_steps: int = 500,
     tolerance: float = 1e-6,
     transforms: Transforms | None = None,
     starts: PyTree | None = None,
@@ -83,22 +92,22 @@ def fit(
     `params` is the start: any tree with float leaves, such as a dict or an ensemble. `transforms` are constraints by
     path, {"load": Positive(), "overlap": Interval(-1, 1)}; other floats are free. `optimiser` is any of optax, L-BFGS
     if None. It stops where the gradient in the free numbers is below `tolerance` times max(1, |loss|), or after
-    `steps`; `converged` says which. `starts`, a tree like `params` with one more axis in front (see `draw_starts`),
-    replaces the one start by many, which run together; those whose loss becomes NaN end there, with the best they had.
+    `max_steps`; `converged` says which. `starts`, a tree like `params` with one more axis in front (see `draw_starts`),
+    replaces the one start by many, which run together. A start whose loss becomes NaN ends there with its best point.
 
-    Errors are valid, as standard errors, if the loss is minus a log-likelihood: a rise by 1/2 is one of them (see
-    `profile` for what does not hold to second order). Directions without curvature are named in a `NotIdentifiable`
-    warning.
+    Errors are valid, as standard errors, if the loss is minus a log-likelihood and a parabola within them; `profile`
+    does not need the parabola. Directions without curvature are named in a `NotIdentifiable` warning.
 
-    A function defined once is compiled once: pass what changes as `data` rather than in a closure. Works under `jit`
-    and `vmap`, without warnings there. If no start has a finite loss everything is NaN and `converged` False.
+    A function that is defined once is compiled once: pass changing arrays as `data` rather than in a closure. Works
+    under `jit` and `vmap`, without warnings there. If no start has a finite loss, all numbers are NaN and `converged`
+    is False.
 
     Raises:
         ValueError: for parameters outside their constraints, unknown paths in `transforms`, starts that do not fit,
-            steps < 1 and a tolerance that is not positive.
+            max_steps < 1 and a tolerance that is not positive.
     """
-    space, from_ = _prepared(params, transforms, starts, steps, tolerance)
-    result = _fit(loss, space, from_, data, _LBFGS if optimiser is None else optimiser, steps, tolerance)
+    space, from_ = _prepared(params, transforms, starts, max_steps, tolerance)
+    result = _fit(loss, space, from_, data, _LBFGS if optimiser is None else optimiser, max_steps, tolerance)
     _warn(result)
     return result
 
@@ -107,7 +116,7 @@ def least_squares(
     residuals: Callable[..., Float[Array, " m"]],
     params: PyTree,
     *data: PyTree,
-    steps: int = 100,
+    max_steps: int = 100,
     tolerance: float = 1e-8,
     transforms: Transforms | None = None,
     starts: PyTree | None = None,
@@ -117,12 +126,13 @@ def least_squares(
     $$ \hat x = \mathrm{argmin}_x\, \tfrac12 |r(x)|^2, \qquad \mathrm{Cov}\, u = (A^T A)^{-1}, \qquad
        A = \frac{\partial r}{\partial u} $$
 
-    valid for independent residuals in units of their standard errors (`with_covariance`: for others). All other
-    arguments, results, warnings and errors are those of `fit`. It stops where a step changes neither parameters nor
-    residuals by more than `tolerance`, relative and absolute. Forward derivatives, by columns.
+    The errors are valid for independent residuals in units of their standard errors; `with_covariance` gives those of
+    other residuals. Arguments, results, warnings and errors are as in `fit`. The search stops where a step changes
+    neither parameters nor residuals by more than `tolerance`, relative and absolute. Derivatives are taken forwards,
+    one column for each free number.
     """
-    space, from_ = _prepared(params, transforms, starts, steps, tolerance)
-    result = _least_squares(residuals, space, from_, data, steps, tolerance)
+    space, from_ = _prepared(params, transforms, starts, max_steps, tolerance)
+    result = _least_squares(residuals, space, from_, data, max_steps, tolerance)
     _warn(result)
     return result
 
@@ -134,19 +144,19 @@ def with_covariance(
 
     $$ \mathrm{Cov}\, u = A^+\, \Sigma\, (A^+)^T, \qquad A^+ = (A^T A)^{-1} A^T $$
 
-    `result` keeps its parameters: plain weights, true errors, valid to first order. So Sigma may be singular, or known
-    from few repetitions, which could not be inverted to weights. What is not identifiable stays so. Raises `ValueError`
-    if it is not (m, m).
+    The parameters of `result` stay: its weights were plain, and now its errors are true. So Sigma may be
+    singular or known from few repetitions, and could then not be inverted to weights. Directions that are not
+    identifiable stay so. Valid to first order in the errors. Raises `ValueError` if `covariance` is not (m, m).
     """
     A = _slopes(residuals, result.space, result.free, data)
     if covariance.shape != (A.shape[0], A.shape[0]):
         raise ValueError(f"`covariance` must have shape {(A.shape[0],) * 2}, as many residuals, got {covariance.shape}")
     gather = jax.jacfwd(result.space.vector)(result.free) @ jnp.linalg.pinv(A)
     of_params = gather @ covariance @ gather.T
-    unknown = jnp.isinf(result.space.components(result.errors))
+    unknown = jnp.isinf(result.space.components(result.error))
     errors = jnp.where(unknown, jnp.inf, jnp.sqrt(jnp.diagonal(of_params)))
     errors = result.space.like_params(errors, 0.0)
-    return eqx.tree_at(lambda f: (f.covariance, f.errors), result, (of_params, errors))
+    return eqx.tree_at(lambda f: (f.covariance, f.error), result, (of_params, errors))
 
 
 # --- the two searches
@@ -160,7 +170,7 @@ class _End(eqx.Module):
     u: Float[Array, " p"]
     loss: Float[Array, ""]
     gradient_norm: Float[Array, ""]
-    steps: Int[Array, ""]
+    num_steps: Int[Array, ""]
     history: Float[Array, " k"]
     converged: Bool[Array, ""]
 
@@ -171,16 +181,16 @@ def _slopes(residuals, space, u, data) -> Float[Array, "m p"]:
 
 
 @eqx.filter_jit
-def _fit(loss, space, starts, data, optimiser, steps, tolerance) -> Fit:
+def _fit(loss, space, starts, data, optimiser, max_steps, tolerance) -> Fit:
     of_u = lambda u: loss(space.params(u), *data)
     optimiser = optax.with_extra_args_support(optimiser)
-    ends = _from_each(lambda u: _descend(of_u, u, optimiser, steps, tolerance), starts)
+    ends = _from_each(lambda u: _descend(of_u, u, optimiser, max_steps, tolerance), starts)
     best = _best(ends, ends.loss)
     return _result(best, ends.loss, space, jax.hessian(of_u)(best.u))
 
 
 @eqx.filter_jit
-def _least_squares(residuals, space, starts, data, steps, tolerance) -> Fit:
+def _least_squares(residuals, space, starts, data, max_steps, tolerance) -> Fit:
     of_u = lambda u: residuals(space.params(u), *data)
     with_slopes = jax.jacfwd(lambda u: (of_u(u),) * 2, has_aux=True)
 
@@ -199,7 +209,7 @@ def _least_squares(residuals, space, starts, data, steps, tolerance) -> Fit:
             A, r = with_slopes(primals[0].astype(start.dtype))
             return own(r), own(A) @ tangents[0]
 
-        found = optx.least_squares(fn, solver, own(jax.lax.stop_gradient(start)), max_steps=steps, throw=False)
+        found = optx.least_squares(fn, solver, own(jax.lax.stop_gradient(start)), max_steps=max_steps, throw=False)
         u = found.value.astype(start.dtype)
         # Both points in one call, for the same reason.
         A, r = jax.vmap(with_slopes)(jnp.stack([start, u]))
@@ -225,7 +235,7 @@ def _descend(
     loss: Callable[[Float[Array, " p"]], Float[Array, ""]],
     start: Float[Array, " p"],
     optimiser: optax.GradientTransformationExtraArgs,
-    steps: int,
+    max_steps: int,
     tolerance: float,
 ) -> _End:
     """Steps of the optimiser until the gradient is small, with the best point on the way."""
@@ -236,7 +246,7 @@ def _descend(
 
     def more(carry):
         _, _, best, going = carry
-        return going & (best.steps < steps)
+        return going & (best.num_steps < max_steps)
 
     def step(carry):
         u, state, best, _ = carry
@@ -249,8 +259,8 @@ def _descend(
             jnp.where(better, u, best.u),
             jnp.where(better, value, best.loss),
             jnp.where(better, norm, best.gradient_norm),
-            best.steps + 1,
-            best.history.at[best.steps].set(jnp.where(finite, value, jnp.nan)),
+            best.num_steps + 1,
+            best.history.at[best.num_steps].set(jnp.where(finite, value, jnp.nan)),
             jnp.where(better, small, best.converged),
         )
         with jax.numpy_dtype_promotion("standard"):  # optax mixes integers of two widths
@@ -258,7 +268,7 @@ def _descend(
         return optax.apply_updates(u, updates), state, best, finite & ~small
 
     infinity = jnp.full((), jnp.inf, start.dtype)
-    unknown = jnp.full(steps, jnp.nan, start.dtype)
+    unknown = jnp.full(max_steps, jnp.nan, start.dtype)
     nothing = _End(start, infinity, infinity, jnp.array(0), unknown, jnp.array(False))
     end = jax.lax.while_loop(more, step, (start, state, nothing, jnp.array(True)))[2]
     failed = jnp.isinf(end.loss)
@@ -287,11 +297,11 @@ def _result(best: _End, losses: Float[Array, " s"], space: Space, H: Float[Array
     covariance, errors, u = (jnp.where(failed, jnp.nan, x) for x in (covariance, errors, best.u))
     return Fit(
         params=space.params(u),
-        errors=space.like_params(errors, 0.0),
+        error=space.like_params(errors, 0.0),
         loss=best.loss,
         gradient_norm=best.gradient_norm,
         converged=best.converged,
-        steps=best.steps,
+        num_steps=best.num_steps,
         history=best.history,
         losses=losses,
         covariance=covariance,
@@ -306,15 +316,15 @@ def _result(best: _End, losses: Float[Array, " s"], space: Space, H: Float[Array
 def _invert(
     H: Float[Array, "p p"],
 ) -> tuple[Float[Array, "p p"], Bool[Array, " p"], Float[Array, "p p"], Bool[Array, " p"]]:
-    """The inverse of H on the directions that curve; which do not; all of them; the free numbers that these move.
+    """The inverse of H on its curved directions, which directions are flat, all directions, and the numbers they move.
 
-    Two kinds of flatness, whatever the units: a number that hardly curves the loss against those that do, and a
-    combination of numbers, each in units of its own curvature.
+    A direction is flat, whatever the units, if it is one number that curves the loss far less than another number
+    does, or a combination of numbers that is flat in units of their own curvatures.
     """
-    least = max(1e-8, 100 * float(jnp.finfo(H.dtype).eps))
+    least = max(_FLAT, 100 * float(jnp.finfo(H.dtype).eps))
     H = jnp.where(jnp.isfinite(H), (H + H.T) / 2, 0)
     curvature = jnp.diagonal(H)
-    alone = curvature <= 1e-4 * least * jnp.max(jnp.abs(curvature))
+    alone = curvature <= _FLAT_ALONE * least * jnp.max(jnp.abs(curvature))
     scale = 1 / jnp.sqrt(jnp.where(alone, 1, curvature))
     both = alone[:, None] | alone[None]
     C = jnp.where(both, 0, H * scale[:, None] * scale[None])
@@ -324,12 +334,12 @@ def _invert(
     covariance = inverse * scale[:, None] * scale[None]
     directions = vectors.T * scale[None]
     directions = directions / jnp.linalg.norm(directions, axis=1, keepdims=True)
-    touched = jnp.any(flat[:, None] & (jnp.abs(vectors.T) > 1e-3), axis=0)
+    touched = jnp.any(flat[:, None] & (jnp.abs(vectors.T) > _TOUCHED), axis=0)
     return covariance, flat, directions, touched
 
 
 def _combination(direction: np.ndarray, names: tuple[str, ...]) -> str:
-    """'gain', or '0.71 gain - 0.71 load' with the largest first and what is below 1% left out."""
+    """'g', or '0.71 g - 0.71 load' with the largest first and what is below 1% left out."""
     largest = np.max(np.abs(direction), initial=0)
     order = [i for i in np.argsort(-np.abs(direction), kind="stable") if abs(direction[i]) > 0.01 * largest]
     if len(order) == 1:
@@ -347,8 +357,8 @@ def _warn(result: Fit) -> None:
         warnings.warn(message, NotIdentifiable, stacklevel=3)
 
 
-def _prepared(params, transforms, starts, steps, tolerance) -> tuple[Space, Float[Array, "s p"]]:
-    require_whole("steps", steps)
+def _prepared(params, transforms, starts, max_steps, tolerance) -> tuple[Space, Float[Array, "s p"]]:
+    require_whole("max_steps", max_steps)
     require("tolerance", scalar("tolerance", tolerance), positive, "a finite number > 0")
     space = space_of(params, transforms)
     return space, space.free(params)[None] if starts is None else stacked_starts(space, starts)
@@ -374,33 +384,33 @@ def profile(
     values: Float[ArrayLike, " k"],
     *data: PyTree,
     optimiser: optax.GradientTransformation | None = None,
-    steps: int = 500,
+    max_steps: int = 500,
     tolerance: float = 1e-6,
 ) -> Profile:
     r"""The least loss over all other parameters while the component `name` is held at each of `values`.
 
     $$ L_p(v) = \min_{x: x_{name} = v} L(x), \qquad L_p(\mathrm{low}) = L_p(\mathrm{high}) = L(\hat x) + \tfrac12 $$
 
-    The interval is that of one standard error for a log-likelihood, valid also where it is no parabola: its ends come
-    from sqrt(2 (L_p - L)), linear between values, and are NaN where the values, rising, do not enclose them. `result`
-    is a fit of the same loss (for `least_squares`, of half the sum of squares) and the start of all; the search is that
-    of `fit`.
+    For a log-likelihood, the interval from low to high is one standard error wide to either side, valid also where the
+    log-likelihood is no parabola. Its ends come from sqrt(2 (L_p - L)), linear between the rising `values`, and are NaN
+    where the values do not enclose them. `result` is a fit of the same loss, or by `least_squares` of residuals with
+    half the sum of squares as `loss`, and all searches start from it. Other arguments are as in `fit`.
 
     Raises:
         ValueError: for a name that is none of the fitted components, or a weight of a simplex, and values that break
             the constraint.
     """
-    require_whole("steps", steps)
+    require_whole("max_steps", max_steps)
     require("tolerance", scalar("tolerance", tolerance), positive, "a finite number > 0")
     index, transform = result.space.coordinate(name)
     held = vector("values", values).astype(result.free.dtype)
     require("values", held, transform.holds, transform.expected())
     optimiser = optax.with_extra_args_support(optax.lbfgs() if optimiser is None else optimiser)
-    return _profile(loss, result, index, transform, name, held, data, optimiser, steps, tolerance)
+    return _profile(loss, result, index, transform, name, held, data, optimiser, max_steps, tolerance)
 
 
 @eqx.filter_jit
-def _profile(loss, result, index, transform, name, held, data, optimiser, steps, tolerance) -> Profile:
+def _profile(loss, result, index, transform, name, held, data, optimiser, max_steps, tolerance) -> Profile:
     others = jnp.delete(result.free, index, assume_unique_indices=True)
 
     def least(value):
@@ -408,7 +418,7 @@ def _profile(loss, result, index, transform, name, held, data, optimiser, steps,
         of_rest = lambda rest: loss(result.space.params(place(rest)), *data)
         if others.size == 0:
             return of_rest(others), jnp.array(True)
-        end = _descend(of_rest, others, optimiser, steps, tolerance)
+        end = _descend(of_rest, others, optimiser, max_steps, tolerance)
         return end.loss, end.converged
 
     losses, converged = jax.vmap(least)(held)

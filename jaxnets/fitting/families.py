@@ -12,12 +12,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from .._arguments import scalar
+from .._results import one_line
 from ..couplings import IID, Ensemble, RandomModes, SingularModes
 from .parameters import Interval, Positive, Transform
 
 
 class AmplitudeLaw(eqx.Module):
     """A positive function of the rank, up to a factor."""
+
+    __repr__ = one_line
 
     @abc.abstractmethod
     def __call__(self, a: Float[Array, " P"]) -> Float[Array, " P"]:
@@ -73,7 +76,7 @@ class StretchedExponential(AmplitudeLaw):
 class PowerLaw(AmplitudeLaw):
     """D(a) = a^(-exponent).
 
-    From an exponent of 1/2 on the variance is that of the first modes, and grows with N.
+    At exponents of 1/2 and above, the first modes alone make the variance, which then grows with N.
     """
 
     exponent: Float[Array, ""]
@@ -90,6 +93,8 @@ class PowerLaw(AmplitudeLaw):
 
 class OverlapProfile(eqx.Module):
     """E[L_ia R_ia] as a function of the rank, in [-1, 1]."""
+
+    __repr__ = one_line
 
     @abc.abstractmethod
     def __call__(self, a: Float[Array, " P"]) -> Float[Array, " P"]:
@@ -146,9 +151,11 @@ class LinearOverlap(OverlapProfile):
 
 
 class Family(eqx.Module):
-    """Ensembles with few parameters, of which `gain` is g = sqrt(N Var J_ij)."""
+    """Ensembles with few parameters, one of them the strength `g` = sqrt(N Var J_ij)."""
 
-    gain: eqx.AbstractVar[Float[Array, ""]]
+    __repr__ = one_line
+
+    g: eqx.AbstractVar[Float[Array, ""]]
 
     @abc.abstractmethod
     def ensemble(self, ranks: Float[Array, " P"], load: Float[ArrayLike, ""]) -> Ensemble:
@@ -164,75 +171,78 @@ class Family(eqx.Module):
 
 
 class Independent(Family):
-    """Independent Gaussian weights of that `gain`: no modes."""
+    """Independent Gaussian weights of the strength `g`, without modes."""
 
-    gain: Float[Array, ""]
+    g: Float[Array, ""]
 
-    def __init__(self, gain: Float[ArrayLike, ""] = 1.0):
-        self.gain = scalar("gain", gain)
+    def __init__(self, g: Float[ArrayLike, ""] = 1.0):
+        self.g = scalar("g", g)
 
     def ensemble(self, ranks, load):
-        return IID(self.gain)
+        return IID(self.g)
 
     def constraints(self):
-        return {"gain": Positive()}
+        return {"g": Positive()}
 
     def label(self):
         return "Independent"
 
 
 class GaussianModes(Family):
-    """`RandomModes` with amplitudes g D(a) / sqrt(load <D^2>), D the `law`, and overlaps rho(a); g is the `gain`."""
+    """`RandomModes` with amplitudes g D(a) / sqrt(load <D^2>), D the `law`, and overlaps rho(a).
+
+    `overlap` is rho, none if None, and `g` the strength.
+    """
 
     law: AmplitudeLaw
     overlap: OverlapProfile
-    gain: Float[Array, ""]
+    g: Float[Array, ""]
 
-    def __init__(self, law: AmplitudeLaw, overlap: OverlapProfile | None = None, gain: Float[ArrayLike, ""] = 1.0):
+    def __init__(self, law: AmplitudeLaw, overlap: OverlapProfile | None = None, g: Float[ArrayLike, ""] = 1.0):
         self.law = law
         self.overlap = NoOverlap() if overlap is None else overlap
-        self.gain = scalar("gain", gain)
+        self.g = scalar("g", g)
 
     def ensemble(self, ranks, load):
-        return RandomModes(_amplitudes(self.law, self.gain, ranks, load), load=load, overlap=self.overlap(ranks))
+        return RandomModes(_amplitudes(self.law, self.g, ranks, load), load=load, overlap=self.overlap(ranks))
 
     def constraints(self):
         parts = {"law": self.law, "overlap": self.overlap}
         inner = {f"{name}.{path}": t for name, part in parts.items() for path, t in part.constraints().items()}
-        return {"gain": Positive(), **inner}
+        return {"g": Positive(), **inner}
 
     def label(self):
         return f"GaussianModes {type(self.law).__name__} {type(self.overlap).__name__}"
 
 
 class OrthogonalModes(Family):
-    """`SingularModes` with singular values g D(a) / sqrt(load <D^2>), D the `law`, g the `gain`, and no overlaps.
+    """`SingularModes` with singular values g D(a) / sqrt(load <D^2>), D the `law`, and no overlaps.
 
-    Beyond the load they are zero.
+    Beyond the load the singular values are zero. `g` is the strength.
     """
 
     law: AmplitudeLaw
-    gain: Float[Array, ""]
+    g: Float[Array, ""]
 
-    def __init__(self, law: AmplitudeLaw, gain: Float[ArrayLike, ""] = 1.0):
+    def __init__(self, law: AmplitudeLaw, g: Float[ArrayLike, ""] = 1.0):
         self.law = law
-        self.gain = scalar("gain", gain)
+        self.g = scalar("g", g)
 
     def ensemble(self, ranks, load):
-        values = jnp.append(_amplitudes(self.law, self.gain, ranks, load), 0)
+        values = jnp.append(_amplitudes(self.law, self.g, ranks, load), 0)
         weights = jnp.append(jnp.full_like(ranks, 1 / ranks.shape[0]) * load, 1 - jnp.asarray(load, ranks.dtype))
         return SingularModes(values, jnp.maximum(weights, 0))
 
     def constraints(self):
-        return {"gain": Positive(), **{f"law.{path}": t for path, t in self.law.constraints().items()}}
+        return {"g": Positive(), **{f"law.{path}": t for path, t in self.law.constraints().items()}}
 
     def label(self):
         return f"OrthogonalModes {type(self.law).__name__}"
 
 
-def _amplitudes(law: AmplitudeLaw, gain, ranks, load) -> Float[Array, " P"]:
+def _amplitudes(law: AmplitudeLaw, g, ranks, load) -> Float[Array, " P"]:
     D = law(ranks)
-    return gain * D / jnp.sqrt(load * jnp.mean(D**2))
+    return g * D / jnp.sqrt(load * jnp.mean(D**2))
 
 
 def default_families() -> tuple[Family, ...]:

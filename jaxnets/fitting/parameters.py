@@ -16,10 +16,13 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from .._arguments import positive, require, require_whole, scalar
 from .._numerics import as_float, is_concrete
+from .._results import one_line
 
 
 class Transform(eqx.Module):
     """A smooth map from free numbers onto the values that a parameter may have."""
+
+    __repr__ = one_line
 
     @abc.abstractmethod
     def constrain(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -160,12 +163,12 @@ class Space(eqx.Module):
         return self.components(self.params(u))
 
     def components(self, tree: PyTree) -> Float[Array, " n"]:
-        """Those of any tree like the parameters, in that order."""
+        """The components of any tree like the parameters, in the same order."""
         leaves = zip(jax.tree.leaves(_split(tree)[0]), self.transforms, strict=True)
         return jnp.concatenate([x.ravel().astype(self.dtype) for x, t in leaves if not isinstance(t, Fixed)])
 
     def like_params(self, components: Float[Array, " n"], fixed: float) -> PyTree:
-        """A tree as the parameters, of these numbers of each component; those that are not fitted get `fixed`."""
+        """A tree like the parameters with these numbers as components; parameters that are not fitted get `fixed`."""
         leaves, start = [], 0
         for value, transform in zip(self.values, self.transforms, strict=True):
             if isinstance(transform, Fixed):
@@ -244,22 +247,22 @@ def space_of(params: PyTree, transforms: Transforms | None) -> Space:
 
 def draw_starts(
     params: PyTree,
-    num: int,
+    num_starts: int,
     *,
     key: PRNGKeyArray,
     spread: Float[ArrayLike, ""] = 1.0,
     transforms: Transforms | None = None,
 ) -> PyTree:
-    """`num` starts of a fit, stacked along a first axis: `params`, and Gaussian draws around them.
+    """`num_starts` starts of a fit, stacked along a first axis: `params`, and Gaussian draws around them.
 
     The draws have the standard deviation `spread` in the free numbers of the transforms: a factor of e for a positive
-    parameter. Raises `ValueError` for num < 1, a spread that is not positive, and `params` as `fit` does.
+    parameter. Raises `ValueError` for num_starts < 1, a spread that is not positive, and `params` as `fit` does.
     """
-    require_whole("num", num)
+    require_whole("num_starts", num_starts)
     require("spread", scalar("spread", spread), positive, "a finite number > 0")
     space = space_of(params, transforms)
     centre = space.free(params)
-    noise = jnp.asarray(spread, centre.dtype) * jax.random.normal(key, (num, centre.size), centre.dtype)
+    noise = jnp.asarray(spread, centre.dtype) * jax.random.normal(key, (num_starts, centre.size), centre.dtype)
     return jax.vmap(space.params)(centre[None] + noise.at[0].set(0))
 
 

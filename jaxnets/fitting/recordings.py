@@ -1,23 +1,25 @@
 r"""From a recording of part of a network to its strength, its effective rank and its time constant.
 
-Units alone know two numbers, g and tau: their mean autocovariance is C(t) = C^phi(t / tau; g). Pairs know the effective
-rank PR^D of modes without overlaps. With M of N units recorded, all pairs alike, and C_ij at equal times,
+Single units tell two numbers, g and tau: their mean autocovariance is C(t) = C^phi(t / tau; g). Pairs of units tell the
+effective rank PR^D of modes without overlaps. With M of N units recorded, all pairs alike, and C_ij at equal times,
 
 $$ F = (N - 1)\, \frac{\langle C_{ij}^2 \rangle_{i \ne j}}{\langle C_{ii} \rangle^2}
      = \frac{N - 1}{M - 1} \Big( \frac{M}{\mathrm{PR}_M} - \frac{\langle C_{ii}^2 \rangle}{\langle C_{ii} \rangle^2}
        \Big) = A(g) + \frac{B(g)}{\mathrm{PR}^D}, $$
 
-PR_M the unbiased participation ratio of the recorded ones; of a whole network F = N / PR - 1. Measurement noise that is
-white in time and independent between units adds to C(0) and to <C_ii> alone: the first is left out of the fit, the
-second corrected.
+PR_M is the unbiased participation ratio of the recorded units; for a whole network F = N / PR - 1. Measurement noise
+that is white in time and independent between units adds to C(0) and to <C_ii> alone: the fit leaves C(0) out, and
+corrects <C_ii>.
 
-A and B follow from sums over pairs at two frequencies. The same holds for changes over some lag d, whose spectra have
-the weight 2 - 2 cos(w d), and which do without the slow modes that make F so different from network to network. What
-is left of that has opposite signs in both, and the effective rank is taken from their mean.
+A and B follow from sums over pairs at two frequencies. The same holds for the changes of rates over some lag d, whose
+spectra have the weight 2 - 2 cos(w d). These changes do not contain the slow modes, which make F differ so much from
+network to network. The rest of this difference has opposite signs in the two sums, so the effective rank is taken from
+their mean.
 """
 
 import functools
 import warnings
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -33,48 +35,63 @@ from ..meanfield import stationary
 from ..observables import autocovariance, correlation_time, dimension_estimate
 from ..population import four_point_sum
 from ..transfer import Tanh, Transfer
-from .engine import NotIdentifiable, least_squares, with_covariance
-from .parameters import Interval, Positive
+from .engine import Fit, NotIdentifiable, least_squares, with_covariance
+from .parameters import Interval, Positive, Transform
+
+# The range of g that is searched, from just above the onset of chaos to where nearly all rates of tanh are saturated,
+# and the nodes of Gaussian averages there.
+_SMALLEST, _LARGEST, _NODES = 1.1, 10.0, 401
+# Lags of a fit, up to where C has fallen to about 60%: longer ones differ more from network to network. Blocks in time
+# from which errors come, whose own relative error is then 1 / sqrt(2 * 19) = 16%.
+_LAGS, _BLOCKS = 8, 20
+# Scatter between networks, times the root of their dimension, as a part of C(0) - C(t) and of F: set on 50 networks of
+# 2000 units (3 < g < 6, .1 < PR^D < 3), so that one standard error covers 68%. Weights take a dimension of 45.
+_SCATTER_OF_UNITS, _SCATTER, _USUAL_DIMENSION = 0.27, 0.37, 45
+# The theory of units: Chebyshev points of log g, and C^phi at so many lags up to that one, in units of tau.
+_ORDER, _NUM_LAGS, _MAX_LAG = 32, 1601, 80.0
+# The theory of pairs: so many frequencies, up to the highest one in units of 1 / tau.
+_FREQUENCIES, _HIGHEST = 600, 8.0
 
 
 class RecordingFit(Result, axes={"K": "lags", "L": "curve_lags"}):
-    """What a recording says of its network, made by `fit_recording`; `<name>_error` is the standard error of `<name>`.
+    """The network behind a recording, made by `fit_recording`; `<name>_error` is the standard error of `<name>`.
 
-    `gain` is g, `time_constant` tau in the unit of dt, `dimension` the PR of all units without measurement noise (of
-    those recorded, if N is not known), `noise` the part of the measurement in the total variance. `measured` is C at
-    `lags`, that at 0 with the noise, with `error`; `curve` is C of the fit at the closer `curve_lags`.
+    `g` is the strength of the couplings, and `time_constant` is tau in the unit of `interval`. `dimension` is the PR of
+    all N units without measurement noise, or that of the recorded units if N is not known. `noise` is the part of the
+    measurement in the total variance. `measured` is C at `lags`; at lag 0 it contains the noise. `curve` is C of the
+    fit at `curve_lags`, which lie closer together.
 
-    `inverse_rank` is 1 / PR^D, 0 for independent weights, and has the symmetric error; `effective_rank` is its inverse
-    (inf if that is not positive). Both are NaN if the size of the population is not known; `fewest_modes` and
-    `fewest_units` then bound N PR^D and N from below. `notes` say what the data cannot tell.
+    `inverse_rank` is 1 / PR^D: 0 for independent weights, with a symmetric error. `effective_rank` is its inverse, and
+    inf if `inverse_rank` is not positive. Both are NaN if the size of the population is not known; `fewest_modes` and
+    `fewest_units` then bound N PR^D and N from below. `notes` name the numbers that the data cannot tell.
     """
 
-    gain: Float[Array, ""]
-    gain_error: Float[Array, ""]
-    time_constant: Float[Array, ""]  # in the units of dt
+    g: Float[Array, ""]
+    g_error: Float[Array, ""]
+    time_constant: Float[Array, ""]  # in the unit of the interval
     time_constant_error: Float[Array, ""]
     inverse_rank: Float[Array, ""]
     inverse_rank_error: Float[Array, ""]
     effective_rank: Float[Array, ""]
     effective_rank_error: Float[Array, ""]
-    dimension: Float[Array, ""]  # PR of all units without measurement noise; of those recorded if N is not known
+    dimension: Float[Array, ""]
     dimension_error: Float[Array, ""]
     fewest_modes: Float[Array, ""]
     fewest_units: Float[Array, ""]
-    noise: Float[Array, ""]  # variance of the measurement, in units of the total variance
+    noise: Float[Array, ""]
     noise_error: Float[Array, ""]
     lags: Float[Array, " K"]
-    measured: Float[Array, " K"]  # C at the lags, that at 0 with the noise
-    error: Float[Array, " K"]
-    curve_lags: Float[Array, " L"]  # closer, up to the last of them
-    curve: Float[Array, " L"]  # C by the fit
+    measured: Float[Array, " K"]
+    measured_error: Float[Array, " K"]
+    curve_lags: Float[Array, " L"]
+    curve: Float[Array, " L"]
     converged: Bool[Array, ""]
     notes: tuple[str, ...] = eqx.field(static=True)
 
 
 def fit_recording(
     rates: Float[ArrayLike, "time n"],
-    dt: Float[ArrayLike, ""],
+    interval: Float[ArrayLike, ""],
     *,
     transfer: Transfer | None = None,
     population_size: int | None = None,
@@ -85,17 +102,17 @@ def fit_recording(
 
     $$ C(t) = C^\phi(t / \tau; g), \qquad F = A(g) + B(g) / \mathrm{PR}^D $$
 
-    `rates` are phi(x) of n units at times `dt` apart, of a network dx/dt = -x + J phi(x); phi is `transfer`, tanh if
-    None. Valid above the onset of chaos, with independent weights or random modes without overlaps. White measurement
-    noise is found and taken off. `z_scored` is for rates in units of their standard deviations, or in any units: the
-    rates of each unit are divided by theirs, and only the shape of C is used. `population_size` is N, of which the n
-    units are a random part; without it PR^D is bounded (see `RecordingFit`). `centre=False` takes the mean rates to be
-    0, which spares short records some error.
+    `rates` are phi(x) of n units, sampled every `interval`, of a network tau dx/dt = -x + J phi(x); phi is `transfer`,
+    tanh if None. Valid above the onset of chaos, with independent weights or random modes without overlaps. White
+    measurement noise is found and taken off. `z_scored` is for rates in units of their standard deviations, or in any
+    units: the rates of each unit are divided by their standard deviation, and only the shape of C is used.
+    `population_size` is N, of which the n units are a random part; without it PR^D is bounded (see `RecordingFit`).
+    `centre=False` takes the mean rates to be 0, which spares short records some error.
 
-    C is fitted at 8 lags, where it falls to about 60%: longer ones differ more from network to network. Its errors come
-    from blocks in time and, since units are a sample, from the scatter between units; those of F from the jackknife
-    over blocks. To both comes the scatter between networks, which is that of an average over as many independent
-    variables as the activity has dimensions; its size was measured in networks of 2000 units.
+    C is fitted at 8 lags, where it falls to about 60%. Its errors come from blocks in time and, since units are a
+    sample, from the scatter between units. The errors of F come from the jackknife over blocks. The scatter between
+    networks is added to both. It is the scatter of an average over as many independent variables as the activity has
+    dimensions, and its size was measured in networks of 2000 units.
 
     Raises:
         ValueError: for rates that are no (time, n) array, have NaN gaps or constant units, or are too few or too
@@ -105,7 +122,7 @@ def fit_recording(
     """
     transfer = Tanh() if transfer is None else transfer
     require_instance("transfer", transfer, Transfer, "one of `jaxnets.transfer`, such as `Tanh()`")
-    x, dt = _checked(rates, dt)
+    x, interval = _checked(rates, interval)
     n = x.shape[1]
     if population_size is not None:
         require_whole("population_size", population_size, least=n)
@@ -115,90 +132,63 @@ def fit_recording(
         x = x / jnp.sqrt(jnp.mean(x**2, axis=0, keepdims=True))
 
     N = n if population_size is None else population_size
-    units = _single_units(x, dt)
-    length = jnp.asarray(x.shape[0] * dt if centre else jnp.inf)
-    params = {"gain": jnp.asarray(2.5), "tau": units.lags[-1] / 4, "scale": units.measured[1]}
-    transforms = {"gain": Interval(_SMALLEST, _LARGEST), "tau": Positive(), "scale": Positive()}
-    if not z_scored:
-        del params["scale"], transforms["scale"]
-    family = _family(transfer)
-    with warnings.catch_warnings():  # the notes say so of g, with its error
-        warnings.simplefilter("ignore", NotIdentifiable)
-        found = least_squares(_misses, params, units, length, family, transforms=transforms)
-    gain, tau = found.params["gain"], found.params["tau"]
-    curve_lags = jnp.linspace(0, units.lags[-1], 16 * _LAGS + 1)
-    curve = _predicted(found.params, curve_lags, length, family)
-    signal = curve[0] + (units.measured[1] - curve[16])  # at lag 0, by the slope of the fit and no more
-    noise = units.measured[0] - signal
+    length = jnp.asarray(x.shape[0] * interval if centre else jnp.inf)
+    single = _fit_units(_single_units(x, interval), length, _family(transfer), z_scored)
+    pairs = _measure_pairs(x, interval, single)
+    dimension = N / (1 + jnp.maximum((N - 1) * pairs.value[0], 0))
+    covariance = single.units.covariance(1 / jnp.sqrt(dimension))
+    single = _with_scatter(single, covariance)
+    rank = _fit_rank(single.found, pairs, N, dimension, transfer)
+    return _summary(single, jnp.sqrt(jnp.diagonal(covariance)), pairs, rank, dimension, N, population_size is not None)
 
-    step = int(np.clip(round(float(tau) / dt), 1, x.shape[0] // 20))
-    T2 = float(correlation_time(x, dt, centre=False)) * float(units.measured[0] / signal) ** 2  # without the noise
-    pairs = [_pairs(x, dt, T2, noise), _pairs(x[step:] - x[:-step], dt, T2, 2 * noise)]
-    per_pair, per_pair_error = (jnp.stack(values) / (n - 1) for values in zip(*pairs, strict=True))
-    F, F_error = (N - 1) * per_pair, (N - 1) * per_pair_error
-    dimension = N / (1 + jnp.maximum(F[0], 0))
 
-    covariance = units.covariance(1 / jnp.sqrt(dimension))
-    in_weights = covariance[1:, 1:] / (units.weights[1:, None] * units.weights[None, 1:])
-    found = with_covariance(found, _misses, in_weights, units, length, family)
-    gain_error, tau_error = found.errors["gain"], found.errors["tau"]
-    error = jnp.sqrt(jnp.diagonal(covariance))
-
-    # At g, and at both ends of its error with the tau that goes with it.
-    sides = jnp.array([0.0, -1.0, 1.0])
-    gains = jnp.clip(gain + sides * gain_error, _SMALLEST, _LARGEST)
-    taus = tau + sides * found.covariance[0, -1] / gain_error
-    delays = jnp.array([0.0, step * dt])
-    A, B = jax.vmap(lambda g, tau: _pair_theory(g, delays / tau, transfer))(gains, taus)
-    q, at_low, at_high = jnp.mean((F[None] - A) / B, axis=1)
-    A, B = A[0], B[0]
-    between_networks = _SCATTER / jnp.sqrt(dimension) * jnp.mean(jnp.abs(F) / B)
-    q_error = jnp.sqrt(jnp.mean(F_error / B) ** 2 + ((at_high - at_low) / 2) ** 2 + between_networks**2)
-
-    known = population_size is not None
+def _summary(
+    single: "_SingleFit",
+    error: Float[Array, " K"],
+    pairs: "_Pairs",
+    rank: "_Rank",
+    dimension: Float[Array, ""],
+    N: int,
+    known: bool,
+) -> RecordingFit:
+    found = single.found
     only_known = lambda value: jnp.where(known, value, jnp.nan)
-    rank = jnp.where(q > 0, 1 / jnp.where(q > 0, q, 1), jnp.inf)
+    g, g_error, q, q_error = found.params["g"], found.error["g"], rank.inverse, rank.error
+    effective = jnp.where(q > 0, 1 / jnp.where(q > 0, q, 1), jnp.inf)
     return RecordingFit(
-        gain=gain,
-        gain_error=gain_error,
-        time_constant=tau,
-        time_constant_error=tau_error,
+        g=g,
+        g_error=g_error,
+        time_constant=found.params["tau"],
+        time_constant_error=found.error["tau"],
         inverse_rank=only_known(q),
         inverse_rank_error=only_known(q_error),
-        effective_rank=only_known(rank),
-        effective_rank_error=only_known(jnp.where(q > 0, q_error * rank**2, jnp.inf)),
+        effective_rank=only_known(effective),
+        effective_rank_error=only_known(jnp.where(q > 0, q_error * effective**2, jnp.inf)),
         dimension=dimension,
-        dimension_error=dimension**2 * F_error[0] / N,
-        fewest_modes=jnp.mean(B / per_pair),
-        fewest_units=jnp.mean(A / per_pair),
-        noise=noise / units.measured[0],
-        noise_error=error[1] / units.measured[0],
-        lags=units.lags,
-        measured=units.measured,
-        error=error,
-        curve_lags=curve_lags,
-        curve=curve,
+        dimension_error=dimension**2 * (N - 1) * pairs.error[0] / N,
+        fewest_modes=jnp.mean(rank.B / pairs.value),
+        fewest_units=jnp.mean(rank.A / pairs.value),
+        noise=single.noise / single.units.measured[0],
+        noise_error=error[1] / single.units.measured[0],
+        lags=single.units.lags,
+        measured=single.units.measured,
+        measured_error=error,
+        curve_lags=single.curve_lags,
+        curve=single.curve,
         converged=found.converged,
-        notes=_notes(found.converged, gain, gain_error, q, q_error, known),
+        notes=_notes(found.converged, g, g_error, q, q_error, known),
     )
 
 
-_SMALLEST, _LARGEST, _NODES = 1.1, 10.0, 401  # g, for which the Gaussian averages have so many nodes
-_LAGS, _BLOCKS = 8, 20
-# Scatter between networks, times the root of their dimension, as a part of C(0) - C(t) and of F: set on 50 networks of
-# 2000 units (3 < g < 6, .1 < PR^D < 3), so that one standard error covers 68%. Weights take a dimension of 45.
-_SCATTER_OF_UNITS, _SCATTER, _USUAL_DIMENSION = 0.27, 0.37, 45
-
-
-def _notes(converged, gain, gain_error, q, q_error, known) -> tuple[str, ...]:
+def _notes(converged, g, g_error, q, q_error, known) -> tuple[str, ...]:
     notes = []
     if not converged:
         notes.append("the fit of the autocovariance did not converge: it has another shape than that of this theory")
-    if gain - 1 < 2 * gain_error:
+    if g - 1 < 2 * g_error:
         notes.append("g cannot be told from 1, the onset of chaos: record more units, or for longer")
-    if gain_error > 0.2 * gain:
+    if g_error > 0.2 * g:
         notes.append("g is known to no better than 20%: shape alone says little of it, or the record is short")
-    if gain > 0.9 * _LARGEST:
+    if g > 0.9 * _LARGEST:
         notes.append(
             f"g is at the end of its range, {_LARGEST:g}: rates are saturated, or not of this transfer function"
         )
@@ -209,7 +199,7 @@ def _notes(converged, gain, gain_error, q, q_error, known) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _checked(rates: ArrayLike, dt: ArrayLike) -> tuple[Float[Array, "time n"], float]:
+def _checked(rates: ArrayLike, interval: ArrayLike) -> tuple[Float[Array, "time n"], float]:
     try:
         x = np.asarray(rates)
         x = x.astype(np.result_type(x.dtype, np.float32)) if x.dtype.kind in "biuf" else x.astype(float)
@@ -217,7 +207,7 @@ def _checked(rates: ArrayLike, dt: ArrayLike) -> tuple[Float[Array, "time n"], f
         raise ValueError(f"`rates` must be an array of real numbers, time x units: {error}") from error
     if x.ndim != 2 or x.shape[1] < 10:
         raise ValueError(f"`rates` must have shape (time, n) with 10 units or more, got {x.shape}")
-    require("dt", scalar("dt", dt), positive, "a finite number > 0")
+    require("interval", scalar("interval", interval), positive, "a finite number > 0")
     gaps = ~np.isfinite(x)
     if gaps.any():
         time, unit = np.argwhere(gaps)[0]
@@ -228,7 +218,7 @@ def _checked(rates: ArrayLike, dt: ArrayLike) -> tuple[Float[Array, "time n"], f
     constant = np.flatnonzero(np.ptp(x, axis=0) == 0)
     if constant.size:
         raise ValueError(f"`rates` must vary, got constant units {constant[:8].tolist()}: leave them out")
-    return jnp.asarray(x), float(np.asarray(dt))
+    return jnp.asarray(x), float(np.asarray(interval))
 
 
 # --- single units
@@ -251,19 +241,21 @@ class _Units(eqx.Module):
         return jnp.sqrt(jnp.diagonal(self.covariance(_USUAL_DIMENSION**-0.5)))
 
 
-def _single_units(x: Float[Array, "time n"], dt: float) -> _Units:
+def _single_units(x: Float[Array, "time n"], interval: float) -> _Units:
     times = x.shape[0]
     too_short = f"got {times} samples: record for longer"
     if times < 8 * _BLOCKS:
         raise ValueError(f"`rates` must have {8 * _BLOCKS} times or more, {too_short}")
     longest = times // 8
-    c = np.asarray(autocovariance(x, dt, max_lag=longest * dt, centre=False).values)
+    c = np.asarray(autocovariance(x, interval, max_lag=longest * interval, centre=False).values)
     below = np.flatnonzero(c < 0.6 * c[1])
     if not below.size:
         raise ValueError(f"`rates` must last for 8 times the decay of their covariance, {too_short}")
     white = 5 * c[0] / np.sqrt(x.size)  # what chance makes of no covariance at all, at most
     if c[1] < 0.2 * c[0] and (c[2] < 0.5 * c[1] or c[1] < white):
-        raise ValueError("`rates` must be sampled within the decay of their covariance, got next to none at one `dt`")
+        raise ValueError(
+            "`rates` must be sampled within the decay of their covariance, got next to none at one `interval`"
+        )
     step = max(1, round(int(below[0]) / _LAGS))
     last = step * _LAGS
     if times < _BLOCKS * last:
@@ -272,8 +264,50 @@ def _single_units(x: Float[Array, "time n"], dt: float) -> _Units:
     between_blocks = jnp.cov(in_blocks) / _BLOCKS
     between_units = jnp.cov(of_units) / x.shape[1]
     measured = jnp.mean(in_blocks, axis=1)
-    lags = dt * step * jnp.arange(_LAGS + 1).astype(float)
+    lags = interval * step * jnp.arange(_LAGS + 1).astype(float)
     return _Units(lags, measured, between_blocks + between_units)
+
+
+class _SingleFit(NamedTuple):
+    """The fit of single units, with the curve that it draws."""
+
+    units: _Units
+    length: Float[Array, ""]  # of the record, inf if its mean was not taken off
+    family: "_Family"
+    found: Fit  # of g, tau and, of rates without a unit, their scale
+    curve_lags: Float[Array, " L"]
+    curve: Float[Array, " L"]
+    noise: Float[Array, ""]  # variance of the measurement
+
+    @property
+    def signal(self) -> Float[Array, ""]:
+        """The variance of the activity."""
+        return self.units.measured[0] - self.noise
+
+
+def _fit_units(units: _Units, length: Float[Array, ""], family: "_Family", z_scored: bool) -> _SingleFit:
+    """g and tau from the mean autocovariance, by plain weights; `_with_scatter` gives their errors."""
+    params = {"g": jnp.asarray(2.5), "tau": units.lags[-1] / 4}
+    transforms: dict[str, Transform] = {"g": Interval(_SMALLEST, _LARGEST), "tau": Positive()}
+    if z_scored:
+        params["scale"], transforms["scale"] = units.measured[1], Positive()
+    with warnings.catch_warnings():  # the notes say so of g, with its error
+        warnings.simplefilter("ignore", NotIdentifiable)
+        found = least_squares(_misses, params, units, length, family, transforms=transforms)
+    fine = 16
+    curve_lags = jnp.linspace(0, units.lags[-1], fine * _LAGS + 1)
+    curve = _predicted(found.params, curve_lags, length, family)
+    # At lag 0 the activity has the value at the first lag, and the rise of the fit from there, but no noise.
+    signal = curve[0] + (units.measured[1] - curve[fine])
+    return _SingleFit(units, length, family, found, curve_lags, curve, units.measured[0] - signal)
+
+
+def _with_scatter(single: _SingleFit, covariance: Float[Array, "K K"]) -> _SingleFit:
+    """The fit with the errors that this covariance of C gives."""
+    weights = single.units.weights[1:]
+    in_weights = covariance[1:, 1:] / (weights[:, None] * weights[None])
+    found = with_covariance(single.found, _misses, in_weights, single.units, single.length, single.family)
+    return single._replace(found=found)
 
 
 @eqx.filter_jit
@@ -297,33 +331,33 @@ class _Family(eqx.Module):
     coefficients: Float[Array, "order T"]  # of the series in log g, at lags `spacing` apart
     spacing: Float[Array, ""]
 
-    def at(self, gain: Float[Array, ""]) -> Float[Array, " T"]:
-        place = jnp.log(gain / _SMALLEST) / np.log(_LARGEST / _SMALLEST)
+    def at(self, g: Float[Array, ""]) -> Float[Array, " T"]:
+        place = jnp.log(g / _SMALLEST) / np.log(_LARGEST / _SMALLEST)
         return jax.vmap(chebyshev.evaluate, in_axes=(1, None))(self.coefficients, place)
 
-    def __call__(self, gain: Float[Array, ""], lags: Float[Array, " K"]) -> Float[Array, " K"]:
+    def __call__(self, g: Float[Array, ""], lags: Float[Array, " K"]) -> Float[Array, " K"]:
         """0 beyond the last lag."""
-        c, x = self.at(gain), lags / self.spacing
+        c, x = self.at(g), lags / self.spacing
         return jnp.where(x < c.shape[0], cubic_interpolation(c[None], x)[0], 0)
 
-    def integral(self, gain: Float[Array, ""]) -> Float[Array, ""]:
+    def integral(self, g: Float[Array, ""]) -> Float[Array, ""]:
         """From 0 to infinity."""
-        return jnp.trapezoid(self.at(gain), dx=self.spacing)
+        return jnp.trapezoid(self.at(g), dx=self.spacing)
 
 
 @eqx.filter_jit
 def _family(transfer: Transfer) -> _Family:
-    grid = chebyshev.grid(32)
+    grid = chebyshev.grid(_ORDER)
     gains = jnp.asarray(_SMALLEST * (_LARGEST / _SMALLEST) ** grid.nodes)
-    solve = lambda g: stationary(IID(g), transfer, nodes=_NODES, num_lags=1601, max_lag=80.0).c_phi
-    return _Family(jnp.asarray(grid.series) @ jax.vmap(solve)(gains), jnp.asarray(80.0 / 1600))
+    solve = lambda g: stationary(IID(g), transfer, nodes=_NODES, num_lags=_NUM_LAGS, max_lag=_MAX_LAG).c_phi
+    return _Family(jnp.asarray(grid.series) @ jax.vmap(solve)(gains), jnp.asarray(_MAX_LAG / (_NUM_LAGS - 1)))
 
 
 def _predicted(params, lags: Float[Array, " K"], length: Float[Array, ""], family: _Family) -> Float[Array, " K"]:
     """C at the lags, less what the mean of a record of that length takes off."""
-    gain, tau = params["gain"], params["tau"]
-    c = family(gain, lags / tau) - 2 * tau * family.integral(gain) / length
-    return c if "scale" not in params else params["scale"] * c / family(gain, jnp.zeros_like(lags[:1]))
+    g, tau = params["g"], params["tau"]
+    c = family(g, lags / tau) - 2 * tau * family.integral(g) / length
+    return c if "scale" not in params else params["scale"] * c / family(g, jnp.zeros_like(lags[:1]))
 
 
 def _misses(params, units: _Units, length: Float[Array, ""], family: _Family) -> Float[Array, " K-1"]:
@@ -334,10 +368,52 @@ def _misses(params, units: _Units, length: Float[Array, ""], family: _Family) ->
 # --- pairs
 
 
-def _pairs(x: Float[Array, "time n"], dt: float, T2: float, noise: Float[Array, ""]) -> tuple[Array, Array]:
+class _Pairs(NamedTuple):
+    """F / (N - 1) of the activity and of its changes over a delay, with errors."""
+
+    value: Float[Array, "2"]
+    error: Float[Array, "2"]
+    delays: Float[Array, "2"]
+
+
+def _measure_pairs(x: Float[Array, "time n"], interval: float, single: _SingleFit) -> _Pairs:
+    step = int(np.clip(round(float(single.found.params["tau"]) / interval), 1, x.shape[0] // 20))
+    # The correlation time of the activity alone, without the noise in C(0).
+    T2 = float(correlation_time(x, interval, centre=False)) * float(single.units.measured[0] / single.signal) ** 2
+    changes = x[step:] - x[:-step]  # which have the noise of two samples
+    found = [_pairs(x, interval, T2, single.noise), _pairs(changes, interval, T2, 2 * single.noise)]
+    value, error = (jnp.stack(parts) / (x.shape[1] - 1) for parts in zip(*found, strict=True))
+    return _Pairs(value, error, jnp.array([0.0, step * interval]))
+
+
+class _Rank(NamedTuple):
+    """1 / PR^D with its error, and A and B at the fitted g."""
+
+    inverse: Float[Array, ""]
+    error: Float[Array, ""]
+    A: Float[Array, "2"]
+    B: Float[Array, "2"]
+
+
+def _fit_rank(found: Fit, pairs: _Pairs, N: int, dimension: Float[Array, ""], transfer: Transfer) -> _Rank:
+    """1 / PR^D = (F - A(g)) / B(g), the mean of both sums over pairs."""
+    g, g_error = found.params["g"], found.error["g"]
+    # At g, and at both ends of its error with the tau that goes with it.
+    sides = jnp.array([0.0, -1.0, 1.0])
+    gs = jnp.clip(g + sides * g_error, _SMALLEST, _LARGEST)
+    taus = found.params["tau"] + sides * found.covariance[0, -1] / g_error
+    A, B = jax.vmap(lambda g, tau: _pair_theory(g, pairs.delays / tau, transfer))(gs, taus)
+    F, F_error = (N - 1) * pairs.value, (N - 1) * pairs.error
+    q, at_low, at_high = jnp.mean((F[None] - A) / B, axis=1)
+    between_networks = _SCATTER / jnp.sqrt(dimension) * jnp.mean(jnp.abs(F) / B[0])
+    error = jnp.sqrt(jnp.mean(F_error / B[0]) ** 2 + ((at_high - at_low) / 2) ** 2 + between_networks**2)
+    return _Rank(q, error, A[0], B[0])
+
+
+def _pairs(x: Float[Array, "time n"], interval: float, T2: float, noise: Float[Array, ""]) -> tuple[Array, Array]:
     """n / PR - <C_ii^2> / <C_ii>^2 of activity without its measurement noise, and the error."""
     n, half = x.shape[1], x.shape[0] // 2
-    estimate = dimension_estimate(x, dt, correlation_time=T2, centre=False)
+    estimate = dimension_estimate(x, interval, correlation_time=T2, centre=False)
     first, second = (jnp.mean(part**2, axis=0, dtype=float) for part in (x[:half], x[half:]))
     total = jnp.mean(first + second) / 2
     # Of two halves, so that the errors of C_ii do not add to its square.
@@ -349,7 +425,7 @@ def _pairs(x: Float[Array, "time n"], dt: float, T2: float, noise: Float[Array, 
 
 @eqx.filter_jit
 def _pair_theory(
-    gain: Float[Array, ""], delays: Float[Array, " k"], transfer: Transfer
+    g: Float[Array, ""], delays: Float[Array, " k"], transfer: Transfer
 ) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
     r"""A and B for the activity (delay 0) and for its changes over delays in units of tau.
 
@@ -357,13 +433,13 @@ def _pair_theory(
 
     K is `four_point_sum`, of first order in 1 / PR^D for modes without overlaps.
     """
-    state = stationary(IID(gain), transfer, nodes=_NODES)
+    state = stationary(IID(g), transfer, nodes=_NODES)
     # Midpoints converge as exp(-2 pi width / spacing), and the ridge w_1 = w_2 of K has the width rate^2.
     spacing = jax.lax.stop_gradient(jnp.minimum(_HIGHEST, 400 * state.decay_rate**2)) / _FREQUENCIES
-    w = spacing * (jnp.arange(_FREQUENCIES).astype(gain.dtype) + 0.5)
+    w = spacing * (jnp.arange(_FREQUENCIES).astype(g.dtype) + 0.5)
     C, S = state.spectrum_phi(w), state.response(w)
 
-    independent, modes = IID(gain), RandomModes.flat(gain, load=1.0)  # PR^D infinite, and 1
+    independent, modes = IID(g), RandomModes.flat(g, load=1.0)  # PR^D infinite, and 1
 
     @functools.partial(jnp.vectorize, signature="(),()->(s)")
     def excess(S1, S2):
@@ -377,6 +453,3 @@ def _pair_theory(
         return jnp.einsum("i,ijs,j->s", W, both_signs, W) / (2 * jnp.sum(W) ** 2)
 
     return tuple(jax.vmap(at)(delays).T)
-
-
-_FREQUENCIES, _HIGHEST = 600, 8.0

@@ -1,9 +1,10 @@
-r"""What may be fitted, as residuals: small functions of a prediction and of data, in units of standard errors.
+r"""Residuals for fits: the difference of a prediction and of data, in units of standard errors.
 
-Each takes an ensemble or a `state` of `meanfield` and returns an array for `least_squares`, alone or joined with others
-by `jnp.concatenate`. What is `measured`, or wanted, has the standard `error`; `gains` are those of `spectra.law`, and
-`time_constant` is tau in the unit of `lags`. They raise `ValueError` as the functions do that they call. A fit chooses
-its parameters by the function that makes the ensemble of them:
+Each function takes an ensemble or a `state` of `meanfield` and returns an array for `least_squares`, alone or joined
+with others by `jnp.concatenate`. The number that is `measured`, or wanted, has the standard `error`. `gains` are as in
+`spectra.law`, and `time_constant` is tau in the unit of `lags`. Each function raises `ValueError` as the functions do
+that it calls. To fit another statistic, add a function of the same form. A fit chooses its parameters by the function
+that makes the ensemble from them:
 
     least_squares(lambda p, data: spectrum_misses(DeepHebbian(p["load"], p["auto"], p["hetero"]), data), ...)
 """
@@ -28,48 +29,52 @@ from ..transfer import Transfer
 
 
 class SpectralStatistics(Result, axes={"S": "spectrum", "R": "circle", "R+1+K": "statistic"}):
-    """What `spectrum_misses` compares, of S spectra of n eigenvalues; made by `spectral_statistics`.
+    """Statistics of S spectra of n eigenvalues, which `spectrum_misses` compares; made by `spectral_statistics`.
 
-    A row of `values`, one for each spectrum, has the part of eigenvalues that are not 0 and within `radii` of the real
-    `centres`, the part that is 0, and the traces (1/n) sum_i lambda_i^k, k = 1..K; `errors` are those of their mean
-    over spectra.
+    `values` has a row for each spectrum: the fractions of eigenvalues that are not 0 and lie within `radii` of the real
+    `centres`, the fraction that is 0, and the traces (1/n) sum_i lambda_i^k, k = 1..K. `error` has the standard errors
+    of the mean over spectra.
     """
 
     centres: Float[Array, " R"]
     radii: Float[Array, " R"]
     values: Float[Array, "S R+1+K"]
-    errors: Float[Array, " R+1+K"]  # of the mean of all spectra
+    error: Float[Array, " R+1+K"]
 
     @property
-    def traces(self) -> int:
+    def num_traces(self) -> int:
         """K."""
         return self.values.shape[1] - self.radii.shape[0] - 1
 
     def covariance(self) -> Float[Array, "m m"]:
-        """Of the mean of all spectra, in units of `errors`, from their scatter; they must be two or more.
+        """The covariance of the mean of two or more spectra, in units of `error`, from their scatter.
 
-        As wide as covers 68%: few spectra know their scatter badly, hence Student's factor, and the part that is 0 is
-        rounded to whole modes, of +-.5 / n of which .34 / n is 68%.
+        It is so wide that one standard error covers 68%. Student's factor makes up for the few spectra from which the
+        scatter is known. The fraction that is 0 is rounded to whole modes, which adds an error of up to .5 / n on
+        either side, and .34 / n covers 68% of it.
         """
-        scaled = self.values / self.errors[None]
+        scaled = self.values / self.error[None]
         S, zero = scaled.shape[0], self.radii.shape[0]
         student = float(stdtrit(S - 1, 0.8413))
-        rounding = 0.68 * S**0.5  # where `errors` has .5 / n / sqrt(S)
+        rounding = 0.68 * S**0.5  # where `error` has .5 / n / sqrt(S)
         return (student**2 * jnp.cov(scaled.T) / S).at[zero, zero].add(rounding**2)
 
 
 def spectral_statistics(
-    eigenvalues: Complex[ArrayLike, "S n"], *, radii: int = 8, traces: int = 3
+    eigenvalues: Complex[ArrayLike, "S n"], *, num_radii: int = 8, num_traces: int = 3
 ) -> SpectralStatistics:
     r"""Numbers that say almost all that eigenvalues know, with errors far below those of a density.
 
-    Eigenvalues of random matrices repel each other: the number in a region fluctuates as its boundary is long, not as
-    its area is large, with variance L sqrt(rho) / pi for a boundary of length L at rho eigenvalues per area (real
-    matrices: they come in conjugate pairs), and a trace of a power by order one. Circles are drawn around 0 and the two
-    quartiles of the real parts, for those around 0 alone hardly tell how far a spectrum reaches from the real line; the
-    `radii` of each centre enclose equal parts of the eigenvalues that are not 0. Circles that pass close to 0, where
-    theory may have few digits, are left out. `traces` is K. The errors serve as weights; `covariance` is what several
-    spectra really scatter.
+    $$ \mathrm{Var}\, N(\text{circle}) = L \sqrt{\rho} / \pi $$
+
+    Eigenvalues of random matrices repel each other. So the number of them in a region fluctuates as the length L of its
+    boundary at rho eigenvalues per area, and not as the area, and the trace of a power fluctuates by order one. The
+    variance holds for real matrices, whose eigenvalues come in conjugate pairs.
+
+    Circles are drawn around 0 and around the two quartiles of the real parts, since circles around 0 alone hardly tell
+    how far a spectrum reaches from the real line. The `num_radii` circles around each centre enclose equal parts of the
+    eigenvalues that are not 0. Circles that pass close to 0, where theory may have few digits, are left out.
+    `num_traces` is K. The errors serve as weights; `covariance` is the measured scatter of several spectra.
 
     Raises:
         ValueError: if ``eigenvalues`` is not (S, n) and finite with 20 of n not 0, or a number is not whole and >= 1.
@@ -79,8 +84,8 @@ def spectral_statistics(
     lam = np.asarray(eigenvalues)
     if lam.ndim != 2 or not np.isfinite(lam).all():
         raise ValueError(f"`eigenvalues` must be finite, of shape (spectra, n), got shape {lam.shape}")
-    require_whole("radii", radii)
-    require_whole("traces", traces)
+    require_whole("num_radii", num_radii)
+    require_whole("num_traces", num_traces)
     S, n = lam.shape
     size = np.abs(lam)
     zero = size <= 1e-9 * size.max(initial=0)
@@ -89,41 +94,44 @@ def spectral_statistics(
         raise ValueError(f"`eigenvalues` must have 20 or more of n that are not 0, got {moving.size} of {S} spectra")
     middles = np.array([0, *np.quantile(np.real(moving), [0.25, 0.75])])
     distances = np.abs(moving - middles[:, None])
-    at = np.quantile(distances, (np.arange(radii) + 0.5) / radii, axis=1).T.ravel()
-    centres = np.repeat(middles, radii)
+    at = np.quantile(distances, (np.arange(num_radii) + 0.5) / num_radii, axis=1).T.ravel()
+    centres = np.repeat(middles, num_radii)
     away = np.abs(np.abs(centres) - at) > 0.1 * np.median(np.abs(moving))
     within = np.mean((np.abs(lam[:, :, None] - centres) < at) & ~zero[:, :, None], axis=1)
-    powers = np.mean(lam[:, :, None] ** np.arange(1, traces + 1), axis=1).real
+    powers = np.mean(lam[:, :, None] ** np.arange(1, num_traces + 1), axis=1).real
     # The density at each radius, from the part between its neighbours.
-    limits = np.quantile(distances, np.arange(radii + 1) / radii, axis=1).T
-    per_area = moving.size / S / radii / (np.pi * np.diff(limits**2, axis=1)).ravel()
+    limits = np.quantile(distances, np.arange(num_radii + 1) / num_radii, axis=1).T
+    per_area = moving.size / S / num_radii / (np.pi * np.diff(limits**2, axis=1)).ravel()
     counts = np.sqrt(2 * at * np.sqrt(per_area))
-    of_traces = np.sqrt(2 * np.arange(1, traces + 1)) * np.quantile(np.abs(moving), 0.95) ** np.arange(1, traces + 1)
+    of_traces = np.sqrt(2 * np.arange(1, num_traces + 1)) * np.quantile(np.abs(moving), 0.95) ** np.arange(
+        1, num_traces + 1
+    )
     errors = np.concatenate([counts, [0.5], of_traces]) / n / S**0.5
     values = np.concatenate([within, np.mean(zero, axis=1, keepdims=True), powers], axis=1)
-    kept = np.concatenate([away, np.ones(1 + traces, bool)])
+    kept = np.concatenate([away, np.ones(1 + num_traces, bool)])
     return SpectralStatistics(*map(jnp.asarray, (centres[away], at[away], values[:, kept], errors[kept])))
 
 
 def spectrum_misses(
-    ensemble: Ensemble, data: SpectralStatistics, *, gains: Float[Array, " k"] | None = None, points: int = 64
+    ensemble: Ensemble, data: SpectralStatistics, *, gains: Float[Array, " k"] | None = None, num_points: int = 64
 ) -> Float[Array, " m"]:
-    r"""Parts of the eigenvalues within circles, the part that is 0, and traces: theory against data.
+    r"""Fractions of the eigenvalues within circles, the fraction that is 0, and traces: theory against data.
 
     $$ n(z_0, r) = \frac{1}{2 \pi i} \oint_{|z - z_0| = r} \Big( g(z) - \frac{n_0}{z} \Big) dz, \qquad
        \frac1N \sum_i \lambda_i^k = \frac{1}{2 \pi i} \oint z^k g(z)\, dz $$
 
-    n_0 is the part that is 0, g the Green's function at `points` of the upper half of each circle, which crowd where it
-    meets the real line, for the spectrum may be narrow there. The last circle encloses everything.
+    n_0 is the fraction that is 0. g is the Green's function at `num_points` points of the upper half of each circle,
+    which crowd where the circle meets the real line, for the spectrum may be narrow there. The last circle encloses the
+    whole spectrum.
 
     Raises:
-        ValueError: if ``points`` is not whole and >= 1.
+        ValueError: if ``num_points`` is not whole and >= 1.
     """
-    require_whole("points", points)
+    require_whole("num_points", num_points)
     bulk = law(ensemble, gains)
     dtype = data.radii.dtype
-    full = 2 * jnp.pi * (jnp.arange(points).astype(dtype) + 0.5) / points
-    angles, weights = (full - jnp.sin(full)) / 2, (1 - jnp.cos(full)) / points
+    full = 2 * jnp.pi * (jnp.arange(num_points).astype(dtype) + 0.5) / num_points
+    angles, weights = (full - jnp.sin(full)) / 2, (1 - jnp.cos(full)) / num_points
     wave = jax.lax.complex(jnp.cos(angles), jnp.sin(angles))
     # Twice where the spectrum ends at most, for |lambda| is below the norm.
     outside = 2 * jax.lax.stop_gradient(jnp.max(jnp.abs(data.centres) + data.radii))
@@ -133,14 +141,14 @@ def spectrum_misses(
     at, zero = bulk.solve(z), bulk.zero_mass()
     green = jnp.where(at.converged, at.green, jnp.nan)
     within = (step * (green - zero.astype(z.dtype) / z)).real[:-1] @ weights
-    powers = [(green[-1] * z[-1] ** (k + 1)).real @ weights for k in range(1, data.traces + 1)]
+    powers = [(green[-1] * z[-1] ** (k + 1)).real @ weights for k in range(1, data.num_traces + 1)]
     if gains is None:
         # Where some are 0 the rank is known to be less than full, and more modes than units must not look like as many.
         some = jnp.mean(data.values, axis=0)[data.radii.shape[0]] > 0
         rank = ensemble.rank_fraction()
         zero = jnp.where(some & jnp.isfinite(rank), 1 - rank, zero)
     predicted = jnp.concatenate([within, zero[None], jnp.stack(powers)])
-    return (predicted - jnp.mean(data.values, axis=0)) / data.errors
+    return (predicted - jnp.mean(data.values, axis=0)) / data.error
 
 
 def edge_misses(
@@ -150,36 +158,37 @@ def edge_misses(
     *,
     gains: Float[Array, " k"] | None = None,
 ) -> Float[Array, " 1"]:
-    """The right edge of the spectrum of J G, against the `right_edge` that is measured or wanted."""
+    """The right edge of the spectrum of J G, against a `right_edge` that is measured or wanted."""
     return ((law(ensemble, gains).right_edge() - right_edge) / error)[None]
 
 
 def onset_misses(
     ensemble: Ensemble, transfer: Transfer, scale: Float[ArrayLike, ""] = 1.0, error: Float[ArrayLike, ""] = 1.0
 ) -> Float[Array, " 1"]:
-    """The scale of J at which chaos begins, 1 / (phi'(0) right edge), against the `scale` that is measured or wanted.
+    """The scale of J at which chaos begins, 1 / (phi'(0) right edge), against a `scale` that is measured or wanted.
 
-    That is `meanfield.chaos_onset`, by the spectral law also where an overlap or a symmetry is fitted.
+    `meanfield.chaos_onset` finds the same scale. The spectral law gives it also where an overlap or a symmetry is
+    fitted.
     """
     growth = transfer.slope(jnp.zeros((), ensemble.variance().dtype)) * law(ensemble).right_edge()
     return ((1 / growth - scale) / error)[None]
 
 
-def void_radius(ensemble: Ensemble, *, angles: int = 64) -> Float[Array, ""]:
+def void_radius(ensemble: Ensemble, *, num_angles: int = 64) -> Float[Array, ""]:
     r"""The distance from 0 to the nearest eigenvalue that is not 0, of modes with load < 1, for N to infinity.
 
     $$ \min_\varphi |z(t)|, \qquad z = 1/t + r(t), \quad t = s e^{i \varphi}, \quad
        \kappa(t)\, |t|^2 = 1 \text{ at the largest } s $$
 
-    on rays of `angles` directions. Differentiable but at corners, where two directions are as near, as they may be in
-    the largest of voids. 0 where there is no void: at load >= 1, or with noise of full rank.
+    on rays in `num_angles` directions. Differentiable but at corners, where two directions are equally near; the
+    largest void may be at a corner. 0 where there is no void: at load >= 1, or with noise of full rank.
 
     Raises:
-        ValueError: if ``angles`` is not whole and >= 1.
+        ValueError: if ``num_angles`` is not whole and >= 1.
     """
-    require_whole("angles", angles)
+    require_whole("num_angles", num_angles)
     variance = jax.lax.stop_gradient(ensemble.variance())
-    phases = 2 * np.pi * np.arange(angles) / angles
+    phases = 2 * np.pi * np.arange(num_angles) / num_angles
     phases = jnp.asarray(np.exp(1j * phases))
 
     def stability(log_size, args):
@@ -214,9 +223,9 @@ def autocovariance_misses(
     time_constant: Float[ArrayLike, ""] = 1.0,
     states: bool = False,
 ) -> Float[Array, " L"]:
-    """C(tau) of rates, or of `states`, against what is measured at `lags` in the units of `time_constant`.
+    """C(tau) of rates, or of `states`, against values measured at `lags`, in the unit of `time_constant`.
 
-    Linear between the lags of the state.
+    C is interpolated linearly between the lags of the state.
     """
     c = state.c_x if states else state.c_phi
     return (jnp.interp(jnp.asarray(lags) / time_constant, state.lags, c) - jnp.asarray(measured)) / jnp.asarray(error)
@@ -230,9 +239,9 @@ def dimension_misses(
     *,
     states: bool = False,
 ) -> Float[Array, " 1"]:
-    """N / PR of rates, or of `states`, against what is measured: the second moment of the covariance spectrum.
+    """N / PR of rates, or of `states`, against a measured value: the second moment of the covariance spectrum.
 
-    Its inverse, PR / N, scatters unevenly between networks. The theory has the first two moments of the spectrum.
+    N / PR is fitted rather than PR / N because the scatter of PR / N between networks is skewed.
     """
     found = dimension(state, ensemble)
     return ((1 / (found.x if states else found.phi) - measured) / error)[None]
@@ -260,9 +269,10 @@ def speed_misses(
     *,
     time_constant: Float[ArrayLike, ""] = 1.0,
 ) -> Float[Array, " 1"]:
-    """Patterns per unit time in the retrieval of a sequence, `memory.packet_speed`, against what is measured or wanted.
+    """Patterns per unit time in the retrieval of a sequence, `memory.packet_speed`, against a `measured` speed.
 
-    In the units of `time_constant`. What is measured should come from late patterns, by `memory.retrieval` of a record
-    that begins when several are present together: before, a packet is faster by a part of order 1 / time.
+    The speed is per unit of `time_constant`, and may also be a wanted one. Measure it on late patterns, by
+    `memory.retrieval` of a record that begins when several patterns are present together: earlier, a packet is faster
+    by a fraction of order 1 / time.
     """
     return ((packet_speed(ensemble) / time_constant - measured) / error)[None]

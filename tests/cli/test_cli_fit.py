@@ -27,11 +27,11 @@ def test_a_simulated_network(here, capsys):
     assert command() == 0
     assert sorted(os.listdir(here)) == ["fit.png", "fit.zarr"]
     data = xr.open_zarr(here / "fit.zarr").load()
-    assert abs(data.gain - 4) < 4 * data.gain_error and abs(data.inverse_rank - 2) < 4 * data.inverse_rank_error
+    assert abs(data.g - 4) < 4 * data.g_error and abs(data.inverse_rank - 2) < 4 * data.inverse_rank_error
     printed = {line.split("  ")[0]: line.split()[-2:] for line in capsys.readouterr().out.splitlines() if line}
-    assert float(printed["strength g"][0]) == pytest.approx(data.gain.item(), rel=1e-3)
+    assert float(printed["strength g"][0]) == pytest.approx(data.g.item(), rel=1e-3)
     np.save(here / "x.npy", np.random.default_rng(0).standard_normal((400, 12)))
-    assert command("x.npy", "--dt", 0.1) == 2 and "sampled within" in capsys.readouterr().err
+    assert command("x.npy", "--interval", 0.1) == 2 and "sampled within" in capsys.readouterr().err
 
 
 def test_tables_with_and_without_names(here):
@@ -50,12 +50,12 @@ def test_tables_with_and_without_names(here):
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (("missing.npy", "--dt", 1), "missing.npy"),
-        (("x.txt.gz", "--dt", 1), ".npy or .csv"),
-        (("broken.csv", "--dt", 1), "row 2"),
-        (("gaps.csv", "--dt", 1), "leave these units out"),
-        (("gaps.csv",), "--dt"),
-        (("gaps.csv", "--dt", 1, "--columns", "z"), "no column z"),
+        (("missing.npy", "--interval", 1), "missing.npy"),
+        (("x.txt.gz", "--interval", 1), ".npy or .csv"),
+        (("broken.csv", "--interval", 1), "row 2"),
+        (("gaps.csv", "--interval", 1), "leave these units out"),
+        (("gaps.csv",), "--interval"),
+        (("gaps.csv", "--interval", 1, "--columns", "z"), "no column z"),
         (("--columns", "z"), "--columns"),
         (("--transfer", "Tan()"), "--transfer"),
         (("--out", "gaps.csv"), "--out"),

@@ -49,7 +49,7 @@ def test_linear_regression(search):
     # A gradient of 1e-6 |loss| leaves this error, at a curvature of 15 or more.
     np.testing.assert_allclose(found.params["slopes"], expected, atol=1e-5)
     np.testing.assert_allclose(found.covariance, covariance, rtol=1e-8, atol=1e-14)
-    np.testing.assert_allclose(found.errors["slopes"], np.sqrt(np.diag(covariance)), rtol=1e-8)
+    np.testing.assert_allclose(found.error["slopes"], np.sqrt(np.diag(covariance)), rtol=1e-8)
     np.testing.assert_allclose(found.loss, rss[0] / 0.3**2 / 2, rtol=1e-8)
     assert found.names == ("slopes[0]", "slopes[1]", "slopes[2]")
 
@@ -64,21 +64,21 @@ def test_rosenbrock():
     found = least_squares(rosenbrock, start)
     assert found.converged and abs(found.params["x"] - 1) + abs(found.params["y"] - 1) < 1e-7
     by_gradient = fit(half_squares(rosenbrock), start)
-    assert by_gradient.converged and by_gradient.steps < 60
+    assert by_gradient.converged and by_gradient.num_steps < 60
     np.testing.assert_allclose([by_gradient.params["x"], by_gradient.params["y"]], 1, atol=1e-5)
     # H = ((1 + 400, -200), (-200, 100)) at the minimum.
     inverse = np.array([[1, 2], [2, 4.01]])
     for result in (found, by_gradient):
         np.testing.assert_allclose(result.covariance, inverse, rtol=1e-3)
     history = np.asarray(by_gradient.history)
-    assert np.isfinite(history[: by_gradient.steps]).all() and np.isnan(history[int(by_gradient.steps) :]).all()
+    assert np.isfinite(history[: by_gradient.num_steps]).all() and np.isnan(history[int(by_gradient.num_steps) :]).all()
     assert history[0] == pytest.approx(24.2 / 2) and by_gradient.loss == np.nanmin(history)
 
 
 def test_other_optimisers():
-    found = fit(half_squares(rosenbrock), {"x": 0.5, "y": 0.5}, optimiser=optax.adam(0.05), steps=20)
-    assert not found.converged and found.steps == 20
-    long = fit(half_squares(rosenbrock), {"x": 0.5, "y": 0.5}, optimiser=optax.adam(0.05), steps=5000)
+    found = fit(half_squares(rosenbrock), {"x": 0.5, "y": 0.5}, optimiser=optax.adam(0.05), max_steps=20)
+    assert not found.converged and found.num_steps == 20
+    long = fit(half_squares(rosenbrock), {"x": 0.5, "y": 0.5}, optimiser=optax.adam(0.05), max_steps=5000)
     assert long.converged and abs(long.params["x"] - 1) < 1e-4
 
 
@@ -95,7 +95,7 @@ def test_positive_parameter():
     counts = RNG.poisson(3.0, 50).astype(float)
     found = fit(poisson, {"rate": 1.0}, counts, transforms={"rate": Positive()})
     assert found.params["rate"] == pytest.approx(counts.mean(), rel=1e-6)
-    assert found.errors["rate"] == pytest.approx(np.sqrt(counts.mean() / 50), rel=1e-5)
+    assert found.error["rate"] == pytest.approx(np.sqrt(counts.mean() / 50), rel=1e-5)
 
 
 def binomial(params, heads, tosses):
@@ -106,7 +106,7 @@ def binomial(params, heads, tosses):
 def test_interval_and_profile():
     found = fit(binomial, {"p": 0.5}, 7.0, 50.0, transforms={"p": Interval(0, 1)})
     assert found.params["p"] == pytest.approx(0.14, rel=1e-6)
-    assert found.errors["p"] == pytest.approx(np.sqrt(0.14 * 0.86 / 50), rel=1e-5)
+    assert found.error["p"] == pytest.approx(np.sqrt(0.14 * 0.86 / 50), rel=1e-5)
     values = np.linspace(0.05, 0.3, 401)
     curve = profile(binomial, found, "p", values, 7.0, 50.0)
     for end in (curve.low, curve.high):  # between values a straight line: the error is that of its curvature
@@ -118,7 +118,7 @@ def test_interval_and_profile():
 
 def test_profile_of_a_linear_model_is_its_standard_error():
     found = least_squares(linear, {"slopes": np.zeros(3)}, X, Y)
-    best, error = found.params["slopes"][2], found.errors["slopes"][2]
+    best, error = found.params["slopes"][2], found.error["slopes"][2]
     curve = profile(LINEAR_LOSS, found, "slopes[2]", best + error * jnp.linspace(-2, 2, 9), X, Y)
     assert curve.converged.all()
     np.testing.assert_allclose(curve.losses - found.loss, np.linspace(-2, 2, 9) ** 2 / 2, atol=1e-6)
@@ -159,7 +159,7 @@ def test_an_ensemble_is_a_tree_of_parameters():
     assert found.converged and isinstance(found.params, RandomModes)
     np.testing.assert_allclose(found.params.amplitudes, [2.0, 0.5], rtol=1e-6)
     assert found.names == ("amplitudes[0]", "amplitudes[1]")
-    assert found.errors.load == 0 and found.params.load == 0.5
+    assert found.error.load == 0 and found.params.load == 0.5
 
 
 # --- what the data do not determine
@@ -180,8 +180,8 @@ def test_a_flat_direction_is_named(search):
     one, other = sorted(found.unidentified(), key=len)
     assert one == "unused"
     assert other in ("0.71 a - 0.71 b", "0.71 b - 0.71 a")
-    assert all(np.isinf(found.errors[name]) for name in ("a", "b", "unused"))
-    assert found.errors["c"] == pytest.approx(1.0)
+    assert all(np.isinf(found.error[name]) for name in ("a", "b", "unused"))
+    assert found.error["c"] == pytest.approx(1.0)
 
 
 def test_small_units_are_not_flat():
@@ -189,7 +189,7 @@ def test_small_units_are_not_flat():
     units = lambda params: jnp.stack([1e5 * (params["metres"] - 1e-5), params["kilometres"] - 2.0])
     found = least_squares(units, {"metres": 0.0, "kilometres": 0.0})
     assert not found.unidentified()
-    np.testing.assert_allclose([found.errors["metres"], found.errors["kilometres"]], [1e-5, 1])
+    np.testing.assert_allclose([found.error["metres"], found.error["kilometres"]], [1e-5, 1])
 
 
 # --- many starts
@@ -224,7 +224,7 @@ def test_a_second_fit_is_not_compiled(options):
     loss = half_squares(residuals)
     search = lambda x: least_squares(residuals, {"mean": 1.0}, x, transforms={"mean": Positive()})
     if options is not None:
-        search = lambda x: fit(loss, {"mean": 1.0}, x, transforms={"mean": Positive()}, steps=30, **options)
+        search = lambda x: fit(loss, {"mean": 1.0}, x, transforms={"mean": Positive()}, max_steps=30, **options)
     search(np.array([1.0, 2.0]))
     first = len(traces)
     assert search(np.array([3.0, 4.0])).params["mean"] > 1.2 and len(traces) == first
@@ -290,9 +290,9 @@ def test_single_precision():
         (lambda: fit(rosenbrock, {"x": 1.0}, starts={"x": jnp.ones(())}), "`starts`"),
         (lambda: fit(rosenbrock, {"x": 1.0}, starts={"y": jnp.ones(3)}), "`starts`"),
         (lambda: fit(rosenbrock, {"x": 1.0}, starts={"x": jnp.array([1.0, jnp.inf])}), "starts: x"),
-        (lambda: fit(rosenbrock, {"x": 1.0}, steps=0), "`steps`"),
+        (lambda: fit(rosenbrock, {"x": 1.0}, max_steps=0), "`max_steps`"),
         (lambda: fit(rosenbrock, {"x": 1.0}, tolerance=0.0), "`tolerance`"),
-        (lambda: draw_starts({"x": 1.0}, 0, key=jax.random.key(0)), "`num`"),
+        (lambda: draw_starts({"x": 1.0}, 0, key=jax.random.key(0)), "`num_starts`"),
         (lambda: draw_starts({"x": 1.0}, 2, key=jax.random.key(0), spread=-1.0), "`spread`"),
         (lambda: Interval(1.0, 0.0), "`high`"),
     ],

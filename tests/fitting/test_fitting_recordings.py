@@ -109,14 +109,14 @@ def changed(x, index, value):
         (GOOD, {}, "record for longer"),
         (NOISE, {}, "sampled within"),
         (NOISE[:400], {}, "sampled within"),
-        (NOISE, {"dt": -1.0}, "`dt`"),
+        (NOISE, {"interval": -1.0}, "`interval`"),
         (NOISE, {"population_size": 5}, "`population_size`"),
         (NOISE, {"transfer": "Tanh()"}, "`transfer`"),
     ],
 )
 def test_bad_recordings(rates, options, says):
     with pytest.raises(ValueError, match=says):
-        fit_recording(rates, **({"dt": DT} | options))
+        fit_recording(rates, **({"interval": DT} | options))
 
 
 # --- random truths

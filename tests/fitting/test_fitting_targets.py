@@ -61,7 +61,7 @@ def test_statistics_of_spectra():
     # Those that would pass near 0 are missing: around a quartile, at its distance.
     np.testing.assert_allclose(np.unique(data.centres), [lower, 0, upper])
     R = data.radii.shape[0]
-    assert 20 < R < 36 and data.values.shape == (2, R + 3) and data.traces == 2
+    assert 20 < R < 36 and data.values.shape == (2, R + 3) and data.num_traces == 2
     assert np.min(np.abs(np.abs(data.centres) - data.radii)) > 0.07
     # Parts that are not 0.
     inside = np.abs(lam[:, :, None] - np.asarray(data.centres)) < np.asarray(data.radii)
@@ -273,8 +273,8 @@ def test_errors_of_correlated_residuals():
         (np.ones(5), {}, "eigenvalues"),
         (np.full((1, 30), np.nan), {}, "eigenvalues"),
         (np.zeros((1, 30)), {}, "20 or more"),
-        (even_disc(50, 1.0)[None], {"radii": 0}, "radii"),
-        (even_disc(50, 1.0)[None], {"traces": 1.5}, "traces"),
+        (even_disc(50, 1.0)[None], {"num_radii": 0}, "num_radii"),
+        (even_disc(50, 1.0)[None], {"num_traces": 1.5}, "num_traces"),
     ],
 )
 def test_bad_spectra(lam, options, says):
