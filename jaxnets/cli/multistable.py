@@ -29,9 +29,9 @@ def multistable(
     seed: int = 0,
     out: Path = Path("."),
 ) -> None:
-    """Multistability of x' = -x + W H(x) + b, H(x) = 1 for x > 0: every stable pattern, and how they are connected.
+    """Multistability of x' = -x + J H(x) + b, H(x) = 1 for x > 0: every stable pattern, and how they are connected.
 
-    Stores random patterns by the smallest weights of margin 1, or says which of them conflict; or takes the W of
+    Stores random patterns by the smallest weights of margin 1, or says which of them conflict; or takes the J of
     `--matrix`. Finds all stable patterns (to 28 units each of 2^n is looked at; beyond, a programme is given a minute),
     the basins of all attractors from random starts by the exact flow, and where the flip of a single unit leads. Writes
     multistable.png (patterns, graph of states, margins against basins) and multistable.zarr (all of it, with all
@@ -42,7 +42,7 @@ def multistable(
         n: Number of units.
         patterns: Number of random patterns to store.
         active: Share of units that are on in them.
-        matrix: W from a file (.csv, .npy, .npz), W_ij from j to i, or larva-left, larva-right; nothing is stored then.
+        matrix: J from a file (.csv, .npy, .npz), J_ij from j to i, or larva-left, larva-right; nothing is stored then.
         scale: Factor of this matrix.
         bias: Bias b of all units.
         starts: Random starts of the flow.
@@ -65,20 +65,20 @@ def multistable(
 
     if matrix is None:
         wanted = np.asarray(jax.random.bernoulli(key_patterns, active, (patterns, n)))
-        W = _stored(wanted, bias)
+        J = _stored(wanted, bias)
         source = {"n": n, "stored_patterns": patterns, "active": active}
     else:
-        W = read_weights(matrix, scale)
-        wanted = np.zeros((0, len(W)), bool)
+        J = read_weights(matrix, scale)
+        wanted = np.zeros((0, len(J)), bool)
         source = {"matrix": matrix, "scale": scale}
 
     began = time.perf_counter()
-    stable = multistability.stable_patterns(W, bias)
-    graph = multistability.state_graph(W, bias, patterns=stable.patterns, num_starts=starts, key=key_starts)
+    stable = multistability.stable_patterns(J, bias)
+    graph = multistability.state_graph(J, bias, patterns=stable.patterns, num_starts=starts, key=key_starts)
     seconds = time.perf_counter() - began
-    found = _Found.of(W, bias, wanted, stable, graph)
+    found = _Found.of(J, bias, wanted, stable, graph)
 
-    data = found.dataset(W).assign_attrs(
+    data = found.dataset(J).assign_attrs(
         source
         | {"bias": bias, "starts": starts, "seed": seed, "complete": int(stable.complete), "reason": stable.reason}
         | made_by("multistable")
@@ -118,7 +118,7 @@ class _Found:
     edges: Float[np.ndarray, "k k"]  # of stable patterns; 0 in other rows
 
     @classmethod
-    def of(cls, W, bias, wanted, stable, graph) -> "_Found":
+    def of(cls, J, bias, wanted, stable, graph) -> "_Found":
         k, num = len(graph.shares), graph.num_stable
         order = np.concatenate([np.argsort(-graph.shares[:num], kind="stable"), np.arange(num, k)])
         is_wanted = [bool(np.any(np.all(wanted == s, axis=1))) for s in graph.activities[:num] > 0.5]
@@ -126,22 +126,22 @@ class _Found:
         kinds += ["cycle" if period > 0 else "other" for period in graph.periods[num:]]
         margins, edges = np.full(k, np.nan), np.zeros((k, k))
         if num:
-            margins[:num] = multistability.margins(W, graph.activities[:num] > 0.5, bias)
+            margins[:num] = multistability.margins(J, graph.activities[:num] > 0.5, bias)
         edges[:num] = graph.edges
         return cls(
             graph.activities[order],
             [kinds[i] for i in order],
             margins[order],
             graph.shares[order],
-            graph.standard_errors[order],
+            graph.error[order],
             graph.periods[order],
             edges[order][:, order],
         )
 
-    def dataset(self, W: Float[np.ndarray, "n n"]) -> xr.Dataset:
+    def dataset(self, J: Float[np.ndarray, "n n"]) -> xr.Dataset:
         return xr.Dataset(
             {
-                "weights": (("to", "from"), W),
+                "weights": (("to", "from"), J),
                 "activity": (("attractor", "unit"), self.activities),
                 "kind": (("attractor",), np.array(self.kinds, dtype=object).astype(str)),
                 "margin": (("attractor",), self.margins),
@@ -198,6 +198,6 @@ def _draw(found: _Found) -> plotting.Axes:
         if of.size:
             label = {"stored": "stored patterns", "stable": "other stable patterns"}[kind]
             plotting.profile(found.margins[of], found.shares[of], margins, color=color, style="o", label=label)
-    margins.set(xlabel="margin: least (2s − 1)(Ws + b)", ylabel="basin (share of starts)")
+    margins.set(xlabel="margin: least (2s − 1)(Js + b)", ylabel="basin (share of starts)")
     plotting.legend(margins)
     return patterns

@@ -4,6 +4,7 @@ Each unit is a perceptron with bounds on its weights (`constraints`), a network 
 (`design`). Another learning problem gets a module of its own here.
 """
 
+from .._public import public
 from .constraints import (
     FREE,
     Certificate,
@@ -41,3 +42,5 @@ __all__ = [
     "store_widest",
     "weight_limits",
 ]
+
+__dir__ = public(__name__)

@@ -1,6 +1,6 @@
 r"""What one unit asks of its weights: a linear programme, and a certificate where there is no solution.
 
-Unit i holds the patterns s^k (K, n), as fixed points of x' = -x + W H(x) + b, iff all its drives are positive:
+Unit i holds the patterns s^k (K, n), as fixed points of x' = -x + J H(x) + b, iff all its drives are positive:
 
 $$ d_k \Big( \sum_j w_j s^k_j + b \Big) > 0, \qquad d_k = 2 s^k_i - 1, \qquad l_j \le w_j \le u_j $$
 
@@ -20,7 +20,6 @@ All of this is done on the host, in NumPy, with double precision whatever that o
 Source: Tournoy & Doiron 2022 (arXiv 2210.03241) for the conditions; Motzkin 1936 for the alternative.
 """
 
-import dataclasses
 import math
 from fractions import Fraction
 from typing import NamedTuple
@@ -31,13 +30,13 @@ from scipy.optimize import linprog
 
 from .._arguments import nonnegative
 from .._numerics import is_concrete
+from .._results import Result
 
 FREE = math.nan
 """A sign, or a bias, that is to be found."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Certificate:
+class Certificate(Result):
     """Proof that some patterns conflict: mixed with these weights, they leave no margin above `limit`.
 
     `patterns` are indices in rising order, `weights` positive whole numbers without a common divisor, `limit` the
@@ -50,8 +49,7 @@ class Certificate:
     limit: Fraction | float
 
 
-@dataclasses.dataclass(frozen=True)
-class Margin:
+class Margin(Result, axes={"m": "weight"}):
     """The weights (m,) of largest margin, that margin, and the `certificate` that there is none beyond `limit`."""
 
     weights: Float[np.ndarray, " m"]
@@ -269,12 +267,12 @@ def weight_limits(
     mask: Bool[ArrayLike, "n n"] | None = None,
     bounds: Float[ArrayLike, "n n"] | float = 1.0,
 ) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "n n"]]:
-    """The intervals l <= W <= u that signs, existing synapses and largest |W| leave, each (n, n), W[i, j] from j to i.
+    """The intervals l <= J <= u that signs, existing synapses and largest |J| leave, each (n, n), J[i, j] from j to i.
 
     `signs` (n, n), or (n,) for those of the senders (Dale's law): +1, -1, 0 (no synapse) or NaN (`FREE`, all if None).
     `mask` is False where there is no synapse. If it is None, units do not couple to themselves, unless `signs` (n, n)
-    say so: a unit that may excite itself holds any patterns (W_ii large, the others negative), which says nothing.
-    `bounds`, a number or (n, n), are the largest |W|. Raises `ValueError` for shapes, signs that are none of the four,
+    say so: a unit that may excite itself holds any patterns (J_ii large, the others negative), which says nothing.
+    `bounds`, a number or (n, n), are the largest |J|. Raises `ValueError` for shapes, signs that are none of the four,
     and bounds that are negative or NaN.
     """
     bound = np.broadcast_to(np.asarray(bounds, dtype=float), (n, n)) if np.ndim(bounds) in (0, 2) else None

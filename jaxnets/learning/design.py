@@ -1,14 +1,13 @@
-r"""Weights that hold given patterns as fixed points of x' = -x + W H(x) + b, or the proof that there are none.
+r"""Weights that hold given patterns as fixed points of x' = -x + J H(x) + b, or the proof that there are none.
 
-The rows of W are problems of their own (`constraints`). Three choices among the weights that hold the patterns:
+The rows of J are problems of their own (`constraints`). Three choices among the weights that hold the patterns:
 `store` has the largest margin for weights within bounds, `store_widest` the largest margin for its Euclidean norm,
-`store_sparsest` the least sum of |W|, and so few synapses. Linear algebra has all of them, for independent patterns:
+`store_sparsest` the least sum of |J|, and so few synapses. Linear algebra has all of them, for independent patterns:
 `factorise` and `compose`.
 
 Source: Tournoy & Doiron 2022 (arXiv 2210.03241) for what holds a pattern and the factorisation.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
@@ -19,6 +18,7 @@ from scipy.optimize import linprog, nnls
 from tqdm import tqdm
 
 from .._arguments import real_array
+from .._results import Result
 from .constraints import (
     Certificate,
     Row,
@@ -33,11 +33,10 @@ from .constraints import (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Storage:
+class Storage(Result, axes={"n": "unit"}):
     """Weights (n, n) and bias (n,) that hold the patterns; for each unit its margin, or why there are no weights.
 
-    `margins` (n,) are min_k (2 s_i^k - 1) (W s^k + b)_i, less what weight noise may take away. A row that cannot be
+    `margins` (n,) are min_k (2 s_i^k - 1) (J s^k + b)_i, less what weight noise may take away. A row that cannot be
     has a certificate, and NaN for the rest; `certificates` are None elsewhere. Patterns named there are indices.
     """
 
@@ -63,7 +62,7 @@ class Storage:
 
     @property
     def strengths(self) -> Float[np.ndarray, "n n"]:
-        """|W|."""
+        """|J|."""
         return np.abs(self.weights)
 
 
@@ -78,14 +77,14 @@ def store(
     weight_noise: float = 0.0,
     progress: bool = True,
 ) -> Storage:
-    r"""Weights of the largest margin that hold the patterns, for |W_ij| <= bounds, row by row; or why there are none.
+    r"""Weights of the largest margin that hold the patterns, for |J_ij| <= bounds, row by row; or why there are none.
 
-    $$ \max_{W, b} \; \min_k \Big[ (2 s^k_i - 1) \Big( \sum_j W_{ij} s^k_j + b_i \Big)
-       - \epsilon \sum_{j: W_{ij} \text{ exists}} s^k_j \Big] \quad > \text{margin} $$
+    $$ \max_{J, b} \; \min_k \Big[ (2 s^k_i - 1) \Big( \sum_j J_{ij} s^k_j + b_i \Big)
+       - \epsilon \sum_{j: J_{ij} \text{ exists}} s^k_j \Big] \quad > \text{margin} $$
 
     - `patterns` (K, n) of 0 and 1, of any dtype.
     - `signs`, `mask` and `bounds` are those of `weight_limits`: signs of synapses or, (n,), of senders; existing
-      synapses (if None, all but self-couplings); largest |W|. Bounds set the unit of margins; without a bias and
+      synapses (if None, all but self-couplings); largest |J|. Bounds set the unit of margins; without a bias and
       `margin` they do not matter for what can be stored.
     - `bias`: given, a number or (n,), or NaN (`FREE`) where it is to be found, within the largest bound of the row.
     - `margin`: what every unit must have in every pattern, or more than 0.
@@ -117,7 +116,7 @@ def store_widest(
     r"""The smallest weights, in the Euclidean norm, with at least the given margin: the widest margin for its norm.
 
     $$ \min_{w} \sum_j w_{ij}^2 + b_i^2 \; [b_i \text{ free}], \qquad
-       (2 s^k_i - 1) \Big( \sum_j W_{ij} s^k_j + b_i \Big) \ge \text{margin} $$
+       (2 s^k_i - 1) \Big( \sum_j J_{ij} s^k_j + b_i \Big) \ge \text{margin} $$
 
     With kappa = margin / |w|, independent relative errors N(0, sigma^2) of the weights turn a unit in a pattern with
     probability at most Phi(-kappa / sigma), and no error of a row turns any whose norm is below margin / sqrt(n).
@@ -141,10 +140,10 @@ def store_sparsest(
     weight_noise: float = 0.0,
     progress: bool = True,
 ) -> Storage:
-    r"""The smallest weights, in the sum of |W|, with at least the given margin: few synapses, at most K a unit.
+    r"""The smallest weights, in the sum of |J|, with at least the given margin: few synapses, at most K a unit.
 
-    $$ \min_{w} \sum_j |W_{ij}| + |b_i| \; [b_i \text{ free}], \qquad
-       (2 s^k_i - 1) \Big( \sum_j W_{ij} s^k_j + b_i \Big) \ge \text{margin} $$
+    $$ \min_{w} \sum_j |J_{ij}| + |b_i| \; [b_i \text{ free}], \qquad
+       (2 s^k_i - 1) \Big( \sum_j J_{ij} s^k_j + b_i \Big) \ge \text{margin} $$
 
     The weights are a vertex: without finite `bounds` a row has at most as many synapses as patterns, though not always
     the fewest, which is a hard problem. Arguments and errors as in `store_widest`.
@@ -231,8 +230,7 @@ def _least_sum(row: Row, margin: float) -> Float[np.ndarray, " m"]:
 # --- how many
 
 
-@dataclasses.dataclass(frozen=True)
-class Storable:
+class Storable(Result, axes={"m": "size"}):
     """How many of the patterns, in their order, each unit can hold, and why not one more.
 
     `counts` (m,), one for each of `units`; `certificates` (m,), of the first pattern too many, None if it held all.
@@ -297,24 +295,24 @@ def _most(row: Row) -> tuple[int, Certificate | None]:
 
 
 def factorise(
-    W: Float[ArrayLike, "n n"], patterns: Int[ArrayLike, "K n"]
+    J: Float[ArrayLike, "n n"], patterns: Int[ArrayLike, "K n"]
 ) -> tuple[Float[Array, "n K"], Float[Array, "n n"]]:
-    r"""What W does to independent patterns X = (s^1 .. s^K), Y = W X, and what it does to the rest, Z = W (1 - X X^+).
+    r"""What J does to independent patterns X = (s^1 .. s^K), Y = J X, and what it does to the rest, Z = J (1 - X X^+).
 
-    $$ W = Y X^+ + Z (1 - X X^+) $$
+    $$ J = Y X^+ + Z (1 - X X^+) $$
 
-    W holds the patterns (b = 0) iff sign Y = 2 X - 1; Z is free. `patterns` (K, n) are rows. `compose` is the inverse.
-    Differentiable in W. Raises `ValueError` for shapes, and for patterns that are not linearly independent.
+    J holds the patterns (b = 0) iff sign Y = 2 X - 1; Z is free. `patterns` (K, n) are rows. `compose` is the inverse.
+    Differentiable in J. Raises `ValueError` for shapes, and for patterns that are not linearly independent.
     """
-    W, X = _square(W, patterns)
-    Y = W @ X
-    return Y, W - Y @ jnp.linalg.pinv(X)
+    J, X = _square(J, patterns)
+    Y = J @ X
+    return Y, J - Y @ jnp.linalg.pinv(X)
 
 
 def compose(
     patterns: Int[ArrayLike, "K n"], Y: Float[ArrayLike, "n K"], Z: Float[ArrayLike, "n n"] | None = None
 ) -> Float[Array, "n n"]:
-    r"""All weights whose drives in the patterns are Y: W = Y X^+ + Z (1 - X X^+), the smallest for Z = 0 (None).
+    r"""All weights whose drives in the patterns are Y: J = Y X^+ + Z (1 - X X^+), the smallest for Z = 0 (None).
 
     To design a network, choose the sizes of Y, whose signs are those of 2 X - 1, and Z: ``compose(s, kappa *
     (2 * s.T - 1))`` holds all patterns s (K, n) with margin kappa, by the weights of least Euclidean norm with these
@@ -332,11 +330,11 @@ def compose(
     return Y @ inverse + Z - (Z @ X) @ inverse
 
 
-def _square(W: ArrayLike, patterns: ArrayLike, name: str = "W") -> tuple[Float[Array, "n n"], Float[Array, "n K"]]:
-    X, W = _independent(patterns), real_array(name, W)
-    if W.shape != (X.shape[0], X.shape[0]):
-        raise ValueError(f"`{name}` must have shape ({X.shape[0]}, {X.shape[0]}), got {W.shape}")
-    return W, X.astype(W.dtype)
+def _square(J: ArrayLike, patterns: ArrayLike, name: str = "J") -> tuple[Float[Array, "n n"], Float[Array, "n K"]]:
+    X, J = _independent(patterns), real_array(name, J)
+    if J.shape != (X.shape[0], X.shape[0]):
+        raise ValueError(f"`{name}` must have shape ({X.shape[0]}, {X.shape[0]}), got {J.shape}")
+    return J, X.astype(J.dtype)
 
 
 def _independent(patterns: ArrayLike) -> Float[Array, "n K"]:

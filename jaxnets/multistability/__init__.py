@@ -1,16 +1,19 @@
-"""Networks of threshold units, x' = -x + W H(x) + b: the patterns they hold, the flow between them, and design.
+"""Networks of threshold units, x' = -x + J H(x) + b: the patterns they hold, the flow between them, and design.
 
 Piecewise-linear and smooth kin of such networks too.
 """
 
-from .flow import (
+from .._public import public
+from .attractors import (
     Basins,
-    Flow,
     StateGraph,
-    Trajectory,
     basins,
-    flow,
     state_graph,
+)
+from .flows import (
+    Flow,
+    Trajectory,
+    flow,
 )
 from .patterns import (
     StablePatterns,
@@ -21,15 +24,10 @@ from .patterns import (
 )
 from .piecewise import (
     PiecewiseFixedPoints,
-    PiecewiseLinear,
-    clipped_linear,
-    heaviside,
     piecewise_fixed_points,
     regions,
-    threshold_linear,
 )
 from .smooth import (
-    Logistic,
     SmoothBranch,
     follow_pattern,
 )
@@ -57,10 +55,8 @@ __all__ = [
     "Coupling",
     "Failure",
     "Flow",
-    "Logistic",
     "Need",
     "PiecewiseFixedPoints",
-    "PiecewiseLinear",
     "SignConstraints",
     "SignStability",
     "SmoothBranch",
@@ -70,7 +66,6 @@ __all__ = [
     "Trajectory",
     "basins",
     "check_topology",
-    "clipped_linear",
     "closure",
     "completes",
     "count_sign_matrices",
@@ -79,7 +74,6 @@ __all__ = [
     "fewest_synapses",
     "flow",
     "follow_pattern",
-    "heaviside",
     "is_stable",
     "margins",
     "piecewise_fixed_points",
@@ -89,6 +83,7 @@ __all__ = [
     "sign_stability",
     "stable_patterns",
     "state_graph",
-    "threshold_linear",
     "union_and_intersection",
 ]
+
+__dir__ = public(__name__)

@@ -1,8 +1,8 @@
 r"""Stable patterns of threshold networks: which s in {0, 1}^n hold themselves, and by how much.
 
-$$ \dot x = -x + W H(x) + b, \qquad s \text{ stable} \iff (2 s_i - 1)\, f_i > 0 \ \forall i, \quad f = W s + b $$
+$$ \dot x = -x + J H(x) + b, \qquad s \text{ stable} \iff (2 s_i - 1)\, f_i > 0 \ \forall i, \quad f = J s + b $$
 
-H(x) = 1 for x > 0, and W_ij is the weight from j to i. In the orthant of s the flow is linear towards f, so that s is
+H(x) = 1 for x > 0, and J_ij is the weight from j to i. In the orthant of s the flow is linear towards f, so that s is
 stable exactly when f lies in that orthant. A field f_i = 0 is marginal: such a pattern is not stable.
 
 All patterns of up to `EXHAUSTIVE` units are looked at one by one, 32 in a machine word; of more units they are found
@@ -23,6 +23,7 @@ from scipy.optimize import milp
 
 from .._arguments import positive, real_array, require, require_whole
 from .._numerics import is_concrete
+from .._results import Result
 from ..couplings.operators import Dense, Operator
 
 # Units whose 2^n patterns are all looked at: 2^28 take seconds, and 32 MB.
@@ -32,93 +33,93 @@ EXHAUSTIVE = 28
 # --- arguments of this room
 
 
-def as_coupling(W: Operator | Float[ArrayLike, "n n"]) -> Operator:
-    """One finite, square W as an operator."""
-    if not isinstance(W, Operator):
-        W = Dense(real_array("W", W))
-    if len(W.shape) != 2:
-        raise ValueError(f"`W` must be one n x n matrix, got shape {W.shape}: map over more with `jax.vmap`")
-    for leaf in jax.tree.leaves(eqx.filter(W, eqx.is_inexact_array)):
-        require("W", leaf, np.isfinite, "made of finite numbers")
-    return W
+def as_couplings(J: Operator | Float[ArrayLike, "n n"]) -> Operator:
+    """One finite, square J as an operator."""
+    if not isinstance(J, Operator):
+        J = Dense(real_array("J", J))
+    if len(J.shape) != 2:
+        raise ValueError(f"`J` must be one n x n matrix, got shape {J.shape}: map over more with `jax.vmap`")
+    for leaf in jax.tree.leaves(eqx.filter(J, eqx.is_inexact_array)):
+        require("J", leaf, np.isfinite, "made of finite numbers")
+    return J
 
 
-def as_bias(bias: Float[ArrayLike, "*n"] | None, W: Operator) -> Float[Array, " n"]:
-    """b as an array (n,) in the precision of W; 0 where there is none."""
-    n = W.shape[-1]
+def cast_bias(bias: Float[ArrayLike, "*n"] | None, J: Operator) -> Float[Array, " n"]:
+    """b as an array (n,) in the precision of J; 0 where there is none."""
+    n = J.shape[-1]
     array = real_array("bias", 0.0 if bias is None else bias)
     if array.shape not in ((), (n,)):
         raise ValueError(f"`bias` must be a number or have shape ({n},), got shape {array.shape}")
     require("bias", array, np.isfinite, "finite numbers")
-    return jnp.broadcast_to(array.astype(W.dtype), (n,))
+    return jnp.broadcast_to(array.astype(J.dtype), (n,))
 
 
-def as_patterns(patterns: ArrayLike, W: Operator) -> Float[Array, "*batch n"]:
-    """Patterns of 0 and 1, of any dtype, in the precision of W."""
+def cast_patterns(patterns: ArrayLike, J: Operator) -> Float[Array, "*batch n"]:
+    """Patterns of 0 and 1, of any dtype, in the precision of J."""
     array = jnp.asarray(patterns)
-    if array.shape[-1:] != W.shape[-1:]:
-        raise ValueError(f"`patterns` must have shape (..., {W.shape[-1]}), got {array.shape}")
+    if array.shape[-1:] != J.shape[-1:]:
+        raise ValueError(f"`patterns` must have shape (..., {J.shape[-1]}), got {array.shape}")
     require("patterns", array, lambda s: (s == 0) | (s == 1), "made of 0 and 1")
-    return array.astype(W.dtype)
+    return array.astype(J.dtype)
 
 
-def require_concrete(W: Operator | ArrayLike, bias: ArrayLike | None, instead: str) -> None:
-    if not is_concrete(W, bias):
-        raise ValueError(f"`W` and `bias` must be concrete, got traced values: {instead}")
+def require_concrete(J: Operator | ArrayLike, bias: ArrayLike | None, instead: str) -> None:
+    if not is_concrete(J, bias):
+        raise ValueError(f"`J` and `bias` must be concrete, got traced values: {instead}")
 
 
 # --- given patterns
 
 
 def margins(
-    W: Operator | Float[ArrayLike, "n n"],
+    J: Operator | Float[ArrayLike, "n n"],
     patterns: Float[ArrayLike, "*batch n"] | Bool[ArrayLike, "*batch n"],
     bias: Float[ArrayLike, "*n"] | None = None,
 ) -> Float[Array, "*batch"]:
     r"""How far the field of each pattern is from the nearest wall of its orthant; positive when the pattern is stable.
 
-    $$ \mu(s) = \min_i\, (2 s_i - 1) \big( \textstyle\sum_j W_{ij} s_j + b_i \big) $$
+    $$ \mu(s) = \min_i\, (2 s_i - 1) \big( \textstyle\sum_j J_{ij} s_j + b_i \big) $$
 
-    `patterns` of 0 and 1 have any leading axes, `bias` is a number or (n,). The unit is that of W. Works under `jit`,
-    `vmap` and `grad` (of W and b).
+    `patterns` of 0 and 1 have any leading axes, `bias` is a number or (n,). The unit is that of J. Works under `jit`,
+    `vmap` and `grad` (of J and b).
 
     Raises:
-        ValueError: if ``W`` is not one finite square matrix, or ``patterns`` or ``bias`` do not fit it.
+        ValueError: if ``J`` is not one finite square matrix, or ``patterns`` or ``bias`` do not fit it.
 
     Source: Tournoy & Doiron 2022 (arXiv 2210.03241).
     """
-    W = as_coupling(W)
-    s, b = as_patterns(patterns, W), as_bias(bias, W)
-    return _margins(W, s.reshape(-1, W.shape[-1]), b).reshape(s.shape[:-1])
+    J = as_couplings(J)
+    s, b = cast_patterns(patterns, J), cast_bias(bias, J)
+    return _margins(J, s.reshape(-1, J.shape[-1]), b).reshape(s.shape[:-1])
 
 
 @eqx.filter_jit
-def _margins(W: Operator, s: Float[Array, "K n"], b: Float[Array, " n"]) -> Float[Array, " K"]:
+def _margins(J: Operator, s: Float[Array, "K n"], b: Float[Array, " n"]) -> Float[Array, " K"]:
     with jax.default_matmul_precision("highest"):
-        fields = (W @ s.T).T + b[None]
+        fields = (J @ s.T).T + b[None]
     return jnp.min((2 * s - 1) * fields, -1)
 
 
 def is_stable(
-    W: Operator | Float[ArrayLike, "n n"],
+    J: Operator | Float[ArrayLike, "n n"],
     patterns: Float[ArrayLike, "*batch n"] | Bool[ArrayLike, "*batch n"],
     bias: Float[ArrayLike, "*n"] | None = None,
 ) -> Bool[Array, "*batch"]:
-    """Whether each pattern is stable, (2 s - 1) o (W s + b) > 0 in every unit: `margins` above 0.
+    """Whether each pattern is stable, (2 s - 1) o (J s + b) > 0 in every unit: `margins` above 0.
 
-    A marginal unit, W s + b = 0, makes a pattern unstable; so does NaN under `jit`. Fields are sums rounded in the
-    precision of W, and their signs are exact where no rounding occurs, as with small whole numbers.
+    A marginal unit, J s + b = 0, makes a pattern unstable; so does NaN under `jit`. Fields are sums rounded in the
+    precision of J, and their signs are exact where no rounding occurs, as with small whole numbers.
 
     Raises:
         ValueError: where `margins` does.
     """
-    return margins(W, patterns, bias) > 0
+    return margins(J, patterns, bias) > 0
 
 
 # --- all patterns
 
 
-class StablePatterns(eqx.Module):
+class StablePatterns(Result, axes={"K": "pattern", "n": "unit"}):
     """Stable patterns, each once, and whether they are all there are.
 
     `patterns` is in the order of binary numbers with unit 0 as the last digit. `complete` says that there is proof
@@ -131,13 +132,13 @@ class StablePatterns(eqx.Module):
 
 
 def stable_patterns(
-    W: Operator | Float[ArrayLike, "n n"],
+    J: Operator | Float[ArrayLike, "n n"],
     bias: Float[ArrayLike, "*n"] | None = None,
     *,
     time_limit: float = 60.0,
     max_patterns: int = 1000,
 ) -> StablePatterns:
-    r"""All stable patterns: those s in {0, 1}^n with (2 s - 1) o (W s + b) > 0.
+    r"""All stable patterns: those s in {0, 1}^n with (2 s - 1) o (J s + b) > 0.
 
     Up to n = 28 every pattern is looked at. The units are split in two, and the field of a pattern is one of 2^h
     fields of the first h units plus one of 2^(n-h) of the others. For a fixed second half, unit i asks of the first
@@ -152,27 +153,27 @@ def stable_patterns(
         s_i = 1 => f_i >= 0,   s_i = 0 => f_i <= 0,   sum_i |s_i - s_i^k| >= 1 for all k found.
 
     Raises:
-        ValueError: if ``W`` is not one finite square matrix, ``bias`` does not fit, one of them is traced,
+        ValueError: if ``J`` is not one finite square matrix, ``bias`` does not fit, one of them is traced,
             ``time_limit`` is not positive or ``max_patterns`` not a whole number >= 1.
     """
-    require_concrete(W, bias, "transform `is_stable` instead")
-    W = as_coupling(W)
-    b = as_bias(bias, W)
+    require_concrete(J, bias, "transform `is_stable` instead")
+    J = as_couplings(J)
+    b = cast_bias(bias, J)
     require("time_limit", time_limit, positive, "a finite number > 0")
     require_whole("max_patterns", max_patterns)
-    if W.shape[-1] <= EXHAUSTIVE:
-        return exhaustive(W, b)
-    return by_programme(W, b, time_limit, max_patterns)
+    if J.shape[-1] <= EXHAUSTIVE:
+        return exhaustive(J, b)
+    return by_programme(J, b, time_limit, max_patterns)
 
 
-def required_margins(W: Float[np.ndarray, "n n"], b: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def required_margins(J: Float[np.ndarray, "n n"], b: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """What (2 s_i - 1) f_i computed in any order of summation exceeds in every stable pattern.
 
     Where the fields are whole multiples of some power of two, which sums do not round, it is half of that, and nothing
     marginal passes; otherwise it is minus a bound on the rounding errors, and candidates must be judged anew.
     """
-    terms = np.concatenate([W, b[:, None]], 1)
-    largest, eps = np.sum(np.abs(terms), 1), np.finfo(W.dtype).eps
+    terms = np.concatenate([J, b[:, None]], 1)
+    largest, eps = np.sum(np.abs(terms), 1), np.finfo(J.dtype).eps
     mantissa, exponent = np.frexp(terms.astype(np.float64))
     whole = np.abs(mantissa * 2.0**53).astype(np.int64)
     lowest_bit = (whole & -whole).astype(np.float64)
@@ -198,18 +199,18 @@ class Halves(NamedTuple):
     margin: Float[Array, " n"]
 
 
-def exhaustive(W: Operator, b: Float[Array, " n"]) -> StablePatterns:
+def exhaustive(J: Operator, b: Float[Array, " n"]) -> StablePatterns:
     """All of 2^n patterns."""
-    n = W.shape[-1]
+    n = J.shape[-1]
     # Larger sets are more work to make and soon leave the caches, smaller ones are looked up more often.
     h = min(max(5, n // 2 - 2), 10)
     # Silent units without a field would never be stable: they are off, with a field below 0, up to h units in all.
     padded = max(n, h)
-    matrix = np.zeros((padded, padded), W.dtype)
-    matrix[:n, :n] = W.dense()
-    bias = np.full(padded, -1, W.dtype)
+    matrix = np.zeros((padded, padded), J.dtype)
+    matrix[:n, :n] = J.dense()
+    bias = np.full(padded, -1, J.dtype)
     bias[:n] = b
-    halves = _halves(jnp.asarray(matrix), jnp.asarray(bias), jnp.asarray(required_margins(matrix, bias), W.dtype), h)
+    halves = _halves(jnp.asarray(matrix), jnp.asarray(bias), jnp.asarray(required_margins(matrix, bias), J.dtype), h)
 
     # As many second halves at once as fill some MB.
     batch = min(2 ** (padded - h), 2**13)
@@ -222,17 +223,17 @@ def exhaustive(W: Operator, b: Float[Array, " n"]) -> StablePatterns:
         found.append(((first + second[which]) << h) + 32 * word[which] + bit)
     codes = np.concatenate(found)
     candidates = (codes[:, None] >> np.arange(n)[None]) & 1 == 1
-    return StablePatterns(_judged(W, b, candidates), True, f"all 2^{n} patterns were looked at")
+    return StablePatterns(_judged(J, b, candidates), True, f"all 2^{n} patterns were looked at")
 
 
-def _judged(W: Operator, b: Float[Array, " n"], candidates: Bool[np.ndarray, "K n"]) -> Bool[np.ndarray, "K n"]:
+def _judged(J: Operator, b: Float[Array, " n"], candidates: Bool[np.ndarray, "K n"]) -> Bool[np.ndarray, "K n"]:
     """Those that `is_stable` accepts."""
     if len(candidates) == 0:
         return candidates
     # In powers of two, so that few programs are compiled.
     room = 2 ** int(np.ceil(np.log2(len(candidates)))) - len(candidates)
     padded = np.concatenate([candidates, np.zeros((room, candidates.shape[1]), bool)])
-    stable = np.concatenate([np.asarray(is_stable(W, part, b)) for part in np.split(padded, max(1, len(padded) >> 16))])
+    stable = np.concatenate([np.asarray(is_stable(J, part, b)) for part in np.split(padded, max(1, len(padded) >> 16))])
     return candidates[stable[: len(candidates)]]
 
 
@@ -242,16 +243,16 @@ def _bits(codes, num: int, dtype):
 
 
 @eqx.filter_jit
-def _halves(W: Float[Array, "n n"], b: Float[Array, " n"], margin: Float[Array, " n"], h: int) -> Halves:
+def _halves(J: Float[Array, "n n"], b: Float[Array, " n"], margin: Float[Array, " n"], h: int) -> Halves:
     firsts = jnp.arange(2**h)
-    s = _bits(firsts, h, W.dtype)
+    s = _bits(firsts, h, J.dtype)
     with jax.default_matmul_precision("highest"):
-        fields = W[:, :h] @ s.T
+        fields = J[:, :h] @ s.T
 
     # A unit of the first half must exceed its margin where it is on, and stay below its negative where it is off; this
     # is folded into its fields, and into the threshold for the units of the second half.
-    own = jnp.concatenate([s.T == 1, jnp.zeros((W.shape[0] - h, 2**h), bool)])
-    sign = jnp.concatenate([2 * s.T - 1, jnp.zeros((W.shape[0] - h, 2**h), W.dtype)])
+    own = jnp.concatenate([s.T == 1, jnp.zeros((J.shape[0] - h, 2**h), bool)])
+    sign = jnp.concatenate([2 * s.T - 1, jnp.zeros((J.shape[0] - h, 2**h), J.dtype)])
     fields = fields - sign * margin[:, None]
 
     def nested(key, on):
@@ -262,7 +263,7 @@ def _halves(W: Float[Array, "n n"], b: Float[Array, " n"], margin: Float[Array, 
         return key[order], jnp.sum(packed << jnp.arange(32, dtype=jnp.uint32)[None, None], -1, dtype=jnp.uint32)
 
     keys, sets = jax.lax.map(lambda args: nested(*args), (fields, own))
-    return Halves(keys, sets, W[:, h:], b, margin)
+    return Halves(keys, sets, J[:, h:], b, margin)
 
 
 @jax.jit
@@ -291,14 +292,14 @@ def _survivors(halves: Halves, seconds) -> UInt32[Array, "batch words"]:
 # --- by mixed-integer programming
 
 
-def by_programme(W: Operator, b: Float[Array, " n"], time_limit: float, max_patterns: int) -> StablePatterns:
+def by_programme(J: Operator, b: Float[Array, " n"], time_limit: float, max_patterns: int) -> StablePatterns:
     """One feasible pattern after the other, each excluded by a cut, until there is none."""
-    matrix, bias = (np.asarray(a, np.float64) for a in (W.dense(), b))
+    matrix, bias = (np.asarray(a, np.float64) for a in (J.dense(), b))
     n = len(bias)
     # Rows of largest field 1, the scale on which the solver's tolerance is meant.
     scale = np.maximum(np.sum(np.abs(matrix), 1) + np.abs(bias), np.finfo(float).tiny)
     matrix, bias = matrix / scale[:, None], bias / scale
-    asked = required_margins(np.asarray(W.dense()), np.asarray(b)) / scale
+    asked = required_margins(np.asarray(J.dense()), np.asarray(b)) / scale
     asked = np.where(asked > 1e-5, asked, 0)
     most = bias + np.sum(np.maximum(matrix, 0), 1)
     least = bias + np.sum(np.minimum(matrix, 0), 1)
@@ -314,7 +315,7 @@ def by_programme(W: Operator, b: Float[Array, " n"], time_limit: float, max_patt
     def answer(complete, reason):
         candidates = np.array(found, bool).reshape(-1, n)
         candidates = candidates[np.lexsort(candidates.T)]
-        return StablePatterns(_judged(W, b, candidates), complete, reason)
+        return StablePatterns(_judged(J, b, candidates), complete, reason)
 
     if np.any(low > high):
         return answer(True, "a unit can be neither on nor off")
@@ -336,7 +337,7 @@ def by_programme(W: Operator, b: Float[Array, " n"], time_limit: float, max_patt
         cuts.append(np.where(pattern, -1.0, 1.0))
         limits.append(1.0 - np.sum(pattern))
         # Only stable ones count: marginal ones may be among the solutions.
-        if len(found) >= max_patterns and len(_judged(W, b, np.array(found))) >= max_patterns:
+        if len(found) >= max_patterns and len(_judged(J, b, np.array(found))) >= max_patterns:
             return answer(False, f"stopped at {max_patterns} patterns")
     return answer(False, f"stopped after {time_limit} s")
 
@@ -345,7 +346,7 @@ def by_programme(W: Operator, b: Float[Array, " n"], time_limit: float, max_patt
 
 
 def descend(
-    W: Operator | Float[ArrayLike, "n n"],
+    J: Operator | Float[ArrayLike, "n n"],
     bias: Float[ArrayLike, "*n"] | None = None,
     *,
     num_starts: int,
@@ -354,27 +355,27 @@ def descend(
 ) -> StablePatterns:
     """Stable patterns found by flipping, from random patterns, the unit whose field contradicts it most.
 
-    A flip costs O(n); for symmetric W with W_ii >= 0 the energy -s W s / 2 - b s falls with every flip. Other
+    A flip costs O(n); for symmetric J with J_ii >= 0 the energy -s J s / 2 - b s falls with every flip. Other
     networks may wander: a start that is not stable after `max_flips` is given up. What is found is a lower bound.
 
     Raises:
-        ValueError: if ``W`` is not one finite square matrix, ``bias`` does not fit, one of them is traced, or
+        ValueError: if ``J`` is not one finite square matrix, ``bias`` does not fit, one of them is traced, or
             ``num_starts`` or ``max_flips`` is not a whole number >= 1.
     """
-    require_concrete(W, bias, "the number of patterns found depends on values")
-    W = as_coupling(W)
-    b = as_bias(bias, W)
+    require_concrete(J, bias, "the number of patterns found depends on values")
+    J = as_couplings(J)
+    b = cast_bias(bias, J)
     require_whole("num_starts", num_starts)
     require_whole("max_flips", max_flips)
-    ends = np.asarray(_descended(W.dense(), b, jax.random.bernoulli(key, 0.5, (num_starts, W.shape[-1])), max_flips))
-    patterns = _judged(W, b, np.unique(ends, axis=0))
+    ends = np.asarray(_descended(J.dense(), b, jax.random.bernoulli(key, 0.5, (num_starts, J.shape[-1])), max_flips))
+    patterns = _judged(J, b, np.unique(ends, axis=0))
     patterns = patterns[np.lexsort(patterns.T)]
     return StablePatterns(patterns, False, f"found from {num_starts} starts")
 
 
 @eqx.filter_jit
-def _descended(W: Float[Array, "n n"], b: Float[Array, " n"], starts: Bool[Array, "m n"], max_flips: int):
-    columns = W.T
+def _descended(J: Float[Array, "n n"], b: Float[Array, " n"], starts: Bool[Array, "m n"], max_flips: int):
+    columns = J.T
 
     def contradictions(s, fields):
         return jnp.where(s, -fields, fields)
@@ -390,7 +391,7 @@ def _descended(W: Float[Array, "n n"], b: Float[Array, " n"], starts: Bool[Array
         return s.at[i].set(~s[i]), fields + change, flips + 1
 
     def descent(s):
-        fields = W @ s.astype(W.dtype) + b
+        fields = J @ s.astype(J.dtype) + b
         return jax.lax.while_loop(unsettled, flip, (s, fields, jnp.zeros((), jnp.int32)))[0]
 
     return jax.vmap(descent)(starts)

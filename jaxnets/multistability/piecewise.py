@@ -16,7 +16,6 @@ Source: Pals et al. 2024 (NeurIPS) for threshold-linear units; other units and j
 
 import itertools
 import math
-from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -24,66 +23,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
 
-from .._arguments import positive, real_array, require, require_instance
+from .._arguments import positive, real_array, require
 from .._numerics import as_complex, is_concrete
+from .._results import Result
 from ..eigen import eigenvalues
-
-
-class PiecewiseLinear(eqx.Module):
-    r"""phi(x) = slopes[k] x + intercepts[k], with k the number of `breaks` below x; jumps are allowed.
-
-    At a break point the piece to the left holds, as for H(0) = 0. Raises `ValueError` unless `breaks` (d,) increase
-    and `slopes` and `intercepts` are (d + 1,), all finite.
-    """
-
-    breaks: Float[Array, " d"]
-    slopes: Float[Array, " d+1"]
-    intercepts: Float[Array, " d+1"]
-
-    def __init__(
-        self,
-        breaks: ArrayLike | Sequence[float],
-        slopes: ArrayLike | Sequence[float],
-        intercepts: ArrayLike | Sequence[float],
-    ):
-        self.breaks = real_array("breaks", breaks)
-        self.slopes = real_array("slopes", slopes)
-        self.intercepts = real_array("intercepts", intercepts)
-
-    def __check_init__(self):
-        if self.breaks.ndim != 1:
-            raise ValueError(f"`breaks` must be a 1-d array, got shape {self.breaks.shape}")
-        require("breaks", self.breaks, np.isfinite, "finite numbers")
-        require("breaks", jnp.diff(self.breaks), lambda gaps: gaps > 0, "increasing")
-        for name, values in (("slopes", self.slopes), ("intercepts", self.intercepts)):
-            if values.shape != (len(self.breaks) + 1,):
-                raise ValueError(f"`{name}` must have shape ({len(self.breaks) + 1},), got {values.shape}")
-            require(name, values, np.isfinite, "finite numbers")
-
-    def piece(self, x: Float[Array, "..."]) -> Int[Array, "..."]:
-        """The number of break points below x."""
-        return jnp.searchsorted(self.breaks.astype(x.dtype), x, side="left")
-
-    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """phi(x)."""
-        k = self.piece(x)
-        return self.slopes.astype(x.dtype)[k] * x + self.intercepts.astype(x.dtype)[k]
-
-
-def threshold_linear() -> PiecewiseLinear:
-    """max(x, 0)."""
-    return PiecewiseLinear([0.0], [0.0, 1.0], [0.0, 0.0])
-
-
-def heaviside() -> PiecewiseLinear:
-    """1 for x > 0, else 0."""
-    return PiecewiseLinear([0.0], [0.0, 0.0], [0.0, 1.0])
-
-
-def clipped_linear(low: float = 0.0, high: float = 1.0) -> PiecewiseLinear:
-    """x between `low` and `high`, and those beyond; `ValueError` unless low < high."""
-    return PiecewiseLinear([low, high], [0.0, 1.0, 0.0], [low, 0.0, high])
-
+from ..transfer import PiecewiseLinear, Transfer, as_piecewise_linear
 
 # --- regions
 
@@ -182,7 +126,7 @@ def _packed_sides(A, h, subsets, tolerance: float):
 # --- fixed points
 
 
-class PiecewiseFixedPoints(eqx.Module):
+class PiecewiseFixedPoints(Result, axes={"k": "fixed_point", "R": "mode", "n": "unit"}):
     """All fixed points x = M kappa of a network.
 
     `eigenvalues` (k, R) are those of N^T diag(phi') M - 1, by falling real part; the other n - R of the Jacobian are
@@ -204,7 +148,7 @@ class PiecewiseFixedPoints(eqx.Module):
 def piecewise_fixed_points(
     left: Float[ArrayLike, "n R"],
     right: Float[ArrayLike, "n R"],
-    transfer: PiecewiseLinear,
+    transfer: Transfer,
     offset: Float[ArrayLike, "*n"] = 0.0,
     *,
     tolerance: float = 1e-10,
@@ -218,7 +162,7 @@ def piecewise_fixed_points(
     is singular.
 
     Raises:
-        ValueError: if ``left`` and ``right`` are not (n, R) of one shape, ``transfer`` is not `PiecewiseLinear`,
+        ValueError: if ``left`` and ``right`` are not (n, R) of one shape, ``transfer`` is not made of lines,
             ``offset`` does not fit, something is not finite or traced, or ``tolerance`` is not positive.
 
     Source: Pals, Sagtekin, Pei, Gloeckler & Macke 2024 (NeurIPS), for max(x, 0).
@@ -232,18 +176,18 @@ def piecewise_fixed_points(
         raise ValueError(f"`left` must have shape (n, R) with n, R >= 1, got {M.shape}")
     if N.shape != M.shape:
         raise ValueError(f"`right` must have the shape of `left`, {M.shape}, got {N.shape}")
-    require_instance("transfer", transfer, PiecewiseLinear, "a `PiecewiseLinear`")
+    lines = as_piecewise_linear(transfer)
     h = real_array("offset", offset)
     if h.shape not in ((), M.shape[:1]):
         raise ValueError(f"`offset` must be a number or have shape ({len(M)},), got {h.shape}")
     for name, values in (("left", M), ("right", N), ("offset", h)):
         require(name, values, np.isfinite, "finite numbers")
     N, h = N.astype(M.dtype), jnp.broadcast_to(h.astype(M.dtype), M.shape[:1])
-    transfer = jax.tree.map(lambda leaf: leaf.astype(M.dtype), transfer)
+    lines = jax.tree.map(lambda leaf: leaf.astype(M.dtype), lines)
 
     n, dimension = M.shape
-    num_breaks = len(transfer.breaks)
-    hyperplanes = jnp.repeat(M, num_breaks, axis=0), (h[:, None] - transfer.breaks[None]).reshape(-1)
+    num_breaks = len(lines.breaks)
+    hyperplanes = jnp.repeat(M, num_breaks, axis=0), (h[:, None] - lines.breaks[None]).reshape(-1)
     if num_breaks:
         # Break points are ordered, so that those below a state are counted by the sides.
         sides = regions(*hyperplanes, tolerance=tolerance).reshape(-1, n, num_breaks)
@@ -256,7 +200,7 @@ def piecewise_fixed_points(
     for first in range(0, len(pieces), together):
         chunk = pieces[first : first + together]
         size = 1 << (len(chunk) - 1).bit_length()
-        solved = _solved(M, N, transfer, h, jnp.asarray(np.resize(chunk, (size, n))), tolerance)
+        solved = _solved(M, N, lines, h, jnp.asarray(np.resize(chunk, (size, n))), tolerance)
         parts.append([np.asarray(leaf)[: len(chunk)] for leaf in solved])
     kappa, matrices, inside, boundary, singular = (np.concatenate(leaves) for leaves in zip(*parts, strict=True))
 

@@ -1,177 +1,193 @@
-r"""From threshold units to smooth ones: how far a stable pattern survives when the gain is lowered.
+r"""From threshold units to smooth ones: how far a stable pattern survives when units become less steep.
 
-$$ \dot x = -x + W \phi_\beta(x) + b, \qquad
+$$ \dot x = -x + J \phi_\beta(x) + b, \qquad
    \phi_\beta(x) = \tfrac12 (1 + \tanh \beta x) \to H(x) \ (\beta \to \infty) $$
 
-At large gain every stable pattern s has a stable fixed point next to f = W s + b. It is followed to lower gain until it
-disappears in a fold, where a real eigenvalue of the Jacobian reaches 0, or turns unstable by a complex pair (Hopf).
-Where sup |phi'| ||W|| = beta ||W|| / 2 < 1 in some norm there is one fixed point, which is stable, and a branch that
-gets there ends at beta = 0. Source: derived here.
+At large steepness beta every stable pattern s has a stable fixed point next to f = J s + b. `follow_pattern` follows
+this point to smaller steepness until it disappears in a fold, where a real eigenvalue of the Jacobian reaches 0, or
+until a complex pair makes it unstable (Hopf). Where sup |phi'| ||J|| = beta ||J|| / 2 < 1 in some norm, the network has
+a single fixed point, and that point is stable: a branch that gets there ends at beta = 0.
+
+The steps are those of `_numerics.follow` in log beta, and the fold is that of `_numerics.fold`. Source: derived here.
 """
+
+import math
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from .._arguments import positive, require, scalar
-from .._numerics import polish_root
+from .._arguments import positive, require
+from .._numerics import Branch, fold, follow
+from .._results import Result
 from ..couplings.operators import Operator
 from ..dynamics import RateNetwork, find_fixed_point
-from ..transfer import Transfer, smooth_covariance, smooth_slope_law
-from .patterns import as_bias, as_coupling, as_patterns, margins, require_concrete
+from ..transfer import Logistic
+from .patterns import as_couplings, cast_bias, cast_patterns, margins, require_concrete
+
+# The first steepness is this over the margin. There phi differs from H by e^-40, and its slope from 0 by some e^-40 times
+# the steepness, which is below the rounding of float64: the fixed point is J s + b, of growth -1.
+_SATURATED = 20.0
+# Relative steps below which the end is solved for as a fold. A fold within 1e-4 of the last point is a guess from which
+# Newton's method converges; a shorter step would come close to where the fixed point is badly conditioned.
+_SMALLEST_STEP = 1e-4
+# A step is accepted when the point moves by at most this multiple of what the tangent predicts. A square root, as at a
+# fold, needs a factor of 2.
+_TANGENTS = 2.5
+# Imaginary parts above this belong to a complex pair: rounding splits a real pair that meets by some 1e-8.
+_COMPLEX = 1e-6
+# A fold counts as the end of the branch within this many of the last steps, and this part of the largest |x_i|.
+_STEPS_TO_FOLD, _MOVE_TO_FOLD = 4, 0.1
+# Attempts in one compiled loop. Most branches take 30 to 100; a longer one goes on in another call.
+_ATTEMPTS = 128
 
 
-class Logistic(Transfer):
-    """phi(x) = (1 + tanh(gain x)) / 2, the logistic function of 2 gain x; H(x) for infinite gain.
+class SmoothBranch(Result, axes={"k": "steepness", "n": "unit"}):
+    """A stable pattern followed from threshold units to less steep ones.
 
-    Raises `ValueError` unless `gain` is a positive number.
+    `points` (k, n) are the fixed points at each `steepness` (k,), which falls, and `growth` (k,) is the largest real
+    part of their Jacobian's eigenvalues, below 0. The branch ends at `critical_steepness`, known to `error`, by a
+    `fold` or else by a complex pair. A branch without end has the critical steepness 0. `converged` is False if the end
+    was not resolved: the branch was lost between `critical_steepness` and `error` below it.
     """
 
-    gain: Float[Array, ""]
-
-    def __init__(self, gain: Float[ArrayLike, ""]):
-        self.gain = scalar("gain", gain)
-        require("gain", self.gain, positive, "a finite number > 0")
-
-    def __call__(self, x):
-        return (1 + jnp.tanh(self.gain.astype(x.dtype) * x)) / 2
-
-    def slope(self, x):
-        gain = self.gain.astype(x.dtype)
-        return gain / 2 / jnp.cosh(gain * x) ** 2
-
-    def slope_law(self, mean, variance):
-        return smooth_slope_law(self, mean, variance)
-
-    def antiderivative(self, x):
-        """(x + log cosh(gain x) / gain) / 2."""
-        gain = self.gain.astype(x.dtype)
-        return (x + (jnp.logaddexp(gain * x, -gain * x) - jnp.log(jnp.asarray(2, x.dtype))) / gain) / 2
-
-    def covariance(self, variance, correlation, nodes=(201, 201)):
-        return smooth_covariance(self, variance, correlation, nodes)
-
-
-class SmoothBranch(eqx.Module):
-    """A stable pattern followed from threshold units to lower gain.
-
-    `gains`, falling, with the fixed points (k, n) there and the largest real part of their Jacobian, `growth`, below 0.
-    `critical_gain` is where the branch ends, by a `fold` or else by a complex pair, known to `error`; 0 when it does
-    not end. `converged` is False where the end was not resolved: the branch was lost between `critical_gain` and
-    `error` below it.
-    """
-
-    gains: Float[np.ndarray, " k"]
+    steepness: Float[np.ndarray, " k"]
     points: Float[np.ndarray, "k n"]
     growth: Float[np.ndarray, " k"]
-    critical_gain: float
+    critical_steepness: float
     error: float
     fold: bool
     converged: bool
 
 
 def follow_pattern(
-    W: Operator | Float[ArrayLike, "n n"],
+    J: Operator | Float[ArrayLike, "n n"],
     pattern: Bool[ArrayLike, " n"],
     bias: Float[ArrayLike, "*n"] | None = None,
     *,
     largest_step: float = 0.1,
     tolerance: float = 1e-8,
 ) -> SmoothBranch:
-    r"""The stable fixed point that belongs to a stable pattern, from large gain down to where it ends.
+    r"""The stable fixed point that belongs to a stable pattern, from steep units down to where it ends.
 
-    Gains fall in steps of at most the part `largest_step`, each a `dynamics.find_fixed_point` from the last point. A
-    step is taken back and halved when it ends at an unstable point or elsewhere: further from the last point than 5/2
-    of its tangent, where a square root needs twice. When steps have become 10^-4, the fold is solved for,
+    The `pattern` (n,) is made of 0 and 1. The steepness falls in steps of at most the part `largest_step`. Each step is
+    a `dynamics.find_fixed_point` from the last point, and is halved when it ends at an unstable point or too far from
+    the last one: further than 5/2 of its tangent. When steps have become 10^-4, the fold is solved for,
 
-    $$ x = W \phi_\beta(x) + b, \qquad v = W (\phi_\beta'(x) \circ v), \qquad |v| = 1, $$
+    $$ x = J \phi_\beta(x) + b, \qquad v = J (\phi_\beta'(x) \circ v), \qquad |v| = 1, $$
 
-    by Newton's method; a complex pair is bisected to `tolerance`, relative. The branch ends at gain 0 when it reaches
-    beta ||W|| / 2 < 1 (the smaller of the largest row sum and singular value). Where two states of a symmetric network
-    merge (pitchfork) it goes on as the state that remains. Valid where other fixed points are further away than a step
-    moves this one; where the end is not resolved `converged` is False. An O(n^3) step each, about 100 steps.
+    by Newton's method; a complex pair is bisected to `tolerance`, relative. The branch ends at steepness 0 when it
+    reaches beta ||J|| / 2 < 1 (the smaller of the largest row sum and singular value). Where two states of a symmetric
+    network merge (pitchfork) it goes on as the state that remains. Valid where other fixed points are further away than
+    a step moves this one; where the end is not resolved `converged` is False. Each of some 100 steps takes O(n^3).
 
     Raises:
-        ValueError: if ``W`` is not one finite square matrix, ``bias`` does not fit, one of them is traced, ``pattern``
+        ValueError: if ``J`` is not one finite square matrix, ``bias`` does not fit, one of them is traced, ``pattern``
             is not (n,) or not stable, ``largest_step`` not in (0, .5], or ``tolerance`` not positive.
     """
-    require_concrete(W, bias, "the number of steps depends on values")
-    W = as_coupling(W)
-    b = as_bias(bias, W)
-    s = as_patterns(pattern, W)
+    require_concrete(J, bias, "the number of steps depends on values")
+    J = as_couplings(J)
+    b = cast_bias(bias, J)
+    s = cast_patterns(pattern, J)
     if s.ndim != 1:
         raise ValueError(f"`pattern` must have shape ({len(b)},), got {s.shape}")
-    margin = float(margins(W, s, b))
+    margin = float(margins(J, s, b))
     if not margin > 0:
         raise ValueError(f"`pattern` must be stable, got a margin of {margin}")
     require("largest_step", largest_step, lambda part: (part > 0) & (part <= 0.5), "a number in (0, .5]")
     require("tolerance", tolerance, positive, "a finite number > 0")
 
-    matrix = W.dense()
+    matrix = J.dense()
     norm = float(jnp.minimum(jnp.max(jnp.sum(jnp.abs(matrix), 1)), jnp.linalg.norm(matrix, 2)))
-    # Units are saturated up to rounding errors, slopes times W below them.
-    gain = 20 / margin
-    x = matrix @ s + b
-    x, growth, complex_pair, _, arrived = _step(W, b, x, jnp.asarray(gain, b.dtype), jnp.asarray(gain, b.dtype))
-    branch = [(gain, np.asarray(x), float(growth))]
-    step, smallest, hopf = largest_step, 1e-4, False
-    while gain * norm / 2 >= 1:
-        lower = gain * (1 - step)
-        x_next, growth, complex_pair, limit, converged = _step(
-            W, b, x, jnp.asarray(gain, b.dtype), jnp.asarray(lower, b.dtype)
-        )
-        near = bool(converged & (jnp.max(jnp.abs(x_next - x)) <= limit))
-        if near and growth < 0:
-            gain, x = lower, x_next
-            branch.append((gain, np.asarray(x), float(growth)))
-            step = min(1.5 * step, largest_step)
-            continue
-        hopf = near and bool(complex_pair)
-        if step <= (tolerance if hopf else smallest):
-            break
-        step /= 2
-
-    gains, points, growths = (np.array(column) for column in zip(*branch, strict=True))
-    if gain * norm / 2 < 1:
-        return SmoothBranch(gains, points, growths, 0.0, 0.0, False, bool(arrived))
-    if hopf:
-        return SmoothBranch(gains, points, growths, gain, gain * step, False, bool(arrived))
-    fold_gain, residual, solved = _fold(W, b, x, jnp.asarray(gain, b.dtype))
+    start = math.log(_SATURATED / margin)
+    # Just below beta ||J|| / 2 = 1, so that the last point is the only one. A weak J may be below at the start.
+    stop = min(math.log(1.98 / max(norm, 1e-300)), start)
+    log_beta, points, growth, last = _followed(J, b, matrix @ s + b, start, stop, largest_step, tolerance)
+    rows = np.exp(log_beta), points, growth
+    beta, step = float(rows[0][-1]), float(last.gap)
+    if log_beta[-1] <= stop:
+        return SmoothBranch(*rows, 0.0, 0.0, False, True)
+    if _lost_to_pair(last):
+        return SmoothBranch(*rows, beta, beta * step, False, True)
+    critical, residual, solved = _fold(J, b, jnp.asarray(points[-1]), jnp.asarray(beta, b.dtype))
     # Between the last point and the failed step, up to the rounding of the former.
-    if solved and abs(fold_gain / gain - 1) < 4 * step:
-        return SmoothBranch(gains, points, growths, float(fold_gain), float(residual * fold_gain), True, bool(arrived))
-    return SmoothBranch(gains, points, growths, gain, gain * step, False, False)
+    if solved and abs(critical / beta - 1) < _STEPS_TO_FOLD * step:
+        return SmoothBranch(*rows, float(critical), float(residual * critical), True, True)
+    return SmoothBranch(*rows, beta, beta * step, False, False)
+
+
+class _Point(eqx.Module):
+    """A fixed point and the largest real part of its Jacobian.
+
+    `pair` says that this eigenvalue is one of a complex pair, `near` that x is where the tangent leads.
+    """
+
+    x: Float[Array, " n"]
+    growth: Float[Array, ""]
+    pair: Bool[Array, ""]
+    near: Bool[Array, ""]
+
+
+def _followed(J, b, x, start: float, stop: float, largest_step: float, tolerance: float):
+    """log beta, points and growth along the branch from x at log beta = start, and its last part."""
+    # Saturated units have no slope, so that all eigenvalues of the Jacobian are -1.
+    point = _Point(x, -jnp.ones((), b.dtype), jnp.asarray(False), jnp.asarray(True))
+    largest, smallest, p = -math.log1p(-largest_step), _SMALLEST_STEP, jnp.asarray(start, b.dtype)
+    step, rows = largest, [tuple(np.asarray(leaf)[None] for leaf in (p, point.x, point.growth))]
+    while True:
+        part = _part(J, b, point, p, *(jnp.asarray(a, b.dtype) for a in (stop, largest, smallest, step)))
+        new = slice(1, int(part.num))
+        log_beta, x, growth = (np.asarray(a)[new] for a in (part.parameters, part.values.x, part.values.growth))
+        rows.append((log_beta, x, growth))
+        point, p, step = part.value, part.parameter, float(part.step)
+        at_end = float(part.gap) <= smallest
+        # A fold is solved for from here. A complex pair has no such equations here, and is bisected.
+        if at_end and _lost_to_pair(part) and smallest > tolerance:
+            smallest = tolerance
+        elif at_end or float(p) <= stop:
+            return *(np.concatenate(column) for column in zip(*rows, strict=True)), part
+
+
+def _lost_to_pair(part: Branch) -> bool:
+    """Whether the last step found the point where it should be, but unstable by a complex pair."""
+    return bool(part.beyond.near & part.beyond.pair)
 
 
 @eqx.filter_jit
-def _step(W: Operator, b: Float[Array, " n"], x: Float[Array, " n"], gain: Float[Array, ""], lower: Float[Array, ""]):
-    """The fixed point at a lower gain, its growth rate and whether that is of a pair, and how far it may lie from x."""
-    slow = RateNetwork(W, Logistic(lower), input=b)
-    # (1 - W phi') dx = W (d phi / d beta) d beta
-    change = (lower - gain) * (W @ (x / 2 / jnp.cosh(gain * x) ** 2))
-    tangent = jnp.linalg.solve(-RateNetwork(W, Logistic(gain), input=b).jacobian(x).dense(), change)
-    found = find_fixed_point(slow, x)
-    values = slow.jacobian(found.value).eigenvalues()
+def _part(J: Operator, b: Float[Array, " n"], point: _Point, p, stop, largest, smallest, step) -> Branch:
+    """Some steps of the branch in log beta, `p` at the beginning."""
+
+    def advance(point, p, ahead):
+        found = _point(J, b, point.x, jnp.exp(p), jnp.exp(ahead))
+        return found, found.near & (found.growth < 0)
+
+    return follow(advance, point, p, stop, largest=largest, smallest=smallest, max_steps=_ATTEMPTS, step=step)
+
+
+def _point(J: Operator, b: Float[Array, " n"], x: Float[Array, " n"], beta, ahead) -> _Point:
+    """The fixed point at the steepness `ahead`, from x at `beta`."""
+    smooth = RateNetwork(J, Logistic(ahead), input=b)
+    # (1 - J phi') dx = J (d phi / d beta) d beta
+    change = (ahead - beta) * (J @ (x / 2 / jnp.cosh(beta * x) ** 2))
+    tangent = jnp.linalg.solve(-RateNetwork(J, Logistic(beta), input=b).jacobian(x).dense(), change)
+    found = find_fixed_point(smooth, x)
+    values = smooth.jacobian(found.value).eigenvalues()
     leading = values[jnp.argmax(values.real)]
-    limit = 2.5 * jnp.max(jnp.abs(tangent)) + 1e-6 * jnp.max(jnp.abs(x))
-    return found.value, leading.real, jnp.abs(leading.imag) > 1e-6, limit, found.converged
+    limit = _TANGENTS * jnp.max(jnp.abs(tangent)) + 1e-6 * jnp.max(jnp.abs(x))
+    near = found.converged & (jnp.max(jnp.abs(found.value - x)) <= limit)
+    return _Point(found.value, leading.real, jnp.abs(leading.imag) > _COMPLEX, near)
 
 
 @eqx.filter_jit
-def _fold(W: Operator, b: Float[Array, " n"], x: Float[Array, " n"], gain: Float[Array, ""]):
-    """The gain at which the Jacobian near x is singular, relative residual, and whether it was found."""
-    n = len(b)
-    jacobian = RateNetwork(W, Logistic(gain), input=b).jacobian(x).dense()
-    v = jnp.linalg.svd(jacobian)[2][-1]
+def _fold(J: Operator, b: Float[Array, " n"], x: Float[Array, " n"], beta: Float[Array, ""]):
+    """The steepness at which the Jacobian near x is singular, the relative residual, and whether it was found."""
     scale = jnp.max(jnp.abs(x))
 
-    def conditions(y, _):
-        x, v, beta = scale * y[:n], y[n:-1], gain * y[-1]
-        transfer = Logistic(beta)
-        fixed = -x + W @ transfer(x) + b
-        return jnp.concatenate([fixed / scale, -v + W @ (transfer.slope(x) * v), (v @ v - 1)[None]])
+    # x in units of its largest entry and the steepness in units of the last one: both of order one.
+    def field(y, relative, _):
+        return -y + (J @ Logistic(beta * relative)(scale * y) + b) / scale
 
-    root = polish_root(conditions, jnp.concatenate([x / scale, v, jnp.ones(1, b.dtype)]), None, num_steps=8)
-    close = jnp.max(jnp.abs(root.value[:n] * scale - x)) < 0.1 * scale
-    return gain * root.value[-1], root.residual, root.converged & close
+    root = fold(field, x / scale, jnp.ones((), b.dtype), None, num_steps=8)
+    close = jnp.max(jnp.abs(root.value.y * scale - x)) < _MOVE_TO_FOLD * scale
+    return beta * root.value.parameter, root.residual, root.converged & close

@@ -1,11 +1,11 @@
 r"""What the signs of the weights alone decide: the patterns they hold, for whatever magnitudes, and their completion.
 
-All of it is for x' = -x + W H(x) without bias. A pattern s is stable iff (2 s - 1) o (W s) > 0, so that in its active
+All of it is for x' = -x + J H(x) without bias. A pattern s is stable iff (2 s - 1) o (J s) > 0, so that in its active
 columns an active unit needs more excitation than inhibition, and an inactive one the reverse. It is so for all
 magnitudes of a sign matrix iff active units have at least one + there and no -, inactive ones at least one - and no +:
 s is then sign-stable.
 
-Signs are +1, -1, 0 (no synapse) and, where allowed, NaN (`FREE`); `np.sign(W)` gives those of a network. A `mask` is
+Signs are +1, -1, 0 (no synapse) and, where allowed, NaN (`FREE`); `np.sign(J)` gives those of a network. A `mask` is
 False where there is no synapse; if None, units do not couple to themselves.
 
 Source: Tournoy & Doiron 2022 (arXiv 2210.03241) for topology, sign stability, completion and coupling.
@@ -20,6 +20,7 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 from scipy.optimize import Bounds, LinearConstraint, milp
 from tqdm import tqdm
 
+from .._results import Result
 from ..learning.constraints import (
     FREE,
     Certificate,
@@ -56,8 +57,7 @@ def _listed(units: tuple[int, ...]) -> str:
     return ", ".join(map(str, units))
 
 
-@dataclasses.dataclass(frozen=True)
-class SignStability:
+class SignStability(Result, axes={"K": "pattern"}):
     """`stable` (K,): whether each pattern is, for all magnitudes of the weights; `failures` say why not."""
 
     stable: Bool[np.ndarray, " K"]
@@ -65,7 +65,7 @@ class SignStability:
 
 
 def sign_stability(signs: Float[ArrayLike, "n n"], patterns: Int[ArrayLike, "K n"]) -> SignStability:
-    r"""Which patterns are stable for all magnitudes |W_ij| > 0 of the `signs`, and which units fail in the others.
+    r"""Which patterns are stable for all magnitudes |J_ij| > 0 of the `signs`, and which units fail in the others.
 
     $$ s_i = 1: \; \mathrm{sgn}_{ij} \ge 0 \text{ for all } j \text{ with } s_j = 1, \text{ and } > 0 \text{ for one};
        \qquad s_i = 0: \; \le 0, \text{ and } < 0 \text{ for one} $$
@@ -120,8 +120,7 @@ class Need:
         return f"unit {self.unit}, {state} in pattern {self.pattern}, needs {kind} synapse from {whom}"
 
 
-@dataclasses.dataclass(frozen=True)
-class SignConstraints:
+class SignConstraints(Result, axes={"n": "unit"}):
     """What a sign matrix must obey to hold the patterns for all magnitudes: exactly this, and nothing more.
 
     `may_excite` and `may_inhibit` (n, n) say which signs an entry may have besides 0; `needs` are what cannot be
@@ -150,7 +149,7 @@ class SignConstraints:
 def sign_constraints(patterns: Int[ArrayLike, "K n"], *, mask: Bool[ArrayLike, "n n"] | None = None) -> SignConstraints:
     """The minimal constraints on signs that hold all patterns (K, n) for all magnitudes.
 
-    An entry W_ij may be + unless i is inactive, and - unless i is active, in a pattern where j is active; and each unit
+    An entry J_ij may be + unless i is inactive, and - unless i is active, in a pattern where j is active; and each unit
     needs, for each pattern, one such synapse from its active units. Raises `ValueError` for shapes and entries.
     """
     s = as_patterns(patterns)
@@ -270,8 +269,7 @@ def fewest_synapses(
 # --- what any weights with these signs need
 
 
-@dataclasses.dataclass(frozen=True)
-class Topology:
+class Topology(Result):
     """Whether it is `possible` that weights of these signs hold a pattern at all.
 
     `cycle` are active units of which each excites the next, and the last the first; None if there is no such cycle.
@@ -378,8 +376,7 @@ def completes(
 # --- coupling between patterns
 
 
-@dataclasses.dataclass(frozen=True)
-class Coupling:
+class Coupling(Result, axes={"n": "unit"}):
     """What holding some patterns says of one more, the `candidate`: which units may be on, or off, in it.
 
     `on_certificates` and `off_certificates`, one a unit, prove what may not be, None where it may; there the last

@@ -343,7 +343,7 @@ def test_gradients_of_the_factorisation():
         (lambda: storable([[1, 0]], units=[2]), "`units`"),
         (lambda: storable([[1, 0]], units=[]), "`units`"),
         (lambda: factorise(np.ones((2, 2)), [[1, 0], [1, 0]]), "`patterns` must be linearly independent"),
-        (lambda: factorise(np.ones((3, 3)), [[1, 0]]), "`W`"),
+        (lambda: factorise(np.ones((3, 3)), [[1, 0]]), "`J`"),
         (lambda: compose([[1, 0]], np.ones((1, 2))), "`Y`"),
         (lambda: compose([[1, 0]], np.ones((2, 1)), np.ones(2)), "`Z`"),
     ],

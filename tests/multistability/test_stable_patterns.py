@@ -7,7 +7,7 @@ import pytest
 
 from jaxnets.couplings.operators import Diagonal, Modes
 from jaxnets.multistability import descend, is_stable, margins, stable_patterns
-from jaxnets.multistability.patterns import as_bias, as_coupling, by_programme, required_margins
+from jaxnets.multistability.patterns import as_couplings, by_programme, cast_bias, required_margins
 
 
 def every_pattern(n):
@@ -126,8 +126,8 @@ def test_single_precision():
 
 def test_the_programme_finds_what_the_search_finds():
     for W, b in cases(16, np.arange(2, 10), seed=1):
-        W = as_coupling(W)
-        found = by_programme(W, as_bias(b, W), 60.0, 1000)
+        W = as_couplings(W)
+        found = by_programme(W, cast_bias(b, W), 60.0, 1000)
         assert found.complete
         np.testing.assert_array_equal(found.patterns, stable_patterns(W, b).patterns)
 
@@ -190,9 +190,9 @@ def test_expected_number_of_stable_patterns(n):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"W": np.ones((2, 3))}, "`matrix` must be square"),
-        ({"W": np.ones((2, 3, 3))}, "`W` must be one n x n matrix"),
-        ({"W": np.full((3, 3), np.nan)}, "`W` must be made of finite numbers"),
+        ({"J": np.ones((2, 3))}, "`matrix` must be square"),
+        ({"J": np.ones((2, 3, 3))}, "`J` must be one n x n matrix"),
+        ({"J": np.full((3, 3), np.nan)}, "`J` must be made of finite numbers"),
         ({"bias": np.ones(2)}, "`bias` must be a number or have shape"),
         ({"bias": np.inf}, "`bias` must be finite"),
         ({"time_limit": 0.0}, "`time_limit`"),
@@ -201,7 +201,7 @@ def test_expected_number_of_stable_patterns(n):
 )
 def test_bad_arguments(change, message):
     with pytest.raises(ValueError, match=message):
-        stable_patterns(**({"W": np.eye(3)} | change))
+        stable_patterns(**({"J": np.eye(3)} | change))
 
 
 def test_bad_patterns_and_traced_networks():
