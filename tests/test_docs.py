@@ -76,15 +76,15 @@ def test_every_page_says_how_to_install_alike():
 
 
 def test_names_in_the_text_exist():
-    """`jn.room.name` between backticks, outside of the blocks that run: attributes of results are not looked up."""
-    seen = set()
+    """`jn.room.name` and `room.name` between backticks, outside of the blocks that run."""
+    rooms, seen = "|".join(name for name in jn.__all__ if name.islower()), set()
     for page in [*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
         text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
         for span in re.findall(r"`([^`]+)`", text):
-            for dotted in re.findall(r"\bjn((?:\.\w+)+)", span):
+            for dotted in re.findall(rf"(?<![\w./])(?:jn\.)?((?:{rooms})(?:\.(?!py\b)\w+)+)", span):
                 found = jn
-                for name in dotted.removeprefix(".").split("."):
-                    assert hasattr(found, name), f"{page.name}: `jn{dotted}`"
+                for name in dotted.split("."):
+                    assert hasattr(found, name), f"{page.name}: `{dotted}`"
                     found = getattr(found, name)
                 seen.add(dotted)
     assert len(seen) > 40
