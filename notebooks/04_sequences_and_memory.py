@@ -88,7 +88,7 @@ plt.show()
 
 # %% [markdown]
 # Line: theory; points: a network of 3000 units. Whatever the shape of the window, the mean step sets the speed. The
-# time scale of recall is not that of learning: it is a property of the window, in units of $\tau$.
+# time scale of recall is not the time scale of learning: it is a property of the window, in units of $\tau$.
 #
 # ## What do all the others do?
 #
@@ -112,7 +112,7 @@ for window, color, marker in zip(((1.5,), (0.75, 0.75), (0.5, 0.5, 0.5)), jn.plo
     jn.plotting.profile(loads, loads * np.sum(np.square(window)), ax, color=color, label=label)
     jn.plotting.profile(loads, np.array(variance), ax, color=color, style=marker)
 ax.set(xlabel="load α = P / N", ylabel="variance of the noise\n(points: networks)")
-jn.plotting.legend(ax, columns=3)
+jn.plotting.legend(ax, num_columns=3)
 plt.show()
 
 # %% [markdown]
@@ -149,7 +149,7 @@ for window, color, marker in zip(windows, jn.plotting.shades(3), "os^", strict=T
     sampled = np.asarray(run.overlaps[-1])
     jn.plotting.profile(distance, (sampled[reach:] + sampled[reach::-1]) / 2, ax, color=color, style=marker)
 ax.set(xlabel="distance along the sequence", ylabel="overlap (points: network)")
-jn.plotting.legend(ax, columns=3)
+jn.plotting.legend(ax, num_columns=3)
 plt.show()
 
 # %% [markdown]

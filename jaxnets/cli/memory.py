@@ -67,7 +67,7 @@ def memory(
         conversion: Strength of these windows in all, d gamma, to one side; patterns stay pure below 1/2.
         num_spins: Number of spins of the networks of conversion.
         transfer: Transfer function phi.
-        num_trials: Networks at each point of the diagram, of which the most frequent regime is shown.
+        num_trials: Networks at each point of the diagram, which shows their most frequent regime.
         seed: Seed of all that is random.
         out: Folder for the outputs, made if it is missing.
     """
@@ -141,7 +141,7 @@ def _distinct(option: str, values: tuple[float, ...], *, positive: bool = False)
     return np.unique(np.asarray(values, float))
 
 
-# --- what is computed
+# --- computing
 
 
 def _computed(options: Options) -> xr.Dataset:
@@ -223,7 +223,7 @@ def _converted(options: Options, key: Array) -> xr.Dataset:
     )
 
 
-# --- what is written, printed and drawn
+# --- writing, printing and drawing
 
 
 def _write(data: xr.Dataset, out: Path) -> None:
@@ -275,5 +275,5 @@ def _draw(data: xr.Dataset) -> plotting.Axes:
         plotting.profile(at.distance.values, at.conversion_sampled.values, profile, color=color, style="o")
     profile.set(xlabel="distance along the sequence", ylabel="overlap after conversion\n(points: samples)")
     for ax in (diagram, profile):
-        plotting.legend(ax, columns=3)
+        plotting.legend(ax, num_columns=3)
     return raster

@@ -26,8 +26,12 @@ from ..observables import overlaps
 from .patterns import binary, stored
 from .sequences import Probability
 
-# Points of the grid on which the law of the crosstalk is found.
-GRID = 2**16
+# Points of the grid on which the law of the crosstalk is found, and standard deviations that it spans on either side
+# beyond the signal. A Gaussian has 4e-33 of its mass beyond twelve: only rounding, 1e-12, limits the law.
+GRID, SPAN = 2**16, 12
+# Values of the characteristic function above 1 - .5 are raised to a power by their logarithm, which keeps the digits of
+# a law that is almost all at 0.
+NEAR_ONE = 0.5
 
 
 class Interaction(eqx.Module):
@@ -190,9 +194,9 @@ def crosstalk_variance(interaction: Interaction, n: int, num_patterns: int) -> f
 def gaussian_bit_error(interaction: Interaction, n: int, num_patterns: int) -> float:
     r"""Chance that Gaussian crosstalk of the same variance flips a bit in one step, erfc(1 / sqrt(2 var)) / 2.
 
-    For polynomial interactions, of many patterns. Not for the exponential one, whose crosstalk is that of the few
-    patterns nearest to the state: it gives .0025 for n = 10, P = 100, where a bit is wrong with chance .022. See
-    `bit_error`.
+    Valid for polynomial interactions and many patterns. The crosstalk of the exponential interaction comes from the few
+    patterns nearest to the state, and is not Gaussian: this gives .0025 for n = 10, P = 100, where a bit is wrong with
+    chance .022. See `bit_error`.
 
     Raises:
         ValueError: as `crosstalk_variance`.
@@ -206,19 +210,22 @@ def bit_error(interaction: Interaction, n: int, num_patterns: int) -> float:
 
     $$ P\Big( \sum_{\mu = 1}^{P - 1} \eta_\mu f(m_\mu) < -1 \Big) + \tfrac12 P(\dots = -1), \qquad \eta_\mu = \pm 1 $$
 
-    with independent terms, whose overlaps are those of n fair coins. The law of the sum is the Fourier transform of a
-    power, on a grid of 2^16 points over twelve standard deviations and two units on either side; a term is shared by
-    the three points nearest to it, so that its mean and variance are exact. In double precision: chances below 1e-12
-    are not resolved.
+    The terms are independent, and each overlap m is the mean of n fair coins of values +1 and -1. The law of the sum is
+    the Fourier transform of a power, on a grid of 2^16 points over twelve standard deviations and two units on either
+    side. A term is shared by the three points nearest to it, so that its mean and variance are exact. Computed in
+    double precision; chances below 1e-12 are not resolved.
 
     Raises:
         ValueError: as `crosstalk_variance`.
     """
     variance = crosstalk_variance(interaction, n, num_patterns)
-    per_unit = max(1, math.floor(GRID / 2 / (2 + 12 * math.sqrt(variance))))  # whole, so that 1 is a point of the grid
+    per_unit = max(
+        1, math.floor(GRID / 2 / (2 + SPAN * math.sqrt(variance)))
+    )  # whole, so that 1 is a point of the grid
     m, chances = _overlap_law(n)
     values = interaction(m, n) * per_unit
-    # The law of a term less the mass 1 at 0, because nearly all terms of a long sequence are next to nothing.
+    # The law of one term minus a unit mass at 0: nearly all terms of a long sequence are next to nothing, and the
+    # difference keeps their digits.
     rest = np.zeros(GRID)
     for signed in (values, -values):
         nearest = np.rint(signed)
@@ -227,29 +234,29 @@ def bit_error(interaction: Interaction, n: int, num_patterns: int) -> float:
             np.add.at(rest, (nearest.astype(int) + offset) % GRID, chances * share / 2)
         rest[0] -= np.sum(chances[nearest != 0]) / 2
     less, terms = np.fft.fft(rest).real, float(num_patterns - 1)
-    power = np.where(less > -0.5, np.exp(terms * np.log1p(np.maximum(less, -0.5))), (1 + less) ** terms)
+    power = np.where(less > -NEAR_ONE, np.exp(terms * np.log1p(np.maximum(less, -NEAR_ONE))), (1 + less) ** terms)
     law = np.fft.ifft(power).real
     # Even, and from the point 0 on: the upper tail is the lower one.
     return float(max(np.sum(law[per_unit + 1 : GRID // 2]) + law[per_unit] / 2, 0.0))
 
 
-def capacity(interaction: Interaction, n: int, *, error: float, whole: bool = False) -> int:
-    """The largest number P of patterns with a one-step bit error of at most `error`, by bisection of `bit_error`.
+def capacity(interaction: Interaction, n: int, *, error_rate: float, whole: bool = False) -> int:
+    """The largest number P of patterns with a one-step bit error of at most `error_rate`, by bisection of `bit_error`.
 
-    With `whole`, the P n bits of one pass through the whole sequence may hold `error` wrong ones in the mean, each step
-    taken to start from the pattern itself. 1 if two patterns are too many; at most 2^40.
+    With `whole`, the `error_rate` is the mean number of wrong bits among the P n bits of one pass through the whole
+    sequence, if each step starts from the pattern itself. 1 if two patterns are too many; at most 2^40.
 
     Raises:
-        ValueError: if ``n`` is not a whole number >= 1, or ``error`` not in [1e-12, 1/2), with `whole` below 1e-6.
+        ValueError: if ``n`` is not a whole number >= 1, or ``error_rate`` not in [1e-12, 1/2), with `whole` below 1e-6.
     """
     require_whole("n", n)
     if whole:
-        require("error", error, lambda e: np.isfinite(e) & (e >= 1e-6), "a finite number >= 1e-6")
+        require("error_rate", error_rate, lambda e: np.isfinite(e) & (e >= 1e-6), "a finite number >= 1e-6")
     else:
-        require("error", error, lambda e: (e >= 1e-12) & (e < 0.5), "in [1e-12, 1/2)")
+        require("error_rate", error_rate, lambda e: (e >= 1e-12) & (e < 0.5), "in [1e-12, 1/2)")
 
     def too_many(num_patterns: int) -> bool:
-        return bit_error(interaction, n, num_patterns) * (num_patterns * n if whole else 1) > error
+        return bit_error(interaction, n, num_patterns) * (num_patterns * n if whole else 1) > error_rate
 
     low, high = 1, 2
     while high < 2**40 and not too_many(high):
@@ -260,15 +267,15 @@ def capacity(interaction: Interaction, n: int, *, error: float, whole: bool = Fa
     return low
 
 
-def gaussian_capacity(interaction: Interaction, n: int, *, error: float) -> float:
-    r"""The number of patterns at which `gaussian_bit_error` is `error`: 1 + 1 / (2 <f^2> erfcinv(2 error)^2).
+def gaussian_capacity(interaction: Interaction, n: int, *, error_rate: float) -> float:
+    r"""The number of patterns at which `gaussian_bit_error` is `error_rate` e: 1 + 1 / (2 <f^2> erfcinv(2 e)^2).
 
     Raises:
-        ValueError: if ``n`` is not a whole number >= 1, or ``error`` not in (0, 1/2).
+        ValueError: if ``n`` is not a whole number >= 1, or ``error_rate`` not in (0, 1/2).
     """
     require_whole("n", n)
-    require("error", error, lambda e: (e > 0) & (e < 0.5), "in (0, 1/2)")
-    return 1 + 1 / (2 * interaction.second_moment(n) * float(erfcinv(2 * error)) ** 2)
+    require("error_rate", error_rate, lambda e: (e > 0) & (e < 0.5), "in (0, 1/2)")
+    return 1 + 1 / (2 * interaction.second_moment(n) * float(erfcinv(2 * error_rate)) ** 2)
 
 
 __dir__ = public(__name__)

@@ -105,7 +105,7 @@ def hebbian(
 
     `auto` is c, `hetero` the synaptic window gamma_1..gamma_d; indices are modulo P on a `ring`, and terms beyond the
     last pattern are left out otherwise. `symmetric` couples each pattern to its d predecessors too. The operator is
-    that of `couplings.DeepHebbian.sample`, in the precision of the patterns.
+    the one that `couplings.DeepHebbian.sample` draws, in the precision of the patterns.
 
     Raises:
         ValueError: if ``patterns`` is not (P, n) with n, P >= 1 or not finite, or the strengths are not finite.

@@ -92,8 +92,8 @@ def coexistence(
 
     $$ F(y, \alpha) = 0, \qquad F(y_0, \alpha) = 0, \qquad f(y) = f(y_0), \qquad y_0 = (0, \chi_0) $$
 
-    The arguments, the branch, its validity and the errors are those of `capacity`. Source: Amit, Gutfreund &
-    Sompolinsky 1987: .051 for the Hopfield model at T = 0.
+    `capacity` documents the arguments, the branch, its validity and the errors. Source: Amit, Gutfreund & Sompolinsky
+    1987: .051 for the Hopfield model at T = 0.
     """
     problem, y = problem_and_guess(ensemble, guess, temperature, num_steps, nodes, core_nodes)
     return _coexistence(problem, y, _log_interval(problem, loads), num_steps)
@@ -143,8 +143,8 @@ def glass_temperature(ensemble: DeepHebbian | SymmetricCore, *, core_nodes: int 
     $$ \alpha \Big\langle \frac{\lambda^2}{(T - \lambda)^2} \Big\rangle = 1, \qquad T > \max \lambda $$
 
     1 + sqrt(alpha) for the Hopfield model. Not converged where no temperature solves the equation: no eigenvalue is
-    positive, and alpha is small. Valid where the glass grows continuously from q = 0. `core_nodes` are those of
-    `symmetric_core`. Raises `ValueError` for an ensemble that is not symmetric. Source: Amit, Gutfreund & Sompolinsky
+    positive, and alpha is small. Valid where the glass grows continuously from q = 0. `symmetric_core` documents
+    `core_nodes`. Raises `ValueError` for an ensemble that is not symmetric. Source: Amit, Gutfreund & Sompolinsky
     1987 for the Hopfield model; for other cores derived here.
     """
     num_condensed = ensemble.condensed.shape[0] if isinstance(ensemble, SymmetricCore) else 1
@@ -185,9 +185,9 @@ def replicon_temperature(
     $$ F(y, T) = 0, \qquad \frac{\alpha}{T^2} \Big\langle \frac{\lambda^2}{(1 - \chi \lambda)^2} \Big\rangle
        \Big\langle \operatorname{sech}^4 \frac xT \Big\rangle = 1 $$
 
-    The state is that of `replica_state` from `guess` at T = 0, which gives T = (2/3) alpha <lambda^2 / (1 - chi
-    lambda)^2> chi to begin with: sqrt(8 alpha / 9 pi) exp(-1 / 2 alpha) in the Hopfield model at small alpha. Valid
-    where retrieval goes on to T = 0. Raises `ValueError` as `replica_state`. Source: Amit, Gutfreund & Sompolinsky
+    The search begins with the state of `replica_state` from `guess` at T = 0, for which T is (2/3) alpha <lambda^2 / (1
+    - chi lambda)^2> chi: sqrt(8 alpha / 9 pi) exp(-1 / 2 alpha) in the Hopfield model at small alpha. Valid where
+    retrieval goes on to T = 0. Raises `ValueError` as `replica_state`. Source: Amit, Gutfreund & Sompolinsky
     1987.
     """
     problem, y = problem_and_guess(ensemble, guess, 0.0, num_steps, nodes, core_nodes)

@@ -32,7 +32,7 @@ SILENT = 1e-3
 MOVING = 0.1
 # Effective number of patterns present below which one holds.
 SINGLE = 2.0
-# Standard errors by which the largest Lyapunov exponent exceeds zero in chaos: a cycle passes for chaos once in 700.
+# Standard errors by which the largest Lyapunov exponent exceeds zero in chaos: one cycle in 740 passes for chaos.
 ERRORS = 3.0
 # Time between records of the overlaps, in time constants: ten for each pattern of a packet that moves one per time
 # constant.
@@ -118,8 +118,8 @@ def classify(
     - FROZEN: an effective number `present` of patterns below 2 (`SINGLE`) has all the overlap: one pattern holds;
     - MIXTURE: several patterns at once, at rest or in slow drift.
 
-    At one network of finite size the exponent of a cycle is 0 to its error, so that about one cycle in a thousand
-    passes for chaos, and weak chaos for a cycle unless the exponent is followed for long enough.
+    The exponent of a cycle is 0 up to its error in a network of finite size, so that about one cycle in a thousand
+    passes for chaos. Weak chaos passes for a cycle unless the exponent is followed for long enough.
     """
     states = [
         (activity < SILENT, Regime.QUIESCENT),
@@ -307,8 +307,8 @@ def packet_speed(ensemble: DeepHebbian) -> Float[Array, ""]:
     Raises:
         ValueError: if ``ensemble`` is no `DeepHebbian`.
 
-    Source: derived here; 2 / (d + 1) time constants a pattern for equal gamma and c = 0 is that of Jiang et al. 2022
-    (arXiv 2208.11411).
+    Source: derived here. For equal gamma and c = 0, Jiang et al. 2022 (arXiv 2208.11411) have the same 2 / (d + 1) time
+    constants a pattern.
     """
     require_instance("ensemble", ensemble, DeepHebbian, "a `DeepHebbian` ensemble")
     steps = np.arange(1, len(ensemble.hetero) + 1)

@@ -143,7 +143,7 @@ def _retrieval(m: Float[Array, "time P"], times, cue, num_patterns, length, thre
     counted = position < jnp.minimum(length, num_patterns if ring else num_patterns - cue)
     m = m[:, pattern_at]
 
-    # The cue is a visit of its own pattern, but not of those that resemble it.
+    # The cue is a visit of its own pattern, but not of patterns that resemble it.
     rises = jnp.concatenate([(position == 0)[None], m[1:] > m[:-1]])
     falls = jnp.concatenate([m[1:] <= m[:-1], jnp.zeros((1, P), bool)])
     high = m >= jnp.maximum(threshold, jnp.max(m, 0) / 2)[None]
@@ -208,8 +208,8 @@ def retrieve(
     """Starts the network at the stored pattern `cue`, x(0) = xi^cue, lets it run and measures the retrieval.
 
     Many cues (...,) are trials of one network, simulated together, each with its own noise. Overlaps are recorded
-    every `save_every` steps; no trajectory is kept. Map over networks and their patterns with `vmap`. `retrieval`
-    documents the other arguments, and `simulate` those of the integration.
+    every `save_every` steps; no trajectory is kept. Map over networks and their patterns with `vmap`. `retrieval` and
+    `simulate` document the other arguments.
 
     Raises:
         ValueError: if ``patterns`` is not (P, n) for n units, ``cue`` is no pattern, and as `simulate` and

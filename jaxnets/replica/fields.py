@@ -84,9 +84,9 @@ def field_averages(field: Field) -> FieldAverages:
     $$ \Big\langle \tanh\frac{x}{T} \Big\rangle_z = \frac2\pi \int_0^\infty \frac{dk}{k}\, \frac{y}{\sinh y}
        \sin(k h)\, e^{-k^2 \Delta^2 / 2}, \qquad y = \frac{\pi k T}{2}, \quad x = h + \Delta z $$
 
-    The integrand of sech^2 / T, the derivative of tanh, has no 1 / k and a cosine. That of sech^4 / T has in addition
-    the factor (4 + k^2 T^2) / 6, and that of the entropy the kernel pi T / 2 (cosh y / sinh^2 y - 1 / (y sinh y)). All
-    integrands are even and analytic, so that the trapezoid rule converges exponentially. At T = 0 the kernels are 1.
+    The integrand of sech^2 / T, the derivative of tanh, has no 1 / k and a cosine. For sech^4 / T the factor
+    (4 + k^2 T^2) / 6 comes in addition, and for the entropy the kernel is pi T / 2 (cosh y / sinh^2 y - 1 / (y sinh
+    y)). All integrands are even and analytic, so that the trapezoid rule converges exponentially.
     """
     k, T = field.k, field.temperature
     y = np.pi / 2 * T * k

@@ -25,7 +25,7 @@ from ..couplings import DeepHebbian
 from .fields import Field, field_averages, field_law, field_slopes
 from .problem import Problem
 
-# Steps of chi alone, between the steps of m at chi = 0 and those of both. Newton's steps double the digits, from one.
+# Steps of chi alone, after the steps of m at chi = 0 and before the steps of both. Newton's steps double the digits.
 SETTLING = 6
 # Rounding errors of a covariance, in machine precisions: an eigenvalue below minus these is negative in earnest.
 ROUNDING = 1e3
@@ -81,7 +81,7 @@ class SymmetricCore(eqx.Module):
 def symmetric_core(
     ensemble: DeepHebbian | SymmetricCore, num_condensed: int, *, core_nodes: int = 512
 ) -> SymmetricCore:
-    r"""The core of a symmetric `DeepHebbian` ensemble, of which `num_condensed` patterns in a row are condensed.
+    r"""The core of a symmetric `DeepHebbian` ensemble, with `num_condensed` neighbouring patterns condensed.
 
     $$ K_{\mu\nu} = c\, \delta_{\mu\nu} + \gamma_{|\mu - \nu|}, \qquad
        \lambda(\theta) = c + 2 \sum_r \gamma_r \cos r \theta $$
@@ -154,7 +154,7 @@ class Hopfield(Problem):
     $$ F = \big( \langle \xi^\mu \tanh(x / T) \rangle - m_\mu,\;
        \langle \operatorname{sech}^2(x / T) \rangle / T - \chi \big) $$
 
-    `temperature` is T >= 0 and `nodes` those of averages over the field x. A guess is (m, chi) of which only m counts:
+    `temperature` is T >= 0, and averages over the field x have so many `nodes`. A guess is (m, chi), but only m counts:
     the iteration takes steps of m at chi = 0 first. Raises `ValueError` for a negative temperature and nodes < 20.
 
     Source: Amit, Gutfreund & Sompolinsky 1987; Jiang et al. 2021 (arXiv 2103.14317).
@@ -195,8 +195,8 @@ class Hopfield(Problem):
     def relaxed(self, y, num_steps):
         """Half of the steps are m -> <xi tanh> at chi = 0, the other half solve for chi along with m.
 
-        A guess far from a state has units whose field is nearly 0, and a chi solved for it would be that of the glass.
-        So chi waits. Steps of m lower the energy of a core without negative eigenvalues; other cores make the steps
+        A guess far from a state has units whose field is nearly 0, so that a chi solved for it would belong to the
+        glass: chi waits. Steps of m lower the energy of a core without negative eigenvalues; other cores make the steps
         shorter. Steps of chi are Newton's, within the bounds of its phase.
         """
         T, top = self.temperature, jnp.max(self.core.eigenvalues.values)

@@ -61,8 +61,8 @@ def branch_end(
 ) -> BranchEnd:
     """How far a state goes on from `interval[0]` towards `interval[1]`, to a thousandth of the interval.
 
-    The state at each parameter is that of `saddle` from `guess` with `num_steps`, and the branch ends where it does
-    not converge or where `holds(problem, saddle)` is False. The end is `found` if the branch holds at `interval[0]`
+    The state at each parameter is `saddle` from `guess` with `num_steps`. The branch ends where that does not converge
+    or where `holds(problem, saddle)` is False. The end is `found` if the branch holds at `interval[0]`
     and not at `interval[1]`. No gradients.
     """
     problem, guess = frozen((problem, guess))
@@ -109,7 +109,7 @@ def coexistence(
 
     $$ F(y, p) = 0, \qquad F(y', p) = 0, \qquad f(y, p) = f(y', p) $$
 
-    The order parameters of the point are those of the state y. Differentiable.
+    The point has the order parameters of the state y. Differentiable.
     """
     size = y.shape[0]
 

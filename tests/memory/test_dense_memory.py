@@ -165,21 +165,21 @@ def test_bit_error_of_very_many_patterns():
     [(dense.Polynomial(1), 200), (dense.Polynomial(2), 60), (dense.Exponential(), 9)],
 )
 def test_capacity_is_where_the_error_is_reached(interaction, n):
-    one = dense.capacity(interaction, n, error=0.01)
+    one = dense.capacity(interaction, n, error_rate=0.01)
     assert dense.bit_error(interaction, n, one) <= 0.01 < dense.bit_error(interaction, n, one + 1)
-    whole = dense.capacity(interaction, n, error=0.5, whole=True)
+    whole = dense.capacity(interaction, n, error_rate=0.5, whole=True)
     wrong = lambda num: num * n * dense.bit_error(interaction, n, num)
     assert wrong(whole) <= 0.5 < wrong(whole + 1) and whole < one
 
 
 def test_gaussian_capacity_inverts_the_gaussian_error():
     for interaction in (dense.Polynomial(1), dense.Polynomial(3)):
-        num = dense.gaussian_capacity(interaction, 50, error=0.02)
+        num = dense.gaussian_capacity(interaction, 50, error_rate=0.02)
         below, above = (dense.gaussian_bit_error(interaction, 50, math.floor(num) + k) for k in (0, 1))
         assert below <= 0.02 < above
     # Many patterns have Gaussian crosstalk.
-    exact = dense.capacity(dense.Polynomial(1), 400, error=0.02)
-    np.testing.assert_allclose(dense.gaussian_capacity(dense.Polynomial(1), 400, error=0.02), exact, rtol=0.02)
+    exact = dense.capacity(dense.Polynomial(1), 400, error_rate=0.02)
+    np.testing.assert_allclose(dense.gaussian_capacity(dense.Polynomial(1), 400, error_rate=0.02), exact, rtol=0.02)
 
 
 @pytest.mark.parametrize(
@@ -202,12 +202,12 @@ def test_gaussian_capacity_inverts_the_gaussian_error():
         (lambda xi: dense.recall(np.exp, xi, xi[0], num_steps=1), "`interaction` must be an `Interaction`"),
         (lambda xi: dense.bit_error(dense.Polynomial(), 0, 5), "`n` must be a whole number"),
         (lambda xi: dense.crosstalk_variance(dense.Polynomial(), 5, 0), "`num_patterns` must be a whole number"),
-        (lambda xi: dense.capacity(dense.Polynomial(), 5, error=0.5), "`error` must be in"),
+        (lambda xi: dense.capacity(dense.Polynomial(), 5, error_rate=0.5), "`error_rate` must be in"),
         (
-            lambda xi: dense.capacity(dense.Polynomial(), 5, error=0.0, whole=True),
-            "`error` must be a finite number",
+            lambda xi: dense.capacity(dense.Polynomial(), 5, error_rate=0.0, whole=True),
+            "`error_rate` must be a finite number",
         ),
-        (lambda xi: dense.gaussian_capacity(dense.Polynomial(), 5, error=0.0), "`error` must be in"),
+        (lambda xi: dense.gaussian_capacity(dense.Polynomial(), 5, error_rate=0.0), "`error_rate` must be in"),
     ],
 )
 def test_bad_arguments_are_named(call, message):

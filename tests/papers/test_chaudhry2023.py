@@ -19,8 +19,8 @@ def test_one_step_errors(order, n, num, printed):
 def test_the_capacity_grows_as_a_power_and_exponentially():
     """P ~ n^order at a fixed error, and a constant factor for each unit of the exponential network."""
     for order in (1, 2, 3):
-        small, large = (dense.gaussian_capacity(dense.Polynomial(order), n, error=1e-3) for n in (1000, 2000))
+        small, large = (dense.gaussian_capacity(dense.Polynomial(order), n, error_rate=1e-3) for n in (1000, 2000))
         np.testing.assert_allclose(np.log2(large / small), order, atol=0.02)
-    ratios = [dense.gaussian_capacity(dense.Exponential(), n + 1, error=1e-3) for n in (100, 101, 102)]
+    ratios = [dense.gaussian_capacity(dense.Exponential(), n + 1, error_rate=1e-3) for n in (100, 101, 102)]
     # exp(2) / cosh(2), for large n.
     np.testing.assert_allclose(np.diff(np.log(ratios)), 2 - np.log(np.cosh(2)), atol=1e-3)
