@@ -33,12 +33,12 @@ BATCH = 16
 WORKERS = 32
 
 
-def spectrum(gain, key, n=200):
-    return jn.spectra.eigenvalues(jn.couplings.IID(g=gain).sample(n, key=key))
+def spectrum(g, key, n=200):
+    return jn.spectra.eigenvalues(jn.couplings.IID(g=g).sample(n, key=key))
 
 
-def onset(gain, load):
-    found = jn.meanfield.chaos_onset(jn.couplings.RandomModes.flat(gain, load=load), jn.transfer.Tanh())
+def onset(g, load):
+    found = jn.meanfield.chaos_onset(jn.couplings.RandomModes.flat(g, load=load), jn.transfer.Tanh())
     return {"scale": found.value, "converged": found.converged}
 
 
@@ -47,11 +47,11 @@ def nothing(x):
 
 
 def spectra(calls: int, **fields) -> jn.sweeps.Sweep:
-    return jn.sweeps.Sweep("sweeps:spectrum", axes={"gain": [1.0]}, realisations=calls * BATCH, batch=BATCH, **fields)
+    return jn.sweeps.Sweep("sweeps:spectrum", axes={"g": [1.0]}, realisations=calls * BATCH, batch=BATCH, **fields)
 
 
 def onsets(side: int) -> jn.sweeps.Sweep:
-    axes = {"gain": {"linspace": [0.5, 2.0, side]}, "load": {"logspace": [0.1, 10.0, side]}}
+    axes = {"g": {"linspace": [0.5, 2.0, side]}, "load": {"logspace": [0.1, 10.0, side]}}
     return jn.sweeps.Sweep("sweeps:onset", axes=axes, chunk=2**14)
 
 

@@ -1,8 +1,9 @@
 """Figures: each function draws its data into `ax` (a new one if None) and returns it, so that calls stack.
 
-Nothing here knows what is drawn: the arguments are arrays. `color`, `style` and `label` are those of what is added, the
-label its entry in the legend (none if None). Layers have a fixed order from the back, density maps, points, curves,
-marks, in whatever order they are called. This is the one module that imports matplotlib.
+This module knows no physics: the arguments are arrays. `color`, `style` and `label` belong to the added data; `label`
+is their entry in the legend, none if None. Layers have a fixed order from back to front, whatever the order of calls:
+density maps, points, curves, marks. This is the one module that imports matplotlib. A new figure is one more function
+that draws into `ax` with `zorder` of its layer.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,16 +45,16 @@ def figure(width: float = 5.6, height: float = 5.2) -> Axes:
     return _bare(Figure(figsize=(width, height), layout="constrained").add_subplot())
 
 
-def panels(count: int, width: float = 5.6, height: float = 2.6) -> list[Axes]:
-    """`count` axes one below the other in a new figure, each of that `width` and `height` in inches, for a file."""
-    fig = Figure(figsize=(width, count * height), layout="constrained")
-    return [_bare(ax) for ax in fig.subplots(count, squeeze=False)[:, 0]]
+def panels(num_panels: int, width: float = 5.6, height: float = 2.6) -> list[Axes]:
+    """`num_panels` axes one below the other in a new figure, each of `width` x `height` inches, for a file."""
+    fig = Figure(figsize=(width, num_panels * height), layout="constrained")
+    return [_bare(ax) for ax in fig.subplots(num_panels, squeeze=False)[:, 0]]
 
 
-def table(rows: int, columns: int, width: float = 3.4, height: float = 2.8) -> list[list[Axes]]:
-    """`rows` of `columns` axes in a new figure, each of that `width` and `height` in inches, for a file."""
-    fig = Figure(figsize=(columns * width, rows * height), layout="constrained")
-    return [[_bare(ax) for ax in row] for row in fig.subplots(rows, columns, squeeze=False)]
+def table(num_rows: int, num_columns: int, width: float = 3.4, height: float = 2.8) -> list[list[Axes]]:
+    """`num_rows` rows of `num_columns` axes in a new figure, each of `width` x `height` inches, for a file."""
+    fig = Figure(figsize=(num_columns * width, num_rows * height), layout="constrained")
+    return [[_bare(ax) for ax in row] for row in fig.subplots(num_rows, num_columns, squeeze=False)]
 
 
 def printed_size() -> AbstractContextManager[None]:
@@ -115,7 +116,7 @@ def density(
 ) -> Axes:
     """A map of `values` at the points x + i y, under everything else, with a colour bar unless `label` is None.
 
-    White is zero (and NaN). Colour goes with the logarithm, from the 1st to the 98th percentile of the positive values
+    White is zero (and NaN). The colour scale is logarithmic, from the 1st to the 98th percentile of the positive values
     and over a decade at least: a faint ring shows beside a dense core, and an integrable divergence does not take the
     whole scale. The colour bar has an arrow where values lie beyond its end.
     """
@@ -165,14 +166,14 @@ def histogram(
     ax: Axes | None = None,
     *,
     mass: float = 1.0,
-    bins: int = 100,
+    num_bins: int = 100,
     color: str = BLUE,
     label: str | None = None,
 ) -> Axes:
-    """Histogram of real `values` as a density on the line, in so many `bins`, whose integral is `mass`."""
+    """Histogram of real `values` as a density on the line, in `num_bins` bins, with the integral `mass`."""
     ax = _real_line(ax)
     values = np.ravel(np.asarray(values))
-    heights, limits = np.histogram(values, bins)
+    heights, limits = np.histogram(values, num_bins)
     heights = mass * heights / (max(values.size, 1) * np.diff(limits))
     ax.stairs(heights, limits, fill=True, color=color, alpha=0.35, zorder=_POINTS, label=label)
     return ax
@@ -428,9 +429,9 @@ def graph(
     return ax
 
 
-def shades(count: int, scale: Colormap = COLD) -> list[ColorType]:
-    """`count` colours in order, from dark to light, of a `scale`, such as those of this module."""
-    return [scale(part) for part in np.linspace(0, 1, count)]
+def shades(num_shades: int, scale: Colormap = COLD) -> list[ColorType]:
+    """`num_shades` colours in order, from dark to light, of a `scale` such as COLD or WARM."""
+    return [scale(part) for part in np.linspace(0, 1, num_shades)]
 
 
 def level(x: float, ax: Axes, *, color: str = VERMILLION, style: str = "--", label: str | None = None) -> Axes:
@@ -439,21 +440,20 @@ def level(x: float, ax: Axes, *, color: str = VERMILLION, style: str = "--", lab
     return ax
 
 
-def legend(ax: Axes, title: str | None = None, *, columns: int | None = None) -> Axes:
+def legend(ax: Axes, title: str | None = None, *, num_columns: int | None = None) -> Axes:
     """The legend above the axes, where it hides no data, under a `title` if there is one.
 
-    It has two columns, or one of long labels, unless `columns` says otherwise.
+    It has two columns, or one of long labels, unless `num_columns` says otherwise.
     """
     handles, labels = ax.get_legend_handles_labels()
     if handles:
         place = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0}
-        if columns is None:
-            columns = 2 if max(map(len, labels)) < 24 else 1
+        if num_columns is None:
+            num_columns = 2 if max(map(len, labels)) < 24 else 1
         # Many short entries fit into one row.
-        gap, length = (1.2, 1.4) if columns > 2 else (2.0, 2.0)
-        box = ax.legend(
-            handles, labels, title=title, ncols=columns, frameon=False, columnspacing=gap, handlelength=length, **place
-        )
+        gap, length = (1.2, 1.4) if num_columns > 2 else (2.0, 2.0)
+        shape = {"ncols": num_columns, "columnspacing": gap, "handlelength": length}
+        box = ax.legend(handles, labels, title=title, frameon=False, **shape, **place)
         box.set_alignment("left")
         for handle in box.legend_handles:
             if isinstance(handle, PathCollection):
@@ -466,7 +466,7 @@ def legend(ax: Axes, title: str | None = None, *, columns: int | None = None) ->
 def save(ax: Axes, path: str | Path, *, metadata: Mapping[str, str] | None = None, dpi: int = 200) -> None:
     """Writes the figure of `ax`, trimmed to what is drawn; the suffix of `path` gives the format.
 
-    `metadata` are written into the file, and `dpi` is the resolution of what is not vectors.
+    `metadata` are written into the file, and `dpi` is the resolution of rasterised layers.
     """
     _figure_of(ax).savefig(path, dpi=dpi, bbox_inches="tight", metadata=dict(metadata or {}))
 

@@ -143,7 +143,7 @@ for g, theory, color in zip(noises, within_radii(jnp.array(noises)), shades, str
     jn.plotting.profile(edges[1:], theory, ax, color=color, label=f"g = {g}")
     jn.plotting.profile(counted[shown], share[shown], ax, color=color, style="o")
 ax.set(xlabel="radius |λ|", ylabel="share of eigenvalues within\n(points: samples)", ylim=(0, 1.05))
-jn.plotting.legend(ax, columns=3)
+jn.plotting.legend(ax, num_columns=3)
 plt.show()
 
 # %% [markdown]

@@ -163,7 +163,7 @@ ax.set_xticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
 ax.set_yticks([0, 0.1, 1, 10], ["0", "0.1", "1", "10"])
 ax.set_ylim(-0.03, 60)
 ax.minorticks_off()
-jn.plotting.legend(ax, columns=3)
+jn.plotting.legend(ax, num_columns=3)
 plt.show()
 
 # %% [markdown]

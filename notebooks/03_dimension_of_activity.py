@@ -100,7 +100,7 @@ for name, (_, color, _) in cases.items():
     ax = jn.plotting.components(explained, ax, color=color, label=f"{name}: PR = {size:.1f}")
     jn.plotting.level(size, ax, color=color)
 ax.set(ylim=(1e-4, 1))
-jn.plotting.legend(ax, columns=1)
+jn.plotting.legend(ax, num_columns=1)
 plt.show()
 
 # %% [markdown]

@@ -140,7 +140,7 @@ for name, (low, high, color, marker) in cases.items():
     share = [np.mean([feasible(k, low, high) for _ in range(trials)]) for k in numbers]
     jn.plotting.profile(numbers / n, np.array(share), ax, color=color, style=marker, label=f"{name}, {trials} units")
 ax.set(xlabel="patterns per input K / n", ylabel="share of units that can", ylim=(-0.05, 1.05))
-jn.plotting.legend(ax, columns=2)
+jn.plotting.legend(ax, num_columns=2)
 plt.show()
 
 # %% [markdown]

@@ -55,7 +55,7 @@ ax = jn.plotting.autocovariance(found.curve_lags, found.curve, color=jn.plotting
 lags, values, errors = (np.asarray(a)[1:] for a in (found.lags, found.measured, found.measured_error))
 jn.plotting.autocovariance(lags, values, ax, error=errors, style="o", label="recording, ± 2 standard errors")
 ax.set(xlabel="lag (ms)", ylabel="autocovariance of rates", xlim=(0, 1.05 * lags[-1]))
-jn.plotting.legend(ax, columns=2)
+jn.plotting.legend(ax, num_columns=2)
 plt.show()
 
 rows = {
@@ -83,7 +83,7 @@ for name, (value, error, true) in rows.items():
 # - Gaussian modes whose amplitudes fall exponentially with their rank, with an overlap $\rho$ of what they read and
 #   write.
 #
-# The mean of counts is one mode that stands far apart, and `leading=1` keeps it so.
+# The mean of counts is one mode that stands far apart, and `num_leading=1` keeps it so.
 
 # %%
 left, right = jn.couplings.larva_connectome("left"), jn.couplings.larva_connectome("right")
@@ -135,11 +135,12 @@ plt.show()
 
 # %% [markdown]
 # Points: the connectome, the right side scaled to the left one's size and number of synapses; lines: theory. Above, two
-# parameters, the gain and the decay of amplitudes, carry the modes through the points of both sides over two decades.
-# Independent weights have too few large singular values, for all their variance must come from equal entries. Below,
-# overlaps are negative on both sides, and of one shape: what a mode reads is unlike what it writes, as where neurons
-# that receive much send little. A constant overlap has the right size, though not quite the right scale: a reason to
-# try the next family. (Counts of synapses have no sign. Whether a synapse excites or inhibits is not in these data.)
+# parameters, the strength and the decay of amplitudes, carry the modes through the points of both sides over two
+# decades. Independent weights have too few large singular values, for all their variance must come from equal entries.
+# Below, overlaps are negative on both sides, and of one shape: what a mode reads is unlike what it writes, as where
+# neurons that receive much send little. A constant overlap has the right size, though not quite the right scale: a
+# reason to try the next family. (Counts of synapses have no sign. Whether a synapse excites or inhibits is not in these
+# data.)
 #
 # ## Exercises
 #

@@ -142,8 +142,8 @@ plt.show()
 #
 # ## Exercises
 #
-# 1. Write `mine.py` with a function `f(gain, *, n, key)` of your own that returns a dict of arrays, and sweep
+# 1. Write `mine.py` with a function `f(g, *, n, key)` of your own that returns a dict of arrays, and sweep
 #    `mine:f`. What does `jn.sweeps.estimate` say before you start?
-# 2. Let the function raise for one value of the gain. What do `status(folder).failures` and `results.status` show, and
+# 2. Let the function raise for one value of g. What do `status(folder).failures` and `results.status` show, and
 #    what does `run(..., retry=True)` do?
 # 3. Damage a file of the folder with a text editor. What does `verify` say, and what does `run` do about it?

@@ -87,7 +87,7 @@ def test_density_tells_every_value_from_none_and_a_ring_from_a_core(ax):
 
 def test_histogram_is_a_density_of_the_given_mass(ax):
     values = np.random.default_rng(0).normal(size=(3, 100))
-    plotting.histogram(values, ax, mass=0.3, bins=20)
+    plotting.histogram(values, ax, mass=0.3, num_bins=20)
     heights, limits, _ = ax.patches[0].get_data()
     assert heights @ np.diff(limits) == pytest.approx(0.3)
     assert (limits[0], limits[-1]) == (values.min(), values.max())
@@ -127,7 +127,7 @@ def test_legend_in_one_row(ax):
         plotting.line(GRID, GRID, ax, label=label)
     rows = []
     for columns in (None, 5):
-        plotting.legend(ax, columns=columns)
+        plotting.legend(ax, num_columns=columns)
         ax.figure.draw_without_rendering()
         rows.append(len({round(text.get_window_extent().y0) for text in ax.get_legend().get_texts()}))
     assert rows == [3, 1]

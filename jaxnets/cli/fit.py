@@ -80,7 +80,7 @@ def fit(
 
 def _simulated(function: transfers.Transfer, seed: int) -> Float[np.ndarray, "time n"]:
     keys = jax.random.split(jax.random.key(seed))
-    ensemble = couplings.RandomModes.flat(STRENGTH / RANK**0.5, load=RANK)
+    ensemble = couplings.RandomModes.of_rank(STRENGTH, RANK)
     network = RateNetwork(ensemble.sample(UNITS, key=keys[0], dtype=jnp.float32), function)
     start = jax.random.normal(keys[1], (UNITS,), jnp.float32)
     run = simulate(network, start, duration=DURATION + 100, discard=100, dt=0.1, save_every=round(SAMPLING / 0.1))

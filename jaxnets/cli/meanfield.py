@@ -222,7 +222,7 @@ def _draw(data: xr.Dataset) -> plotting.Axes:
         plotting.dimension(at.g.values, at.dimension_x.values, by_strength, color=color, style=":")
     by_strength.set(xlabel="strength g of the couplings", ylabel="dimension PR / N\nof rates (dotted: states)")
     for ax in (covariance, by_strength, by_rank):
-        plotting.legend(ax, columns=CURVES)
+        plotting.legend(ax, num_columns=CURVES)
     return covariance
 
 

@@ -439,7 +439,7 @@ def _pair_theory(
     w = spacing * (jnp.arange(_FREQUENCIES).astype(g.dtype) + 0.5)
     C, S = state.spectrum_phi(w), state.response(w)
 
-    independent, modes = IID(g), RandomModes.flat(g, load=1.0)  # PR^D infinite, and 1
+    independent, modes = IID(g), RandomModes.of_rank(g, 1.0)  # PR^D infinite, and 1
 
     @functools.partial(jnp.vectorize, signature="(),()->(s)")
     def excess(S1, S2):

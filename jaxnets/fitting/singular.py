@@ -20,7 +20,7 @@ from jaxtyping import Array, ArrayLike, Float
 from .._arguments import positive, require, require_instance, vector
 from .._numerics import as_complex
 from .._results import Result
-from ..couplings import Ensemble, LowRank, SingularModes, Sum
+from ..couplings import Ensemble
 
 
 class SingularProfile(Result, axes={"K": "scales"}):
@@ -57,11 +57,10 @@ def singular_profile(ensemble: Ensemble, scales: Float[ArrayLike, " K"]) -> Sing
     require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     scales = vector("scales", scales)
     require("scales", scales, positive, "finite numbers > 0")
-    parts = ensemble.terms if isinstance(ensemble, Sum) else (ensemble,)
-    bulk = [part for part in parts if not isinstance(part, LowRank)]
-    if len(bulk) == 1 and isinstance(bulk[0], SingularModes):
-        share = scales[:, None] ** 2 / (scales[:, None] ** 2 + bulk[0].values[None] ** 2)
-        counts = 1 - share @ bulk[0].weights
+    known = ensemble.singular_law()
+    if known is not None:
+        share = scales[:, None] ** 2 / (scales[:, None] ** 2 + known.values[None] ** 2)
+        counts = 1 - share @ known.weights
         return SingularProfile(scales, counts, jnp.zeros_like(scales))
     counts, overlaps = _solve_all(ensemble, scales.astype(ensemble.variance().dtype))
     return SingularProfile(scales, counts, overlaps)

@@ -126,7 +126,7 @@ def draw_conversion(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
         )
     for ax in panels:
         ax.set(xlabel="distance along the sequence", ylabel="overlap")
-        plotting.legend(ax, columns=2)
+        plotting.legend(ax, num_columns=2)
     caption = (
         f"Overlaps with a pattern and its neighbours in the state that it leads to, T = 0: exact for vanishing load "
         f"(lines) and of {sizes.samples} networks of {sizes.spins} spins that store {PATTERNS} patterns (marks)."
@@ -158,7 +158,7 @@ def draw_strengths(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
         plotting.samples(gammas[picked], values, ax, error=errors, marker=MARKERS[distance], **look)
     plotting.level(0.5, ax, color=BLACK, style=":")
     ax.set(xlabel="strength γ", ylabel="overlap", ylim=(-0.05, 1.05))
-    plotting.legend(ax, columns=3)
+    plotting.legend(ax, num_columns=3)
     rows = []
     for d in (1, 2, 3):
         limit = 1 / (2 * d)
@@ -217,7 +217,7 @@ def draw_phases(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
         plotting.samples(np.array([load]), np.array([temperature]), panel, color=BLACK, marker="s")
     for ax in panels:
         ax.set(xlabel="load α = P / N", ylabel="temperature T", xlim=(0, 0.16), ylim=(0, 1.9))
-        plotting.legend(ax, columns=2)
+        plotting.legend(ax, num_columns=2)
     caption = (
         "Replica-symmetric phases for c = 1, d = 1 and two strengths γ (γ = 0: the Hopfield model). The glass freezes "
         "below the dash-dotted line; retrieval exists below the full line and has the lowest free energy below the "

@@ -182,7 +182,7 @@ def _draw_covariances(ax: plotting.Axes, states, at: dict[float, int], covarianc
             label=None if np.isinf(rank) else f"g = {g:g}, PR$^D$ = {rank:g}",
         )
     ax.set(xlabel="lag (τ)", ylabel="autocovariance of rates")
-    plotting.legend(ax, columns=2)
+    plotting.legend(ax, num_columns=2)
 
 
 def _draw_dimensions(by_gain: plotting.Axes, by_rank: plotting.Axes, gains, theory: dict, inverse: dict) -> None:
@@ -203,7 +203,7 @@ def _draw_dimensions(by_gain: plotting.Axes, by_rank: plotting.Axes, gains, theo
     published = np.array([value for value, _ in SIMULATED.values()])
     plotting.samples(np.array(list(SIMULATED)), published, by_gain, color=BLACK, marker="x", label="published")
     by_gain.set(xlabel="strength g", ylabel="dimension PR / N", yscale="log")
-    plotting.legend(by_gain, columns=2)
+    plotting.legend(by_gain, num_columns=2)
 
     k = int(np.flatnonzero(gains == 3)[0])
     # 1 / PR is linear in 1 / PR^D.
@@ -217,7 +217,7 @@ def _draw_dimensions(by_gain: plotting.Axes, by_rank: plotting.Axes, gains, theo
     plotting.profile(ranks, np.full(50, 1 / limit), by_rank, style=":", label="independent weights")
     by_rank.set(xlabel="effective rank PR$^D$ (N)", ylabel="dimension PR / N, g = 3", xscale="log", yscale="log")
     by_rank.set_ylim(3e-3, 0.1)
-    plotting.legend(by_rank, columns=1)
+    plotting.legend(by_rank, num_columns=1)
 
 
 # --- spectra with overlaps ------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def draw_counts(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
     plotting.profile(units, 1 - 2.0**-units, ax, color=VERMILLION, label="1 - 2$^{-N}$")
     plotting.samples(np.array(sizes.counted_units), values, ax, error=errors, label="sample")
     ax.set(xlabel="number of units N", ylabel="mean number of stable patterns", ylim=(0.4, 1.2))
-    plotting.legend(ax, columns=2)
+    plotting.legend(ax, num_columns=2)
     caption = (
         f"Stable patterns of networks with independent symmetric weights: {sizes.counted} networks of each size "
         "(marks, bars of two standard errors) and the exact mean (line). The silent pattern does not count."
@@ -152,7 +152,7 @@ def draw_capacity(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
         )
     plotting.level(2.0, ax, color=BLACK, style=":")
     ax.set(xlabel="patterns per input K / N", ylabel="share of rows that hold them", ylim=(-0.05, 1.05))
-    plotting.legend(ax, columns=3)
+    plotting.legend(ax, num_columns=3)
     caption = (
         f"Share of {sizes.trials} rows of N weights that hold K random half-active patterns, by linear programmes "
         "(marks, bars of two standard errors), and Cover's count of linearly separable assignments (lines)."
@@ -228,7 +228,7 @@ def draw_flow(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
                 np.asarray(run.times), np.asarray(run.states)[:, unit], ax, color=COLORS[unit], marker=MARKERS[unit]
             )
         ax.set(xlabel="time (τ)", ylabel=f"x, ring of {n}")
-    plotting.legend(panels[0], columns=3)
+    plotting.legend(panels[0], num_columns=3)
     caption = (
         "Rings in which each unit inhibits the next: three units on the exact flow between orthants "
         f"(lines) and in steps of {sizes.step:g} τ (marks), towards a limit cycle."
@@ -285,7 +285,7 @@ def draw_completion(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
     plotting.samples(sizes_of_cue, reached, ax, label="flow, random weights")
     plotting.profile(sizes_of_cue, sizes_of_cue / share, ax, color=BLACK, style=":", label="cue alone")
     ax.set(xlabel=f"active units of the cue, of {share}", ylabel="active share of the pattern", ylim=(0, 1.05))
-    plotting.legend(ax, columns=2)
+    plotting.legend(ax, num_columns=2)
     caption = (
         f"Completion of a sign-stable pattern of {share} of {n} units, whose excitation runs along a chain that closes "
         f"on its second half: mean active share at the end of the flow from {trials} random cues of each size, with "

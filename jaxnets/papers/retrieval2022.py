@@ -163,12 +163,12 @@ def draw_phases(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
     plotting.phases(np.array(sizes.strengths), loads, kinds, names, left)
     plotting.profile(1 / np.sqrt(1 + fine), fine, left, color=BLACK, label="x = 0 unstable")
     left.set(xlabel="strength γ of the sequence", ylabel="load α = P / N")
-    plotting.legend(left, columns=3)
+    plotting.legend(left, num_columns=3)
 
     plotting.samples(CUED_LOADS, values, right, error=errors, color=BLUE, label="share that retrieves")
     plotting.level(RETRIEVES, right, color=BLACK, style=":", label="published")
     right.set(xlabel="load α = P / N", ylabel=f"share of networks, γ = {GAMMA:g}", ylim=(-0.05, 1.05))
-    plotting.legend(right, columns=2)
+    plotting.legend(right, num_columns=2)
     caption = (
         f"Left: regime of networks of {n} units after a cue, c = 0, d = 1, the most frequent of {sizes.phase_samples}, "
         f"and the line of theory γ = (1 + α)^(-1/2). Right: share of networks of {sizes.regime_units} units that "
@@ -238,7 +238,7 @@ def draw_exponents(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
     points = np.array(list(published.items()))
     plotting.samples(points[:, 0], points[:, 1], ax, color=VERMILLION, marker="s", label="published")
     ax.set(xlabel="load α = P / N", ylabel="largest exponent (1/τ)", xscale="log")
-    plotting.legend(ax, columns=2)
+    plotting.legend(ax, num_columns=2)
     caption = (
         f"Largest Lyapunov exponent of networks of {sizes.exponent_units} units as a map with steps of τ / 2, γ = "
         f"{GAMMA:g}: means over {sizes.exponent_samples} networks with bars of two standard errors. Sequences are "

@@ -255,7 +255,7 @@ def draw_thresholds(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
         values, errors = np.array(measured).T
         plotting.samples(np.array(list(known)), values, ax, error=errors, color=COLORS[i], marker=MARKERS[i])
     ax.set(xlabel="load α = P / N", ylabel="strength γ at which x = 0 is unstable", ylim=(0, 1.05))
-    plotting.legend(ax, columns=3)
+    plotting.legend(ax, num_columns=3)
     caption = (
         "The silent state loses its stability at this strength of the sequence: theory (lines), and where the largest "
         f"real part of the eigenvalues of {sizes.threshold_samples} sampled networks of {num} patterns is 1 (marks, "

@@ -88,7 +88,7 @@ def draw_densities(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
             )
         )
         bulk = off_zero(values)
-        plotting.histogram(bulk, ax, mass=bulk.size / values.size, bins=60, label="sample")
+        plotting.histogram(bulk, ax, mass=bulk.size / values.size, num_bins=60, label="sample")
         plotting.line(x, density, ax, label="theory")
         ax.set(xlabel="eigenvalue λ", ylabel="density", ylim=(0, 1.5 * np.nanmax(density[x > 0.1 * right])))
         ax.set_title(_name(*case), fontsize=8)
@@ -147,7 +147,7 @@ def draw_edges(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
     left.set(xlabel="strength γ", ylabel="largest eigenvalue")
     right.set(xlabel="strength γ", ylabel="spin-glass temperature $T_{SG}$")
     for ax in (left, right):
-        plotting.legend(ax, columns=3)
+        plotting.legend(ax, num_columns=3)
     rows = []
     for i, case in enumerate(cases):
         at, sampled = len(lines) + i, largest[len(marks) + i]

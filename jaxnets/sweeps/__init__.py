@@ -2,8 +2,8 @@
 
 A sweep is a TOML file, or the same as a `Sweep`. This one, edges.toml, calls a function of one point in edges.py,
 
-    def largest(gain, *, n, key):
-        return jn.spectra.eigenvalues(jn.couplings.IID(g=gain).sample(n, key=key)).real.max()
+    def largest(g, *, n, key):
+        return jn.spectra.eigenvalues(jn.couplings.IID(g=g).sample(n, key=key)).real.max()
 
 at 40 points, and 16 times each:
 
@@ -12,15 +12,15 @@ at 40 points, and 16 times each:
     output = "edges"                        # a folder
 
     [axes]                                  # floating-point scalars
-    gain = {linspace = [0.5, 2.0, 20]}      # or a list, logspace = [...], zip = {name = [...], other = [...]}
+    g = {linspace = [0.5, 2.0, 20]}      # or a list, logspace = [...], zip = {name = [...], other = [...]}
 
     [static]                                # values that change shapes: compiled once each
     n = [100, 200]
 
     [fixed]                                 # arguments that stay
 
-`run(read(path))` computes what is missing of it and `open(output)` gives the results as an `xarray.Dataset`, also while
-it runs. On a cluster, workers are started by whatever knows it; with dask-jobqueue on SLURM:
+`run(read(path))` computes the missing points, and `open(output)` gives the results as an `xarray.Dataset`, also while
+the sweep runs. On a cluster, any tool may start the workers; with dask-jobqueue on SLURM:
 
     from dask_jobqueue import SLURMCluster
     cluster = SLURMCluster(cores=1, processes=1, memory="8GB", walltime="24:00:00",
@@ -28,9 +28,10 @@ it runs. On a cluster, workers are started by whatever knows it; with dask-jobqu
     cluster.scale(32)
     jn.sweeps.run(jn.sweeps.read("edges.toml"), scheduler=cluster.scheduler_address)
 
-The folder must be seen by all of them. Whatever is killed, running again goes on from the chunks that are there.
+All workers must see the folder. After a kill, running the same sweep again goes on from the chunks that are there.
 
-This room knows no physics: it takes functions, and gives arrays.
+This room knows no physics: it takes functions and gives arrays. To sweep something new, write a function of one point;
+nothing here has to change.
 """
 
 from .._public import public

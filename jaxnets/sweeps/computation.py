@@ -1,9 +1,10 @@
 """The function of a sweep: imported, traced, compiled at one width for each combination of static values, and run.
 
-Bits. XLA may round differently for different widths of a vmapped call (a mean-field state alone differs in its last
-digits from the same one among others), so a sweep has one: every call has exactly `batch` points a device, the same
-ones in the same places whatever is computed before, after or elsewhere. A call that raises is repeated for halves of
-its points, each in its old place with the others replaced by one of that half, until the points that fail are alone.
+Results are equal bit for bit however a sweep is cut. XLA may round differently for different widths of a vmapped call:
+a mean-field state alone differs in its last digits from the same state among others. So a sweep has one width: every
+call has exactly `batch` points a device, and each point has the same place among the same neighbours in every run. A
+call that raises is repeated for halves of its points, each point in its old place and all other places filled with a
+point of that half, until the failing points are alone.
 """
 
 import contextlib
@@ -41,7 +42,7 @@ Results = dict[str, tuple[tuple[int, ...], str]]
 
 
 class Plan(NamedTuple):
-    """What a probe finds: results (name -> shape and dtype) and batch of each combination, chunk, and device."""
+    """Results (name -> shape and dtype) and batch of each combination, points in a chunk, and device; from a probe."""
 
     results: tuple[Results, ...]
     takes_key: bool
@@ -51,7 +52,7 @@ class Plan(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Values and status of some points in a row, the error text of each that failed, and the width computed with."""
+    """Values and status of some points in a row, the error text of each failed point, and the width of the call."""
 
     values: dict[str, np.ndarray]
     status: np.ndarray
@@ -89,7 +90,7 @@ class Computation:
         return Plan(self.results, self.takes_key, batches, chunk, jax.local_devices()[0].device_kind)
 
     def seconds(self, combination: int, width: int) -> float:
-        """Of one call for each device, measured after its compilation."""
+        """The time of one call on each device, measured after its compilation."""
         count = width * len(jax.local_devices())
         indices = np.arange(count) % self.sweep.grid.points
         with self.precision():
@@ -247,22 +248,22 @@ class Computation:
 
 @functools.lru_cache(maxsize=1)
 def computation(text: str) -> Computation:
-    """That of the sweep which `to_text` wrote: a process traces and compiles once for all that it computes of it."""
+    """The computation of the sweep that `to_text` wrote. A process traces and compiles it once."""
     return Computation(from_text(text))
 
 
 def inner_dimensions(result: str, ndim: int) -> tuple[str, ...]:
-    """Names of the dimensions that a result has of itself."""
+    """Names of the axes that a result has at one point."""
     return tuple(f"{result}_{k}" for k in range(ndim))
 
 
 def blank(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """NaN, or where there is none 0 and False."""
+    """NaN, or 0 and False for types without NaN."""
     return np.full(shape, np.nan if np.dtype(dtype).kind in "fc" else 0, dtype)
 
 
 def _status(values: dict[str, np.ndarray], errors: dict[int, str]) -> np.ndarray:
-    """A result that does not converge or is not finite is kept, and only marked: it may be meant."""
+    """Results that do not converge or are not finite are kept and only marked: they may be intended."""
     count = len(next(iter(values.values())))
     status = np.full(count, DONE, np.uint8)
     for array in values.values():
@@ -323,7 +324,7 @@ def _takes_key(function: Callable[..., Any], sweep: Sweep) -> bool:
 
 
 def _named(returned: Any) -> dict[str, jax.Array]:
-    """The arrays of what the function returned, by the path of names that leads to them."""
+    """The arrays in the value of the function, by the path of names that leads to them."""
     if dataclasses.is_dataclass(returned) and jax.tree.structure(returned) == jax.tree.structure(0):
         returned = {field.name: getattr(returned, field.name) for field in dataclasses.fields(returned)}
     named = {}
@@ -339,7 +340,7 @@ def _named(returned: Any) -> dict[str, jax.Array]:
 
 
 def _require_one_form(sweep: Sweep, results: tuple[Results, ...]) -> None:
-    """Static values may change the lengths of results, but not which there are, nor how many axes they have."""
+    """Static values may change the lengths of results, but neither their names nor their number of axes."""
     first, *others = ({name: (len(shape), dtype) for name, (shape, dtype) in one.items()} for one in results)
     for k, other in enumerate(others, 1):
         if other != first:

@@ -1,4 +1,4 @@
-"""What a sweep will cost, from one call of each of its programs."""
+"""The cost of a sweep before it runs, from one call of each of its programs."""
 
 from typing import NamedTuple
 
@@ -7,9 +7,9 @@ from .specification import Sweep, to_text
 
 
 class Estimate(NamedTuple):
-    """`points` and `chunks` (files) of a sweep, `bytes` on disk, and `seconds` in one process.
+    """The size of a sweep in `points`, `chunks` (files) and `bytes` on disk, and its `seconds` in one process.
 
-    `batches` are the points in one call, of each combination of static values.
+    `batches` has the number of points in one call for each combination of static values.
     """
 
     points: int

@@ -16,8 +16,8 @@ from .tasks import Unit
 
 
 class Pool(NamedTuple):
-    """`call(f, *args)` gives f's result; `each(f, args, units, most)` pairs of a unit and f's result, or None where
-    computing it killed workers, with at most so many at a time."""
+    """`call(f, *args)` gives f's result. `each(f, args, units, most)` gives pairs of a unit and f's result, with at
+    most `most` units at a time; the result is None for a unit that killed its workers."""
 
     call: Callable[..., Any]
     each: Callable[..., Iterator[tuple[Unit, Any]]]
@@ -104,8 +104,8 @@ def _local_cluster(workers: int):
 
 @contextlib.contextmanager
 def _blocked(number: int):
-    """Threads and processes that are started here never get the signal: Ctrl-C is for the process that runs the sweep,
-    although the terminal sends it to all."""
+    """Keeps a signal from threads and processes that start here: the terminal sends Ctrl-C to all of them, but only the
+    process that runs the sweep may answer it."""
     former = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
     try:
         yield
@@ -114,7 +114,7 @@ def _blocked(number: int):
 
 
 def _gpus() -> list[str]:
-    """GPUs of this machine by the names that CUDA_VISIBLE_DEVICES has for them, without waking any."""
+    """GPUs of this machine by their names in CUDA_VISIBLE_DEVICES, without starting any."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name for name in visible.split(",") if name]

@@ -1,8 +1,8 @@
-"""What a sweep has found so far, as a data set with named axes, and whether it is whole. Reads files, computes nothing.
+"""The results of a sweep so far, as a dataset with named axes, and checks of its files. Reads files, computes nothing.
 
-The data set has the dimensions of the static axes, the axes, the realisations (if the function takes a key), and those
-of each result, which are numbered. Points that are not there yet, and those that failed, are NaN, 0 or False; `status`
-tells which: 0 done, 1 not converged, 2 not finite, 3 failed, 4 missing.
+The dataset has a dimension for each static axis, each axis, the realisations (if the function takes a key), and each
+axis of a result; these last ones are numbered. Points that are missing or failed are NaN, 0 or False. `status` tells
+them apart: 0 done, 1 not converged, 2 not finite, 3 failed, 4 missing.
 """
 
 import json
@@ -52,7 +52,7 @@ _BLOCK_BYTES = 16 * 2**20
 def open(output: str | Path) -> "xr.Dataset":
     """All results so far, in memory; also while the sweep runs.
 
-    For more than fits, see `assemble`.
+    For results that do not fit into memory, see `assemble`.
 
     Raises `ValueError` when `output` is not the folder of a sweep.
     """
@@ -83,7 +83,7 @@ def open(output: str | Path) -> "xr.Dataset":
 def assemble(output: str | Path) -> Path:
     """Writes the results so far as `data.zarr` in the folder of the sweep, in constant memory, and returns its path.
 
-    It is written beside and put in place when whole. Open it with `xarray.open_zarr`.
+    The new data replace older ones once they are whole. Open them with `xarray.open_zarr`.
 
     Raises `ValueError` when `output` is not the folder of a sweep; `BlockingIOError` while the sweep runs.
     """
@@ -105,7 +105,7 @@ def assemble(output: str | Path) -> Path:
 
 
 class Failure(NamedTuple):
-    """A point that failed: its `parameters`, and the `reason`, which is the error."""
+    """A point that failed: its `parameters`, and its error as the `reason`."""
 
     parameters: dict[str, Any]
     reason: str
@@ -113,11 +113,11 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class Status:
-    """How far a sweep is.
+    """The progress of a sweep.
 
-    Of its `points` each is one of `done`, `not_converged`, `not_finite`, `failed` (the first of which are listed as
-    `failures`) and `missing`. `running` says whether a process works on it; `rate` is points a second in the present or
-    last run, and `seconds_left` what that makes of those missing.
+    Each of its `points` is counted as `done`, `not_converged`, `not_finite`, `failed` or `missing`. `failures` lists
+    the first points that failed. `running` says whether a process works on the sweep. `rate` is the number of points a
+    second in the present or last run, and `seconds_left` the time that the missing points take at this rate.
     """
 
     points: int
@@ -138,7 +138,7 @@ class Status:
 
 
 def status(output: str | Path, *, listed: int = 100) -> Status:
-    """How far the sweep of a folder is, with the first `listed` failures.
+    """The progress of the sweep of a folder, with the first `listed` failures.
 
     Raises `ValueError` when `output` is not the folder of a sweep.
     """
@@ -177,7 +177,7 @@ def status(output: str | Path, *, listed: int = 100) -> Status:
 
 @dataclass(frozen=True)
 class Verification:
-    """Chunks by number: `damaged`, `stale` (of another configuration), `missing`; `foreign` files are no part of it."""
+    """Numbers of chunks that are `damaged`, `stale` (of another configuration) or `missing`, and `foreign` files."""
 
     damaged: tuple[int, ...]
     stale: tuple[int, ...]
@@ -232,7 +232,7 @@ def _arrays(chunk: Chunk) -> dict[str, np.ndarray]:
 
 
 def _variables(manifest: Manifest) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and type of each result, as large as it is for any static values."""
+    """Shape and type of each result, with the largest shape that any static values give."""
     variables = {}
     for name, (_, dtype) in manifest.results[0].items():
         shapes = [results[name][0] for results in manifest.results]
@@ -271,7 +271,7 @@ def _flags() -> dict[str, Any]:
 
 
 def _write_zarr(path: Path, folder: Path, manifest: Manifest) -> None:
-    """Block after block: each is a range of points in a row, which few chunks hold."""
+    """Writes block after block. A block is a range of points in a row, which few chunks hold."""
     import xarray as xr
     import zarr
 
@@ -327,7 +327,7 @@ def _blocks(shape: tuple[int, ...], block: tuple[int, ...]) -> Iterator[tuple[tu
 
 
 def _between(folder: Path, manifest: Manifest, first: int, last: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """The points with global indices first..last that are there, piece by piece."""
+    """The known points with global indices first..last, piece by piece."""
     points = manifest.grid.points
     position = first
     while position < last:

@@ -1,7 +1,7 @@
 """Running a sweep: here, in local worker processes, or on a cluster; stopped at any moment, it goes on from its files.
 
-The process that runs a sweep holds its lock and hands out units of work, a bounded number at a time. Whoever computes
-a unit writes its chunks. dask.distributed decides who does, and starts again what a dead worker had.
+The process that runs a sweep holds its lock and hands out units of work, a bounded number at a time. The worker that
+computes a unit writes its chunks. dask.distributed chooses the worker, and hands the unit of a dead worker to another.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ from .tasks import Unit, check, compute, make_plan, point_counts, record_failure
 
 
 class Interrupted(KeyboardInterrupt):
-    """The sweep was stopped by Ctrl-C or a signal; what was done is kept."""
+    """The sweep was stopped by Ctrl-C or a signal; all chunks written stay."""
 
 
 def run(
@@ -50,17 +50,17 @@ def run(
     retry: bool = False,
     progress: bool = True,
 ) -> Status:
-    """Computes what is missing of a sweep, and returns how it ended.
+    """Computes the missing points of a sweep, and returns its status at the end.
 
-    Without more it computes in this process; with `workers`, in so many local processes of one core or one GPU
-    each (a script that asks for them keeps its own work below `if __name__ == "__main__":`); with `scheduler`, on
-    the dask cluster at that address, whose workers see `output` and can import the function. `retry` computes again
-    the chunks with points that failed or did not converge.
+    By default it computes in this process. With `workers` it computes in that many local processes of one core or one
+    GPU each; a script that asks for them keeps its own work below `if __name__ == "__main__":`. With `scheduler` it
+    computes on the dask cluster at that address, whose workers must see `output` and be able to import the function.
+    `retry` computes again the chunks with points that failed or did not converge.
 
     Results do not depend on workers, chunks, order or restarts, bit for bit on one kind of device.
 
-    A point that raises is recorded with its error, and one whose `converged` is False or whose results are not finite
-    is kept and marked; none stops the others. Damaged files are computed again.
+    A point that raises is recorded with its error. A point whose `converged` is False, or whose results are not finite,
+    is kept and marked. No such point stops the others. Damaged files are computed again.
 
     Raises:
         ValueError: for a sweep that cannot be run, and an output that holds another one (the difference is shown).
@@ -102,7 +102,7 @@ _GO_ON = "run the same sweep again to go on"
 
 
 def _manifest(sweep: Sweep, text: str, folder: Path, pool: Pool) -> Manifest:
-    """That of the output if it has one, which must be of this sweep, or a new one."""
+    """The manifest of the output, which must be of this sweep, or else a new one."""
     old = read_manifest(folder) if (folder / MANIFEST).exists() else None
     if old is not None:
         _require_same(folder, old.sweep.configuration(), sweep.configuration())
@@ -151,7 +151,7 @@ def _marks(counts: np.ndarray) -> dict[str, int]:
 
 
 def _waiting(folder: Path, manifest: Manifest, retry: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Which chunks are to be computed, and how many points of each status the others have. Reads every file."""
+    """Which chunks have to be computed, and how many points of each status the others have. Reads every file."""
     waiting, counts = np.ones(manifest.chunks, bool), np.zeros(4, int)
     for number in chunk_numbers(folder):
         if isinstance(number, Path) or number >= manifest.chunks:
@@ -168,7 +168,7 @@ def _waiting(folder: Path, manifest: Manifest, retry: bool) -> tuple[np.ndarray,
 
 
 def _units(manifest: Manifest, waiting: np.ndarray) -> Iterator[Unit]:
-    """A chunk, or all chunks of one call where that holds several."""
+    """The units of work: a chunk each, or all chunks of one call where a call holds several."""
     for combination, batch in enumerate(manifest.batches):
         group = max(1, batch // manifest.chunk)
         begin = combination * manifest.chunks_each
@@ -181,7 +181,7 @@ def _units(manifest: Manifest, waiting: np.ndarray) -> Iterator[Unit]:
 
 @contextlib.contextmanager
 def _interruptible():
-    """SIGTERM, by which batch systems stop a job, is taken as Ctrl-C is."""
+    """SIGTERM, by which batch systems stop a job, has the same effect as Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

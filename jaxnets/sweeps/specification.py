@@ -1,7 +1,7 @@
-"""What a sweep is: a function, a grid, realisations and where they go, as a dataclass and as the same in TOML.
+"""The description of a sweep: a function, a grid, realisations and an output, as a dataclass and as TOML.
 
-Everything that can be known without importing the function is checked when a `Sweep` is made, and the values of the
-points are computed from their indices, so that a grid takes the memory of its axes.
+A `Sweep` checks, when it is made, all that can be checked without importing the function. The values of points are
+computed from their indices, so that a grid takes no more memory than its axes.
 """
 
 import difflib
@@ -35,8 +35,8 @@ class Sweep:
     """A function evaluated at every point of a grid, times realisations.
 
     `function` is "module:name" of a function of one point that JAX can trace: f(**point, **static, **fixed, key=key)
-    with scalars of the axes, returning an array, or a dict, tuple, dataclass or module of arrays. It is given a `key`
-    only if it takes one.
+    with scalars of the axes, returning an array, or a dict, tuple, dataclass or module of arrays. It gets a `key` only
+    if it has a parameter of that name.
 
     - `axes`: name -> a list of numbers, {"linspace": [a, b, num]}, {"logspace": [a, b, num]} (from a to b, both
       included, evenly spaced in the logarithm), or {"zip": {name: list or rule, ...}} for parameters that move together
@@ -114,7 +114,7 @@ class Sweep:
         )
 
     def configuration(self) -> dict[str, Any]:
-        """All that decides the results, as plain JSON: not where they go, and not how many go in a file."""
+        """All fields on which results depend, as plain JSON: neither the output nor the sizes of calls and files."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("batch", "chunk", "output")}
 
 

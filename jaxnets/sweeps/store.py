@@ -1,11 +1,11 @@
-"""The chunk store: a folder of files, each whole or not there at all, which is all that a sweep knows of its past.
+"""The chunk store: a folder of files, each whole or absent. A sweep knows nothing of its past but these files.
 
     output/manifest.json         what is computed, how it is cut into chunks, and by which versions
     output/lock                  held by the process that runs the sweep; the system frees it when that process dies
     output/chunks/012/012345     the points of one chunk: a checksum, a header in JSON, arrays in NumPy's format
 
-A file is written under a temporary name, forced to the disk and renamed. Nothing that is read is executed: headers are
-JSON, arrays are read without pickle, and names of files are made of numbers.
+A file is written under a temporary name, forced to the disk and renamed. Reading executes nothing: headers are JSON,
+arrays are read without pickle, and names of files are made of numbers.
 """
 
 import contextlib
@@ -155,7 +155,7 @@ def _clip(text: str) -> str:
 
 @dataclass(frozen=True)
 class Header:
-    """What is said of a chunk ahead of its arrays; `failed` holds error texts and the points, within the chunk."""
+    """The description of a chunk ahead of its arrays; `failed` maps error texts to points within the chunk."""
 
     digest: str
     number: int
@@ -215,7 +215,7 @@ def read_chunk(folder: Path, manifest: Manifest, number: int) -> Chunk:
 
 
 def read_header(folder: Path, manifest: Manifest, number: int) -> Header:
-    """Without looking at the arrays, nor at the checksum; raises as `read_chunk`."""
+    """The header alone, without its checksum or the arrays; raises as `read_chunk`."""
     with open(chunk_path(folder, number), "rb") as file:
         file.seek(len(_MAGIC) + 32)
         return _header(file, manifest, number)[0]
@@ -237,7 +237,7 @@ def _header(file, manifest: Manifest, number: int) -> tuple[Header, list[str]]:
 
 
 def chunk_numbers(folder: Path) -> Iterator[int | Path]:
-    """The numbers of the chunks that are there, and the path of whatever else is."""
+    """The numbers of the chunks in the folder, and the path of anything else there."""
     for group in _listed(folder / CHUNKS):
         for entry in _listed(group) if group.is_dir() and not group.is_symlink() else [group]:
             number = int(entry.name) if entry.name.isdecimal() and len(entry.name) <= 9 else -1
@@ -291,7 +291,7 @@ def is_temporary(path: Path) -> bool:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """What killed writers left; by the process that holds the lock."""
+    """Removes the files that killed writers left. Only the process that holds the lock may call it."""
     leftovers = [path for path in _listed(folder) if is_temporary(path)]
     leftovers += [path for path in chunk_numbers(folder) if isinstance(path, Path) and is_temporary(path)]
     for path in leftovers:
