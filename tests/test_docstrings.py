@@ -1,21 +1,20 @@
-r"""Every public name says what it is, what it takes, where it holds and what it refuses.
+r"""Every public name has a docstring with its meaning, its arguments, its range of validity and its errors.
 
-A docstring opens with one sentence on one line, which ends in a full stop; a second sentence starts a paragraph. Then
-comes the equation, between $$ and $$ or as an indented block, which is set as one: nothing else is indented but the
-items of a list and what follows "Raises:". Then sentences, plain and few, with these marks.
+A docstring opens with one sentence on one line, which ends in a full stop; a second sentence starts a paragraph. The
+equation comes next, between $$ and $$ or as an indented block. Nothing else is indented but the items of a list and the
+lines after "Raises:". Then sentences follow, plain and few, with these marks.
 
-- Parameters and fields stand in them by name; in `backticks` where the name is an everyday word, as `start`. What a
-  function that is named there documents, as in "the rest is that of `simulate`", holds here too; and what means the
-  same everywhere is said once, at the head of the module, of the room or of the package.
+- Parameters and fields appear by name, in `backticks` if the name is an everyday word, as `start`. A function that is
+  named in a docstring counts as read: its parameters need no second description. A word that means the same everywhere
+  is explained once, at the head of the module, of the room or of the package.
 - Shapes are in the annotations, and are not repeated.
-- "Raises `ValueError` if ...", as a sentence or as a section, wherever a function looks at its arguments; or that its
-  errors are those of another one.
-- "Valid for ..." where a solver tells whether it has converged: the regime, and what happens beyond it.
-- "Made by `solver`" says of a result where the rest is explained.
-- "Source: Author year (arXiv ...)" for theory; "Source: derived here" if it is nobody else's.
+- "Raises `ValueError` if ...", as a sentence or as a section, for each function that checks its arguments. A reference
+  to the errors of another function is enough.
+- "Valid for ..." where a solver reports convergence: the regime, and the result beyond it.
+- "Made by `solver`" on a result that is explained there.
+- "Source: Author year (arXiv ...)" for theory; "Source: derived here" for new theory.
 
-The rules look at signatures, annotations and the source. What is said of the regime and the source only a reader can
-check.
+The rules look at signatures, annotations and the source. Whether regime and source are right only a reader can check.
 """
 
 import ast
@@ -108,7 +107,7 @@ class Public:
 
     @functools.cached_property
     def docs(self) -> list[str]:
-        """Its docstring; for a method or property also those that it overrides."""
+        """Its docstring; for a method or property also the docstrings of all overridden ones."""
         bases = self.owner.__mro__ if self.owner else ()
         things = [base.__dict__[self.name] for base in bases if self.name in base.__dict__] or [self.thing]
         return [inspect.cleandoc(doc) for thing in things if (doc := _own_doc(thing))]
@@ -135,14 +134,14 @@ class Public:
 
     @functools.cached_property
     def fields(self) -> list[str]:
-        """The public fields that a class adds to those of its bases."""
+        """The public fields that a class adds to its bases."""
         has_fields = dataclasses.is_dataclass(self.thing) or hasattr(self.thing, "_fields")
         names = inspect.get_annotations(self.thing) if inspect.isclass(self.thing) and has_fields else {}
         return [name for name in names if name[0] != "_"]
 
     @functools.cached_property
     def referred(self) -> list["Public"]:
-        """The public names of the package that are named in what is said of it."""
+        """The public names of the package that appear in its docstring."""
         return [found for found in named_in(self.said) if found.thing is not self.thing]
 
     @functools.cached_property
@@ -158,7 +157,7 @@ def _own_doc(thing: typing.Any) -> str | None:
 
 
 def exported(module: types.ModuleType) -> Iterator[tuple[str, typing.Any]]:
-    """What a room exports, by path: `__all__`, or what it imports of its own modules; modules among these too."""
+    """The exports of a room, by path: `__all__`, or all imports from its own modules, modules included."""
     for name in getattr(module, "__all__", None) or [name for name in vars(module) if name[0] != "_"]:
         thing = getattr(module, name)
         if isinstance(thing, types.ModuleType):
@@ -171,7 +170,7 @@ def exported(module: types.ModuleType) -> Iterator[tuple[str, typing.Any]]:
 
 
 def with_members(path: str, thing: typing.Any) -> Iterator[Public]:
-    """A function, or a class with its public methods and properties, of which a call is one."""
+    """A function, or a class with its public methods and properties; a call counts as a method."""
     yield Public(path, thing)
     if inspect.isclass(thing):
         for name, found in vars(thing).items():
@@ -379,7 +378,7 @@ RULES = (
 
 
 def judged(rule: Callable[[Public], list[str]], one: Public) -> bool:
-    """What overrides a documented method without a word is judged by what it may raise alone."""
+    """A method that overrides a documented one without a docstring is judged by its errors alone."""
     overrides = one.owner is not None and not _own_doc(one.thing) and bool(one.doc)
     return not overrides or rule is says_what_it_raises
 
@@ -471,7 +470,7 @@ def _prose():
 
 
 def _stale():
-    """What is left of `a_name_that_was`."""
+    """The rest of `a_name_that_was`."""
 
 
 def _glued():
