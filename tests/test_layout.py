@@ -14,18 +14,19 @@ PACKAGE = Path(__file__).parents[1] / "jaxnets"
 ARROWS = {
     "_numerics": set(),
     "_arguments": {"_numerics"},
-    "_laws": {"_numerics", "_arguments"},
+    "_laws": {"_arguments"},
     "_expressions": set(),
     "_results": set(),
     "_public": set(),
     "data": set(),
     "transfer": {"_numerics", "_arguments", "_laws"},
-    "couplings": {"_numerics", "_arguments", "_laws", "data"},
-    "spectra": {"_numerics", "_arguments", "_laws", "couplings", "transfer"},
+    "couplings": {"_numerics", "_arguments", "_laws"},
+    "eigen": {"_numerics", "couplings.operators"},
+    "spectra": {"_numerics", "_arguments", "_laws", "couplings", "eigen", "transfer"},
     "meanfield": {"_numerics", "_arguments", "_laws", "couplings", "eigen", "spectra", "transfer"},
     "population": {"_numerics", "_arguments", "couplings", "meanfield"},
     # Arrays and operators, and the one door to `eig`: no ensemble and no law.
-    "dynamics": {"_numerics", "_arguments", "couplings.operators", "spectra.eigen"},
+    "dynamics": {"_numerics", "_arguments", "couplings.operators", "eigen"},
     "observables": {"_numerics", "_arguments"},
     "replica": {"_numerics", "_arguments", "_laws", "couplings"},
     "memory": {"_numerics", "_arguments", "couplings", "dynamics", "observables", "replica", "spectra", "transfer"},
@@ -53,11 +54,10 @@ ARROWS = {
         "spectra",
         "transfer",
     },
-    "sweeps": {"_numerics", "_arguments"},
+    "sweeps": {"_arguments"},
     "plotting": set(),
     # What sweeps map: each computation of the package at one point.
     "computations": {
-        "_arguments",
         "_expressions",
         "couplings",
         "dynamics",
@@ -114,6 +114,25 @@ def dotted(node: ast.AST) -> str:
     return ""
 
 
+# Rooms that may import every other, and modules that every room may import, whether they do or not.
+FREE, EVERYWHERE = {"__init__", "papers", "cli"}, {"_results", "_public"}
+
+
+@pytest.mark.parametrize("here", sorted(ARROWS.keys() - FREE))
+def test_every_arrow_is_used(here):
+    names = {name[1:] for path in SOURCES if room(path) == here for name in imports_of(path) if name[0] == "jaxnets"}
+    unused = {
+        arrow
+        for arrow in ARROWS[here] - EVERYWHERE - {here}
+        if not any(name[: arrow.count(".") + 1] == tuple(arrow.split(".")) for name in names)
+    }
+    assert not unused, f"{here} imports nothing from {', '.join(sorted(unused))}: the arrow should go"
+
+
+def test_every_room_of_the_drawing_exists():
+    assert ARROWS.keys() == {room(path) for path in SOURCES}
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_follow_the_arrows(path):
     here = room(path)
@@ -160,7 +179,7 @@ def test_the_command_line_alone_configures_jax():
 
 def test_one_door_to_eig():
     for path in SOURCES:
-        if path == PACKAGE / "spectra" / "eigen.py":
+        if path == PACKAGE / "eigen" / "values.py":
             continue
         tree = ast.parse(path.read_text())
         called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and "linalg" in dotted(node)}
@@ -180,6 +199,16 @@ def test_one_door_to_eig():
 )
 def test_the_reader_of_imports_sees(source, expected):
     assert [".".join(name) for name in imported(ast.parse(source), ("jaxnets", "spectra"))] == [expected]
+
+
+@pytest.mark.parametrize("simulation", ["dynamics", "observables", "eigen", "multistability", "learning"])
+def test_simulation_loads_no_theory(simulation):
+    """Simulation and theory are independent witnesses: no import of a simulation room reaches theory, however far."""
+    script = f"import sys, jaxnets.{simulation}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert f"jaxnets.{simulation}" in loaded
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("jaxnets.")}
+    assert not rooms & {"spectra", "meanfield", "population", "replica", "memory", "fitting", "computations"}
 
 
 def test_theory_does_not_import_what_it_does_not_need():
