@@ -39,7 +39,7 @@ def main(quick: bool) -> list[Row]:
     print(f"{LIBRARIES}: {libraries:.2f} s; with four rooms {rooms:.2f} s, {rooms / libraries:.2f} times as long")
     print(f"(aim: below {AIM}); import jaxnets alone {alone:.2f} s")
     with tempfile.TemporaryDirectory() as folder:
-        words = ("spectrum", "--n", "200", "--samples", "4", "--out", folder, "--cache", f"{folder}/compiled")
+        words = ("spectrum", "--n", "200", "--num-samples", "4", "--out", folder, "--cache", f"{folder}/compiled")
         first, again = seconds(COMMAND, *words), seconds(COMMAND, *words)
     print(f"jaxnets spectrum, small: {first:.1f} s, and {again:.1f} s with what the first one compiled")
     return [

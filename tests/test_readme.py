@@ -58,7 +58,7 @@ def test_both_commands_are_on_the_first_screen():
 @pytest.mark.slow
 def test_its_command_draws_in_small(tmp_path):
     assert ["jaxnets", "spectrum"] in commands(README)
-    assert main(["spectrum", "--n", "60", "--samples", "2", "--out", str(tmp_path)]) == 0
+    assert main(["spectrum", "--n", "60", "--num-samples", "2", "--out", str(tmp_path)]) == 0
     assert (tmp_path / "spectrum.png").read_bytes()[:4] == b"\x89PNG"
     assert (ROOT / "docs" / "spectrum.png").read_bytes()[:4] == b"\x89PNG"
 

@@ -20,7 +20,7 @@ from .inputs import InputError, evaluate, read_weights, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
 
 DEFAULT_ENSEMBLE = "DeepHebbian(load=.8, auto=.3, hetero=(.6,.6,.6))"
-DEFAULT_N, DEFAULT_SAMPLES = 1000, 20
+DEFAULT_N, DEFAULT_NUM_SAMPLES = 1000, 20
 FIGURE, STORE = "spectrum.png", "spectrum.zarr"
 MARGIN = 0.02  # boundaries are widened, and voids narrowed, by this fraction before an eigenvalue counts as beyond
 GRID = 200  # points a side of a density map; the real line has five times as many
@@ -30,7 +30,7 @@ def spectrum(
     *,
     ensemble: str = DEFAULT_ENSEMBLE,
     n: int = DEFAULT_N,
-    samples: int = DEFAULT_SAMPLES,
+    num_samples: int = DEFAULT_NUM_SAMPLES,
     gains: str | None = None,
     variance: float | None = None,
     matrix: str | None = None,
@@ -45,8 +45,8 @@ def spectrum(
 
     Args:
         ensemble: Couplings in the notation of the Python API, as in "IID(g=.5) + 0.5 * Elliptic(symmetry=-.3)".
-        n: Neurons in each realisation.
-        samples: Number of realisations.
+        n: Neurons of each network.
+        num_samples: Number of networks.
         gains: Transfer function, as in "Tanh()", whose slopes at Gaussian inputs multiply the columns of J.
         variance: Variance of these inputs.
         matrix: Measured couplings in place of an ensemble: a .csv (comma, semicolon or white space), .npy or .npz file
@@ -56,23 +56,23 @@ def spectrum(
         seed: Seed of all that is random.
         out: Folder for the outputs, made if it is missing.
     """
-    if n < 1 or samples < 1:
-        raise InputError(f"`--n` and `--samples` must be at least 1, got {n} and {samples}")
+    if n < 1 or num_samples < 1:
+        raise InputError(f"`--n` and `--num-samples` must be at least 1, got {n} and {num_samples}")
     if not 0 <= seed < 2**63:
         raise InputError(f"`--seed` must be in [0, 2^63), got {seed}")
     check_replaceable(out, (FIGURE, STORE))
-    gain = _Gains.parse(gains, variance)
+    slopes = _Gains.parse(gains, variance)
     key = jax.random.key(seed)
     options = {"seed": seed} | ({} if gains is None else {"gains": gains, "variance": variance})
     if matrix is None:
         if scale != 1.0:
             raise InputError("`--scale` belongs to `--matrix`: scale an ensemble as in `0.5 * IID()`")
-        report = _of_ensemble(ensemble, n, samples, gain, key)
-        options |= {"ensemble": ensemble, "n": n, "samples": samples}
+        report = _of_ensemble(ensemble, n, num_samples, slopes, key)
+        options |= {"ensemble": ensemble, "n": n, "num_samples": num_samples}
     else:
-        if (ensemble, n, samples) != (DEFAULT_ENSEMBLE, DEFAULT_N, DEFAULT_SAMPLES):
-            raise InputError("`--ensemble`, `--n` and `--samples` have no meaning with `--matrix`")
-        report = _of_matrix(matrix, scale, gain, key)
+        if (ensemble, n, num_samples) != (DEFAULT_ENSEMBLE, DEFAULT_N, DEFAULT_NUM_SAMPLES):
+            raise InputError("`--ensemble`, `--n` and `--num-samples` have no meaning with `--matrix`")
+        report = _of_matrix(matrix, scale, slopes, key)
         options |= {"matrix": matrix, "scale": scale}
 
     with replacing(out, (FIGURE, STORE)) as folder:
@@ -92,7 +92,7 @@ class _Report:
 
 @dataclass(frozen=True)
 class _Gains:
-    """Gains phi'(sqrt(variance) z), or none."""
+    """The gains phi'(sqrt(variance) z) of a transfer function at Gaussian inputs, or G = 1."""
 
     transfer: transfers.Transfer | None
     variance: float | None
@@ -118,19 +118,19 @@ class _Gains:
 # --- the two jobs
 
 
-def _of_ensemble(text: str, n: int, samples: int, gains: _Gains, key: PRNGKeyArray) -> _Report:
+def _of_ensemble(text: str, n: int, num_samples: int, gains: _Gains, key: PRNGKeyArray) -> _Report:
     ensemble = evaluate(text, vocabulary(couplings, couplings.Ensemble), couplings.Ensemble, "--ensemble")
     try:
-        jax.eval_shape(lambda key: ensemble.sample(n, key=key), key)  # refuses what the sizes do not allow, at no cost
+        jax.eval_shape(lambda key: ensemble.sample(n, key=key), key)  # refuses impossible sizes, at no cost
         law = spectra.law(ensemble, gains.transfer, variance=gains.variance)
         isolated = _outliers(ensemble, gains)
     except ValueError as error:
         raise InputError(f"`--ensemble`: {error}") from error
 
     began = time.perf_counter()
-    values = np.empty((samples, n), np.complex128)
-    keys = jax.random.split(key, (samples, 2))
-    for i in tqdm(range(samples), desc="diagonalising", unit="sample"):
+    values = np.empty((num_samples, n), np.complex128)
+    keys = jax.random.split(key, (num_samples, 2))
+    for i in tqdm(range(num_samples), desc="diagonalising", unit="sample"):
         values[i] = spectra.eigenvalues(ensemble.sample(n, key=keys[i, 0]), gains.sample(n, keys[i, 1]))
     sampled = time.perf_counter()
     theory = _Prediction.of("theory", law)
@@ -162,7 +162,7 @@ def _of_ensemble(text: str, n: int, samples: int, gains: _Gains, key: PRNGKeyArr
         plotting.marks(isolated, ax, label="predicted outliers")
     parameters = {"parameters": eqx.tree_pformat(ensemble, short_arrays=False)}
     data = _dataset(values, [theory], window, density).assign_attrs(parameters | theory.numbers())
-    return _Report(data, plotting.legend(ax), table(f"{text}, N = {n}, {samples} realisations", rows))
+    return _Report(data, plotting.legend(ax), table(f"{text}, N = {n}, {num_samples} networks", rows))
 
 
 def _of_matrix(name: str, scale: float, gains: _Gains, key: PRNGKeyArray) -> _Report:
@@ -221,9 +221,8 @@ def _of_matrix(name: str, scale: float, gains: _Gains, key: PRNGKeyArray) -> _Re
 
 
 def _outliers(ensemble: couplings.Ensemble, gains: _Gains) -> Complex[np.ndarray, " k"]:
-    """Those of the low-rank parts of an ensemble that stand clear of the bulk."""
-    parts = jax.tree.leaves(ensemble, is_leaf=lambda part: isinstance(part, couplings.LowRank))
-    if not any(isinstance(part, couplings.LowRank) for part in parts):
+    """The isolated eigenvalues that the low-rank parts of an ensemble add beside the bulk."""
+    if ensemble.finite_rank().rank == 0:
         return np.empty(0, np.complex128)
     values = np.asarray(spectra.outliers(ensemble, gains.transfer, variance=gains.variance).values)
     return values[np.isfinite(values)]
@@ -283,7 +282,7 @@ class _Window:
         return np.linspace(self.re[0], self.re[-1], 5 * GRID)
 
 
-# --- what is kept, drawn and printed
+# --- results: data, figure, table
 
 
 def _dataset(values, predictions: Sequence[_Prediction], window: _Window, density: np.ndarray) -> xr.Dataset:
@@ -328,7 +327,7 @@ def _draw(values, predictions: Sequence[_Prediction], window: _Window, density: 
 
 
 def _statistics(weights: Float[np.ndarray, "n n"], haar: couplings.SingularModes) -> dict[str, float]:
-    """Of a measured matrix; for overlaps, chance is that of independent unit vectors: mean 0, variance 1 / n."""
+    """Numbers that describe a measured matrix. By chance, overlaps of unit vectors have mean 0 and variance 1 / n."""
     n = len(weights)
     overlaps = np.asarray(haar.overlaps)[np.asarray(haar.values) > 0]
     rank = overlaps.size
@@ -346,7 +345,7 @@ def _statistics(weights: Float[np.ndarray, "n n"], haar: couplings.SingularModes
 
 
 def _off_zero(values: Complex[np.ndarray, "..."]) -> Complex[np.ndarray, " m"]:
-    """Without those that are zero up to rounding: the point mass of couplings of low rank, which lies in a void."""
+    """Eigenvalues that are not 0 up to rounding: couplings of low rank have a point mass at 0, within a void."""
     values = values.ravel()
     return values[np.abs(values) > 1e-6 * np.abs(values).max()]
 

@@ -15,7 +15,7 @@ from jaxnets import couplings, spectra
 from jaxnets.cli import main, outputs
 from jaxnets.cli.inputs import InputError, evaluate, read_matrix, vocabulary
 
-SMALL = ("--n", "60", "--samples", "2")
+SMALL = ("--n", "60", "--num-samples", "2")
 ENSEMBLES = vocabulary(couplings, couplings.Ensemble)
 
 
@@ -51,7 +51,7 @@ def test_default_ensemble(here, capsys):
     mass = data.density.fillna(0).integrate("re").integrate("im").item()
     assert mass == pytest.approx(1 - data.attrs["zero_mass"], abs=0.03)
     assert data.attrs["zero_mass"] == pytest.approx(0.2)
-    assert {key: data.attrs[key] for key in ("n", "samples", "seed")} == {"n": 60, "samples": 2, "seed": 3}
+    assert {key: data.attrs[key] for key in ("n", "num_samples", "seed")} == {"n": 60, "num_samples": 2, "seed": 3}
     assert data.attrs["ensemble"].startswith("DeepHebbian(") and "hetero" in data.attrs["parameters"]
     assert {"python_version", "jax_version", "jaxnets_version"} <= set(data.attrs)
     assert is_a_figure(here / "spectrum.png")
@@ -271,7 +271,7 @@ def refused(capsys, message: str):
         (["--ensemble", "0 * IID()"], "must have a positive variance"),
         (["--ensemble", "LowRank(2.)"], "must have a positive variance"),
         (["--n", "0"], "at least 1"),
-        (["--samples", "-2"], "at least 1"),
+        (["--num-samples", "-2"], "at least 1"),
         (["--seed", "-1"], "`--seed`"),
         (["--gains", "Tanh()"], "go together"),
         (["--variance", "1"], "go together"),
