@@ -1,8 +1,8 @@
-"""`jaxnets simulate`: activity of a sampled or measured network, and what is read off it."""
+"""`jaxnets simulate`: activity of a sampled or measured network, and measurements of it."""
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ def simulate(
     discard: float = 100.0,
     dt: float = 0.05,
     save_every: int = 4,
-    trajectories: int = 4,
-    units: int = 100,
+    num_trajectories: int = 4,
+    num_units: int = 100,
     single: bool = False,
     seed: int = 0,
     out: Path = Path("."),
@@ -59,98 +59,122 @@ def simulate(
         transfer: Transfer function phi, as in "Erf()".
         noise: Standard deviation that white noise alone would give to a neuron.
         duration: Length of each trajectory.
-        discard: First part of it, which is not kept.
+        discard: First part of each trajectory, which is not kept.
         dt: Step of Heun's scheme, at most 1/2.
         save_every: Steps between kept times.
-        trajectories: Initial states, all of the same network; they are run together.
-        units: Neurons of which the rates are stored (and up to 40 drawn), evenly spaced in the order of the network.
+        num_trajectories: Initial states, all of the same network; they are run together.
+        num_units: Neurons whose rates are stored (and up to 40 drawn), evenly spaced in the order of the network.
         single: Compute in single precision, which is faster: chaotic trajectories differ, their statistics do not.
         seed: Seed of all that is random.
         out: Folder for the outputs, made if it is missing.
     """
-    for name, value in (("n", n), ("trajectories", trajectories), ("units", units), ("save-every", save_every)):
-        if value < 1:
-            raise InputError(f"`--{name}` must be at least 1, got {value}")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"`--seed` must be in [0, 2^63), got {seed}")
+    counts = {"n": n, "num-trajectories": num_trajectories, "num-units": num_units, "save-every": save_every}
+    _check_numbers(counts, seed)
     check_replaceable(out, (FIGURE, STORE))
-    function = evaluate(transfer, vocabulary(transfers, transfers.Transfer), transfers.Transfer, "--transfer")
-    key_network, key_start, key_noise = jax.random.split(jax.random.key(seed), 3)
-    dtype = jnp.float32 if single else jnp.float64
-    if matrix is None:
-        if scale != 1.0:
-            raise InputError("`--scale` belongs to `--matrix`: scale an ensemble as in `0.5 * IID()`")
-        law = evaluate(ensemble, vocabulary(couplings, couplings.Ensemble), couplings.Ensemble, "--ensemble")
-        source = {"ensemble": ensemble, "n": n, "parameters": eqx.tree_pformat(law, short_arrays=False)}
-    else:
-        if (ensemble, n) != (DEFAULT_ENSEMBLE, DEFAULT_N):
-            raise InputError("`--ensemble` and `--n` have no meaning with `--matrix`")
-        weights = read_weights(matrix, scale)
-        law, n, source = None, len(weights), {"matrix": matrix, "scale": scale}
-    units = min(units, n)
-
-    began = time.perf_counter()
-    try:
-        if law is None:
-            coupling = couplings.Dense(jnp.asarray(weights, dtype))
-        else:
-            coupling = law.sample(n, key=key_network, dtype=dtype)
-        net = dynamics.RateNetwork(coupling, function, noise=noise)
-        start = jax.random.normal(key_start, (trajectories, n), dtype)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # trajectories that overflow are an error below
-            run = dynamics.simulate(
-                net, start, duration=duration, dt=dt, discard=discard, save_every=save_every, key=key_noise
-            )
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    jax.block_until_ready(run.final)
-    simulated = time.perf_counter()
-    if not bool(jnp.all(run.finite)):
-        raise InputError(
-            f"{int(jnp.sum(~run.finite))} of {trajectories} trajectories overflowed: the network is unstable with "
-            f"`--transfer` {transfer}"
-        )
-
-    x, phi = run.states, run.rates
-    if x is None or phi is None or len(x) < 2:
-        raise InputError("`--duration` must leave two kept times or more after `--discard`")
-    measured = [_Measured.of(name, z, dt * save_every) for name, z in (("x", x), ("phi", phi))]
-    finished = time.perf_counter()
-    shown = np.linspace(0, n - 1, units).round().astype(int)
-    title = f"{ensemble}, N = {n}" if matrix is None else f"{matrix}, N = {n}"
-    g = float(jnp.sqrt(law.variance())) if law is not None else float(np.linalg.norm(weights) / n**0.5)
-    rows = [
-        ("", "states x", "rates phi(x)"),
-        ("mean over units and time", *(f"{z.mean:.4f}" for z in measured)),
-        ("variance C(0)", *(f"{z.c[0]:.4f}" for z in measured)),
-        ("its error, between trajectories", *(f"{z.c_error[0]:.4f}" for z in measured)),
-        ("correlation time ∫(C/C(0))²", *(f"{z.correlation_time:.2f}" for z in measured)),
-        ("dimension PR", *(f"{z.dimension:.1f} ± {z.dimension_error:.1f}" for z in measured)),
-        ("dimension PR / N", *(f"{z.dimension / n:.5f}" for z in measured)),
-        ("g = sqrt(N <J_ij^2>)", f"{g:.4f}", ""),
-        ("seconds", f"{simulated - began:.2f} simulating", f"{finished - simulated:.2f} measuring"),
-    ]
-    data = _dataset(run, phi, measured, shown).assign_attrs(
-        source
-        | {"transfer": transfer, "noise": noise, "duration": duration, "discard": discard, "dt": dt}
-        | {"save_every": save_every, "trajectories": trajectories, "single": int(single), "seed": seed, "g": g}
-        | made_by("simulate")
+    phi = evaluate(transfer, vocabulary(transfers, transfers.Transfer), transfers.Transfer, "--transfer")
+    subject = (
+        _Subject.of_ensemble(ensemble, n, scale) if matrix is None else _Subject.of_file(matrix, scale, ensemble, n)
     )
-    with replacing(out, (FIGURE, STORE)) as folder:
-        # Format 2 of zarr, because format 3 has no settled form of consolidated metadata and of strings.
-        data.to_zarr(folder / STORE, zarr_format=2)
-        axes = _draw(np.asarray(run.times), np.asarray(phi[:, 0, shown]), measured)
-        plotting.save(axes, folder / FIGURE, metadata={"Software": f"{MAKER} {__version__}"})
-    print(table(f"{title}, {trajectories} trajectories of {duration - discard:g} after {discard:g}", rows))
-    for reason in dict.fromkeys(z.reason for z in measured if z.reason):
+    times = {"duration": duration, "discard": discard, "dt": dt, "save_every": save_every}
+    run, seconds = _run(subject, phi, noise, times, num_trajectories, jnp.float32 if single else jnp.float64, seed)
+    _check_run(run, transfer)
+
+    settings = {"transfer": transfer, "noise": noise} | times
+    settings |= {"num_trajectories": num_trajectories, "single": int(single), "seed": seed}
+    rows, reasons = _measure_and_write(out, subject, run, settings, num_units, seconds)
+    print(table(f"{subject.title}, {num_trajectories} trajectories of {duration - discard:g} after {discard:g}", rows))
+    for reason in reasons:
         print(f"no dimension: {reason}")
     print(f"wrote {out / FIGURE} and {out / STORE}")
 
 
+# --- the network and its run ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """Couplings of one network of n neurons, and how outputs name them."""
+
+    title: str
+    n: int
+    g: float
+    attributes: dict[str, Any]
+    sample: Callable[[jax.Array, Any], couplings.Operator]  # from a key, in a precision
+
+    @classmethod
+    def of_ensemble(cls, text: str, n: int, scale: float) -> "_Subject":
+        if scale != 1.0:
+            raise InputError("`--scale` belongs to `--matrix`: scale an ensemble as in `0.5 * IID()`")
+        law = evaluate(text, vocabulary(couplings, couplings.Ensemble), couplings.Ensemble, "--ensemble")
+        return cls(
+            title=f"{text}, N = {n}",
+            n=n,
+            g=float(jnp.sqrt(law.variance())),
+            attributes={"ensemble": text, "n": n, "parameters": eqx.tree_pformat(law, short_arrays=False)},
+            sample=lambda key, dtype: law.sample(n, key=key, dtype=dtype),
+        )
+
+    @classmethod
+    def of_file(cls, name: str, scale: float, ensemble: str, n: int) -> "_Subject":
+        if (ensemble, n) != (DEFAULT_ENSEMBLE, DEFAULT_N):
+            raise InputError("`--ensemble` and `--n` have no meaning with `--matrix`")
+        weights = read_weights(name, scale)
+        return cls(
+            title=f"{name}, N = {len(weights)}",
+            n=len(weights),
+            g=float(np.linalg.norm(weights) / len(weights) ** 0.5),
+            attributes={"matrix": name, "scale": scale},
+            sample=lambda key, dtype: couplings.Dense(jnp.asarray(weights, dtype)),
+        )
+
+
+def _check_numbers(counts: dict[str, int], seed: int) -> None:
+    for name, value in counts.items():
+        if value < 1:
+            raise InputError(f"`--{name}` must be at least 1, got {value}")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"`--seed` must be in [0, 2^63), got {seed}")
+
+
+def _run(
+    subject: _Subject,
+    phi: transfers.Transfer,
+    noise: float,
+    times: dict[str, Any],
+    num_trajectories: int,
+    dtype: Any,
+    seed: int,
+) -> tuple[dynamics.Run, float]:
+    """The run, and the seconds that it took."""
+    began = time.perf_counter()
+    key_network, key_start, key_noise = jax.random.split(jax.random.key(seed), 3)
+    try:
+        net = dynamics.RateNetwork(subject.sample(key_network, dtype), phi, noise=noise)
+        x0 = jax.random.normal(key_start, (num_trajectories, subject.n), dtype)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # `_check_run` says it of trajectories that overflow
+            run = dynamics.simulate(net, x0, key=key_noise, **times)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return jax.block_until_ready(run), time.perf_counter() - began
+
+
+def _check_run(run: dynamics.Run, transfer: str) -> None:
+    if not bool(jnp.all(run.finite)):
+        raise InputError(
+            f"{int(jnp.sum(~run.finite))} of {run.finite.size} trajectories overflowed: the network is unstable with "
+            f"`--transfer` {transfer}"
+        )
+    if len(run.times) < 2:
+        raise InputError("`--duration` must leave two kept times or more after `--discard`")
+
+
+# --- measurements and outputs ---------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class _Measured:
-    """What is read off states or rates; NaN where activity at rest, or too short, does not say."""
+    """Measurements of states or of rates; NaN where activity is at rest, or the record too short."""
 
     name: str
     mean: float
@@ -164,7 +188,8 @@ class _Measured:
     reason: str  # why there is no dimension
 
     @classmethod
-    def of(cls, name: str, z: jax.Array, interval: float) -> "_Measured":
+    def of(cls, name: str, z: jax.Array | None, interval: float) -> "_Measured":
+        assert z is not None  # only recorders take the place of states
         span = (len(z) - 1) * interval
         c = observables.autocovariance(z, interval, max_lag=min(span, max(interval, span / 5, min(span, 20.0))))
         correlation_time = dimension = error = float("nan")
@@ -184,14 +209,47 @@ class _Measured:
 
 
 def _principal_variances(z: jax.Array) -> np.ndarray:
-    """Falling; from the smaller of the covariance matrix and the matrix of products between samples."""
+    """The falling eigenvalues of the covariance, or of the products between samples where these are fewer."""
     samples = z.reshape(-1, z.shape[-1]).astype(float)
     samples = samples - jnp.mean(samples, 0, keepdims=True)
     gram = samples.T @ samples if len(samples) >= z.shape[-1] else samples @ samples.T
     return np.maximum(np.asarray(jnp.linalg.eigvalsh(gram / len(samples))), 0)[::-1]
 
 
-def _dataset(run: dynamics.Run, rates: jax.Array, measured: Sequence[_Measured], shown: np.ndarray) -> xr.Dataset:
+def _measure_and_write(
+    out: Path, subject: _Subject, run: dynamics.Run, settings: dict[str, Any], num_units: int, seconds: float
+) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Writes the outputs; returns the rows of the printed table, and why a dimension is missing.
+
+    The simulation took `seconds`.
+    """
+    began = time.perf_counter()
+    measured = [_Measured.of(name, z, run.interval) for name, z in (("x", run.states), ("phi", run.rates))]
+    measuring = time.perf_counter() - began
+    shown = np.linspace(0, subject.n - 1, min(num_units, subject.n)).round().astype(int)
+    attributes = subject.attributes | settings | {"g": subject.g} | made_by("simulate")
+    with replacing(out, (FIGURE, STORE)) as folder:
+        # Format 2 of zarr, because format 3 has no settled form of consolidated metadata and of strings.
+        _dataset(run, measured, shown).assign_attrs(attributes).to_zarr(folder / STORE, zarr_format=2)
+        axes = _draw(np.asarray(run.times), np.asarray(run.rates)[:, 0, shown], measured)
+        plotting.save(axes, folder / FIGURE, metadata={"Software": f"{MAKER} {__version__}"})
+    rows = [
+        ("", "states x", "rates phi(x)"),
+        ("mean over units and time", *(f"{z.mean:.4f}" for z in measured)),
+        ("variance C(0)", *(f"{z.c[0]:.4f}" for z in measured)),
+        ("its error, between trajectories", *(f"{z.c_error[0]:.4f}" for z in measured)),
+        ("correlation time ∫(C/C(0))²", *(f"{z.correlation_time:.2f}" for z in measured)),
+        ("dimension PR", *(f"{z.dimension:.1f} ± {z.dimension_error:.1f}" for z in measured)),
+        ("dimension PR / N", *(f"{z.dimension / subject.n:.5f}" for z in measured)),
+        ("g = sqrt(N <J_ij^2>)", f"{subject.g:.4f}", ""),
+        ("seconds", f"{seconds:.2f} simulating", f"{measuring:.2f} measuring"),
+    ]
+    return rows, list(dict.fromkeys(z.reason for z in measured if z.reason))
+
+
+def _dataset(run: dynamics.Run, measured: Sequence[_Measured], shown: np.ndarray) -> xr.Dataset:
+    rates = run.rates
+    assert rates is not None
     variables = {
         "rates": (("time", "trajectory", "unit"), np.asarray(rates[..., shown])),
         "final_states": (("trajectory", "neuron"), np.asarray(run.final)),

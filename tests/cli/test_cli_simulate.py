@@ -10,7 +10,7 @@ import xarray as xr
 from jaxnets import couplings, dynamics, transfer
 from jaxnets.cli import main
 
-SMALL = ("--n", "40", "--duration", "60", "--discard", "20", "--trajectories", "2")
+SMALL = ("--n", "40", "--duration", "60", "--discard", "20", "--num-trajectories", "2")
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def command(*args: object) -> int:
 
 
 def test_what_is_written(here, capsys):
-    assert command(*SMALL, "--noise", ".5", "--units", 7, "--seed", 5) == 0
+    assert command(*SMALL, "--noise", ".5", "--num-units", 7, "--seed", 5) == 0
     assert sorted(os.listdir(here)) == ["simulation.png", "simulation.zarr"]
     assert (here / "simulation.png").read_bytes().startswith(b"\x89PNG")
     data = xr.open_zarr(here / "simulation.zarr").load()
@@ -79,7 +79,7 @@ def test_single_precision_and_rest(here, capsys):
         (("--noise", "-1"), "noise"),
         (("--dt", "3"), "dt"),
         (("--duration", "50", "--discard", "80"), "discard"),
-        (("--trajectories", "0"), "--trajectories"),
+        (("--num-trajectories", "0"), "--num-trajectories"),
         (("--transfer", "Tan()"), "--transfer"),
         (("--ensemble", "IID(-1)"), "`g`"),
         (("--ensemble", "RandomModes.flat(load=.001)", "--n", "50"), "load"),
