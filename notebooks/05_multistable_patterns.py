@@ -91,7 +91,7 @@ print(
 # %%
 s1, s2, s3 = [1, 1, 0, 0, 1], [0, 0, 1, 1, 1], [1, 0, 1, 0, 0]
 s4 = [0, 1, 0, 1, 0]  # s1 + s2 = s3 + s4 on the first four units
-found = jn.multistability.coupling([s1, s2, s3], s4, progress=False)
+found = jn.multistability.compatibility([s1, s2, s3], s4, progress=False)
 for unit in np.flatnonzero(~found.allowed):
     state = s4[unit]
     certificate = (found.on_certificates if state else found.off_certificates)[unit]

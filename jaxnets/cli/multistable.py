@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, PRNGKeyArray
 
 from .. import __version__, learning, multistability, plotting
 from .inputs import InputError, read_weights
@@ -17,15 +17,29 @@ FIGURE, STORE = "multistable.png", "multistable.zarr"
 LISTED, DRAWN = 20, 24  # attractors of the table, and of the figure
 
 
+@dataclass(frozen=True)
+class Options:
+    """The arguments of the command."""
+
+    n: int
+    num_patterns: int
+    active: float
+    matrix: str | None
+    scale: float
+    bias: float
+    num_starts: int
+    seed: int
+
+
 def multistable(
     *,
     n: int = 12,
-    patterns: int = 8,
+    num_patterns: int = 8,
     active: float = 0.5,
     matrix: str | None = None,
     scale: float = 1.0,
     bias: float = 0.0,
-    starts: int = 4000,
+    num_starts: int = 4000,
     seed: int = 0,
     out: Path = Path("."),
 ) -> None:
@@ -40,49 +54,30 @@ def multistable(
 
     Args:
         n: Number of units.
-        patterns: Number of random patterns to store.
+        num_patterns: Number of random patterns to store.
         active: Share of units that are on in them.
         matrix: J from a file (.csv, .npy, .npz), J_ij from j to i, or larva-left, larva-right; nothing is stored then.
         scale: Factor of this matrix.
         bias: Bias b of all units.
-        starts: Random starts of the flow.
+        num_starts: Random starts of the flow.
         seed: Seed of all that is random.
         out: Folder for the outputs, made if it is missing.
     """
-    for name, value in (("n", n), ("patterns", patterns), ("starts", starts)):
-        if value < 1:
-            raise InputError(f"`--{name}` must be at least 1, got {value}")
-    if not 0 < active < 1:
-        raise InputError(f"`--active` must be between 0 and 1, got {active}")
-    if not np.isfinite(bias):
-        raise InputError(f"`--bias` must be a finite number, got {bias}")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"`--seed` must be in [0, 2^63), got {seed}")
-    if matrix is None and scale != 1.0:
-        raise InputError("`--scale` belongs to `--matrix`")
+    options = Options(n, num_patterns, active, matrix, scale, bias, num_starts, seed)
+    _check(options)
     check_replaceable(out, (FIGURE, STORE))
     key_patterns, key_starts = jax.random.split(jax.random.key(seed))
-
-    if matrix is None:
-        wanted = np.asarray(jax.random.bernoulli(key_patterns, active, (patterns, n)))
-        J = _stored(wanted, bias)
-        source = {"n": n, "stored_patterns": patterns, "active": active}
-    else:
-        J = read_weights(matrix, scale)
-        wanted = np.zeros((0, len(J)), bool)
-        source = {"matrix": matrix, "scale": scale}
+    J, wanted, source = _network(options, key_patterns)
 
     began = time.perf_counter()
     stable = multistability.stable_patterns(J, bias)
-    graph = multistability.state_graph(J, bias, patterns=stable.patterns, num_starts=starts, key=key_starts)
+    graph = multistability.state_graph(J, bias, patterns=stable.patterns, num_starts=num_starts, key=key_starts)
     seconds = time.perf_counter() - began
     found = _Found.of(J, bias, wanted, stable, graph)
 
-    data = found.dataset(J).assign_attrs(
-        source
-        | {"bias": bias, "starts": starts, "seed": seed, "complete": int(stable.complete), "reason": stable.reason}
-        | made_by("multistable")
-    )
+    proof = {"complete": int(stable.complete), "reason": stable.reason}
+    parameters = source | {"bias": bias, "num_starts": num_starts, "seed": seed} | proof
+    data = found.dataset(J).assign_attrs(parameters | made_by("multistable"))
     with replacing(out, (FIGURE, STORE)) as folder:
         # Format 2 of zarr, because format 3 has no settled form of consolidated metadata and of strings.
         data.to_zarr(folder / STORE, zarr_format=2)
@@ -91,7 +86,33 @@ def multistable(
     print(f"{seconds:.1f} s; wrote {out / FIGURE} and {out / STORE}")
 
 
-def _stored(wanted: Bool[np.ndarray, "K n"], bias: float) -> Float[np.ndarray, "n n"]:
+def _check(options: Options) -> None:
+    for flag, value in (("n", options.n), ("num-patterns", options.num_patterns), ("num-starts", options.num_starts)):
+        if value < 1:
+            raise InputError(f"`--{flag}` must be at least 1, got {value}")
+    if not 0 < options.active < 1:
+        raise InputError(f"`--active` must be between 0 and 1, got {options.active}")
+    if not np.isfinite(options.bias):
+        raise InputError(f"`--bias` must be a finite number, got {options.bias}")
+    if not 0 <= options.seed < 2**63:
+        raise InputError(f"`--seed` must be in [0, 2^63), got {options.seed}")
+    if options.matrix is None and options.scale != 1.0:
+        raise InputError("`--scale` belongs to `--matrix`")
+
+
+def _network(
+    options: Options, key: PRNGKeyArray
+) -> tuple[Float[np.ndarray, "n n"], Bool[np.ndarray, "P n"], dict[str, str | float]]:
+    """J, the patterns it was made to hold, and the parameters of both."""
+    if options.matrix is not None:
+        J = read_weights(options.matrix, options.scale)
+        return J, np.zeros((0, len(J)), bool), {"matrix": options.matrix, "scale": options.scale}
+    wanted = np.asarray(jax.random.bernoulli(key, options.active, (options.num_patterns, options.n)))
+    parameters = {"n": options.n, "num_patterns": options.num_patterns, "active": options.active}
+    return _stored(wanted, options.bias), wanted, parameters
+
+
+def _stored(wanted: Bool[np.ndarray, "P n"], bias: float) -> Float[np.ndarray, "n n"]:
     storage = learning.store_widest(wanted, bias=bias)
     if not storage.stored:
         unit = int(np.flatnonzero(~storage.feasible)[0])
@@ -99,7 +120,7 @@ def _stored(wanted: Bool[np.ndarray, "K n"], bias: float) -> Float[np.ndarray, "
         assert certificate is not None  # of a row that cannot be
         conflict = ", ".join(str(k + 1) for k in certificate.patterns)
         raise InputError(
-            f"`--patterns`: {int(np.sum(~storage.feasible))} of {len(storage.feasible)} units cannot hold "
+            f"`--num-patterns`: {int(np.sum(~storage.feasible))} of {len(storage.feasible)} units cannot hold "
             f"{len(wanted)} such patterns; at unit {unit + 1}, patterns {conflict} conflict: ask for fewer"
         )
     return storage.weights

@@ -1,6 +1,6 @@
 r"""What one unit asks of its weights: a linear programme, and a certificate where there is no solution.
 
-Unit i holds the patterns s^k (K, n), as fixed points of x' = -x + J H(x) + b, iff all its drives are positive:
+Unit i holds the patterns s^k (P, n), as fixed points of x' = -x + J H(x) + b, iff all its drives are positive:
 
 $$ d_k \Big( \sum_j w_j s^k_j + b \Big) > 0, \qquad d_k = 2 s^k_i - 1, \qquad l_j \le w_j \le u_j $$
 
@@ -231,7 +231,7 @@ def _kernel_vector(M: np.ndarray, rough: list[Fraction]) -> list[Fraction]:
 
 
 def row_problem(
-    patterns: Int[np.ndarray, "K n"],
+    patterns: Int[np.ndarray, "P n"],
     on: Int[np.ndarray, " K"],
     lower: Float[np.ndarray, " n"],
     upper: Float[np.ndarray, " n"],
@@ -287,13 +287,13 @@ def weight_limits(
     )
 
 
-def as_patterns(patterns: ArrayLike, n: int | None = None, name: str = "patterns") -> Int[np.ndarray, "K n"]:
-    """(K, n) whole numbers 0 and 1, or `ValueError`."""
+def as_patterns(patterns: ArrayLike, n: int | None = None, name: str = "patterns") -> Int[np.ndarray, "P n"]:
+    """(P, n) whole numbers 0 and 1, or `ValueError`."""
     if not is_concrete(patterns):
         raise ValueError(f"`{name}` must be known, not traced: what is asked of them is worked out on the host")
     s = np.asarray(patterns)
     if s.ndim != 2 or 0 in s.shape or (n is not None and s.shape[1] != n):
-        raise ValueError(f"`{name}` must have shape (K, {'n' if n is None else n}) with K >= 1, got {s.shape}")
+        raise ValueError(f"`{name}` must have shape (P, {'n' if n is None else n}) with P >= 1, got {s.shape}")
     if not np.all((s == 0) | (s == 1)):
         raise ValueError(f"`{name}` must consist of 0 and 1, got {np.array2string(s, threshold=8)}")
     return s.astype(int)
@@ -332,7 +332,7 @@ def require_nonnegative(name: str, value: float) -> None:
         raise ValueError(f"`{name}` must be a finite number >= 0, got {value}")
 
 
-def explain(certificate: Certificate, patterns: Int[ArrayLike, "K n"], unit: int) -> str:
+def explain(certificate: Certificate, patterns: Int[ArrayLike, "P n"], unit: int) -> str:
     """One sentence that says which patterns conflict in the row of `unit`, and how, by its `certificate`."""
     s = as_patterns(patterns)[:, unit]
     if len(certificate.patterns) == 1:

@@ -67,7 +67,7 @@ class Storage(Result, axes={"n": "unit"}):
 
 
 def store(
-    patterns: Int[ArrayLike, "K n"],
+    patterns: Int[ArrayLike, "P n"],
     *,
     signs: Float[ArrayLike, "n n"] | Float[ArrayLike, " n"] | None = None,
     mask: Bool[ArrayLike, "n n"] | None = None,
@@ -82,7 +82,7 @@ def store(
     $$ \max_{J, b} \; \min_k \Big[ (2 s^k_i - 1) \Big( \sum_j J_{ij} s^k_j + b_i \Big)
        - \epsilon \sum_{j: J_{ij} \text{ exists}} s^k_j \Big] \quad > \text{margin} $$
 
-    - `patterns` (K, n) of 0 and 1, of any dtype.
+    - `patterns` (P, n) of 0 and 1, of any dtype.
     - `signs`, `mask` and `bounds` are those of `weight_limits`: signs of synapses or, (n,), of senders; existing
       synapses (if None, all but self-couplings); largest |J|. Bounds set the unit of margins; without a bias and
       `margin` they do not matter for what can be stored.
@@ -103,7 +103,7 @@ def store(
 
 
 def store_widest(
-    patterns: Int[ArrayLike, "K n"],
+    patterns: Int[ArrayLike, "P n"],
     *,
     signs: Float[ArrayLike, "n n"] | Float[ArrayLike, " n"] | None = None,
     mask: Bool[ArrayLike, "n n"] | None = None,
@@ -130,7 +130,7 @@ def store_widest(
 
 
 def store_sparsest(
-    patterns: Int[ArrayLike, "K n"],
+    patterns: Int[ArrayLike, "P n"],
     *,
     signs: Float[ArrayLike, "n n"] | Float[ArrayLike, " n"] | None = None,
     mask: Bool[ArrayLike, "n n"] | None = None,
@@ -140,7 +140,7 @@ def store_sparsest(
     weight_noise: float = 0.0,
     progress: bool = True,
 ) -> Storage:
-    r"""The smallest weights, in the sum of |J|, with at least the given margin: few synapses, at most K a unit.
+    r"""The smallest weights, in the sum of |J|, with at least the given margin: few synapses, at most P a unit.
 
     $$ \min_{w} \sum_j |J_{ij}| + |b_i| \; [b_i \text{ free}], \qquad
        (2 s^k_i - 1) \Big( \sum_j J_{ij} s^k_j + b_i \Big) \ge \text{margin} $$
@@ -247,7 +247,7 @@ class Storable(Result, axes={"m": "size"}):
 
 
 def storable(
-    patterns: Int[ArrayLike, "K n"],
+    patterns: Int[ArrayLike, "P n"],
     *,
     signs: Float[ArrayLike, "n n"] | Float[ArrayLike, " n"] | None = None,
     mask: Bool[ArrayLike, "n n"] | None = None,
@@ -259,7 +259,7 @@ def storable(
 
     Patterns s^0 .. s^{k-1} can be held for all k up to a unit's count and for none beyond. `units` (all if None) are
     those that must hold them: others are inputs, set by the patterns. The other arguments are those of `store`; a
-    given bias is compared with weights of at most 1. log2(K) linear programmes a unit. Raises `ValueError` as `store`.
+    given bias is compared with weights of at most 1. log2(P) linear programmes a unit. Raises `ValueError` as `store`.
     """
     rows = _rows(patterns, signs, mask, 1.0, bias, 0.0)
     chosen = range(len(rows)) if units is None else units
@@ -295,13 +295,13 @@ def _most(row: Row) -> tuple[int, Certificate | None]:
 
 
 def factorise(
-    J: Float[ArrayLike, "n n"], patterns: Int[ArrayLike, "K n"]
-) -> tuple[Float[Array, "n K"], Float[Array, "n n"]]:
-    r"""What J does to independent patterns X = (s^1 .. s^K), Y = J X, and what it does to the rest, Z = J (1 - X X^+).
+    J: Float[ArrayLike, "n n"], patterns: Int[ArrayLike, "P n"]
+) -> tuple[Float[Array, "n P"], Float[Array, "n n"]]:
+    r"""What J does to independent patterns X = (s^1 .. s^P), Y = J X, and what it does to the rest, Z = J (1 - X X^+).
 
     $$ J = Y X^+ + Z (1 - X X^+) $$
 
-    J holds the patterns (b = 0) iff sign Y = 2 X - 1; Z is free. `patterns` (K, n) are rows. `compose` is the inverse.
+    J holds the patterns (b = 0) iff sign Y = 2 X - 1; Z is free. `patterns` (P, n) are rows. `compose` is the inverse.
     Differentiable in J. Raises `ValueError` for shapes, and for patterns that are not linearly independent.
     """
     J, X = _square(J, patterns)
@@ -310,12 +310,12 @@ def factorise(
 
 
 def compose(
-    patterns: Int[ArrayLike, "K n"], Y: Float[ArrayLike, "n K"], Z: Float[ArrayLike, "n n"] | None = None
+    patterns: Int[ArrayLike, "P n"], Y: Float[ArrayLike, "n P"], Z: Float[ArrayLike, "n n"] | None = None
 ) -> Float[Array, "n n"]:
     r"""All weights whose drives in the patterns are Y: J = Y X^+ + Z (1 - X X^+), the smallest for Z = 0 (None).
 
     To design a network, choose the sizes of Y, whose signs are those of 2 X - 1, and Z: ``compose(s, kappa *
-    (2 * s.T - 1))`` holds all patterns s (K, n) with margin kappa, by the weights of least Euclidean norm with these
+    (2 * s.T - 1))`` holds all patterns s (P, n) with margin kappa, by the weights of least Euclidean norm with these
     drives; Z changes everything but them. There are self-couplings in general. Differentiable in Y and Z. Raises
     `ValueError` as `factorise`.
     """
@@ -330,14 +330,14 @@ def compose(
     return Y @ inverse + Z - (Z @ X) @ inverse
 
 
-def _square(J: ArrayLike, patterns: ArrayLike, name: str = "J") -> tuple[Float[Array, "n n"], Float[Array, "n K"]]:
+def _square(J: ArrayLike, patterns: ArrayLike, name: str = "J") -> tuple[Float[Array, "n n"], Float[Array, "n P"]]:
     X, J = _independent(patterns), real_array(name, J)
     if J.shape != (X.shape[0], X.shape[0]):
         raise ValueError(f"`{name}` must have shape ({X.shape[0]}, {X.shape[0]}), got {J.shape}")
     return J, X.astype(J.dtype)
 
 
-def _independent(patterns: ArrayLike) -> Float[Array, "n K"]:
+def _independent(patterns: ArrayLike) -> Float[Array, "n P"]:
     """The patterns as columns."""
     X = as_patterns(patterns).T.astype(float)
     rank = np.linalg.matrix_rank(X)

@@ -1,6 +1,13 @@
-"""Networks of threshold units, x' = -x + J H(x) + b: the patterns they hold, the flow between them, and design.
+"""Networks of threshold units, x' = -x + J H(x) + b: the patterns they hold, and the flow between them.
 
-Piecewise-linear and smooth kin of such networks too.
+- `patterns`: which patterns are stable, all of them or given ones;
+- `structure`: what the signs of the weights alone decide;
+- `flows` and `attractors`: exact trajectories from event to event, basins, and transitions; `sliding` is their algorithm
+  for units that stay at the threshold;
+- `smooth` and `piecewise`: units that are less steep, and low-rank networks of piecewise-linear units.
+
+Patterns are rows (P, n) of 0 and 1. J[i, j] is the weight from j to i, `bias` is b, a number or (n,), 0 if None. Weights
+that hold given patterns are found in `jaxnets.learning`.
 """
 
 from .._public import public
@@ -32,7 +39,7 @@ from .smooth import (
     follow_pattern,
 )
 from .structure import (
-    Coupling,
+    Compatibility,
     Failure,
     Need,
     SignConstraints,
@@ -40,9 +47,9 @@ from .structure import (
     Topology,
     check_topology,
     closure,
+    compatibility,
     completes,
     count_sign_matrices,
-    coupling,
     fewest_synapses,
     sign_constraints,
     sign_matrices,
@@ -52,7 +59,7 @@ from .structure import (
 
 __all__ = [
     "Basins",
-    "Coupling",
+    "Compatibility",
     "Failure",
     "Flow",
     "Need",
@@ -67,9 +74,9 @@ __all__ = [
     "basins",
     "check_topology",
     "closure",
+    "compatibility",
     "completes",
     "count_sign_matrices",
-    "coupling",
     "descend",
     "fewest_synapses",
     "flow",

@@ -134,7 +134,7 @@ def state_graph(
     *,
     num_starts: int,
     key: PRNGKeyArray,
-    patterns: Bool[ArrayLike, "K n"] | None = None,
+    patterns: Bool[ArrayLike, "P n"] | None = None,
     kick: float = 2.0,
     spread: float = 1.0,
     max_events: int = 1000,
@@ -145,7 +145,7 @@ def state_graph(
     From the fixed point f = J s + b of a stable pattern, unit i is kicked to x_i = (1 - kick) f_i: to the mirror image
     of its state with `kick` = 2, and not across 0 with `kick` < 1. The exact flow tells where this leads. Further nodes
     (limit cycles, sliding fixed points) are those that kicks or random starts reach. The `num_starts` random starts,
-    their `spread` and `key`, `max_events` and `same` are those of `basins`. `patterns` (K, n) of 0 and 1 are the stable
+    their `spread` and `key`, `max_events` and `same` are those of `basins`. `patterns` (P, n) of 0 and 1 are the stable
     ones to begin with, those of `stable_patterns` if None.
 
     Raises:
@@ -175,8 +175,8 @@ def state_graph(
     return StateGraph(nodes[:, :-2], nodes[:, -2], nodes[:, -1], len(s), shares, error, targets, edges)
 
 
-def _kicked(J: Operator, b: Float[Array, " n"], s: Float[Array, "K n"], kick: float, max_events: int) -> Flow:
-    """The K n flows from the fixed points of the patterns with one unit kicked, the units of a pattern in a row."""
+def _kicked(J: Operator, b: Float[Array, " n"], s: Float[Array, "P n"], kick: float, max_events: int) -> Flow:
+    """The P n flows from the fixed points of the patterns with one unit kicked, the units of a pattern in a row."""
     n = s.shape[1]
     points = (J @ s.T).T + b[None]
     starts = points[:, None] * (1 - kick * jnp.eye(n, dtype=J.dtype)[None])

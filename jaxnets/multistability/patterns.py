@@ -94,7 +94,7 @@ def margins(
 
 
 @eqx.filter_jit
-def _margins(J: Operator, s: Float[Array, "K n"], b: Float[Array, " n"]) -> Float[Array, " K"]:
+def _margins(J: Operator, s: Float[Array, "P n"], b: Float[Array, " n"]) -> Float[Array, " P"]:
     with jax.default_matmul_precision("highest"):
         fields = (J @ s.T).T + b[None]
     return jnp.min((2 * s - 1) * fields, -1)
@@ -119,14 +119,14 @@ def is_stable(
 # --- all patterns
 
 
-class StablePatterns(Result, axes={"K": "pattern", "n": "unit"}):
+class StablePatterns(Result, axes={"P": "pattern", "n": "unit"}):
     """Stable patterns, each once, and whether they are all there are.
 
     `patterns` is in the order of binary numbers with unit 0 as the last digit. `complete` says that there is proof
     that no other pattern is stable; otherwise their number is a lower bound. `reason` says in words why.
     """
 
-    patterns: Bool[np.ndarray, "K n"]
+    patterns: Bool[np.ndarray, "P n"]
     complete: bool
     reason: str
 
@@ -226,7 +226,7 @@ def exhaustive(J: Operator, b: Float[Array, " n"]) -> StablePatterns:
     return StablePatterns(_judged(J, b, candidates), True, f"all 2^{n} patterns were looked at")
 
 
-def _judged(J: Operator, b: Float[Array, " n"], candidates: Bool[np.ndarray, "K n"]) -> Bool[np.ndarray, "K n"]:
+def _judged(J: Operator, b: Float[Array, " n"], candidates: Bool[np.ndarray, "P n"]) -> Bool[np.ndarray, "P n"]:
     """Those that `is_stable` accepts."""
     if len(candidates) == 0:
         return candidates

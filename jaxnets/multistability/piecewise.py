@@ -8,8 +8,8 @@ solves R equations,
 
 $$ (1 - N^T \mathrm{diag}(a) M)\, \kappa = N^T (a \circ h + c) . $$
 
-A constant input I moves the fixed points to x = M kappa + I, with kappa those of h + I. H hyperplanes make at most
-sum_{r <= R} C(H, r) regions (Zaslavsky 1975), which are all visited, so that nothing is missed.
+A constant input I moves the fixed points to x = M kappa + I, with the kappa of the offset h + I. H hyperplanes make at
+most sum_{r <= R} C(H, r) regions (Zaslavsky 1975). All of them are visited, so that no fixed point is missed.
 
 Source: Pals et al. 2024 (NeurIPS) for threshold-linear units; other units and jumps derived here.
 """
@@ -24,10 +24,16 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
 
 from .._arguments import positive, real_array, require
-from .._numerics import as_complex, is_concrete
+from .._numerics import as_complex, is_concrete, merge
 from .._results import Result
 from ..eigen import eigenvalues
 from ..transfer import PiecewiseLinear, Transfer, as_piecewise_linear
+
+# Numbers in one batch of sides, and of regions to be solved: 2^23 and 2^22 float64 are 64 and 32 MB.
+_SIDES_TOGETHER, _ENTRIES_TOGETHER = 2**23, 2**22
+# Fixed points on a border are found from each region that meets there. They are one within this many tolerances, which
+# leaves room for the condition of the equations on the two sides.
+_SAME = 100.0
 
 # --- regions
 
@@ -37,16 +43,20 @@ def regions(
 ) -> Bool[np.ndarray, "K H"]:
     r"""All regions into which hyperplanes a_j . kappa + h_j = 0 cut R-space, as sides: a_j . kappa + h_j > 0.
 
-    For every set S of r <= R hyperplanes with independent normals, take a point p of their intersection and the 2^r
-    regions that meet there, p + sum_i sigma_i d_i with infinitesimal d_i dual to the normals of S. These are all
-    regions: hyperplane k, added to those before it, splits just the regions that it meets, and what it shares with
-    them are the regions of an arrangement in one dimension less, of the earlier hyperplanes restricted to it; so one
-    goes down to points. This holds for arrangements in any position (central, parallel, repeated); sides that p leaves
-    open are decided by the d_i, the last first. At most sum_r C(H, r) 2^r points of H sides are looked at, in batches:
-    O(H^{R+1}) time at fixed R.
+    Take every set S of r <= R hyperplanes with independent normals. Choose a point p of their intersection and vectors
+    d_i dual to their normals. The 2^r regions that meet at p contain the points p + sum_i sigma_i d_i, with signs
+    sigma_i and infinitesimal d_i. `regions` lists the sides of these points, for all S. Sides that p leaves open are
+    decided by the d_i, the last first.
 
-    A distance below `tolerance`, relative to the terms of its sum, counts as 0: hyperplanes that meet in one point up
-    to rounding do meet. Rows are sorted; hyperplanes with a_j = 0 have one side, that of h_j.
+    No region is missed. A hyperplane that is added to others splits the regions that it meets. It meets them in the
+    regions of an arrangement of one dimension less, which the other hyperplanes cut into it. By induction the regions
+    that a hyperplane adds are found at its intersections with the others, down to points. Arrangements may be in any
+    position (central, parallel, repeated).
+
+    The search looks at up to sum_r C(H, r) 2^r points of H sides, in batches: O(H^{R+1}) time at fixed R. A distance
+    below `tolerance`, relative to the terms of its sum, counts as 0, so that hyperplanes that meet in one point up to
+    rounding do meet. Rows of the result are sorted. Hyperplanes with a_j = 0 have one side, the sign of h_j. `normals`
+    are a_j and `offsets` h_j.
 
     Raises:
         ValueError: if ``normals`` is not (H, R) with H, R >= 1, ``offsets`` not (H,), one of them not finite or traced,
@@ -70,7 +80,7 @@ def regions(
     num, dimension = A.shape
     for r in range(1, min(num, dimension) + 1):
         subsets = itertools.combinations(range(num), r)
-        together = max(1, 2**23 // (num * 2**r))
+        together = max(1, _SIDES_TOGETHER // (num * 2**r))
         while chunk := list(itertools.islice(subsets, together)):
             # In powers of two, so that few programs are compiled; repeated subsets do no harm.
             size = min(together, 1 << (len(chunk) - 1).bit_length())
@@ -129,11 +139,12 @@ def _packed_sides(A, h, subsets, tolerance: float):
 class PiecewiseFixedPoints(Result, axes={"k": "fixed_point", "R": "mode", "n": "unit"}):
     """All fixed points x = M kappa of a network.
 
-    `eigenvalues` (k, R) are those of N^T diag(phi') M - 1, by falling real part; the other n - R of the Jacobian are
-    -1. `stable` says that all are in the left half plane. At a `boundary` some unit is at a break point of phi, where
-    the Jacobian jumps: eigenvalues are then those of one adjacent region, and `stable` is False, as they do not decide.
-    `num_regions` were visited, in `num_singular` of which the linear equations have no unique solution: a continuum
-    of fixed points, if any, is not listed.
+    `kappa` (k, R) and `points` (k, n) are the fixed points in both coordinates. `eigenvalues` (k, R) are those of
+    N^T diag(phi') M - 1, by falling real part; the other n - R of the Jacobian are -1. `stable` says that all are in
+    the left half plane. At a `boundary` some unit is at a break point of phi, where the Jacobian jumps: eigenvalues are
+    then those of one adjacent region. They do not decide stability, and `stable` is False. `num_regions` were visited.
+    In `num_singular` of them the linear equations have no unique solution: a continuum of fixed points, if any, is not
+    listed.
     """
 
     kappa: Float[np.ndarray, "k R"]
@@ -155,11 +166,15 @@ def piecewise_fixed_points(
 ) -> PiecewiseFixedPoints:
     r"""All fixed points of x' = -x + M N^T phi(x + h), by visiting every region where phi is linear.
 
-    `left` is M and `right` is N (no factor 1/n), `offset` h is a number or (n,). In each region kappa solves
-    (1 - N^T diag(a) M) kappa = N^T (a o h + c), and is kept when M kappa + h lies there. Fixed points on a border where
-    phi is continuous are kept once; where it jumps they are none. Time grows as n^{R+1}. `tolerance` is that of
-    `regions`, and decides relative to the terms of M kappa + h what lies on a border, and relative to the matrix what
-    is singular.
+    `left` is M and `right` is N (no factor 1/n), `offset` h is a number or (n,). `transfer` is made of lines:
+    `jn.transfer.ReLU()`, `Linear()` or any `PiecewiseLinear`. In each region kappa solves
+
+    $$ (1 - N^T \mathrm{diag}(a) M)\, \kappa = N^T (a \circ h + c), $$
+
+    and is kept when M kappa + h lies there. Fixed points on a border where phi is continuous are kept once. Where phi
+    jumps at the border, such a point is no fixed point. Time grows as n^{R+1}. `tolerance` is that of `regions`; it
+    decides, relative to the terms of M kappa + h, which points lie on a border, and, relative to the matrix, which
+    equations are singular.
 
     Raises:
         ValueError: if ``left`` and ``right`` are not (n, R) of one shape, ``transfer`` is not made of lines,
@@ -167,6 +182,30 @@ def piecewise_fixed_points(
 
     Source: Pals, Sagtekin, Pei, Gloeckler & Macke 2024 (NeurIPS), for max(x, 0).
     """
+    M, N, lines, h = _checked(left, right, transfer, offset)
+    pieces = _pieces(M, lines, h, tolerance)
+    kappa, matrices, inside, boundary, singular = _solved_in_parts(M, N, lines, h, pieces, tolerance)
+
+    kept = np.flatnonzero(inside & ~singular)
+    kept = kept[_each_once(kappa[kept], boundary[kept], tolerance)]
+    kappa, boundary = kappa[kept], boundary[kept]
+    values = as_complex(jnp.zeros((0, M.shape[1]), M.dtype))
+    if len(kept):
+        values = eigenvalues(matrices[kept]) - 1
+        values = jnp.take_along_axis(values, jnp.argsort(-values.real, axis=1, stable=True), 1)
+    return PiecewiseFixedPoints(
+        kappa=kappa,
+        points=kappa @ np.asarray(M).T,
+        eigenvalues=np.asarray(values),
+        stable=np.asarray(jnp.all(values.real < 0, 1)) & ~boundary,
+        boundary=boundary,
+        num_regions=len(pieces),
+        num_singular=int(np.sum(singular)),
+    )
+
+
+def _checked(left: ArrayLike, right: ArrayLike, transfer: Transfer, offset: ArrayLike):
+    """M, N, phi by its pieces and h (n,), in the precision of M."""
     if not is_concrete(left, right, transfer, offset):
         raise ValueError(
             "`left`, `right`, `transfer` and `offset` must be concrete: the number of points depends on them"
@@ -182,44 +221,32 @@ def piecewise_fixed_points(
         raise ValueError(f"`offset` must be a number or have shape ({len(M)},), got {h.shape}")
     for name, values in (("left", M), ("right", N), ("offset", h)):
         require(name, values, np.isfinite, "finite numbers")
-    N, h = N.astype(M.dtype), jnp.broadcast_to(h.astype(M.dtype), M.shape[:1])
     lines = jax.tree.map(lambda leaf: leaf.astype(M.dtype), lines)
+    return M, N.astype(M.dtype), lines, jnp.broadcast_to(h.astype(M.dtype), M.shape[:1])
 
-    n, dimension = M.shape
+
+def _pieces(M, lines: PiecewiseLinear, h, tolerance: float) -> Int[np.ndarray, "K n"]:
+    """The piece of phi that each unit is on, in every region."""
     num_breaks = len(lines.breaks)
-    hyperplanes = jnp.repeat(M, num_breaks, axis=0), (h[:, None] - lines.breaks[None]).reshape(-1)
-    if num_breaks:
-        # Break points are ordered, so that those below a state are counted by the sides.
-        sides = regions(*hyperplanes, tolerance=tolerance).reshape(-1, n, num_breaks)
-        pieces = np.sum(sides, -1)
-    else:
-        pieces = np.zeros((1, n), int)
+    if num_breaks == 0:
+        return np.zeros((1, len(M)), int)
+    normals, offsets = jnp.repeat(M, num_breaks, axis=0), (h[:, None] - lines.breaks[None]).reshape(-1)
+    # Break points are ordered, so that the sides count those below a state.
+    return np.sum(regions(normals, offsets, tolerance=tolerance).reshape(-1, len(M), num_breaks), -1)
 
-    together = max(1, 2**22 // n)
+
+def _solved_in_parts(M, N, lines: PiecewiseLinear, h, pieces: Int[np.ndarray, "K n"], tolerance: float):
+    """`_solved` for all regions, as many together as fit in memory."""
+    n = len(M)
+    together = max(1, _ENTRIES_TOGETHER // n)
     parts = []
     for first in range(0, len(pieces), together):
         chunk = pieces[first : first + together]
+        # In powers of two, so that few programs are compiled.
         size = 1 << (len(chunk) - 1).bit_length()
         solved = _solved(M, N, lines, h, jnp.asarray(np.resize(chunk, (size, n))), tolerance)
         parts.append([np.asarray(leaf)[: len(chunk)] for leaf in solved])
-    kappa, matrices, inside, boundary, singular = (np.concatenate(leaves) for leaves in zip(*parts, strict=True))
-
-    kept = np.flatnonzero(inside & ~singular)
-    kept = kept[_first_of_each(kappa[kept], boundary[kept], tolerance)]
-    kappa, boundary = kappa[kept], boundary[kept]
-    values = as_complex(jnp.zeros((0, dimension), M.dtype))
-    if len(kept):
-        values = eigenvalues(matrices[kept]) - 1
-        values = jnp.take_along_axis(values, jnp.argsort(-values.real, axis=1, stable=True), 1)
-    return PiecewiseFixedPoints(
-        kappa=kappa,
-        points=kappa @ np.asarray(M).T,
-        eigenvalues=np.asarray(values),
-        stable=np.asarray(jnp.all(values.real < 0, 1)) & ~boundary,
-        boundary=boundary,
-        num_regions=len(pieces),
-        num_singular=int(np.sum(singular)),
-    )
+    return [np.concatenate(leaves) for leaves in zip(*parts, strict=True)]
 
 
 @eqx.filter_jit
@@ -253,12 +280,9 @@ def _solved(M, N, transfer: PiecewiseLinear, h, pieces: Int[Array, "K n"], toler
     return jax.vmap(one)(pieces)
 
 
-def _first_of_each(kappa: np.ndarray, boundary: np.ndarray, tolerance: float) -> Int[np.ndarray, " k"]:
-    """Positions of points that are not on a border, and of the first of those that are at one place there."""
-    kept = np.flatnonzero(~boundary).tolist()
-    found: list[int] = []
-    for position in np.flatnonzero(boundary).tolist():
-        near = 100 * tolerance * (1 + np.abs(kappa[position]))
-        if not any(np.all(np.abs(kappa[position] - kappa[k]) <= near) for k in found):
-            found.append(position)
-    return np.array(sorted(kept + found), int)
+def _each_once(kappa: np.ndarray, boundary: np.ndarray, tolerance: float) -> Int[np.ndarray, " k"]:
+    """Positions of the points inside regions, and of one point for each place on a border that several regions find."""
+    on_border = np.flatnonzero(boundary)
+    same = _SAME * tolerance
+    first, _ = merge(kappa[on_border], np.zeros(len(on_border)), same, relative=same)
+    return np.sort(np.concatenate([np.flatnonzero(~boundary), on_border[first]]))

@@ -26,8 +26,8 @@ from ..dynamics import RateNetwork, find_fixed_point
 from ..transfer import Logistic
 from .patterns import as_couplings, cast_bias, cast_patterns, margins, require_concrete
 
-# The first steepness is this over the margin. There phi differs from H by e^-40, and its slope from 0 by some e^-40 times
-# the steepness, which is below the rounding of float64: the fixed point is J s + b, of growth -1.
+# The first steepness is this over the margin. There phi differs from H by e^-40, and its slope from 0 by some e^-40
+# times the steepness, which is below the rounding of float64: the fixed point is J s + b, of growth -1.
 _SATURATED = 20.0
 # Relative steps below which the end is solved for as a fold. A fold within 1e-4 of the last point is a guess from which
 # Newton's method converges; a shorter step would come close to where the fixed point is badly conditioned.

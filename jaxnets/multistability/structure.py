@@ -8,7 +8,7 @@ s is then sign-stable.
 Signs are +1, -1, 0 (no synapse) and, where allowed, NaN (`FREE`); `np.sign(J)` gives those of a network. A `mask` is
 False where there is no synapse; if None, units do not couple to themselves.
 
-Source: Tournoy & Doiron 2022 (arXiv 2210.03241) for topology, sign stability, completion and coupling.
+Source: Tournoy & Doiron 2022 (arXiv 2210.03241) for topology, sign stability, completion and compatibility.
 """
 
 import dataclasses
@@ -57,14 +57,14 @@ def _listed(units: tuple[int, ...]) -> str:
     return ", ".join(map(str, units))
 
 
-class SignStability(Result, axes={"K": "pattern"}):
-    """`stable` (K,): whether each pattern is, for all magnitudes of the weights; `failures` say why not."""
+class SignStability(Result, axes={"P": "pattern"}):
+    """`stable` (P,): whether each pattern is, for all magnitudes of the weights; `failures` say why not."""
 
-    stable: Bool[np.ndarray, " K"]
+    stable: Bool[np.ndarray, " P"]
     failures: tuple[Failure, ...]
 
 
-def sign_stability(signs: Float[ArrayLike, "n n"], patterns: Int[ArrayLike, "K n"]) -> SignStability:
+def sign_stability(signs: Float[ArrayLike, "n n"], patterns: Int[ArrayLike, "P n"]) -> SignStability:
     r"""Which patterns are stable for all magnitudes |J_ij| > 0 of the `signs`, and which units fail in the others.
 
     $$ s_i = 1: \; \mathrm{sgn}_{ij} \ge 0 \text{ for all } j \text{ with } s_j = 1, \text{ and } > 0 \text{ for one};
@@ -146,8 +146,8 @@ class SignConstraints(Result, axes={"n": "unit"}):
         return signs
 
 
-def sign_constraints(patterns: Int[ArrayLike, "K n"], *, mask: Bool[ArrayLike, "n n"] | None = None) -> SignConstraints:
-    """The minimal constraints on signs that hold all patterns (K, n) for all magnitudes.
+def sign_constraints(patterns: Int[ArrayLike, "P n"], *, mask: Bool[ArrayLike, "n n"] | None = None) -> SignConstraints:
+    """The minimal constraints on signs that hold all patterns (P, n) for all magnitudes.
 
     An entry J_ij may be + unless i is inactive, and - unless i is active, in a pattern where j is active; and each unit
     needs, for each pattern, one such synapse from its active units. Raises `ValueError` for shapes and entries.
@@ -172,7 +172,7 @@ def _needs_of(i: int, s: np.ndarray, may_excite: np.ndarray, may_inhibit: np.nda
     return [Need(i, k, 1 if s[k, i] else -1, tuple(sorted(sources))) for sources, k in smallest]
 
 
-def count_sign_matrices(patterns: Int[ArrayLike, "K n"], *, mask: Bool[ArrayLike, "n n"] | None = None) -> int:
+def count_sign_matrices(patterns: Int[ArrayLike, "P n"], *, mask: Bool[ArrayLike, "n n"] | None = None) -> int:
     """The number of sign matrices (+, -, 0) that hold all patterns for all magnitudes, exactly.
 
     Rows are independent; in a row, the sets of needs that are not met yet are followed from synapse to synapse, at most
@@ -196,7 +196,7 @@ def count_sign_matrices(patterns: Int[ArrayLike, "K n"], *, mask: Bool[ArrayLike
 
 
 def sign_matrices(
-    patterns: Int[ArrayLike, "K n"], *, mask: Bool[ArrayLike, "n n"] | None = None
+    patterns: Int[ArrayLike, "P n"], *, mask: Bool[ArrayLike, "n n"] | None = None
 ) -> Iterator[Float[np.ndarray, "n n"]]:
     """All sign matrices that hold all patterns for all magnitudes, one after the other; `count_sign_matrices` in all.
 
@@ -245,7 +245,7 @@ def _sign_rows(values: list[tuple[int, ...]], unmet: int, meets: list[int]) -> I
 
 
 def fewest_synapses(
-    patterns: Int[ArrayLike, "K n"], *, mask: Bool[ArrayLike, "n n"] | None = None
+    patterns: Int[ArrayLike, "P n"], *, mask: Bool[ArrayLike, "n n"] | None = None
 ) -> Float[np.ndarray, "n n"] | None:
     """A sign matrix with the fewest synapses that holds all patterns for all magnitudes; None if there is no matrix.
 
@@ -373,14 +373,14 @@ def completes(
     return bool(np.all(closure(signs, pattern, cue) == np.asarray(pattern)))
 
 
-# --- coupling between patterns
+# --- compatibility between patterns
 
 
-class Coupling(Result, axes={"n": "unit"}):
+class Compatibility(Result, axes={"n": "unit"}):
     """What holding some patterns says of one more, the `candidate`: which units may be on, or off, in it.
 
     `on_certificates` and `off_certificates`, one a unit, prove what may not be, None where it may; there the last
-    pattern, of index K, is the candidate.
+    pattern, of index P, is the candidate.
     """
 
     candidate: Int[np.ndarray, " n"]
@@ -414,14 +414,14 @@ class Coupling(Result, axes={"n": "unit"}):
         return bool(np.all(self.allowed))
 
 
-def coupling(
-    patterns: Int[ArrayLike, "K n"],
+def compatibility(
+    patterns: Int[ArrayLike, "P n"],
     candidate: Int[ArrayLike, " n"],
     *,
     signs: Float[ArrayLike, "n n"] | Float[ArrayLike, " n"] | None = None,
     mask: Bool[ArrayLike, "n n"] | None = None,
     progress: bool = True,
-) -> Coupling:
+) -> Compatibility:
     r"""Which states of each unit in a `candidate`, a further pattern, the patterns that are held force or forbid.
 
     $$ \sum_{k \text{ on}} \lambda_k s^k = \sum_{k \text{ off}} \mu_k s^k,
@@ -447,7 +447,7 @@ def coupling(
 
     units = tqdm(range(s.shape[1]), desc="units", unit="unit", delay=2, leave=False, disable=not progress)
     on, off = zip(*((why_not(i, 1), why_not(i, 0)) for i in units), strict=True)
-    return Coupling(c, on, off)
+    return Compatibility(c, on, off)
 
 
 def union_and_intersection(first: Int[ArrayLike, " n"], second: Int[ArrayLike, " n"]) -> Int[np.ndarray, "2 n"]:

@@ -22,7 +22,7 @@ def command(*args: object) -> int:
 
 @pytest.mark.slow
 def test_stored_patterns(here, capsys):
-    assert command("--n", 8, "--patterns", 3, "--starts", 300) == 0
+    assert command("--n", 8, "--num-patterns", 3, "--num-starts", 300) == 0
     assert sorted(os.listdir(here)) == ["multistable.png", "multistable.zarr"]
     assert (here / "multistable.png").read_bytes().startswith(b"\x89PNG")
     data = xr.open_zarr(here / "multistable.zarr").load()
@@ -42,7 +42,7 @@ def test_stored_patterns(here, capsys):
 def test_a_matrix(here, capsys):
     """Two units that excite themselves and inhibit each other: one, the other, but not both."""
     np.savetxt("w.csv", [[1.0, -2.0], [-2.0, 1.0]], delimiter=",")
-    assert command("--matrix", "w.csv", "--starts", 400, "--out", "found") == 0
+    assert command("--matrix", "w.csv", "--num-starts", 400, "--out", "found") == 0
     data = xr.open_zarr(here / "found" / "multistable.zarr").load()
     assert sorted(map(tuple, data.activity.values[:2].tolist())) == [(0.0, 1.0), (1.0, 0.0)]
     np.testing.assert_array_equal(data.margin[:2], [1, 1])
@@ -57,7 +57,7 @@ def test_a_matrix(here, capsys):
         (("--active", 1), "--active"),
         (("--bias", "nan"), "--bias"),
         (("--scale", 2), "--scale"),
-        (("--n", 4, "--patterns", 40), "--patterns"),
+        (("--n", 4, "--num-patterns", 40), "--num-patterns"),
         (("--matrix", "missing.npy"), "missing.npy"),
     ],
 )

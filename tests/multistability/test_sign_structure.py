@@ -1,4 +1,4 @@
-"""Signs, topology, completion and coupling, against brute force: all sign matrices, all patterns, exact flows."""
+"""Signs, topology, completion and compatibility, against brute force: all sign matrices, all patterns, exact flows."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from jaxnets.multistability import (
     closure,
     completes,
     count_sign_matrices,
-    coupling,
+    compatibility,
     fewest_synapses,
     sign_constraints,
     sign_matrices,
@@ -266,7 +266,7 @@ def test_completion_is_refused_where_it_is_not_defined():
         closure(signs, [1, 0, 0], [1, 0, 0])
 
 
-# --- coupling
+# --- compatibility
 
 
 def identity_forbids(S, on, others):
@@ -281,7 +281,7 @@ def test_coupling_against_the_identity():
     for _ in range(40):
         n, K = int(rng.integers(3, 8)), int(rng.integers(1, 6))
         patterns, candidate = rng.integers(0, 2, (K, n)), rng.integers(0, 2, n)
-        found = coupling(patterns, candidate)
+        found = compatibility(patterns, candidate)
         S = np.vstack([patterns, candidate])
         for i in range(n):
             others = np.arange(n) != i
@@ -314,7 +314,7 @@ def test_coupling_against_random_networks():
         if not both.any():
             continue
         for third in rng.choice(np.arange(1, 2**n), 3, replace=False):
-            if not coupling(patterns[[first, second]], patterns[third]).compatible:
+            if not compatibility(patterns[[first, second]], patterns[third]).compatible:
                 seen += 1
                 assert not np.any(stable[both, third])
     assert seen > 10
@@ -331,17 +331,17 @@ def test_union_and_intersection_are_always_compatible():
         if min(np.sum(s * t), np.sum(s > t), np.sum(t > s)) < 2:
             continue
         union, intersection = both
-        assert coupling([s, t], union).compatible and coupling([s, t, union], intersection).compatible
+        assert compatibility([s, t], union).compatible and compatibility([s, t, union], intersection).compatible
         checked += 1
 
 
 def test_a_shared_sum_forbids():
     """s0 + s1 = s2 + s3: a unit on in the first two cannot be off in the last two; signs may forbid more."""
     patterns = np.array([[1, 1, 1, 0, 0], [1, 0, 0, 1, 1], [0, 1, 0, 1, 0]])
-    found = coupling(patterns, [0, 0, 1, 0, 1])
+    found = compatibility(patterns, [0, 0, 1, 0, 1])
     assert not found.may_be_off[0] and found.may_be_on[0] and found.forced[0] == 1
     assert found.off_certificates[0].patterns == (0, 1, 2, 3) and found.off_certificates[0].weights == (1, 1, 1, 1)
-    with_signs = coupling(patterns, [0, 0, 1, 0, 1], signs=np.ones(5))
+    with_signs = compatibility(patterns, [0, 0, 1, 0, 1], signs=np.ones(5))
     assert not with_signs.may_be_off.any()
 
 
@@ -355,7 +355,7 @@ def test_a_shared_sum_forbids():
         (lambda: count_sign_matrices([[1, 0]], mask=np.ones(2)), "`mask`"),
         (lambda: check_topology(np.ones((2, 2)), [[1, 0]]), "`pattern`"),
         (lambda: closure(np.ones((2, 2)), [1, 1], [1]), "`cue`"),
-        (lambda: coupling([[1, 0, 1]], [1, 0]), "`candidate`"),
+        (lambda: compatibility([[1, 0, 1]], [1, 0]), "`candidate`"),
         (lambda: union_and_intersection([1, 0], [1]), "`second`"),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxnets.learning import largest_margin, store
-from jaxnets.multistability import coupling, sign_stability
+from jaxnets.multistability import compatibility, sign_stability
 
 
 def all_patterns(n):
@@ -56,7 +56,7 @@ def test_patterns_of_one_sum_are_coupled():
     """Four patterns with s1 + s2 = s3 + s4: three of them force the fourth, on a unit that tells the sides apart."""
     first, second = np.array([1, 1, 0, 0, 1]), np.array([0, 0, 1, 1, 1])
     third, fourth = np.array([1, 0, 1, 0, 0]), np.array([0, 1, 0, 1, 0])
-    found = coupling([first, second, third], fourth)
+    found = compatibility([first, second, third], fourth)
     # Unit 4 is on in the left two, off in the third, and the senders' sums agree.
     assert found.forced[4] == 1 and found.off_certificates[4].weights == (1, 1, 1, 1)
     assert not found.compatible
