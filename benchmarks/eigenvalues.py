@@ -10,7 +10,7 @@ reduction stand 60 steps of matfree's Arnoldi iteration, which give the extreme 
 largest modulus. On the CPU the batch runs LAPACK with one BLAS thread per matrix (OPENBLAS_NUM_THREADS=1), because the
 threads of small problems would wait for one another.
 
-The last table is of `spectra.batched_eigenvalues` in its steps, against the library's loop (`jax.numpy.linalg.eigvals`
+The last table is of `eigen.batched_eigenvalues` in its steps, against the library's loop (`jax.numpy.linalg.eigvals`
 on the same device, a few matrices) and against LAPACK on up to 16 cores, a process each. --batched prints it alone, for
 the sizes that GPUs are for. Seconds are per matrix; `limit` is the share of the speed of a matrix product, for 20 N^3
 flops. Backward errors are the largest of 8 eigenvalues of one matrix, in machine precisions times its norm, ours and
@@ -117,6 +117,10 @@ ON_GPU = (
 )
 
 
+TITLES = ("network", "N", "batch", "dtype", "guesses", "compile s", "Hessenberg", "guessing", "iteration", "library")
+TITLES += ("LAPACK", "lib/run", "LAPACK/run", "limit", "sweeps", "max", "to LAPACK", "error", "LAPACK's")
+
+
 def batched(cases, gemm_flops) -> list[Row]:
     """The table of `batched_eigenvalues`, in its steps: Hessenberg form, guesses from elsewhere if any, iteration."""
     import jax
@@ -132,20 +136,7 @@ def batched(cases, gemm_flops) -> list[Row]:
     iterate = jax.jit(jax.vmap(hessenberg_eigenvalues))
     library = jax.jit(jnp.linalg.eigvals)
     networks = {"i.i.d.": IID(g=1.0), "deep": DeepHebbian(load=1.5, auto=1.0, hetero=(1.0,))}
-    titles = (
-        "network",
-        "N",
-        "batch",
-        "dtype",
-        "guesses",
-        "compile s",
-        "Hessenberg",
-        "guessing",
-        "iteration",
-        "library",
-    )
-    titles += ("LAPACK", "lib/run", "LAPACK/run", "limit", "sweeps", "max", "to LAPACK", "error", "LAPACK's")
-    print("\n" + " ".join(f"{title:>10}" for title in titles))
+    print("\n" + " ".join(f"{title:>10}" for title in TITLES))
     alternatives, rows = {}, []
     for name, n, batch, dtype, source in cases:
         keys = jax.random.split(jax.random.key(0), batch)
@@ -201,50 +192,39 @@ def gpu() -> list[Row]:
     return main(False, ON_GPU)
 
 
-def main(quick: bool, only=()) -> list[Row]:
-    """All tables, or only the one of the batched solver, for the cases in `only`."""
-    # Before the first import of anything that loads a BLAS.
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+def gemm_flops(dtype: str) -> float:
+    """Operations per second of a matrix product."""
     import jax
-
-    jax.config.update("jax_enable_x64", True)
     import jax.numpy as jnp
+
+    n = 1000 if jax.default_backend() == "cpu" else 8000
+    square = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
+    a = jax.random.normal(jax.random.key(0), (n, n), dtype)
+    return 2 * n**3 / min(seconds(square, a)[1] for _ in range(5))
+
+
+def of_matrices(sizes, speed) -> tuple[list[Row], dict]:
+    """The table of full matrices, and seconds per matrix by size and dtype."""
+    import jax
     import numpy as np
 
-    from jaxnets.couplings.operators import Dense, Diagonal, Modes
-    from jaxnets.spectra import eigenvalues
+    from jaxnets.couplings.operators import Dense
+    from jaxnets.eigen import eigenvalues
 
-    def gemm_flops(dtype: str) -> float:
-        n = 1000 if jax.default_backend() == "cpu" else 8000
-        square = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
-        a = jax.random.normal(jax.random.key(0), (n, n), dtype)
-        return 2 * n**3 / min(seconds(square, a)[1] for _ in range(5))
-
-    def batch_of(n: int, dtype: str, repeats: int) -> Dense:
-        return Dense(jax.random.normal(jax.random.key(0), (repeats, n, n), dtype) / n**0.5)
-
-    device = f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores"
-    print(f"device: {device}; jax {jax.__version__}")
-    speed = {dtype: gemm_flops(dtype) for dtype in ("float32", "float64")}
-    print("matrix product:", ", ".join(f"{flops / 1e9:.1f} Gflop/s in {dtype}" for dtype, flops in speed.items()))
-
-    if only:
-        return batched(only, speed.__getitem__)
-    rows = []
-    sizes = (100, 200) if quick else (100, 200, 500, 1000)
     print(
         f"\n{'N':>5} {'dtype':>8} {'batch':>6} {'compile s':>10} {'run s':>9} {'numpy s':>9} {'numpy with':>12}", end=""
     )
     print(f" {'torch s':>9} {'best/run':>10} {'run/limit':>10}")
-    full = {}
+    rows, full = [], {}
     for n in sizes:
         repeats = max(2, round(2 * (500 / n) ** 2))
         for dtype in ("float32", "float64"):
-            batch = batch_of(n, dtype, repeats)
+            matrices = jax.random.normal(jax.random.key(0), (repeats, n, n), dtype) / n**0.5
+            batch = Dense(matrices)
             first, again = seconds(eigenvalues, batch)
             full[n, dtype] = run = again / repeats
             alternative, threads = numpy_seconds(n, dtype, repeats)
-            by_torch = torch_seconds(np.asarray(batch.matrix))
+            by_torch = torch_seconds(np.asarray(matrices))
             theirs, name = min((t, name) for t, name in ((alternative, "NumPy"), (by_torch, "PyTorch")) if t)
             print(
                 f"{n:5} {dtype:>8} {repeats:6} {first - again:10.2f} {run:9.5f} {alternative:9.5f} {threads:>12}",
@@ -255,7 +235,19 @@ def main(quick: bool, only=()) -> list[Row]:
             rows.append(
                 Row(what, run, max(first - again, 0), name, theirs, "10 N^3 in products", 10 * n**3 / speed[dtype])
             )
+    return rows, full
 
+
+def of_modes(sizes, speed, full) -> list[Row]:
+    """The table of couplings of N / 10 modes, beside the seconds `full` of full matrices."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from jaxnets.couplings.operators import Diagonal, Modes
+    from jaxnets.eigen import eigenvalues
+
+    rows = []
     print("\nP = N / 10 modes, by the P x P matrix, against the N x N matrix above")
     print(f"{'N':>5} {'dtype':>8} {'batch':>6} {'compile s':>10} {'run s':>9} {'full/run':>9}", end="")
     print(f" {'Arnoldi s':>10} {'wrong by':>9}")
@@ -263,17 +255,36 @@ def main(quick: bool, only=()) -> list[Row]:
         repeats, modes = max(8, 20000 // n), n // 10
         for dtype in ("float32", "float64"):
             left, right = jax.random.normal(jax.random.key(1), (2, repeats, n, modes), dtype)
-            reduced = Modes(left, right, Diagonal(jnp.ones((repeats, modes), dtype)))
-            first, again = seconds(eigenvalues, reduced)
+            couplings = Modes(left, right, Diagonal(jnp.ones((repeats, modes), dtype)))
+            first, again = seconds(eigenvalues, couplings)
             run = again / repeats
-            partial, wrong = arnoldi(left, right, eigenvalues(reduced)) or (np.inf, np.nan)
+            partial, wrong = arnoldi(left, right, eigenvalues(couplings)) or (np.inf, np.nan)
             print(f"{n:5} {dtype:>8} {repeats:6} {first - again:10.2f} {run:9.6f} {full[n, dtype] / run:9.0f}", end="")
             print(f" {partial:10.6f} {wrong:9.1e}")
             least = (2 * n * modes**2 + 10 * modes**3) / speed[dtype]
             what = f"the same of {modes} modes, N = {n}, {dtype}"
             theirs, by = min((full[n, dtype], "the full matrix"), (partial, "matfree, extreme ones alone"))
             rows.append(Row(what, run, first - again, by, theirs, "2 N P^2 + 10 P^3", least))
-    return rows + batched(SMALL, speed.__getitem__)
+    return rows
+
+
+def main(quick: bool, only=()) -> list[Row]:
+    """All tables, or only the one of the batched solver, for the cases in `only`."""
+    # Before the first import of anything that loads a BLAS.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    device = f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores"
+    print(f"device: {device}; jax {jax.__version__}")
+    speed = {dtype: gemm_flops(dtype) for dtype in ("float32", "float64")}
+    print("matrix product:", ", ".join(f"{flops / 1e9:.1f} Gflop/s in {dtype}" for dtype, flops in speed.items()))
+
+    if only:
+        return batched(only, speed.__getitem__)
+    sizes = (100, 200) if quick else (100, 200, 500, 1000)
+    rows, full = of_matrices(sizes, speed)
+    return rows + of_modes(sizes, speed, full) + batched(SMALL, speed.__getitem__)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,31 @@ def edge_by_sampling(seconds, errors, sizes):
     return seconds * (errors[1] / ACCURACY) ** (3 / power)
 
 
+@jax.jit
+@jax.vmap
+def edges(load, auto):
+    return jn.spectra.law(jn.couplings.DeepHebbian(load=load, auto=auto, hetero=(0.5, 0.5))).right_edge()
+
+
+@jax.jit
+def threshold(load):
+    return jn.spectra.critical_value(
+        lambda gamma: jn.couplings.DeepHebbian(load=load, auto=0.5, hetero=gamma[None]), 0.3
+    ).value
+
+
+@jax.jit
+def transform_and_derivatives(ensemble, z):
+    """At all points of z, by forward derivatives in three directions as in Newton's method."""
+
+    def parts(y):
+        t = jax.lax.complex(y[0], y[1])
+        return jnp.stack(ensemble.blocks(t, jnp.conj(t), y[2], physical=True)).real
+
+    point = lambda z: jax.jacfwd(parts)(jnp.stack([z.real, z.imag, jnp.ones(())]))
+    return jax.lax.map(point, 1 / z.ravel(), batch_size=512)
+
+
 def main(quick: bool) -> list[Row]:
     jax.config.update("jax_enable_x64", True)
     repeats, sizes, samples = (2, (100, 200), 5) if quick else (5, (250, 1000), 10)
@@ -59,29 +84,6 @@ def main(quick: bool) -> list[Row]:
     law, ring = jn.spectra.law(voids), jn.spectra.law(jn.couplings.DeepHebbian(load=0.8, auto=0.3, hetero=(0.6,)))
     tanh_law = jn.spectra.law(voids, gains=jn.transfer.Tanh(), variance=0.5)
     loads, autos = jnp.linspace(0.05, 2, 1000), jnp.linspace(0, 1, 1000)
-
-    @jax.jit
-    @jax.vmap
-    def edges(load, auto):
-        return jn.spectra.law(jn.couplings.DeepHebbian(load=load, auto=auto, hetero=(0.5, 0.5))).right_edge()
-
-    @jax.jit
-    def threshold(load):
-        return jn.spectra.critical_value(
-            lambda gamma: jn.couplings.DeepHebbian(load=load, auto=0.5, hetero=gamma[None]), 0.3
-        ).value
-
-    @jax.jit
-    def transform_and_derivatives(ensemble, z):
-        """At all points of z, by forward derivatives in three directions as in Newton's method."""
-
-        def parts(y):
-            t = jax.lax.complex(y[0], y[1])
-            return jnp.stack(ensemble.blocks(t, jnp.conj(t), y[2], physical=True)).real
-
-        point = lambda z: jax.jacfwd(parts)(jnp.stack([z.real, z.imag, jnp.ones(())]))
-        return jax.lax.map(point, 1 / z.ravel(), batch_size=512)
-
     x = np.linspace(-0.6, 3.0, 200)
     grid = jnp.asarray(x[None] + 1j * np.linspace(-2, 2, 200)[:, None])
     one_matrix, errors = sampling(voids, sizes, samples)

@@ -87,7 +87,7 @@ def _loops(ensemble, gains) -> tuple[list[Points], float]:
         level = _on_grid(ensemble, gains, x, y, np.ones((y.size, x.size), bool), np.zeros((y.size, x.size)))
         if min(level[0].min(), level[-1].min(), level[:, 0].min(), level[:, -1].min()) > 0:
             break
-        reach *= 1.6  # the support of strongly spread gains reaches further than their moments say
+        reach *= tolerances.BEYOND  # the support of strongly spread gains reaches further than their moments say
     widths = _widths(ensemble, gains, poles, cell)
     # A width that no grid here resolves must not call for the finest one.
     finest = max(widths[widths > cell / tolerances.FINEST].min(initial=2 * cell) / 2, cell / tolerances.FINEST)
@@ -120,8 +120,9 @@ def _refined_grid(ensemble, gains, x, y, level, poles, thin_poles):
     low, high = np.minimum.reduce(corners), np.maximum.reduce(corners)
     variation = high - low
     crossed = (low < 0) & (high > 0)
-    # Corners that agree may still hide a small void or component: where the level varies by as much as it is away
-    # from 0, and at poles. Crossed cells need it only where the support is thin: the curve is refined later anyway.
+    # Corners with one sign may still hide a small void or component, at poles and wherever the level varies by as much
+    # as its distance from 0. Crossed cells are refined only where the support is thin: Newton's method moves their
+    # curves later.
     hiding = ~crossed & (low < variation) & (high > -variation)
     cell = x[1] - x[0]
     centres = (x[:-1] + cell / 2)[None] + 1j * (y[:-1] + cell / 2)[:, None]
@@ -190,7 +191,7 @@ def _project(ensemble, gains, zeta, cell):
 
 
 def _refined(ensemble, gains, loops, cell, num) -> list[tuple[Points, bool]]:
-    """For each loop ``num`` points of the exact curve, about equally spaced in z, and if it is an edge (or a void)."""
+    """For each loop ``num`` points of the exact curve, about equally spaced in z, and whether it is an edge."""
     if not loops:
         return []
     loops = [_from_real_axis(loop) for loop in loops]

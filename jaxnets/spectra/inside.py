@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Complex, Float
 from .._laws import Discrete
 from .._numerics import Root, as_complex, find_root, frozen, iterate, polish_root, square_modulus
 from .._results import Result
-from ..couplings import Ensemble, Scaled, SingularModes, Sum
+from ..couplings import Ensemble, Scaled, Sum
 from . import tolerances
 
 
@@ -39,11 +39,11 @@ class Point(Result):
 class _Chart(eqx.Module):
     """The ensemble with the coordinate c in which its h is one smooth function all over the support.
 
-    That is c = u, except with singular modes, whose h(u) has two branches that join in c = 1/x^2. One such part is
+    Without singular modes c = u. For singular modes h(u) has two branches, which join if c = 1/x^2. One such part is
     the `pivot`; further ones keep to their outer branch.
     """
 
-    pivot: SingularModes | None
+    pivot: Discrete | None
     rest: Ensemble | None
 
     def u(self, c):
@@ -63,39 +63,30 @@ class _Chart(eqx.Module):
         return s, h
 
 
-def _pivot_means(modes: SingularModes, c: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def _pivot_means(law: Discrete, c: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """<1/(1 + s^2 c)> and <s^2/(1 + s^2 c)>."""
-    response = modes.weights / (1 + modes.values**2 * c)
-    return jnp.sum(response), jnp.sum(modes.values**2 * response)
-
-
-def parts(ensemble: Ensemble, factor: float | Float[Array, ""] = 1.0) -> list[tuple[Array | float, Ensemble]]:
-    """The independent parts of sums and multiples, as (factor, ensemble) with neither left inside."""
-    match ensemble:
-        case Sum(terms=terms):
-            return [part for term in terms for part in parts(term, factor)]
-        case Scaled(factor=q, ensemble=inner):
-            return parts(inner, factor * q)
-    return [(factor, ensemble)]
+    response = law.weights / (1 + law.values**2 * c)
+    return jnp.sum(response), jnp.sum(law.values**2 * response)
 
 
 def _chart(ensemble: Ensemble) -> _Chart:
     pivot, rest = None, []
-    for factor, part in parts(ensemble):
-        if pivot is None and isinstance(part, SingularModes):
-            pivot = SingularModes(jnp.abs(factor * part.values), part.weights)
+    for factor, part in ensemble.parts():
+        known = part.singular_law() if pivot is None else None
+        if known is not None:
+            pivot = Discrete(jnp.abs(factor * known.values), known.weights)
         else:
             rest.append(Scaled(factor, part))
     return _Chart(pivot, Sum(tuple(rest)) if rest else None)
 
 
 def inner_void(ensemble: Ensemble, gains: Discrete) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    r"""Centre and radius of the disc that invertible singular modes keep free of eigenvalues; radius 0 if none is.
+    r"""Centre and radius of the disc that invertible singular modes keep free of eigenvalues, or radius 0.
 
     $$ \langle |z/G - r_0|^2 \rangle + \kappa_0 = \langle s^{-2} \rangle^{-1} $$
 
-    with r_0, kappa_0 those of the rest of the ensemble at t = 0: there T = 0 while S diverges, a void that no zeta
-    reaches. Alone and with G = 1, the inner radius of the single ring (Guionnet et al. 2011).
+    with r_0 and kappa_0 of the rest of the ensemble at t = 0. In this disc T = 0 while S diverges, so that no zeta maps
+    into it. For singular modes alone and G = 1, the radius is the inner one of the single ring (Guionnet et al. 2011).
     """
     chart = _chart(ensemble)
     zero = jnp.zeros_like(ensemble.variance())
@@ -129,7 +120,7 @@ def solve(ensemble: Ensemble, gains: Discrete, z: Complex[Array, ""]) -> Point:
 
 
 def _problem(ensemble, z):
-    """Chart, z and unit of t. For z = 0 a point next to it: there t may have a pole, and the density is smooth."""
+    """Chart, z and unit of t. A point next to 0 replaces z = 0: t may have a pole there, but the density is smooth."""
     scale = jnp.sqrt(ensemble.variance())
     beside = tolerances.BESIDE_ORIGIN * scale
     return _chart(ensemble), jnp.where(jnp.abs(z) < beside, as_complex(beside), z), scale
@@ -228,8 +219,9 @@ def line_density(ensemble: Ensemble, gains: Discrete, x: Float[Array, ""]) -> tu
     def certified(t, before, ensemble, gains, x):
         inverse, _, kappa = resolvent(t, as_complex(x), ensemble, gains)
         m = kappa * gains.mean(gains.values**2 * jnp.abs(inverse) ** 2)
-        # On the support m = 1 exactly, and off it the imaginary part is rounding, to which that of the iteration falls
-        # with eta. Real t elsewhere lie among the poles of a continuum of modes, as if these were finitely many.
+        # On the support m = 1 exactly. Off the support the imaginary part is rounding, and in the damped iteration it
+        # has fallen with eta. Other real solutions lie among the poles of a continuum of modes, whose quadrature has
+        # finitely many: there the imaginary part of the iteration has not fallen.
         off = (m < 1 + tolerances.LINE_MARGIN) & (-before.imag * scale < tolerances.LINE_DECAYED)
         return jnp.where(-t.imag * scale > tolerances.LINE_POSITIVE, True, off)
 
@@ -251,9 +243,10 @@ def _averages(gains, z, s, k):
 
 
 def _state(y, chart, gains, z, scale, blocks=None) -> _State:
-    """The two real equations for t, and slack, of the sign of 1 - h <G^2/D>: c and it are >= 0, and one vanishes.
+    """The two real equations for t, and slack, which has the sign of 1 - h <G^2/D>.
 
-    `blocks` are those of the chart at y, if they are known.
+    At the solution slack and c are both >= 0, and one of the two vanishes. `blocks` may be given if the blocks of the
+    chart at y are known.
     """
     t, c = jax.lax.complex(y[0], y[1]), y[2]
     s, h = chart.blocks(t, c) if blocks is None else blocks
@@ -261,7 +254,7 @@ def _state(y, chart, gains, z, scale, blocks=None) -> _State:
     error = as_complex(scale) * (t - mean)
     if chart.pivot is None:
         slack = 1 / (h * square) - 1  # close to linear in c
-    else:  # towards the inner void of singular modes h <G^2/D> tends to 1 as 1/c whatever z is
+    else:  # towards the inner void of singular modes h <G^2/D> tends to 1 as 1/c, for every z
         slack = (1 - h * square) * (1 + scale**2 * jnp.maximum(c, 0))
     return _State(jnp.stack([error.real, error.imag]), slack, green)
 
@@ -269,9 +262,9 @@ def _state(y, chart, gains, z, scale, blocks=None) -> _State:
 def _search(chart, gains, z, scale):
     """(t, c) to some digits, and whether c > 0: inside the support.
 
-    Damped iteration of the equations with a regulariser eta > 0, of which every step keeps the signs and which
-    converges for every z; from there Newton's method at eta = 0, on both sides of the boundary at once. Where that
-    fails, on with a smaller eta.
+    First a damped iteration of the equations with a regulariser eta > 0: every step keeps the signs, and it converges
+    for every z. Then Newton's method at eta = 0, on both sides of the boundary at once. If this fails, the iteration
+    goes on with a smaller eta.
     """
 
     def damped(_, carry):

@@ -1,8 +1,8 @@
 r"""The area of the voids of a spectrum, the bounded holes in its support: of the law, and seen in a sample.
 
-Both are sums over a grid of the upper half plane, of which a flood from the border takes what is not a void, and both
-can be traced, unlike the curves of a boundary. The law's grid lies in the plane of zeta = 1/t, where all is explicit:
-points with m(zeta) < 1 are mapped to those outside the support, one to one and conformally, so that
+Both are sums over a grid of the upper half plane. A flood from the border finds the cells that belong to no void.
+Unlike the curves of a boundary, both can be traced. The grid of a law lies in the plane of zeta = 1/t, where everything
+is explicit: points with m(zeta) < 1 map to points outside the support, one to one and conformally, so that
 
 $$ A = \int_{m < 1,\ \text{not connected to } \infty} \Big| \frac{dz}{d\zeta} \Big|^2 d^2\zeta + \pi \rho_0^2, $$
 
@@ -25,17 +25,19 @@ from .spectral_law import SpectralLaw
 def void_area(law: SpectralLaw, *, cells: int = 112, tolerance: float = 1e-2) -> Root:
     """The area of the voids of a law, from `cells` cells across the plane of zeta.
 
-    `residual` is relative to the area, or to g^2 = N Var J_ij where that is larger; `converged` asks for the tolerance,
-    and that no support was found at the border of the grid. Valid for voids wider than a cell. A strip of support
-    thinner than one, as a sequence of patterns has at loads below .03, still bounds a void, but the area beside it
-    counts as an error. Traceable and vmappable, differentiable where no void opens or closes.
+    `residual` is the error estimated from a coarser grid, relative to the area, or to g^2 = N Var J_ij if this is
+    larger. The result has converged if the residual is below the `tolerance` and the border of the grid lies outside
+    the support. Valid for voids wider than a cell. A strip of support thinner than a cell, as a sequence of patterns
+    has at loads below .03, still bounds a void, but the area beside it counts as an error. Traceable and vmappable,
+    differentiable where no void opens or closes.
 
     Raises `ValueError` if `cells` < 32. Source: derived here.
     """
     require_whole("cells", cells, least=32)
     fine, unclear, bounded = _law_area(law, cells)
     coarse, _, _ = _law_area(law, 3 * cells // 4)
-    # Of second order in the size of cells, of which one is 3/4 of the other: the error is 9/7 of the difference.
+    # The error is of second order in the size of cells, and cells of the coarse grid are 4/3 as large: the error of the
+    # fine one is 9/7 of the difference.
     error = unclear + 9 / 7 * jnp.abs(fine - coarse)
     residual = jax.lax.stop_gradient(error / jnp.maximum(fine, law.ensemble.variance()))
     return Root(fine, residual, bounded & (residual <= tolerance))
@@ -46,11 +48,11 @@ def observed_void_area(
 ) -> Float[Array, ""]:
     r"""The area of the voids that the eigenvalues of one real matrix leave.
 
-    The union of all discs without an eigenvalue, of a radius larger than r, that cannot be moved to infinity without
-    meeting one or shrinking below r = `reach` times the root mean square distance of an eigenvalue to the next. So a
-    void must be wider than 2 r to be seen. Exact zeros, those of a matrix of low rank, do not count as eigenvalues.
-    For N to infinity r vanishes, and this is the area of the voids of the law; at N = 400 it is some 10 % more, since
-    the outermost eigenvalues of a sample do not touch the boundary. NaN where eigenvalues are.
+    A disc belongs to a void if it holds no eigenvalue, has a radius above r, and cannot be moved to infinity without
+    meeting an eigenvalue or shrinking below r. Here r is `reach` times the root mean square distance of an eigenvalue
+    to its nearest neighbour, so a void must be wider than 2 r to be seen. Exact zeros of a matrix of low rank do not
+    count as eigenvalues. For N to infinity r vanishes, and the area is that of the law; at N = 400 it is some 10 %
+    larger, since the outermost eigenvalues of a sample do not touch the boundary. NaN if an eigenvalue is NaN.
 
     Raises:
         ValueError: if ``eigenvalues`` are not a 1-d array of two or more, ``reach`` is not positive or ``cells`` < 32.
@@ -67,7 +69,7 @@ def observed_void_area(
 
 @eqx.filter_jit
 def _law_area(law: SpectralLaw, cells: int) -> tuple[Float[Array, ""], Float[Array, ""], Bool[Array, ""]]:
-    """The area, that part of it which lies across strips too thin for the grid, and whether the border is outside."""
+    """The area, its part that lies across strips too thin for the grid, and whether the border is outside."""
     ensemble, gains = law.ensemble, law.gains
     poles, reach = ensemble.poles(), 1.1 * extent(ensemble, gains)
     left, right = jnp.min(poles.real) - reach, jnp.max(poles.real) + reach
@@ -79,9 +81,9 @@ def _law_area(law: SpectralLaw, cells: int) -> tuple[Float[Array, ""], Float[Arr
     def at(zeta):
         point = slope(ensemble, gains, zeta, image(ensemble, gains, zeta).z)
         steepness = jnp.abs(point.gradient)
-        # To m = 1: beside a line of poles, where m falls as 1 / distance, exact; around a single one, not too large.
+        # To m = 1. Exact beside a line of poles, where m falls as 1 / distance, and not too large around one pole.
         distance = point.m * (1 - point.m) / steepness
-        # The part of a cell on the free side of a straight line at that distance.
+        # The share of a cell on the free side of a straight line at this distance.
         width = h * (jnp.abs(point.gradient.real) + jnp.abs(point.gradient.imag)) / steepness
         share = jnp.clip(0.5 + distance / width, 0, 1)
         area = share * h**2 * (point.dz.real**2 + point.dz.imag**2)
