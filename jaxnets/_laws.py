@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Inexact
 
 from ._arguments import nonnegative, require, vector
+from ._results import one_line
 
 
 class Discrete(eqx.Module):
@@ -24,6 +25,8 @@ class Discrete(eqx.Module):
     `values` are x_k; `weights` are w_k >= 0, equal if None, and are normalised. Both may be traced. Raises
     `ValueError` for values that are empty or not finite, and for weights that are negative, all 0 or not as many.
     """
+
+    __repr__ = one_line
 
     values: Float[Array, " K"]
     weights: Float[Array, " K"]

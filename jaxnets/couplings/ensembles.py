@@ -16,7 +16,7 @@ be traced; what depends on its value (a check, a number of modes) is then left t
 
 import abc
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -25,9 +25,11 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float, Inexact, PRNGKeyArray
 
 from .._arguments import correlation, nonnegative, require, require_whole, scalar
+from .._laws import Discrete
 from .._numerics import as_complex, as_float, is_concrete
 from .._results import one_line
 from . import operators
+from .parts import FiniteRank, Site, joined, sum_of_sites
 
 
 class FourPoint(eqx.Module):
@@ -47,6 +49,13 @@ class FourPoint(eqx.Module):
     u1: Complex[Array, ""]
     u2: Complex[Array, ""]
     b: Complex[Array, ""]
+
+
+class Part(NamedTuple):
+    """An independent part of an ensemble: `factor` times `ensemble`, the factor 1.0 where nothing multiplies it."""
+
+    factor: float | Float[Array, ""]
+    ensemble: "Ensemble"
 
 
 class Ensemble(eqx.Module):
@@ -115,6 +124,61 @@ class Ensemble(eqx.Module):
         """
         return False
 
+    def parts(self) -> tuple[Part, ...]:
+        """The independent parts, each with the factor that multiplies it; one part, itself, if it is not composite.
+
+        Theory reads a composite ensemble through its parts. A class of yours that holds other ensembles returns
+        theirs, as in `return (self.a + 0.5 * self.b).parts()`.
+        """
+        return (Part(1.0, self),)
+
+    def site(self, certain: bool = False) -> Site | None:
+        """What one unit sees of the ensemble, or None where it has a memory kernel, or an echo of only a part.
+
+        Fields that must be 0 for there to be none (`overlap`, `symmetry`, `auto`) are taken to be 0 where they are
+        traced. If they are not 0 they give NaN, and so do derivatives by them, which the theory without memory kernel
+        does not have. If it must be `certain`, a traced field is taken to differ from 0.
+        """
+        inner = self._inner_parts()
+        if not inner:
+            return Site(self.variance(), None) if self.is_memoryless() else None
+        sites = [(part.factor, part.ensemble.site(certain)) for part in inner]
+        return sum_of_sites([None if site is None else site.scaled(factor) for factor, site in sites])
+
+    def has_memory(self) -> bool:
+        """Whether r may differ from 0, in any part. Traced fields are taken as `site` does."""
+        return any(part.ensemble.site() is None for part in self.parts())
+
+    def finite_rank(self) -> FiniteRank:
+        """All modes of finite rank, which add outliers to the spectrum and a mean to the units; of rank 0 if none."""
+        parts = [(part.factor, part.ensemble.finite_rank()) for part in self._inner_parts()]
+        return joined(parts, self.variance().dtype)
+
+    def bulk(self) -> "Ensemble | None":
+        """The ensemble without its parts of finite rank, None if nothing is left."""
+        rest = tuple(_times(part) for part in self.parts() if part.ensemble.finite_rank().rank == 0)
+        return None if not rest else rest[0] if len(rest) == 1 else Sum(rest)
+
+    def singular_law(self) -> Discrete | None:
+        """The law of its singular values, for one part that rotations from either side leave as it is; else None.
+
+        Only where the law is discrete and known, as for `SingularModes`. Parts of finite rank do not count.
+        """
+        laws = [
+            (part.factor, part.ensemble.singular_law())
+            for part in self._inner_parts()
+            if part.ensemble.finite_rank().rank == 0
+        ]
+        if len(laws) != 1 or laws[0][1] is None:
+            return None
+        factor, law = laws[0]
+        return Discrete(jnp.abs(factor * law.values), law.weights)
+
+    def _inner_parts(self) -> tuple[Part, ...]:
+        """The parts of a composite ensemble; empty if it is not composite."""
+        parts = self.parts()
+        return () if len(parts) == 1 and parts[0].ensemble is self else parts
+
     def r_transform(self, T: Complex[ArrayLike, "2 2"]) -> Complex[Array, "2 2"]:
         r"""The 2x2 R-transform S(T) (theory: Hermitised free cumulants of J).
 
@@ -159,6 +223,11 @@ class Ensemble(eqx.Module):
         return self + -other if isinstance(other, Ensemble) else NotImplemented
 
 
+def _times(part: Part) -> Ensemble:
+    """The part as one ensemble."""
+    return part.ensemble if isinstance(part.factor, float) and part.factor == 1 else part.factor * part.ensemble
+
+
 class Sum(Ensemble):
     """Independent ensembles added: J = sum_a J_a and S = sum_a S_a.
 
@@ -170,6 +239,9 @@ class Sum(Ensemble):
     def __init__(self, terms: tuple[Ensemble, ...]):
         # Nested sums are flattened, so that a finite-rank part is found wherever it was added.
         self.terms = tuple(part for term in terms for part in (term.terms if isinstance(term, Sum) else (term,)))
+
+    def parts(self):
+        return tuple(part for term in self.terms for part in term.parts())
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
         keys = jax.random.split(key, len(self.terms))
@@ -217,6 +289,9 @@ class Scaled(Ensemble):
 
     def __check_init__(self):
         require("factor", self.factor, np.isfinite, "a finite number")
+
+    def parts(self):
+        return tuple(Part(self.factor * part.factor, part.ensemble) for part in self.ensemble.parts())
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
         return self.factor * self.ensemble.sample(n, key=key, dtype=dtype, max_modes=max_modes)
@@ -346,6 +421,11 @@ class Elliptic(Ensemble):
     def poles(self):
         return no_pole(self.g)
 
+    def site(self, certain=False):
+        if not may_vanish(self.symmetry, certain):
+            return None
+        return Site(self.variance() * vanishes(self.symmetry), None)
+
     def is_symmetric(self):
         return is_concrete(self.symmetry) and bool(np.all(np.asarray(self.symmetry) == 1))
 
@@ -353,3 +433,19 @@ class Elliptic(Ensemble):
 def no_pole(field: Array) -> Complex[Array, " 1"]:
     """`poles` of an ensemble whose r and kappa are entire, in the precision of one of its fields."""
     return as_complex(jnp.zeros(1, field.dtype))
+
+
+def may_vanish(value: Float[Array, "..."], certain: bool) -> bool:
+    """Whether the value is 0, or may be because it is traced, unless that must be `certain`."""
+    return not np.any(np.asarray(value)) if is_concrete(value) else not certain
+
+
+@jax.custom_jvp
+def vanishes(value: Float[Array, "..."]) -> Float[Array, ""]:
+    """1 where the value is 0, else NaN; its derivative is NaN."""
+    return jnp.where(jnp.all(value == 0), 1.0, jnp.nan).astype(value.dtype)
+
+
+@vanishes.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    return vanishes(*primals), jnp.nan * jnp.sum(tangents[0])

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, PRNGKeyArray
 
 from .._arguments import correlation, nonnegative, real_array, require, require_whole, vector
-from .._laws import values_and_weights
+from .._laws import Discrete, values_and_weights
 from .._numerics import as_complex
 from . import operators
 from .ensembles import Ensemble, FourPoint, no_pole
@@ -99,6 +99,9 @@ class SingularModes(Ensemble):
 
     def is_memoryless(self):
         return True
+
+    def singular_law(self):
+        return Discrete(self.values, self.weights)
 
 
 @jax.jit

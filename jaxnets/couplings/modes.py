@@ -20,7 +20,8 @@ from .._numerics import (
     reciprocal_moments_real,
 )
 from . import operators
-from .ensembles import Ensemble, FourPoint, no_pole
+from .ensembles import Ensemble, FourPoint, may_vanish, no_pole, vanishes
+from .parts import FiniteRank, Site
 
 
 class RandomModes(Ensemble):
@@ -173,6 +174,11 @@ class RandomModes(Ensemble):
         # Silent modes have none: another one takes their place.
         return as_complex(jnp.where(self.amplitudes != 0, modal, modal[jnp.argmax(jnp.abs(self.amplitudes))]))
 
+    def site(self, certain=False):
+        if not may_vanish(self.overlap, certain):
+            return None
+        return Site(self.variance() * vanishes(self.overlap), None)
+
     def is_symmetric(self):
         return is_concrete(self.overlap) and bool(np.all(np.abs(np.asarray(self.overlap)) == 1))
 
@@ -289,6 +295,13 @@ class DeepHebbian(Ensemble):
         lam = as_complex(lam)
         return waves.astype(lam.dtype) @ lam
 
+    def site(self, certain=False):
+        is_shift = self.hetero.shape == (1,) and not self.symmetric and may_vanish(self.auto, certain)
+        if not is_shift:
+            return None
+        echo = self.hetero[0] ** 2 * vanishes(self.auto)
+        return Site(self.load * echo, echo)
+
     def is_symmetric(self):
         return self.symmetric or (is_concrete(self.hetero) and not np.any(np.asarray(self.hetero)))
 
@@ -374,6 +387,11 @@ class LowRank(Ensemble):
 
     def poles(self):
         return no_pole(self.overlaps)
+
+    def finite_rank(self):
+        K = self.overlaps.shape[0]
+        constant = tuple(self.uniform and k == 0 for k in range(K))
+        return FiniteRank(self.overlaps, jnp.full(K, self.noise, self.overlaps.dtype), constant)
 
     def is_symmetric(self):
         return False

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from .._numerics import as_float
+from .._results import one_line
 
 
 def _per_network(method):
@@ -49,6 +50,8 @@ class Operator(eqx.Module):
 
     Operators add, and scale by real numbers.
     """
+
+    __repr__ = one_line
 
     # Makes NumPy scalars and arrays on the left of `*` and `@` defer to this class.
     __array_ufunc__ = None
@@ -268,6 +271,8 @@ def _require_one_network(operator: Operator):
 
 class Core(eqx.Module):
     """The P x P matrix K between output modes and input modes, applied along the first axis of y in O(P)."""
+
+    __repr__ = one_line
 
     @property
     @abc.abstractmethod

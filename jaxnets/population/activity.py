@@ -23,7 +23,6 @@ from .._numerics.filon import spectra
 from .._results import Result
 from ..couplings import Ensemble
 from ..meanfield import Stationary
-from ..meanfield.site import one_site
 from ..meanfield.unit.response import r_and_power
 from .pairs import Pairs, alike, unlike
 
@@ -141,7 +140,7 @@ def _checked(state: Stationary, ensemble: Ensemble | None, nodes: int) -> Ensemb
     require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     require_whole("nodes", nodes, least=16)
     if state.units is not None:
-        site = one_site(ensemble)
+        site = ensemble.site()
         if site is None or site.echo is not None:
             raise ValueError("`ensemble` must be without memory kernel and echo for a state with row gains")
     return ensemble

@@ -21,8 +21,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 from ..._arguments import nonnegative, positive, real_array, require, require_instance, require_whole, scalar
 from ..._numerics import as_complex, frozen, polish_root
 from ..._results import Result, one_line
-from ...couplings import Ensemble, LowRank
-from ...spectra.inside import parts
+from ...couplings import Ensemble, FiniteRank
 from ...transfer import Transfer
 from .averages import Averages, averages, gaussian_field, has_spread
 
@@ -74,14 +73,6 @@ class Input(eqx.Module):
             require(name, field, np.isfinite, "finite numbers")
             if field.ndim > 1:
                 raise ValueError(f"`{name}` must be a number or one for each mode, got shape {field.shape}")
-
-
-class FiniteRank(eqx.Module):
-    """All `LowRank` parts as one: V = U O^T + W diag(noise). ``uniform`` is 1 where a column of U is constant."""
-
-    overlaps: Float[Array, "K K"]
-    noise: Float[Array, " K"]
-    uniform: Float[Array, " K"]
 
 
 class Problem(eqx.Module):
@@ -167,27 +158,13 @@ def static_state(
 
 def problem_of(ensemble: Ensemble, transfer: Transfer, input: Input | None) -> Problem:
     """The checked arguments, in the precision of the ensemble."""
-    from jax.scipy.linalg import block_diag  # here, as it takes long to import
-
     require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     require_instance("transfer", transfer, Transfer, "one of `jaxnets.transfer`, such as `Tanh()`")
     input = Input() if input is None else input
     require_instance("input", input, Input, "an `Input`")
     dtype = ensemble.variance().dtype
-    low_rank = [(factor, part) for factor, part in parts(ensemble) if isinstance(part, LowRank)]
-    sizes = [part.overlaps.shape[0] for _, part in low_rank]
-    K = sum(sizes)
-    overlaps = block_diag(*(factor * part.overlaps for factor, part in low_rank)) if K else jnp.zeros((0, 0))
-    noise = [jnp.full(k, factor * part.noise, dtype) for k, (factor, part) in zip(sizes, low_rank, strict=True)]
-    uniform = [
-        float(k == 0 and part.uniform) for size, (_, part) in zip(sizes, low_rank, strict=True) for k in range(size)
-    ]
-    modes = FiniteRank(
-        overlaps.astype(dtype),
-        jnp.concatenate(noise) if K else jnp.zeros(0, dtype),
-        jnp.asarray(uniform, dtype),
-    )
-    left, right = of_modes("left", input.left, K), of_modes("right", input.right, K)
+    modes = jax.tree.map(lambda x: x.astype(dtype), ensemble.finite_rank())
+    left, right = (of_modes(name, getattr(input, name), modes.rank) for name in ("left", "right"))
     input = Input(*(a.astype(dtype) for a in (input.mean, input.variance, left, right)))
     return Problem(ensemble, modes, transfer, input)
 

@@ -27,10 +27,10 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 from ..._arguments import nonnegative, positive, require, require_instance, require_whole, scalar
 from ..._laws import Discrete
 from ..._numerics import Root, bisect, chebyshev, gaussian_quadrature, is_concrete, polish_root
-from ...couplings import Ensemble
+from ...couplings import Ensemble, Site
 from ...transfer import Transfer
-from ..site import Site, has_memory, one_site, require_no_mean
 from .covariances import covariances
+from .requirements import require_no_mean
 from .sampled import stationary_by_paths
 from .state import Stationary, Units, is_odd
 
@@ -91,7 +91,7 @@ def stationary(
     Source: Sompolinsky, Crisanti & Sommers 1988; with noise, Schuecker et al. 2018.
     """
     require_no_mean(ensemble)
-    site = one_site(ensemble)
+    site = ensemble.site()
     without_noise = is_concrete(noise) and bool(np.all(np.asarray(noise) == 0))
     # A shift filters the noise too, and then no energy is conserved.
     if site is None or (site.echo is not None and not without_noise):
@@ -112,7 +112,7 @@ def _by_paths(
     if row_gains is not None:
         raise ValueError("`row_gains` must be None for ensembles with a memory kernel or an echo: none is derived")
     key = jax.random.key(0) if key is None else key
-    tolerance = _SAMPLED_PATHS if has_memory(ensemble) else _EXACT_PATHS
+    tolerance = _SAMPLED_PATHS if ensemble.has_memory() else _EXACT_PATHS
     return stationary_by_paths(ensemble, transfer, noise, key=key, nodes=nodes, tolerance=tolerance)
 
 

@@ -8,7 +8,6 @@ from ..._numerics import Root
 from ...couplings import Ensemble
 from ...spectra import law
 from ...transfer import Transfer
-from ..site import one_site
 
 # Largest error of s phi'(0) max Re z = 1 in a converged onset.
 _TOLERANCE = 1e-5
@@ -33,7 +32,7 @@ def chaos_onset(ensemble: Ensemble, transfer: Transfer) -> Root:
     require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     require_instance("transfer", transfer, Transfer, "one of `jaxnets.transfer`, such as `Tanh()`")
     # A traced overlap or symmetry may differ from 0, and the edge changes with it even where it is 0.
-    site = one_site(ensemble, certain=True)
+    site = ensemble.site(certain=True)
     slope = transfer.slope(jnp.zeros((), ensemble.variance().dtype))
     if site is not None:
         edge, found = jnp.sqrt(site.total), jnp.array(True)

@@ -21,10 +21,10 @@ from ..._arguments import nonnegative, positive, require, require_whole, scalar
 from ..._numerics import as_complex, frozen, implicit_fixed_point, is_concrete
 from ...couplings import Ensemble
 from ...transfer import Transfer
-from ..site import has_memory, require_no_mean
 from .field import Averages, Grid, Problem, Unknowns, quadrature_error
 from .onset import chaos_onset
 from .paths import white
+from .requirements import require_no_mean
 from .response import dressed
 from .self_consistency import answer, follow, solve, update
 from .state import Stationary, either, is_odd
@@ -119,7 +119,7 @@ def _random_numbers(
     require_whole("num_paths", num_paths, least=2 * _GROUPS)
     if num_paths % _GROUPS:
         raise ValueError(f"`num_paths` must be a multiple of {_GROUPS}, got {num_paths}")
-    if not has_memory(ensemble):
+    if not ensemble.has_memory():
         return None
     draw = lambda key: white(key, num_paths // _GROUPS, grid)
     return jnp.concatenate(jax.vmap(draw)(jax.random.split(key, _GROUPS)), axis=1)

@@ -22,9 +22,8 @@ from ..._laws import Discrete
 from ..._numerics import as_complex
 from ..._numerics.filon import one_sided, spectrum
 from ..._results import Result
-from ...couplings import Ensemble
+from ...couplings import Ensemble, Site
 from ...transfer import Transfer
-from ..site import Site, one_site
 
 # phi counts as odd if phi(x) + phi(-x) is below this at all points: some hundred roundings of float32.
 _ODD, _ODD_POINTS = 1e-5, np.linspace(0, 4, 17)
@@ -77,7 +76,7 @@ class Stationary(Result, axes={"T": "lags", "K": "impulse_lag"}, units={"lags": 
     @property
     def site(self) -> Site | None:
         """Strength and echo of an ensemble whose energy gave the state; None for a state from sampled paths."""
-        return one_site(self.ensemble) if self.impulse is None else None
+        return self.ensemble.site() if self.impulse is None else None
 
     @property
     def variance(self) -> Float[Array, ""]:

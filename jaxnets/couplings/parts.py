@@ -1,0 +1,97 @@
+r"""What theory asks of the parts of an ensemble: what one unit sees of it, and its modes of finite rank.
+
+Theory never asks for the class of an ensemble. It calls `Ensemble.parts`, `site`, `finite_rank`, `bulk` and
+`singular_law`, which a sum or any other composite answers from its parts.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._results import one_line
+
+
+class Site(eqx.Module):
+    r"""What one unit sees of an ensemble without memory kernel: r = 0 and kappa(t) = strength / (1 - echo |t|^2).
+
+    The field on a unit has the spectrum kappa(S(w)) C^phi(w) and feeds back through r(S(w)), S(w) = beta / (1 + i w).
+    So the autocovariance obeys
+
+    $$ C'' = (1 - a \beta^2)\, C - g^2\, C^\phi(C) $$
+
+    with g^2 the `strength` and a the `echo`. Independent weights, random modes without overlap, singular modes and
+    sums of these have no echo (None). The shift of a sequence, lambda = gamma e^{-i theta}, has a = gamma^2 and
+    g^2 = load gamma^2.
+    """
+
+    __repr__ = one_line
+
+    strength: Float[Array, ""]
+    echo: Float[Array, ""] | None
+
+    @property
+    def total(self) -> Float[Array, ""]:
+        """g^2 + a: the square of the right edge of J."""
+        return self.strength if self.echo is None else self.strength + self.echo
+
+    def decay(self, beta: Float[Array, ""]) -> Float[Array, ""]:
+        """k = 1 - a beta^2."""
+        return jnp.ones_like(beta) if self.echo is None else 1 - self.echo * beta**2
+
+    def scaled(self, factor: Float[Array, ""]) -> "Site":
+        """The site of `factor` J."""
+        return Site(factor**2 * self.strength, None if self.echo is None else factor**2 * self.echo)
+
+
+def sum_of_sites(sites: list[Site | None]) -> Site | None:
+    """The site of a sum, None where it has a memory kernel or an echo of only a part.
+
+    A shift and another ensemble have a kappa that is a sum of different fractions: no energy in C alone is conserved.
+    """
+    if len(sites) == 1:
+        return sites[0]
+    strengths = [site.strength for site in sites if site is not None and site.echo is None]
+    return Site(jnp.sum(jnp.stack(strengths)), None) if len(strengths) == len(sites) > 0 else None
+
+
+class FiniteRank(eqx.Module):
+    r"""Modes of finite rank K: U V^T / N with V = U O^T + W diag(noise), O the `overlaps`.
+
+    U and W (N, K) are Gaussian of unit variance. Columns of U for which `constant` is True are all ones, the same for
+    all parts of an ensemble.
+    """
+
+    __repr__ = one_line
+
+    overlaps: Float[Array, "K K"]
+    noise: Float[Array, " K"]
+    constant: tuple[bool, ...] = eqx.field(static=True)
+
+    @property
+    def rank(self) -> int:
+        """K."""
+        return len(self.constant)
+
+    @property
+    def uniform(self) -> Float[Array, " K"]:
+        """1 for constant columns of U, else 0."""
+        return jnp.asarray(self.constant, self.overlaps.dtype)
+
+    def joint_overlaps(self) -> Float[Array, "k k"]:
+        """E^T O E, with the constant columns as one: E says which distinct column of U each column is."""
+        column = np.where(np.asarray(self.constant, bool), -1, np.arange(self.rank))
+        E = jnp.asarray(column[:, None] == np.unique(column)[None], self.overlaps.dtype)
+        return E.T @ self.overlaps @ E
+
+
+def joined(parts: list[tuple[float | Float[Array, ""], FiniteRank]], dtype: jnp.dtype) -> FiniteRank:
+    """The modes of independent parts, each multiplied by its factor."""
+    parts = [(factor, modes) for factor, modes in parts if modes.rank > 0]
+    if not parts:
+        return FiniteRank(jnp.zeros((0, 0), dtype), jnp.zeros(0, dtype), ())
+    from jax.scipy.linalg import block_diag  # here, as it takes long to import
+
+    overlaps = block_diag(*(factor * modes.overlaps for factor, modes in parts))
+    noise = jnp.concatenate([factor * modes.noise for factor, modes in parts])
+    return FiniteRank(overlaps, noise, tuple(column for _, modes in parts for column in modes.constant))
