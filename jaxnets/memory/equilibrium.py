@@ -17,7 +17,7 @@ from ..replica import Hopfield, SymmetricCore, saddle, symmetric_core
 
 
 class ReplicaState(Result, axes={"W": "pattern"}):
-    """One solution, made by `replica_state`."""
+    """One solution, made by `replica_state`; the `free_energy` is per spin, and the energy at T = 0."""
 
     m: Float[Array, " W"]  # overlaps with the condensed patterns
     q: Float[Array, ""]  # <s>^2, averaged over units
@@ -141,7 +141,7 @@ def zero_load_overlaps(
     $$ m_\mu = \langle \xi^\mu \tanh(h / T) \rangle, \qquad h = \sum_\mu \xi^\mu (K m)_\mu $$
 
     with sgn h at T = 0, where sgn 0 = 0. The search takes `num_steps` steps m -> (m + <xi tanh>) / 2 from `guess`.
-    `condensed` is K. At T = 0 the overlaps are the limit of small loads only where no field vanishes. W = 16 takes
+    `condensed` is K. Valid at T = 0 as the limit of small loads only where no field vanishes. W = 16 takes
     32768 patterns, and each more doubles them. The value is differentiable for T > 0.
 
     Raises:

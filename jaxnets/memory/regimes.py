@@ -244,8 +244,9 @@ def instability(
 
     $$ \phi'(0) \max \operatorname{Re} \operatorname{spec} J = 1 $$
 
-    The Newton search begins at `guess`, by default the gamma of few patterns divided by sqrt(1 + load). It does not
-    converge where auto alone is unstable: there is no such gamma. Map over loads with `vmap`. Differentiable.
+    The Newton search begins at `guess`, by default the gamma of few patterns divided by sqrt(1 + load). Valid where the
+    silent state is stable without the sequence: the search does not converge where auto alone is unstable. Map over
+    loads with `vmap`. Differentiable.
 
     Raises:
         ValueError: if ``load`` is not positive, ``window`` empty, or phi'(0) not positive.

@@ -31,7 +31,10 @@ NEWTON = 10
 
 
 class BranchEnd(Result):
-    """A rough end of a branch, made by `branch_end`: the last point of a grid on it, and whether it ends at all."""
+    """A rough end of a branch, made by `branch_end`: the last point of a grid on it, and whether it ends at all.
+
+    The point is the state y at `parameter`.
+    """
 
     y: Float[Array, " k"]
     parameter: Float[Array, ""]
@@ -89,7 +92,8 @@ def fold(problem: P, at: At[P], y: Float[Array, " k"], parameter: Float[Array, "
 
     $$ F(y, p) = 0, \qquad \partial_y F\, v = 0, \qquad |v| = 1 $$
 
-    Whether this fold is the end of the branch the caller has to judge. Differentiable.
+    `branch_end`, with the same `problem` and `at`, gives the rough y and `parameter`. Valid for a simple fold. Newton's
+    method may find a fold of another branch: the caller has to judge. Differentiable.
     """
     root = _numerics.fold(
         lambda y, p, problem: at(problem, p).mismatch(y),
@@ -109,7 +113,8 @@ def coexistence(
 
     $$ F(y, p) = 0, \qquad F(y', p) = 0, \qquad f(y, p) = f(y', p) $$
 
-    The point has the order parameters of the state y. Differentiable.
+    The point has the order parameters of the state y. `branch_end` takes the same `problem` and `at`. Valid where
+    neither state is at a fold. Differentiable.
     """
     size = y.shape[0]
 
@@ -134,7 +139,7 @@ def vanishing(
 
     $$ F(y, p) = 0, \qquad c(y, p) = 0 $$
 
-    c is `scalar(problem, y)`, for example the replicon. Differentiable.
+    c is `scalar(problem, y)`, for example the replicon. Valid where the state is not at a fold. Differentiable.
     """
 
     def equations(z, problem):

@@ -20,7 +20,10 @@ TOLERANCE, ROUNDING = 1e-8, 3000
 
 
 class Saddle(Result):
-    """A saddle point with order parameters y, made by `saddle`."""
+    """A saddle point with order parameters y, made by `saddle`.
+
+    `free_energy`, `replicon` and `stability` are those methods of the `Problem` there.
+    """
 
     y: Float[Array, " k"]
     free_energy: Float[Array, ""]
@@ -39,7 +42,7 @@ def saddle(problem: Problem, guess: Float[ArrayLike, " k"], *, num_steps: int = 
     method alone, which finds unstable saddle points too. The saddle point is differentiable in the fields of the
     problem; its `stability` is not. `residual` is the largest error of the equations and of the quadratures;
     `converged` asks for 1e-8, and for order parameters in the range that has a meaning. Neither `replicon` nor
-    `stability` is asked for.
+    `stability` is asked for: valid as a state of equilibrium where both are positive.
 
     Raises:
         ValueError: for a `problem` of another class, and a guess that is no vector of finite numbers.
