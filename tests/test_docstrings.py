@@ -45,10 +45,11 @@ ROOMS = sorted({module.name for module in pkgutil.iter_modules(jaxnets.__path__)
 
 # Modules of theory, and theory among measurements.
 THEORY = (
-    "jaxnets.couplings.ensembles",
-    "jaxnets.couplings.measured.SingularModes",
-    "jaxnets.couplings.measured.random_modes_from_matrix",
+    "jaxnets.couplings.ensemble",
+    "jaxnets.couplings.estimates.random_modes_from_matrix",
+    "jaxnets.couplings.independent",
     "jaxnets.couplings.modes",
+    "jaxnets.couplings.singular",
     "jaxnets.fitting.connectome",
     "jaxnets.fitting.recordings",
     "jaxnets.fitting.singular",
@@ -63,7 +64,9 @@ THEORY = (
     "jaxnets.multistability",
     "jaxnets.population",
     "jaxnets.replica.hopfield",
-    "jaxnets.spectra",
+    "jaxnets.spectra.isolated",
+    "jaxnets.spectra.spectral_law",
+    "jaxnets.spectra.voids",
 )
 
 # Names that a sentence may hold by chance.
