@@ -1,7 +1,7 @@
-"""Eigenvalues of sampled couplings, and the spectrum that theory predicts for N -> infinity."""
+"""The spectrum of random couplings and Jacobians for N -> infinity: `law`, and what can be asked of it."""
 
 from .._public import public
-from ..eigen import batched_eigenvalues, eigenvalues
+from ..eigen import eigenvalues
 from .boundary import Coverage, contains, coverage
 from .isolated import Outliers, outliers
 from .points import quantiles
@@ -12,7 +12,6 @@ __all__ = [
     "Coverage",
     "Outliers",
     "SpectralLaw",
-    "batched_eigenvalues",
     "contains",
     "coverage",
     "critical_value",

@@ -18,12 +18,13 @@ def quantiles(law: SpectralLaw, n: int) -> Complex[Array, " n"]:
 
     $$ F(x_k) = u_k, \quad F(y_k \,|\, x_k) = v_k, \qquad u_k = (k + 1/2) / m, \quad v_k = \{k \varphi\} $$
 
-    with F the distribution of Re z, and that of |Im z| at given Re z, over a lattice of m points (u, v) that fills the
-    square evenly: no points come as close as eigenvalues of a sample may. Of a symmetric ensemble, the n quantiles of
-    its real spectrum. Round(n zero_mass) points are 0, and for an odd rest one is real. The density is summed over a
-    grid of 64 x 64 cells, which limits the resolution; outliers are not in it. Works under `jit` and `vmap`.
+    F(x) is the distribution of Re z, and F(y | x) the distribution of |Im z| at given Re z. The m points (u, v) of a
+    lattice fill the square evenly, so that no two points come as close as eigenvalues of a sample may. For a symmetric
+    ensemble the points are the n quantiles of its real spectrum. Round(n zero_mass) points are 0; of an odd rest, one
+    is real. The density is summed over a grid of 64 x 64 cells, which limits the resolution. Outliers are left out.
+    Works under `jit` and `vmap`.
 
-    For guesses of eigenvalues (`batched_eigenvalues`), and for what needs a spectrum of N -> infinity in N numbers.
+    Use them as guesses of eigenvalues (`jaxnets.eigen.batched_eigenvalues`), or where N numbers stand for a spectrum.
 
     Raises:
         ValueError: if ``n`` is not a whole number >= 1.
@@ -81,11 +82,11 @@ def _centres(start, stop, num) -> tuple[Float[Array, " num"], Float[Array, ""]]:
 
 
 def _mass(density):
-    return jnp.where(density > 0, density, 0)  # and none where it was not found
+    return jnp.where(density > 0, density, 0)  # 0 too where it was not found
 
 
 def _quantile(at, mass, start, cell):
-    """Where the cumulated mass of cells in a row reaches the fractions `at` of its sum."""
+    """Points at which the cumulated mass of cells in a row reaches the fractions `at` of its sum."""
     cumulated = jnp.concatenate([jnp.zeros(1, mass.dtype), jnp.cumsum(mass)])
     edges = start + cell * jnp.arange(mass.shape[0] + 1).astype(cell.dtype)
     return jnp.interp(at * cumulated[-1], cumulated, edges)
