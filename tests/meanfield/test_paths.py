@@ -60,8 +60,9 @@ def test_paths_of_linear_units_are_gaussian(ensemble):
     field = field_of(problem, Unknowns(0.5 * jnp.exp(-grid.lags()), response))
     measured, known = path_averages(problem, field, problem.normal), gaussian_averages(problem, field)
     assert np.max(np.abs(field.kernel)) > 0.005
-    for found, exact in ((measured.c_x, known.c_x), (measured.c_phi, known.c_phi), (measured.response, response)):
-        np.testing.assert_allclose(found, exact, atol=3e-3 * float(exact[0]))
+    np.testing.assert_allclose(measured.c_x, known.c_x, atol=2e-3 * float(known.c_x[0]))
+    np.testing.assert_allclose(measured.c_phi, known.c_phi, atol=2e-3 * float(known.c_phi[0]))
+    np.testing.assert_allclose(measured.response, response, atol=2e-4)
     np.testing.assert_allclose([measured.beta, known.beta], 1, rtol=1e-12)
 
 
