@@ -60,7 +60,13 @@ RESULTS = sorted(RESULTS, key=lambda one: f"{one.__module__}.{one.__name__}")
 
 def test_every_class_that_ends_a_solver_speaks():
     """Whatever has `converged` or `residual`, and whatever a function returns that is neither a law nor a tool."""
-    tools = (jn.couplings.Ensemble, jn.couplings.Operator, jn.transfer.Transfer, jn.dynamics.Jacobian, jn.fitting.Family)
+    tools = (
+        jn.couplings.Ensemble,
+        jn.couplings.Operator,
+        jn.transfer.Transfer,
+        jn.dynamics.Jacobian,
+        jn.fitting.Family,
+    )
     tools += (jn.spectra.SpectralLaw, jn.multistability.Failure, jn.multistability.Need, jn.couplings.FourPoint)
     silent: set[type] = set()
     for thing in PUBLIC:
@@ -340,12 +346,16 @@ def test_runs_and_fixed_points():
 
 
 def test_nested_results():
-    ensemble, transfer = jn.couplings.IID(g=2.0), jn.transfer.Tanh()
-    states = jn.meanfield.static_states(ensemble, transfer, key=jax.random.key(0), num_starts=4)
+    """A field that holds a batch of results has the axis that the class line gives it."""
+    kinds = {field.name: field.type for field in dataclasses.fields(jn.meanfield.StaticStates)}
+    stacked = lambda kind: jax.tree.map(lambda *parts: jnp.stack(parts), *(made(kind, seed) for seed in range(3)))
+    fields = {name: stacked(kinds[name]) for name in ("state", "stability")}
+    counts = {name: jnp.arange(3) for name in kinds if name not in fields}
+    states = jn.meanfield.StaticStates(**fields, **(counts | {"failed": jnp.asarray(2)}))
     text = str(states)
-    assert "state: StaticState: converged" in text and "stability: StaticStability" in text
+    assert "state: StaticState: converged = (3,)" in text and "stability: StaticStability: converged" in text
     dataset = states.to_xarray()
-    assert dataset["state.mean"].dims == ("solution",) == dataset["stability.edge"].dims
+    assert dataset["state.mean"].dims == ("solution",) == dataset["stability.edge"].dims == dataset["counts"].dims
     np.testing.assert_array_equal(dataset["state.mean"], states.state.mean)
 
 
