@@ -15,7 +15,7 @@ from .. import __version__, couplings, plotting
 from .. import transfer as transfers
 from .._numerics import Root
 from ..meanfield import Stationary, largest_lyapunov, stationary
-from ..meanfield.unit.state import is_odd
+from ..meanfield.unit.requirements import is_odd
 from ..population import Dimension, dimension
 from .inputs import InputError, evaluate, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table

@@ -30,9 +30,9 @@ from ..._numerics import Root, bisect, chebyshev, gaussian_quadrature, is_concre
 from ...couplings import Ensemble, Site
 from ...transfer import Transfer
 from .covariances import covariances
-from .requirements import require_no_mean
+from .requirements import is_odd, require_no_mean
 from .sampled import stationary_by_paths
-from .state import Stationary, Units, is_odd
+from .state import Stationary, Units
 
 # Largest residual of a converged state, and the same in roundings, which float32 reaches.
 _TOLERANCE, _ROUNDINGS = 1e-6, 3000.0

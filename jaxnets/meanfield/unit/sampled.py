@@ -24,10 +24,10 @@ from ...transfer import Transfer
 from .field import Averages, Grid, Problem, Unknowns, quadrature_error
 from .onset import chaos_onset
 from .paths import white
-from .requirements import require_no_mean
+from .requirements import is_odd, require_no_mean
 from .response import dressed
 from .self_consistency import answer, follow, solve, update
-from .state import Stationary, either, is_odd
+from .state import Stationary, either
 
 # Groups of paths whose scatter gives the errors: the fewest with an error known to a quarter. Steps of the solution for
 # each group, from the solution for all paths: an error need not be known to many digits.

@@ -9,24 +9,16 @@ where S = <d phi / d eta> is the response of its rate. A further solver returns 
 reads one works with it.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
-from ..._arguments import require, require_instance
 from ..._laws import Discrete
 from ..._numerics import as_complex
 from ..._numerics.filon import one_sided, spectrum
 from ..._results import Result
 from ...couplings import Ensemble, Site
-from ...transfer import Transfer
-
-# phi counts as odd if phi(x) + phi(-x) is below this at all points: some hundred roundings of float32.
-_ODD, _ODD_POINTS = 1e-5, np.linspace(0, 4, 17)
 
 
 class Units(Result, axes={"K": "gain"}):
@@ -137,12 +129,3 @@ class Stationary(Result, axes={"T": "lags", "K": "impulse_lag"}, units={"lags": 
 def either(at_rest: Bool[Array, ""], rest: Stationary, active: Stationary) -> Stationary:
     """One of two states of the same ensemble."""
     return jax.tree.map(lambda a, b: jnp.where(at_rest, a, b) if eqx.is_array(a) else a, rest, active)
-
-
-def is_odd(transfer: Transfer, dtype: Any) -> Bool[Array, ""]:
-    """Whether phi is odd. Raises `ValueError` if it is known not to be, and for a `transfer` of another type."""
-    require_instance("transfer", transfer, Transfer, "one of `jaxnets.transfer`, such as `Tanh()`")
-    x = jnp.asarray(_ODD_POINTS, dtype)
-    even_part = jnp.max(jnp.abs(transfer(x) + transfer(-x)))
-    require("transfer", even_part, lambda e: e <= _ODD, "odd, with phi(x) + phi(-x) = 0")
-    return even_part <= _ODD
