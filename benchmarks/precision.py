@@ -29,12 +29,13 @@ def measured(g: float, n: int, duration: float, dtype) -> tuple[np.ndarray, np.n
     @jax.jit
     @jax.vmap
     def exponents(x0):
-        return jn.dynamics.lyapunov_spectrum(net, x0, num_exponents=EXPONENTS, duration=50 + duration, discard=50.0).exponents
+        return jn.dynamics.lyapunov_spectrum(net, x0, num_exponents=EXPONENTS, duration=50 + duration,
+        discard=50.0).exponents
 
     def covariances(x0):
         kept = dict(save_every=10, discard=50.0, progress=False)
         run = jn.dynamics.simulate(net, x0, duration=50 + duration, dt=0.05, **kept)
-        return jax.vmap(lambda r: jn.observables.autocovariance(r, 0.5, max_lag=10.0).values, 1)(run.rates)
+        return jax.vmap(lambda r: jn.observables.autocovariance(r, run.interval, max_lag=10.0).values, 1)(run.rates)
 
     (first, again, lyapunov), (first_c, again_c, C) = twice(exponents, x0), twice(covariances, x0)
     return np.asarray(lyapunov), np.asarray(C), [first - again, first_c - again_c], [again, again_c]

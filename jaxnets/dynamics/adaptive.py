@@ -37,7 +37,7 @@ class Adaptive(eqx.Module):
     def solve(
         self, net: RateNetwork, x0: Float[Array, " n"], t0: Float[Array, ""], times: Float[Array, " K"], t1: float
     ) -> tuple[Float[Array, "K n"], Float[Array, " n"]]:
-        """States at `times` and at `t1`, of one network from `x0` at `t0`; NaN where they were not reached."""
+        """States of one network `net` at `times` and at `t1`, from `x0` at `t0`; NaN where they were not reached."""
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, x, net: net.drift(t, x)),
             self.solver,

@@ -82,11 +82,11 @@ class Run(Result, axes={"K": "times", "n": "unit"}, units={"times": "unit of tau
     """
 
     times: Float[Array, " K"]
-    states: Float[Array, "K *many n"] | None
-    rates: Float[Array, "K *many n"] | None
+    states: Float[Array, "K *trajectory n"] | None
+    rates: Float[Array, "K *trajectory n"] | None
     records: Any
-    final: Float[Array, "*many n"]
-    finite: Bool[Array, "*many"]
+    final: Float[Array, "*trajectory n"]
+    finite: Bool[Array, "*trajectory"]
     end: float = eqx.field(static=True)
     interval: float = eqx.field(static=True)
 

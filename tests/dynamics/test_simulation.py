@@ -242,6 +242,16 @@ def test_recorders_are_post_processing():
     np.testing.assert_array_equal(both.final, plain.final)
 
 
+def test_a_run_is_a_dataset_and_knows_its_interval():
+    run = simulate(_network(), X0, duration=1.0, dt=0.04, save_every=3)
+    assert run.interval == pytest.approx(0.12)
+    data = run.to_xarray()
+    assert dict(data.sizes) == {"times": 9, "trajectory": 3, "unit": N}
+    np.testing.assert_array_equal(data.rates.isel(trajectory=1), run.rates[:, 1])
+    np.testing.assert_allclose(data.times, 0.12 * np.arange(9))
+    assert data.rates.dims == ("times", "trajectory", "unit") and data.final.dims == ("trajectory", "unit")
+
+
 # --- shapes and precisions
 
 
