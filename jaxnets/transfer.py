@@ -268,7 +268,7 @@ class PiecewiseLinear(Transfer):
         breaks, slopes, intercepts = self._in(x.dtype)
         left = slopes[:-1] * breaks**2 / 2 + intercepts[:-1] * breaks
         right = slopes[1:] * breaks**2 / 2 + intercepts[1:] * breaks
-        # Constants that join the parabolas of neighbouring pieces, and make that of the piece of 0 begin there.
+        # Constants join the parabolas of neighbouring pieces, and make the antiderivative 0 at 0.
         constants = jnp.concatenate([jnp.zeros(1, x.dtype), jnp.cumsum(left - right)])
         constants = constants - constants[self.piece(jnp.zeros((), x.dtype))]
         k = self.piece(x)
@@ -294,7 +294,7 @@ class PiecewiseLinear(Transfer):
         $$ \frac{d}{dC} \langle \phi(x) \phi(y) \rangle = \langle \phi'(x) \phi'(y) \rangle, \qquad
            \phi' = \text{slopes} + \sum_k \text{jump}_k\, \delta(x - b_k) $$
 
-        (Price 1958), applied twice where both factors are slopes: what is left are densities of pairs at the breaks.
+        (Price 1958), applied twice where both factors are slopes: only densities of pairs at the breaks are left.
         """
         spread, correlation = _spreads_and_correlation(covariance)
         h, k = (self._standard(m, s) for m, s in zip(mean, spread, strict=True))  # breaks in standard deviations

@@ -192,7 +192,7 @@ def test_one_door_to_eig():
     [
         ("from . import eigen", "jaxnets.spectra.eigen"),
         ("from .. import transfer", "jaxnets.transfer"),
-        ("def f():\n    from ..couplings.ensembles import IID", "jaxnets.couplings.ensembles.IID"),
+        ("def f():\n    from ..couplings.independent import IID", "jaxnets.couplings.independent.IID"),
         ("import jaxnets.meanfield as mf", "jaxnets.meanfield"),
         ("if TYPE_CHECKING:\n    from jaxnets import meanfield", "jaxnets.meanfield"),
     ],

@@ -1,4 +1,4 @@
-"""Arrays of the right kind: what is concrete, what is floating-point or complex, and what has no gradient."""
+"""Arrays of the right kind: concrete, floating-point, complex, or without gradient."""
 
 from collections.abc import Sequence
 from typing import Any

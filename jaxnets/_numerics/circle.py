@@ -22,7 +22,7 @@ def reciprocal_moments(denominator: Complex[Array, " 2*d+1"], doublings: int = 1
        \qquad D(w) = \sum_{k=-d}^{d} D_k w^k $$
 
     Graeffe's root squaring: 1/D(w) = D(-w) / (D(w) D(-w)), whose denominator is a Laurent polynomial in w^2 of the
-    same length, and only even powers survive the average, so the moments for D are a linear map of those for its
+    same length, and only even powers survive the average. So the moments of D are a linear map of the moments of its
     square. m steps give the trapezoid rule with 2^m nodes in m (2d+1)^2 operations: exact unless D has a root within
     about 30 / 2^m of the circle (.004 by default; the laws of a load alpha need about alpha / 2).
 
@@ -33,7 +33,7 @@ def reciprocal_moments(denominator: Complex[Array, " 2*d+1"], doublings: int = 1
     d = num // 2
     pairs = [[(i, 2 * m - i) for i in range(num) if 0 <= 2 * m - i < num] for m in range(num)]
 
-    def alternate(coefficients):  # those of D(-w), up to a common sign
+    def alternate(coefficients):  # of D(-w), up to a common sign
         return [c if (k - d) % 2 == 0 else -c for k, c in enumerate(coefficients)]
 
     def square(coefficients, _):
@@ -58,14 +58,14 @@ def reciprocal_moments(denominator: Complex[Array, " 2*d+1"], doublings: int = 1
 def reciprocal_moments_real(denominator: Complex[Array, " d+1"], doublings: int = 13) -> Complex[Array, " d+1"]:
     r"""`reciprocal_moments` of a D that is real on the circle, from its coefficients k = 0..d, at half the price.
 
-    Then D_{-k} = conj D_k, and so are the moments, of which 0..d are returned too.
+    Then D_{-k} = conj D_k and c_{-k} = conj c_k: only k = 0..d are given and returned.
     """
     d = denominator.shape[0] - 1
 
     def at(coefficients, k):
         return as_complex(coefficients[k]) if k >= 0 else jnp.conj(coefficients[-k])
 
-    def square(coefficients, _):  # sums over i + j = 2 m, of which (i, j) and (j, i) are equal
+    def square(coefficients, _):  # sums over i + j = 2 m, in which (i, j) and (j, i) are equal
         norm = coefficients[0] ** 2
         for i in range(1, d + 1):
             norm = norm + 2 * sign(i) * square_modulus(coefficients[i])

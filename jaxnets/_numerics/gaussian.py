@@ -14,27 +14,27 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array, Float
 
 
-def gaussian_quadrature(num: int = 201, width: float = 8.0) -> tuple[Float[Array, " num"], Float[Array, " num"]]:
-    """Nodes z and weights of the trapezoid rule for averages over a standard normal variable.
+def gaussian_quadrature(nodes: int = 201, width: float = 8.0) -> tuple[Float[Array, " nodes"], Float[Array, " nodes"]]:
+    """Points z and weights of the trapezoid rule for averages over a standard normal variable.
 
-    The error falls as exp(-2 pi a / h), h = 2 width / num, for a function with its nearest pole at distance a from the
-    real axis: tanh(sigma z) has a = pi / (2 sigma), so that its mean slope at sigma = 5 is right to 1e-7.
-    Gauss-Hermite rules fail there.
+    Let a be the distance of the nearest pole of a function from the real axis. The error falls as exp(-2 pi a / h),
+    with h = 2 width / nodes. As tanh(sigma z) has a = pi / (2 sigma), its mean slope at sigma = 5 is right to 1e-7.
+    Gauss-Hermite rules fail there, because their points lie too far apart.
     """
-    z = jnp.linspace(-width, width, num)
+    z = jnp.linspace(-width, width, nodes)
     weights = jnp.exp(-(z**2) / 2)
     return z, weights / jnp.sum(weights)
 
 
 def split_quadrature(
-    breaks: Float[Array, " d"], num: int, width: float = 9.0
+    breaks: Float[Array, " d"], nodes: int, width: float = 9.0
 ) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
-    """Nodes and weights for functions of a standard normal variable that are smooth between rising ``breaks``.
+    """Points and weights for functions of a standard normal variable that are smooth between rising ``breaks``.
 
-    A Gauss-Legendre rule of ``num`` points for each of the d + 1 pieces, k = (d + 1) num. The rule is not normalised:
-    how far its weights are from a sum of 1 tells its error for the constant function.
+    A Gauss-Legendre rule of so many ``nodes`` for each of the d + 1 pieces. The rule is not normalised: the distance of
+    the sum of its weights from 1 is its error for the constant function.
     """
-    points, weights = (jnp.asarray(a, breaks.dtype) for a in np.polynomial.legendre.leggauss(num))
+    points, weights = (jnp.asarray(a, breaks.dtype) for a in np.polynomial.legendre.leggauss(nodes))
     ends = jnp.full(1, width, breaks.dtype)
     edges = jnp.concatenate([-ends, jnp.clip(breaks, -width, width), ends])
     low, lengths = edges[:-1, None], jnp.diff(edges)[:, None]
@@ -56,8 +56,8 @@ def interval_moments(edges: Float[Array, " d+1"]) -> tuple[Float[Array, " d"], F
 
 
 def pair_density_rule(
-    correlation: Float[Array, ""], num: int = 96
-) -> tuple[Float[Array, " num"], Float[Array, " num"], Float[Array, " num"]]:
+    correlation: Float[Array, ""], nodes: int = 96
+) -> tuple[Float[Array, " nodes"], Float[Array, " nodes"], Float[Array, " nodes"]]:
     r"""A rule for integrals over correlations r from 0 to c, in the angle arcsin r: sines, cosines and weights.
 
     $$ \int_0^c f(r)\, dr \approx \sum_k w_k \cos\theta_k\, f(\sin\theta_k) $$
@@ -65,9 +65,9 @@ def pair_density_rule(
     The density of a pair of standard normal variables is singular at |r| = 1, and cos(theta) times it is not:
     `pair_exponential`. 96 points leave 1e-10 also next to |c| = 1, where these functions have a layer at the end.
     """
-    nodes, weights = (jnp.asarray(a, correlation.dtype) for a in np.polynomial.legendre.leggauss(num))
+    points, weights = (jnp.asarray(a, correlation.dtype) for a in np.polynomial.legendre.leggauss(nodes))
     end = jnp.arcsin(jnp.clip(correlation, -1, 1))
-    angles = end * (nodes + 1) / 2
+    angles = end * (points + 1) / 2
     return jnp.sin(angles), jnp.cos(angles), end * weights / 2
 
 

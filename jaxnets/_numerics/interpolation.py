@@ -5,9 +5,9 @@ from jaxtyping import Array, Float
 
 
 def cubic_interpolation(values: Float[Array, "s T"], x: Float[Array, " L"]) -> Float[Array, "s L"]:
-    """Each row at places x in [0, T - 1], where whole numbers are its entries, by the cubic through four of them.
+    """Each row at places x in [0, T - 1], where entry k lies at x = k, by the cubic through the four nearest entries.
 
-    Of fourth order in the spacing, T >= 4; beyond the ends the last cubic goes on.
+    The error is of fourth order in the spacing. T must be at least 4. Beyond the ends the last cubic goes on.
     """
     start = jnp.clip(jnp.floor(x).astype(int) - 1, 0, values.shape[1] - 4)
     u = x - start.astype(x.dtype)

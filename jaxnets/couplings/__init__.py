@@ -1,11 +1,13 @@
-"""Random couplings: ensembles with their R-transforms, the operators they sample, and those estimated from data."""
+"""Random couplings: ensembles with their R-transforms, the operators they sample, and estimates from data."""
 
 from .._public import public
-from .ensembles import IID, Elliptic, Ensemble, FourPoint, Part, Scaled, Sum
-from .measured import SingularModes, from_matrix, larva_connectome, random_modes_from_matrix, singular_mismatch
+from .ensemble import Ensemble, FourPoint, Part, Scaled, Sum
+from .estimates import from_matrix, larva_connectome, random_modes_from_matrix, singular_mismatch
+from .independent import IID, Elliptic
 from .modes import DeepHebbian, LowRank, RandomModes
 from .operators import Core, Dense, Diagonal, Modes, Operator, Shifts
 from .parts import FiniteRank, Site
+from .singular import SingularModes
 
 __all__ = [
     "IID",

@@ -20,7 +20,7 @@ from .._numerics import (
     reciprocal_moments_real,
 )
 from . import operators
-from .ensembles import Ensemble, FourPoint, may_vanish, no_pole, vanishes
+from .ensemble import Ensemble, FourPoint, may_vanish, no_pole, vanishes
 from .parts import FiniteRank, Site
 
 
@@ -31,9 +31,9 @@ class RandomModes(Ensemble):
        s_{12} = \alpha \Big\langle \frac{\rho D (1 - \rho D\, T_{12})}{\Delta} \Big\rangle, \quad
        \Delta = (1 - \rho D\, T_{12})(1 - \rho D\, T_{21}) - D^2\, T_{11} T_{22} $$
 
-    `amplitudes` (K,) and their `weights` (K,; equal if None) are the law of D, `overlap` is rho, a number or one for
-    each amplitude, `load` is alpha = P / N. A sample gives its P modes the quantiles of that law, so the spectrum of
-    amplitudes does not fluctuate. Raises `ValueError` for empty or non-finite amplitudes, negative weights, a load
+    `amplitudes` and their `weights` (equal if None) are the law of D. `overlap` is rho, one number or one for each
+    amplitude, and `load` is alpha = P / N. A sample gives its P modes the quantiles of the law, so that the spectrum
+    of amplitudes does not fluctuate. Raises `ValueError` for empty or non-finite amplitudes, negative weights, a load
     that is not positive and |overlap| > 1. Source: Clark et al. 2024 (arXiv 2409.01969).
     """
 
@@ -171,7 +171,7 @@ class RandomModes(Ensemble):
 
     def poles(self):
         modal = self.overlap * self.amplitudes
-        # Silent modes have none: another one takes their place.
+        # Silent modes have no pole: the pole of the strongest mode takes its place.
         return as_complex(jnp.where(self.amplitudes != 0, modal, modal[jnp.argmax(jnp.abs(self.amplitudes))]))
 
     def site(self, certain=False):
@@ -192,11 +192,11 @@ class DeepHebbian(Ensemble):
     with h = alpha <|lambda|^2 / Delta>, s_12 = alpha <lambda (1 - conj(lambda) T_12) / Delta> and
     Delta = (1 - conj(lambda) T_12)(1 - lambda T_21) - |lambda|^2 T_11 T_22, averaged over the angle theta.
 
-    `load` is alpha = P / N, `auto` c, `hetero` the profile gamma_1..gamma_d; `patterns` are "binary" (+-1) or
-    "gaussian"; `ring` closes the sequence, an open chain has the same limit; `symmetric` couples each pattern to its
-    d predecessors too, lambda = c + 2 sum_r gamma_r cos(r theta). The ring needs P > d (2 d if symmetric) for shifts
-    not to fold; at any P the spectrum of the core is lambda at theta = 2 pi mu / P. Raises `ValueError` for a load
-    that is not positive, an empty profile and unknown patterns.
+    `load` is alpha = P / N, `auto` is c, and `hetero` is the profile gamma_1..gamma_d. `patterns` are "binary" (+-1) or
+    "gaussian". `ring` closes the sequence; an open chain has the same limit. `symmetric` couples each pattern to its d
+    predecessors as well, lambda = c + 2 sum_r gamma_r cos(r theta). On a ring of P <= d patterns (2 d if symmetric)
+    shifts fold onto each other; at any P the spectrum of the core is lambda at theta = 2 pi mu / P. Raises `ValueError`
+    for a load that is not positive, an empty profile and unknown patterns.
     Source: Jiang et al. 2022 (arXiv 2208.11411); Jiang et al. 2021 (arXiv 2103.14324) for the symmetric variant.
     """
 
@@ -243,8 +243,9 @@ class DeepHebbian(Ensemble):
     def blocks(self, t12, t21, p, *, physical=False):
         alpha = self.load.astype(t21.dtype)
         lam, conj = (coefficients.astype(t21.dtype) for coefficients in self._core())
-        power = laurent_product(lam, conj)  # |lambda|^2, from w^{-2d} to w^{2d}, of which |k| > d vanish unless
-        d = lam.shape[0] // 2  # the variant is symmetric
+        # |lambda|^2, from w^{-2d} to w^{2d}. Powers |k| > d vanish unless the variant is symmetric.
+        power = laurent_product(lam, conj)
+        d = lam.shape[0] // 2
         one = jnp.zeros_like(power).at[2 * d].set(1)
         lam, conj = (jnp.pad(coefficients, d) for coefficients in (lam, conj))
         delta = one - t12 * conj - t21 * lam + (t12 * t21 - as_complex(p)) * power
@@ -265,12 +266,13 @@ class DeepHebbian(Ensemble):
         a1, a2 = one - s1 * lam, one - s2 * lam  # 1 / sigma_k, and their conjugates
         b1, b2 = one - jnp.conj(s1) * conj, one - jnp.conj(s2) * conj
 
-        def product(*factors):  # from w^{-4d} to w^{4d}, of which |k| > 2d vanish unless the variant is symmetric
+        # From w^{-4d} to w^{4d}. Powers |k| > 2d vanish unless the variant is symmetric.
+        def product(*factors):
             coefficients = functools.reduce(laurent_product, factors)
             return coefficients if self.symmetric else coefficients[2 * d : 6 * d + 1]
 
-        # Over |a_1 a_2|^2, which is positive on the circle wherever S_k lie, though 1 / sigma_k may wind around 0.
-        # Rounding errors are the machine precision over its least value.
+        # The denominator |a_1 a_2|^2 is positive on the circle wherever S_k lie, though 1 / sigma_k may wind around 0.
+        # Rounding errors are the machine precision over the least value of the denominator.
         moments = _moments_of_real(product(a1, b1, a2, b2))
         numerators = [(lam, conj, a1, b2), (lam, lam, b1, b2), (lam, lam, conj, b2), (lam, lam, conj, b1)]
         numerators.append((lam, conj, lam, conj))
@@ -318,7 +320,9 @@ def _moments_of_real(denominator: Complex[Array, " 2*d+1"]) -> Complex[Array, " 
     return jnp.concatenate([jnp.conj(half[:0:-1]), half])
 
 
-_POLES = 120  # points on the curve lambda(theta), among them those at which equal strengths cancel
+# Points on the curve lambda(theta). With d + 1 equal strengths lambda is 0 at multiples of 2 pi / (d + 1): 120 points
+# contain these zeros for d + 1 = 2 to 6, 8, 10, 12.
+_POLES = 120
 
 
 class LowRank(Ensemble):
@@ -326,14 +330,14 @@ class LowRank(Ensemble):
 
     $$ J = U V^T / N, \qquad V = U O^T + \sigma W, \qquad E[v_{ik} u_{il}] = O_{kl}, \qquad S(T) = 0 $$
 
-    with U and W (N, K) Gaussian of unit variance. It leaves the bulk of the spectrum as it is and adds outliers, which
-    alone lie at the eigenvalues of `overlaps` = O (K, K; a number for K = 1) up to fluctuations of order 1 / sqrt(N);
-    `noise` is sigma.
+    with U and W (N, K) Gaussian of unit variance. `overlaps` is O, a number for K = 1, and `noise` is sigma. The modes
+    leave the bulk of the spectrum as it is and add outliers. Without a bulk these lie at the eigenvalues of O, up to
+    fluctuations of order 1 / sqrt(N).
 
-    `uniform` makes the first column of U constant, all ones: column 0 of O then holds the means of V, and J has the
-    mean O_00 / N. So J_ij = J_0 / N is LowRank(J_0, noise=0, uniform=True), and loadings with means are covered:
-    (a + s u)(b + c u + w)^T / N has U = (1, u) and O = (a, s)(b, c)^T. Uniform parts of one sum share that column,
-    and are the one exception to its terms being independent.
+    `uniform` makes the first column of U constant, all ones. Then column 0 of O holds the means of V, and J has the
+    mean O_00 / N: J_ij = J_0 / N is LowRank(J_0, noise=0, uniform=True). Loadings may have means: (a + s u)(b + c u +
+    w)^T / N has U = (1, u) and O = (a, s)(b, c)^T. Uniform parts of a sum share the constant column, so that they are
+    not independent.
 
     Raises `ValueError` if O is not square or not finite, or sigma is negative.
     Source: Tao 2013; Mastrogiuseppe & Ostojic 2018.

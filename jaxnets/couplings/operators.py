@@ -316,8 +316,8 @@ class Diagonal(Core):
 class Shifts(Core):
     """(K y)_mu = c y_mu + sum_{r=1}^d gamma_r y_{mu-r} [+ gamma_r y_{mu+r}, if `symmetric`].
 
-    Pattern mu calls itself with strength c (`auto`) and its r-th successor with gamma_r (`hetero`). Indices are those
-    of the first `size` patterns, modulo `size` on a ring and dropped beyond the ends of an open chain; patterns from
+    Pattern mu calls itself with strength c (`auto`) and its r-th successor with gamma_r (`hetero`). Indices run
+    over the first `size` patterns, modulo `size` on a ring and dropped beyond the ends of an open chain; patterns from
     `size` on are silent. `size` may be traced, which lets one array of P columns serve every load up to P / n.
     `backward` turns gamma_r y_{mu-r} into gamma_r y_{mu+r}: the transpose. Raises `ValueError` for
     strengths that are not real numbers.

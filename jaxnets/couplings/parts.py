@@ -39,20 +39,17 @@ class Site(eqx.Module):
         """k = 1 - a beta^2."""
         return jnp.ones_like(beta) if self.echo is None else 1 - self.echo * beta**2
 
-    def scaled(self, factor: Float[Array, ""]) -> "Site":
-        """The site of `factor` J."""
-        return Site(factor**2 * self.strength, None if self.echo is None else factor**2 * self.echo)
 
-
-def sum_of_sites(sites: list[Site | None]) -> Site | None:
-    """The site of a sum, None where it has a memory kernel or an echo of only a part.
+def sum_of_sites(parts: list[tuple[float | Float[Array, ""], Site | None]]) -> Site | None:
+    """The site of a sum of parts, each multiplied by its factor; None with a memory kernel, or an echo of only a part.
 
     A shift and another ensemble have a kappa that is a sum of different fractions: no energy in C alone is conserved.
     """
-    if len(sites) == 1:
-        return sites[0]
-    strengths = [site.strength for site in sites if site is not None and site.echo is None]
-    return Site(jnp.sum(jnp.stack(strengths)), None) if len(strengths) == len(sites) > 0 else None
+    strengths = [factor**2 * site.strength for factor, site in parts if site is not None]
+    echoes = [factor**2 * site.echo for factor, site in parts if site is not None and site.echo is not None]
+    if len(strengths) < len(parts) or (echoes and len(parts) > 1):
+        return None
+    return Site(jnp.sum(jnp.stack(strengths)), jnp.sum(jnp.stack(echoes)) if echoes else None)
 
 
 class FiniteRank(eqx.Module):

@@ -5,10 +5,10 @@ With J = U diag(s) V^T, o_a = u_a . v_a and a scale eta > 0 in the units of J,
 $$ C(\eta) = \frac1N \sum_a \frac{s_a^2}{s_a^2 + \eta^2}, \qquad
    Q(\eta) = \frac1N \sum_a \frac{\eta\, s_a o_a}{s_a^2 + \eta^2} : $$
 
-C counts the singular values above eta, with a soft edge one e-fold wide, and Q adds the overlaps of those near eta.
-They are traces of the Green's function of J at z = 0, w = i eta, so that one equation gives them for every ensemble,
-with no edges and no gaps to find. They are what a fit should compare: N C and N Q scatter between samples by a number
-of order one that does not depend on N, as sums of smooth functions of singular values do, and are nearly Gaussian.
+C counts the singular values above eta, with a soft edge one e-fold wide, and Q adds the overlaps of the singular
+values near eta. C and Q are traces of the Green's function of J at z = 0, w = i eta, so that one equation gives them
+for every ensemble, with no edges and no gaps to find. A fit should compare them: as sums of smooth functions of
+singular values, N C and N Q scatter between samples by a number of order one, whatever N, and are nearly Gaussian.
 Source: derived here.
 """
 
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from .._arguments import positive, require, require_instance, vector
-from .._numerics import as_complex
+from .._numerics import as_complex, implicit_root, iterate
 from .._results import Result
 from ..couplings import Ensemble
 
@@ -52,7 +52,7 @@ def singular_profile(ensemble: Ensemble, scales: Float[ArrayLike, " K"]) -> Sing
     for finite N is of order 1 / N in C and Q. Differentiable in the floats of the ensemble.
 
     Raises:
-        ValueError: for what is no ensemble, and scales that are empty or not positive.
+        ValueError: for an `ensemble` of another type, and scales that are empty or not positive.
     """
     require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     scales = vector("scales", scales)
@@ -81,35 +81,24 @@ def _green(y: Float[Array, "2"], ensemble: Ensemble, eta: Float[Array, ""]) -> F
     return jnp.stack([A, B]) / (A**2 + B**2)
 
 
-@eqx.filter_custom_jvp
-def _root(ensemble: Ensemble, eta: Float[Array, ""]) -> Float[Array, "2"]:
-    """The fixed point of `_green`, by averaged iterates (Helton, Rashidi Far & Speicher 2007); NaN if not found.
-
-    Its derivative is written out, where `polish_root` would do, because programs that fit hold many copies of it and
-    take half the time to compile.
-    """
-    eps = jnp.finfo(eta.dtype).eps
-
-    def unfinished(carry):
-        _, miss, step = carry
-        return (miss > 8 * eps) & (step < _MOST_STEPS)
-
-    def average(carry):
-        y, _, step = carry
-        image = _green(y, ensemble, eta)
-        return (y + image) / 2, jnp.max(jnp.abs(image - y)), step + 1
-
-    start = (jnp.array([1, 0], eta.dtype), jnp.full_like(eta, jnp.inf), 0)
-    y, miss, _ = jax.lax.while_loop(unfinished, average, start)
-    return jnp.where(miss <= 1e4 * eps, y, jnp.nan)
-
-
-@_root.def_jvp
-def _root_jvp(primals, tangents):
-    y = _root(*primals)
-    (a, b), (c, d) = jnp.eye(2, dtype=y.dtype) - jax.jacfwd(_green)(y, *primals)
-    _, (e, f) = eqx.filter_jvp(lambda *args: _green(y, *args), primals, tangents)
-    return y, jnp.stack([d * e - b * f, a * f - c * e]) / (a * d - b * c)
-
-
 _MOST_STEPS = 2000
+_FOUND = 8  # roundings, where the search stops
+_ACCEPTED = 1e4  # roundings, above which it has failed
+
+
+def _root(ensemble: Ensemble, eta: Float[Array, ""]) -> Float[Array, "2"]:
+    """The fixed point of `_green`, NaN if it is not found."""
+    return implicit_root(_search, lambda y, args: y - _green(y, *args), (ensemble, eta))
+
+
+def _search(args: tuple[Ensemble, Float[Array, ""]]) -> Float[Array, "2"]:
+    """Averaged iterates, which converge from anywhere (Helton, Rashidi Far & Speicher 2007)."""
+
+    def average(y):
+        image = _green(y, *args)
+        return (y + image) / 2, jnp.max(jnp.abs(image - y))
+
+    dtype = args[1].dtype
+    eps = float(jnp.finfo(dtype).eps)
+    y, miss = iterate(average, jnp.array([1, 0], dtype), _FOUND * eps, _MOST_STEPS)
+    return jnp.where(miss <= _ACCEPTED * eps, y, jnp.nan)

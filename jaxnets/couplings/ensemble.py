@@ -5,17 +5,16 @@ A 2x2 matrix T (the Hermitised Green's function; index 1 = left, 2 = right) ente
 $$ S(T) = \begin{pmatrix} T_{22}\, h & s_{12} \\ s_{21} & T_{11}\, h \end{pmatrix}, \qquad
    (s_{12}, s_{21}, h) = \mathtt{blocks}(T_{12}, T_{21}, T_{11} T_{22}). $$
 
-On physical arguments T_12 = conj T_21 and T_11 T_22 = -u <= 0. All theory reads these three scalars:
-r(t) = s_12 and kappa(t) = h at T_21 = t, T_11 T_22 = 0; that of pairs of units reads `four_point` beside them.
-Independent ensembles add theirs, and q J has S(T) -> q S(q T). To add an ensemble, write one final subclass of
-`Ensemble`.
+On physical arguments T_12 = conj T_21 and T_11 T_22 = -u <= 0. Theory of one unit needs only these three scalars:
+r(t) = s_12 and kappa(t) = h at T_21 = t, T_11 T_22 = 0. Theory of pairs of units needs `four_point` as well.
+R-transforms of independent ensembles add, and q J has S(T) -> q S(q T). To add an ensemble, write one final subclass
+of `Ensemble`; `docs/new_ensemble.md` shows one.
 
 Conventions: J_ij is the weight from j to i, variance g^2 / N, diagonal kept, P = load N modes. Every float field may
-be traced; what depends on its value (a check, a number of modes) is then left to the caller, as each docstring says.
+be traced. A traced value is not checked, and a traced load needs a bound on the number of modes (`max_modes`).
 """
 
 import abc
-import math
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -24,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float, Inexact, PRNGKeyArray
 
-from .._arguments import correlation, nonnegative, require, require_whole, scalar
+from .._arguments import require, scalar
 from .._laws import Discrete
 from .._numerics import as_complex, as_float, is_concrete
 from .._results import one_line
@@ -72,9 +71,9 @@ class Ensemble(eqx.Module):
     ) -> operators.Operator:
         """One network of n units, as an operator; `vmap` over keys gives a batch.
 
-        `max_modes` bounds the number of modes and is needed only where the load is traced: arrays then have that many
-        columns, those beyond `load n` silent. Raises `ValueError` for n < 1, for less than one mode, and for a bound
-        that is too small, or missing.
+        `max_modes` bounds the number of modes and is needed only where the load is traced: arrays then have so many
+        columns, and columns beyond `load n` are silent. Raises `ValueError` for n < 1, for less than one mode, and for
+        a bound that is too small, or missing.
         """
 
     @abc.abstractmethod
@@ -108,9 +107,10 @@ class Ensemble(eqx.Module):
 
     @abc.abstractmethod
     def poles(self) -> Complex[Array, " k"]:
-        """The points 1/t where r(t) and kappa(t) diverge (a sample of them if they fill a curve); 0 if there is none.
+        """The points 1/t where r(t) and kappa(t) diverge; 0 if they diverge nowhere.
 
-        Every component of the support of the spectrum grows from some of them, so they seed its search.
+        A sample of points, if they fill a curve. Every component of the support of the spectrum grows from some of
+        them, so they seed its search.
         """
 
     @abc.abstractmethod
@@ -142,8 +142,7 @@ class Ensemble(eqx.Module):
         inner = self._inner_parts()
         if not inner:
             return Site(self.variance(), None) if self.is_memoryless() else None
-        sites = [(part.factor, part.ensemble.site(certain)) for part in inner]
-        return sum_of_sites([None if site is None else site.scaled(factor) for factor, site in sites])
+        return sum_of_sites([(part.factor, part.ensemble.site(certain)) for part in inner])
 
     def has_memory(self) -> bool:
         """Whether r may differ from 0, in any part. Traced fields are taken as `site` does."""
@@ -164,15 +163,9 @@ class Ensemble(eqx.Module):
 
         Only where the law is discrete and known, as for `SingularModes`. Parts of finite rank do not count.
         """
-        laws = [
-            (part.factor, part.ensemble.singular_law())
-            for part in self._inner_parts()
-            if part.ensemble.finite_rank().rank == 0
-        ]
-        if len(laws) != 1 or laws[0][1] is None:
-            return None
-        factor, law = laws[0]
-        return Discrete(jnp.abs(factor * law.values), law.weights)
+        parts = [part for part in self._inner_parts() if part.ensemble.finite_rank().rank == 0]
+        law = parts[0].ensemble.singular_law() if len(parts) == 1 else None
+        return None if law is None else Discrete(jnp.abs(parts[0].factor * law.values), law.weights)
 
     def _inner_parts(self) -> tuple[Part, ...]:
         """The parts of a composite ensemble; empty if it is not composite."""
@@ -322,112 +315,6 @@ class Scaled(Ensemble):
 
     def is_symmetric(self):
         return self.ensemble.is_symmetric()
-
-
-# --- independent weights --------------------------------------------------------------------------------------
-
-
-class IID(Ensemble):
-    """Independent Gaussian weights of variance g^2 / N: S(T) = g^2 diag(T_22, T_11).
-
-    Raises `ValueError` if `g` is negative. Source: Ginibre 1965; Girko 1984.
-    """
-
-    g: Float[Array, ""]
-
-    def __init__(self, g: Float[ArrayLike, ""] = 1.0):
-        self.g = scalar("g", g)
-
-    def __check_init__(self):
-        require("g", self.g, nonnegative, "a finite number >= 0")
-
-    def sample(self, n, *, key, dtype=None, max_modes=None):
-        require_whole("n", n)
-        dtype = self.g.dtype if dtype is None else dtype
-        return operators.Dense(self.g.astype(dtype) * jax.random.normal(key, (n, n), dtype) / math.sqrt(n))
-
-    def blocks(self, t12, t21, p, *, physical=False):
-        zero = jnp.zeros_like(t21)
-        return zero, zero, self.variance().astype(t21.dtype)
-
-    def four_point(self, s1, s2):
-        zero = jnp.zeros_like(s1)
-        return FourPoint(self.variance().astype(s1.dtype), zero, zero, zero, zero)
-
-    def variance(self):
-        return self.g**2
-
-    def fourth_cumulant(self):
-        return jnp.zeros_like(self.g)
-
-    def rank_fraction(self):
-        return jnp.where(self.g > 0, jnp.inf, jnp.zeros_like(self.g))
-
-    def poles(self):
-        return no_pole(self.g)
-
-    def is_symmetric(self):
-        return False
-
-    def is_memoryless(self):
-        return True
-
-
-class Elliptic(Ensemble):
-    r"""Gaussian weights of variance g^2 / N with corr(J_ij, J_ji) = s.
-
-    $$ S(T) = g^2 \begin{pmatrix} T_{22} & s\, T_{21} \\ s\, T_{12} & T_{11} \end{pmatrix} $$
-
-    The diagonal has variance (1 + s) g^2 / N, as in J = sqrt((1+s)/2) A + sqrt((1-s)/2) B with A symmetric and B
-    antisymmetric. Raises `ValueError` for a negative `g` or |`symmetry`| > 1. Source: Sommers et al. 1988.
-    """
-
-    g: Float[Array, ""]
-    symmetry: Float[Array, ""]
-
-    def __init__(self, g: Float[ArrayLike, ""] = 1.0, symmetry: Float[ArrayLike, ""] = 0.0):
-        self.g = scalar("g", g)
-        self.symmetry = scalar("symmetry", symmetry)
-
-    def __check_init__(self):
-        require("g", self.g, nonnegative, "a finite number >= 0")
-        require("symmetry", self.symmetry, correlation, "a number in [-1, 1]")
-
-    def sample(self, n, *, key, dtype=None, max_modes=None):
-        require_whole("n", n)
-        dtype = self.g.dtype if dtype is None else dtype
-        x = jax.random.normal(key, (n, n), dtype) / math.sqrt(n)
-        s = self.symmetry.astype(dtype)
-        mixed = jnp.sqrt((1 + s) / 4) * (x + x.T) + jnp.sqrt((1 - s) / 4) * (x - x.T)
-        return operators.Dense(self.g.astype(dtype) * mixed, symmetric=self.is_symmetric())
-
-    def blocks(self, t12, t21, p, *, physical=False):
-        g2, s = self.variance().astype(t21.dtype), self.symmetry.astype(t21.dtype)
-        return g2 * s * t21, g2 * s * t12, g2
-
-    def four_point(self, s1, s2):
-        g2, zero = self.variance().astype(s1.dtype), jnp.zeros_like(s1)
-        return FourPoint(g2, self.symmetry.astype(s1.dtype) * g2, zero, zero, zero)
-
-    def variance(self):
-        return self.g**2
-
-    def fourth_cumulant(self):
-        return jnp.zeros_like(self.g)
-
-    def rank_fraction(self):
-        return jnp.where(self.g > 0, jnp.inf, jnp.zeros_like(self.g))
-
-    def poles(self):
-        return no_pole(self.g)
-
-    def site(self, certain=False):
-        if not may_vanish(self.symmetry, certain):
-            return None
-        return Site(self.variance() * vanishes(self.symmetry), None)
-
-    def is_symmetric(self):
-        return is_concrete(self.symmetry) and bool(np.all(np.asarray(self.symmetry) == 1))
 
 
 def no_pole(field: Array) -> Complex[Array, " 1"]:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.optimize import root_scalar
 
-from jaxnets.couplings import IID, RandomModes
-from jaxnets.couplings.measured import (
+from jaxnets.couplings import (
+    IID,
+    RandomModes,
     SingularModes,
     from_matrix,
     larva_connectome,
@@ -176,7 +177,7 @@ def test_values_and_overlaps_of_known_matrices():
 def test_gaussian_modes_are_recovered_from_their_sample():
     modes = RandomModes.two_valued(2.0, 0.3, 0.2, overlap=0.5)
     w = modes.sample(150, key=KEY).dense()
-    found = random_modes_from_matrix(w, key=KEY, samples=6)
+    found = random_modes_from_matrix(w, key=KEY, num_samples=6)
     np.testing.assert_allclose(np.median(found.amplitudes[:28]), 2, rtol=0.06)
     np.testing.assert_allclose(np.median(found.amplitudes[32:]), 0.3, rtol=0.15)
     assert singular_mismatch(found, w, key=jax.random.key(1)) < 0.06
@@ -187,9 +188,9 @@ def test_gaussian_modes_are_recovered_from_their_sample():
 @pytest.mark.slow
 def test_what_gaussian_modes_cannot_reproduce_is_seen_in_the_mismatch():
     w = SingularModes(np.array([1.0])).sample(60, key=KEY).dense()
-    found = random_modes_from_matrix(w, key=KEY, samples=6)
+    found = random_modes_from_matrix(w, key=KEY, num_samples=6)
     np.testing.assert_allclose(found.amplitudes, np.full(60, 1.0), atol=0.03)
-    np.testing.assert_allclose(singular_mismatch(found, w, key=jax.random.key(1), samples=8), 0.71, atol=0.03)
+    np.testing.assert_allclose(singular_mismatch(found, w, key=jax.random.key(1), num_samples=8), 0.71, atol=0.03)
 
 
 @pytest.mark.parametrize("side, n, synapses, rank", [("left", 209, 25322, 150), ("right", 213, 26371, 149)])
@@ -207,7 +208,7 @@ def test_larva(side, n, synapses, rank):
 def test_gaussian_modes_reproduce_the_larva():
     w = larva_connectome("left")
     measured = from_matrix(w)
-    modes = random_modes_from_matrix(w, key=KEY, samples=4)
+    modes = random_modes_from_matrix(w, key=KEY, num_samples=4)
     assert np.count_nonzero(modes.amplitudes) == 150
     assert singular_mismatch(modes, w, key=jax.random.key(1)) < 0.06
     assert singular_mismatch(RandomModes(measured.values, overlap=measured.overlaps), w, key=jax.random.key(1)) > 0.06
@@ -237,17 +238,23 @@ def test_gaussian_modes_reproduce_the_larva():
         ),
         (lambda: SingularModes(np.array([1.0]), overlaps=np.array([1.5])), r"`overlaps` must be numbers in \[-1, 1\]"),
         (lambda: SingularModes(np.array([1.0])).sample(0, key=KEY), "`n` must be"),
-        (lambda: from_matrix(np.ones((2, 3))), "`w` must be a square matrix"),
-        (lambda: from_matrix(np.zeros((0, 0))), "`w` must be a square matrix"),
-        (lambda: from_matrix(np.array([[np.nan]])), "`w` must be finite"),
-        (lambda: random_modes_from_matrix(np.zeros((2, 2)), key=KEY), "`w` must have a non-zero entry"),
-        (lambda: random_modes_from_matrix(np.eye(2), key=KEY, samples=0), "`samples` must be a whole number >= 1"),
+        (lambda: from_matrix(np.ones((2, 3))), "`matrix` must be a square matrix"),
+        (lambda: from_matrix(np.zeros((0, 0))), "`matrix` must be a square matrix"),
+        (lambda: from_matrix(np.array([[np.nan]])), "`matrix` must be finite"),
+        (lambda: random_modes_from_matrix(np.zeros((2, 2)), key=KEY), "`matrix` must have a non-zero entry"),
         (
-            lambda: random_modes_from_matrix(np.eye(2), key=KEY, iterations=0),
-            "`iterations` must be a whole number >= 1",
+            lambda: random_modes_from_matrix(np.eye(2), key=KEY, num_samples=0),
+            "`num_samples` must be a whole number",
         ),
-        (lambda: singular_mismatch(IID(), np.ones((2, 3)), key=KEY), "`w` must be a square matrix"),
-        (lambda: singular_mismatch(IID(), np.eye(2), key=KEY, samples=0), "`samples` must be a whole number >= 1"),
+        (
+            lambda: random_modes_from_matrix(np.eye(2), key=KEY, num_iterations=0),
+            "`num_iterations` must be a whole number >= 1",
+        ),
+        (lambda: singular_mismatch(IID(), np.ones((2, 3)), key=KEY), "`matrix` must be a square matrix"),
+        (
+            lambda: singular_mismatch(IID(), np.eye(2), key=KEY, num_samples=0),
+            "`num_samples` must be a whole number",
+        ),
         (lambda: larva_connectome("middle"), '`side` must be "left" or "right"'),
     ],
 )

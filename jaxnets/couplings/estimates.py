@@ -1,0 +1,135 @@
+r"""Ensembles estimated from a measured matrix U diag(s) V^T, and a measured matrix.
+
+`from_matrix` keeps the singular values and randomises the modes: `SingularModes`. `random_modes_from_matrix` keeps
+the singular values and the overlaps u_a . v_a, on Gaussian modes. The amplitudes of Gaussian modes are not singular
+values, because Gaussian modes broaden them: <s^4> = g^4 (2 + 1/PR^D).
+"""
+
+import importlib.resources
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from .._arguments import real_array, require, require_whole
+from .ensemble import Ensemble
+from .modes import RandomModes
+from .singular import SingularModes
+
+
+def from_matrix(matrix: Float[ArrayLike, "n n"]) -> SingularModes:
+    """The ensemble with the singular values of `matrix`, in decreasing order, and its `overlaps` u_a . v_a.
+
+    Values below the rounding of the decomposition are set to 0. So are their overlaps, which are arbitrary. All other
+    overlaps say whether independent modes are a fair model: by chance they have mean 0 and variance 1/n.
+    Raises `ValueError` if `matrix` is not a square matrix of finite real numbers.
+    """
+    values, overlaps = _values_and_overlaps(matrix)
+    return SingularModes(values, overlaps=overlaps)
+
+
+def random_modes_from_matrix(
+    matrix: Float[ArrayLike, "n n"], *, key: PRNGKeyArray, num_samples: int | None = None, num_iterations: int = 32
+) -> RandomModes:
+    r"""Gaussian modes, load 1, whose samples have the singular values and the overlaps of `matrix`.
+
+    Each singular value s_a gives one amplitude D_a and one overlap rho_a = u_a . v_a. Let t_a be the singular values of
+    a sample, averaged over `num_samples` networks (2000 / n if None). An iteration sets D_a -> D_a s_a / t_a; there are
+    at most `num_iterations`, and the last three improve the mismatch by less than 1% each. Amplitudes that would change
+    order are pooled (isotonic regression of D^2, weights t^2: a pool keeps its variance); zeros stay zeros.
+
+    Gaussian modes at load 1 without overlaps have <s^4> >= 3 g^4. A matrix with a narrower spectrum gets the closest
+    law, with equal amplitudes for all modes that are too narrow. `singular_mismatch` tells how close it is: 0.20 for an
+    i.i.d. and 0.71 for an orthogonal matrix, 0.01 to 0.03 for matrices of modes. Overlaps are taken as they are.
+    Overlaps of a sample scatter by 1 / sqrt(n) around them for leading modes, and are smaller deep in the spectrum,
+    where singular vectors mix the modes.
+
+    Works on concrete matrices only. Raises `ValueError` if `matrix` is not a square matrix of finite real numbers, or
+    is 0, and for `num_samples` or `num_iterations` < 1. Source: derived here.
+    """
+    from scipy.optimize import isotonic_regression  # here, as it takes as long to import as all of this room
+
+    values, overlap = _values_and_overlaps(matrix)
+    target = np.asarray(values)
+    if not target.any():
+        raise ValueError("`matrix` must have a non-zero entry, got the zero matrix")
+    from tqdm import tqdm  # here, as it takes long to import
+
+    n, rank = target.size, int(np.count_nonzero(target))
+    num_samples = math.ceil(2000 / n) if num_samples is None else num_samples
+    require_whole("num_samples", num_samples)
+    require_whole("num_iterations", num_iterations)
+    keys = jax.random.split(key, num_samples)
+
+    best, least, stalled, amplitudes = target, math.inf, 0, target
+    for _ in tqdm(range(num_iterations), desc="matching singular values", delay=2, leave=False):
+        reached = _mean_singular_values(RandomModes(amplitudes, overlap=overlap), n, keys)
+        mismatch = _relative_rms(reached, target)
+        stalled = 0 if mismatch < 0.99 * least else stalled + 1
+        if mismatch < least:
+            best, least = amplitudes, mismatch
+        if stalled == 3:
+            break
+        proposal = (amplitudes[:rank] * target[:rank] / reached[:rank]) ** 2
+        pooled = isotonic_regression(proposal, weights=reached[:rank] ** 2, increasing=False).x
+        amplitudes = np.pad(np.sqrt(pooled), (0, n - rank)).astype(target.dtype)
+    return RandomModes(best, overlap=overlap)
+
+
+def singular_mismatch(
+    ensemble: Ensemble, matrix: Float[ArrayLike, "n n"], *, key: PRNGKeyArray, num_samples: int = 4
+) -> float:
+    """Root mean square difference of the ordered singular values of `ensemble` and of `matrix`.
+
+    The singular values of the ensemble are means over `num_samples` networks. The difference is relative to the root
+    mean square singular value of the matrix, so that it is 0 for `from_matrix(matrix)`. Raises `ValueError` as
+    `from_matrix`, and for `num_samples` < 1.
+    """
+    matrix = _square(matrix)
+    require_whole("num_samples", num_samples)
+    reached = _mean_singular_values(ensemble, matrix.shape[0], jax.random.split(key, num_samples))
+    return _relative_rms(reached, np.asarray(jnp.linalg.svd(matrix, compute_uv=False)))
+
+
+def _mean_singular_values(ensemble: Ensemble, n: int, keys: PRNGKeyArray) -> np.ndarray:
+    # One network at a time: a batch of n x n matrices may not fit where one does.
+    samples = (ensemble.sample(n, key=key).dense() for key in keys)
+    return np.mean([jnp.linalg.svd(J, compute_uv=False) for J in samples], 0)
+
+
+def _relative_rms(reached: np.ndarray, target: np.ndarray) -> float:
+    return float(np.linalg.norm(reached - target) / np.linalg.norm(target))
+
+
+def _values_and_overlaps(matrix: Float[ArrayLike, "n n"]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    matrix = _square(matrix)
+    u, s, vt = jnp.linalg.svd(matrix)
+    kept = s > s[0] * matrix.shape[0] * jnp.finfo(s.dtype).eps
+    overlaps = jnp.clip(jnp.sum(u * vt.T, 0), -1, 1)  # rounding leaves +-1 for a symmetric matrix
+    return jnp.where(kept, s, 0), jnp.where(kept, overlaps, 0)
+
+
+def _square(matrix: Float[ArrayLike, "n n"]) -> Float[Array, "n n"]:
+    matrix = real_array("matrix", matrix)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
+        raise ValueError(f"`matrix` must be a square matrix, got shape {matrix.shape}")
+    require("matrix", matrix, np.isfinite, "finite")
+    return matrix
+
+
+# --- a connectome ---------------------------------------------------------------------------------------------
+
+
+def larva_connectome(side: str = "left") -> Float[Array, "n n"]:
+    """The mushroom body of a Drosophila larva: J[i, j] = number of synapses from neuron j to neuron i.
+
+    `side` is "left" (n = 209) or "right" (n = 213). Raises `ValueError` for any other. Source: Eichler et al. 2017,
+    "The complete connectome of a learning and memory centre in an insect brain", Nature 548, 175-182.
+    """
+    if side not in ("left", "right"):
+        raise ValueError(f'`side` must be "left" or "right", got {side!r}')
+    table = importlib.resources.files("jaxnets") / "data" / f"drosophila_larva_mb_{side}.csv"
+    with table.open() as lines:
+        return jnp.asarray(np.loadtxt(lines).T, dtype=float)
