@@ -2,12 +2,12 @@
 
     python benchmarks/integrate.py [--quick]
 
-tanh networks of N units, B trajectories, Heun, nothing kept. Times are microseconds of one evaluation (a Heun step has
-two), after compilation. `product` is J @ X of the same shapes and nothing else, compiled in a loop of its own: the
-limit. `modes` are P = N / 10 random modes. Alternatives: the same Heun loop in NumPy, in PyTorch (if installed) and in
-a `fori_loop` of JAX, and diffrax with Euler's scheme and Tsit5 at constant steps, mapped over trajectories. With one J
-each, B networks of one trajectory are integrated. On a GPU the last columns compare with the peak, measured as a
-product of large square matrices, and with the memory bandwidth, measured as a sum of large vectors.
+Networks of N tanh units run B trajectories by Heun's scheme, and keep nothing. Times are microseconds of one evaluation
+(a Heun step has two), after compilation. The limit is `product`: J @ X of the same shapes and nothing else, compiled in
+a loop of its own. `modes` are P = N / 10 random modes. `one J each` are B networks of one trajectory. Alternatives: the
+same Heun loop in NumPy, in PyTorch (if installed) and in a `fori_loop` of JAX, and diffrax with Euler's scheme and Tsit5
+at constant steps, mapped over trajectories. On a GPU the last columns compare with the peak, measured as a product of
+large square matrices, and with the memory bandwidth, measured as a sum of large vectors.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def numpy_loop(J, x0):
 
 
 def jax_loop(J, x0):
-    """What one writes in a script."""
+    """The loop that one writes in a script."""
 
     @jax.jit
     def run(J, x, steps):
@@ -194,7 +194,7 @@ def main(quick: bool, sizes=(500, 1000), batches=(1, 32)) -> list[Row]:
             if on_gpu:
                 columns += [f"{flops / (1e-6 * run) / speed:.2f}", f"{size / (1e-6 * run) / bandwidth:.2f}"]
             print(f"{name:12}{n:6}{b:5}" + "".join(f"{column:>16}" for column in columns), flush=True)
-            if quick or (n >= 1000 and b in (1, 32)):  # the others say the same
+            if quick or (n >= 1000 and b in (1, 32)):  # other sizes say the same
                 table.append(common(name, n, b, dtype, compiling, run, others, flops / speed, size / bandwidth))
     return table
 

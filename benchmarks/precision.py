@@ -2,9 +2,9 @@
 
     python benchmarks/precision.py [--quick]
 
-The same couplings and starts in both. Chaos separates the two orbits after some tens of time constants, so that
-only averages can be compared: their difference is given in standard errors of the float64 average over the starts.
-Where rounding does nothing but choose another orbit it is of order sqrt(2), however long the runs.
+Both have the same couplings and starts. Chaos separates the two orbits after some tens of time constants, so that
+only averages can be compared. Their difference is given in standard errors of the float64 average over the starts: it
+is of order sqrt(2), however long the runs, if rounding does nothing but choose another orbit.
 """
 
 import argparse
@@ -29,8 +29,9 @@ def measured(g: float, n: int, duration: float, dtype) -> tuple[np.ndarray, np.n
     @jax.jit
     @jax.vmap
     def exponents(x0):
-        return jn.dynamics.lyapunov_spectrum(net, x0, num_exponents=EXPONENTS, duration=50 + duration,
-        discard=50.0).exponents
+        return jn.dynamics.lyapunov_spectrum(
+            net, x0, num_exponents=EXPONENTS, duration=50 + duration, discard=50.0
+        ).exponents
 
     def covariances(x0):
         kept = dict(save_every=10, discard=50.0, progress=False)
@@ -42,7 +43,7 @@ def measured(g: float, n: int, duration: float, dtype) -> tuple[np.ndarray, np.n
 
 
 def twice(run, argument):
-    """Seconds of the first and of the second call, and what came out."""
+    """Seconds of the first and of the second call, and the result."""
     times = []
     for _ in range(2):
         began = time.perf_counter()

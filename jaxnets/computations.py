@@ -1,4 +1,4 @@
-"""The computations of the package at one point of a parameter space: what sweeps map.
+"""The computations of the package at one point of a parameter space, for sweeps to map.
 
 Each is a function of an ensemble as text in the notation of the API, which may hold names, and of their values:
 
@@ -206,9 +206,9 @@ def memory(
 ) -> Values:
     """Retrieval of the sequence that a `DeepHebbian` network of n units stores, started at its first pattern.
 
-    `success`, `fidelity`, `reach`, `speed` and `peak_overlap` are those of `memory.Retrieval` for the first `length`
-    patterns; `period` is the time P / speed of a cycle through all P, NaN without success. A load of less than `length`
-    patterns has none.
+    `memory.Retrieval` explains `success`, `fidelity`, `reach`, `speed` and `peak_overlap`, here for the first `length`
+    patterns. The `period` of a cycle through all P patterns is P / speed; it is NaN without success, and for a load of
+    less than `length` patterns.
     """
     coupling, phi = _read(parameters, ensemble, transfer)
     if not isinstance(coupling, couplings.DeepHebbian):
@@ -243,10 +243,10 @@ def regime(
     key: PRNGKeyArray,
     **parameters: ArrayLike,
 ) -> Values:
-    """What a `DeepHebbian` network of n units does after a cue: the fields of `memory.Observation`, by name.
+    """The behaviour of a `DeepHebbian` network of n units after a cue: the fields of `memory.Observation`, by name.
 
-    `regime` is the number of a `memory.Regime`, -1 where a number that decides is NaN. `length`, `duration` and
-    `exponent_duration` are those of `memory.observe`. `dtype` is the precision of the network, for example "float32"
+    `regime` is the number of a `memory.Regime`, -1 where a number that decides is NaN. `memory.observe` documents
+    `length`, `duration` and `exponent_duration`. `dtype` is the precision of the network, for example "float32"
     where lines of theory need "float64". `memory.majority` reduces repeated networks.
     """
     coupling, phi = _read(parameters, ensemble, transfer)
@@ -283,9 +283,9 @@ def mean_field(
 ) -> Values:
     """The stationary state of a unit for N -> infinity, and the factor of the couplings at which chaos begins.
 
-    `variance_x`, `variance_phi`, `beta` and `decay_rate` are those of `meanfield.stationary`, `onset` that of
-    `meanfield.chaos_onset`, and `lyapunov` the largest exponent, where its equation is known: without memory kernel
-    and echo. `nodes` must grow with the strength g. `noise` may be traced.
+    `meanfield.stationary` gives `variance_x`, `variance_phi`, `beta` and `decay_rate`; `meanfield.chaos_onset` gives
+    `onset`. The largest exponent, `lyapunov`, is there for ensembles without memory kernel and echo, for which its
+    equation is known. `nodes` must grow with the strength g. `noise` may be traced.
     """
     coupling, phi = _read(parameters, ensemble, transfer)
     state = meanfield.stationary(coupling, phi, noise, nodes=nodes)
@@ -330,7 +330,7 @@ def dimension(
     }
 
 
-# --- what they share
+# --- reading of text, and eigenvalues
 
 
 def _read(parameters: dict[str, Any], ensemble: str, transfer: str) -> tuple[couplings.Ensemble, transfers.Transfer]:

@@ -1,4 +1,4 @@
-"""What the user hands to the command: expressions in the notation of the Python API, and matrices in files."""
+"""Input of the command: expressions in the notation of the Python API, and matrices in files."""
 
 import zipfile
 import zlib
@@ -18,7 +18,7 @@ __all__ = ["InputError", "evaluate", "read_matrix", "read_weights", "vocabulary"
 
 
 class InputError(Exception):
-    """Something the user can mend.
+    """An error that the user can mend.
 
     The command prints the `message` as one line and exits with code 2.
     """

@@ -1,4 +1,4 @@
-"""What the command leaves behind: whole files or none, and never someone else's overwritten; and what it prints."""
+"""Output of the command: whole files or none, never in place of files of others, and the tables that it prints."""
 
 import json
 import os
@@ -32,9 +32,9 @@ def check_replaceable(folder: Path, names: Sequence[str]) -> None:
 
 @contextmanager
 def replacing(folder: Path, names: Sequence[str]) -> Iterator[Path]:
-    """A hidden folder beside the outputs to write `names` into; they move to `folder` together once all are written.
+    """A hidden folder to write `names` into; they move to `folder` together once all are written.
 
-    On an error or an interrupt all is as before: former outputs come back, and a folder made here goes.
+    After an error or an interrupt all is as before: former outputs come back, and a folder made here is removed.
     """
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def replacing(folder: Path, names: Sequence[str]) -> Iterator[Path]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a zarr store, a PNG file or a report names this command as its maker."""
+    """Whether a zarr store, a PNG file or a report says that this command made it."""
     if path.is_symlink():
         return False
     try:
@@ -80,7 +80,7 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-# --- what is printed, and what says where it comes from
+# --- tables, and the origin of outputs
 
 
 def table(title: str, rows: Sequence[tuple[str, ...]]) -> str:
@@ -90,6 +90,6 @@ def table(title: str, rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def made_by(command: str) -> dict[str, str]:
-    """The attributes of an output that name its maker, with versions."""
+    """The attributes of an output that name its maker and the versions."""
     versions = {"python": platform.python_version(), "jax": jax.__version__, "jaxnets": __version__}
     return {"maker": MAKER, "command": command} | {f"{name}_version": version for name, version in versions.items()}

@@ -39,8 +39,8 @@ def find_fixed_point(
     is at most `tolerance` (in float32 at most 4e-4). A search that has not come near after `max_steps` has not
     converged; it may lie at a slow point, which is no fixed point. Noise is ignored.
 
-    The derivatives with respect to all arrays of `net` are those of the implicit function. The start x0 has no
-    derivative. Valid where the Jacobian is regular; at a bifurcation, points are known to sqrt(tolerance) only.
+    All arrays of `net` have the derivatives of the implicit function; the start x0 has none. Valid where the Jacobian
+    is regular; at a bifurcation, points are known to sqrt(tolerance) only.
 
     Works under `jit` and `vmap`; mapped searches step together until the last has ended. A step forms the Jacobian and
     costs O(n^3).
@@ -122,8 +122,8 @@ def fixed_points(
 
     $$ 0 = \tau \dot x = -x + \gamma J \phi(x) + I $$
 
-    Each start is one `find_fixed_point`, which documents `tolerance` and `max_steps`. Two results of which no
-    coordinate differs by more than `same` are one point, represented by the result of smaller residual. Of each point
+    Each start is one `find_fixed_point`, which documents `tolerance` and `max_steps`. Two results are one
+    point if no coordinate differs by more than `same`; the result of smaller residual represents it. Of each point
     the `num_leading` eigenvalues with the largest real parts are kept. Starts are searched together as long as their
     Jacobians have at most 2^22 entries in all; `progress` shows a bar. Fixed points can be missed: their number can
     grow exponentially with n.

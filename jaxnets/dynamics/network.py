@@ -2,9 +2,9 @@ r"""Rate networks: the equation of motion and its Jacobian.
 
 $$ \tau_i \dot x_i = -x_i + \gamma_i \sum_j J_{ij}\, \phi(x_j) + I_i(t) + \sqrt{2}\, \sigma_i\, \xi_i(t) $$
 
-with independent unit white noise xi. A `RateNetwork` says what moves; how it moves in time is for `simulation`, where
-it rests for `equilibria`, and how its orbits diverge for `tangents`. Functions here are written for one network and
-one state, or for columns of states; `vmap` maps them over more.
+with independent unit white noise xi. A `RateNetwork` holds this equation alone: `simulation` integrates it,
+`equilibria` finds its fixed points, and `tangents` follows how orbits diverge. Functions here are written for one
+network and one state, or for columns of states; `vmap` maps them over more.
 """
 
 import math

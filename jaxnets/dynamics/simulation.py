@@ -438,7 +438,7 @@ _Carry = TypeVar("_Carry")
 
 
 def _checkpointed_scan(body: Callable, carry: _Carry, xs: Array, group: int) -> tuple[_Carry, Any]:
-    """A `lax.scan` that keeps one carry of each `group` for the reverse pass, and computes the others a second time."""
+    """A `lax.scan` that keeps one carry of each `group` for the reverse pass, and computes the rest a second time."""
     if group == 1:
         return jax.lax.scan(body, carry, xs)
     groups = xs.shape[0] // group

@@ -134,7 +134,7 @@ def step_log_density(
     t, dt = jnp.asarray(t, net.dtype), jnp.asarray(dt, net.dtype)
 
     def miss(xi, args):
-        """What is missing to x', in standard deviations of the noise; to lowest order in dt its derivative is 1."""
+        """The distance to x', in standard deviations of the noise; its derivative is 1 to lowest order in dt."""
         net, t, x, x_next, dt = args
         kick = net.kick(xi / jnp.sqrt(dt))
         return (scheme(lambda t, x: net.drift(t, x) + kick, t, x, dt) - x_next) / _scale(net, x, dt)

@@ -276,8 +276,8 @@ def entropy_rate(exponents: Float[ArrayLike, " num"]) -> Float[Array, ""]:
 
     $$ h = \sum_i \max(\lambda_i, 0) $$
 
-    The two are equal (Pesin) for a measure that is smooth along the unstable directions. The unit is that of the
-    exponents, nats per time. NaN if one is NaN, or if all are positive, since more positive exponents may then be
+    The two are equal (Pesin) for a measure that is smooth along the unstable directions. In nats per time, as the
+    exponents. NaN if one is NaN, or if all are positive, since more positive exponents may then be
     missing. Raises `ValueError` if `exponents` is not a non-empty 1-d array.
     """
     exponents = vector("exponents", exponents)

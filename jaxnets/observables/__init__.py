@@ -1,6 +1,7 @@
-"""What is measured on recorded activity: arrays in, arrays out, time on the first axis and units on the last.
+"""Measurements of recorded activity: arrays in, arrays out, time on the first axis and units on the last.
 
-`online` has the same measurements made while a simulation runs, for records that would not fit in memory.
+`online` makes the same measurements while a simulation runs, for records that would not fit in memory. A new
+measurement is one more function of arrays, and knows nothing of networks.
 """
 
 from .._public import public

@@ -129,7 +129,7 @@ def correlation_time(
     This is the decay time of C = exp(-|tau| / T_2), and half the decay time of an oscillation. It sets the bias of
     equal-time covariances: for Gaussian activity, tr C^2 from a record of length T is too large by (tr C)^2 T_2 / T.
     `interval` is the time between samples. Lags up to half of the record are used. The estimate is rough unless the
-    record is many times longer than T_2: later lags are missing, and the noise of the others adds about T_2 / (2 PR).
+    record is many times longer than T_2: later lags are missing, and the noise of all lags adds about T_2 / (2 PR).
     NaN if the activity varies by rounding only.
 
     Raises:
@@ -184,5 +184,5 @@ def _transform(x: Float[Array, " time *rest"], num: int) -> Complex[Array, " fre
 
 
 def _padded(times: int, num: int) -> int:
-    """A length of which transforms are quick, so long that lags below `num` do not wrap around."""
+    """A length with quick transforms, long enough that lags below `num` do not wrap around."""
     return cast(int, next_fast_len(times + num - 1, real=True))
