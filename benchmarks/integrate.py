@@ -5,7 +5,7 @@
 Networks of N tanh units run B trajectories by Heun's scheme, and keep nothing. Times are microseconds of one evaluation
 (a Heun step has two), after compilation. The limit is `product`: J @ X of the same shapes and nothing else, compiled in
 a loop of its own. `modes` are P = N / 10 random modes. `one J each` are B networks of one trajectory. Alternatives: the
-same Heun loop in NumPy, in PyTorch (if installed) and in a `fori_loop` of JAX, and diffrax with Euler's scheme and Tsit5
+same Heun loop in NumPy, PyTorch (if installed) and a `fori_loop` of JAX, and diffrax with Euler's scheme and Tsit5
 at constant steps, mapped over trajectories. On a GPU the last columns compare with the peak, measured as a product of
 large square matrices, and with the memory bandwidth, measured as a sum of large vectors.
 """
