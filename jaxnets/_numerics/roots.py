@@ -28,12 +28,13 @@ import lineax as lx
 import optimistix as optx
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Inexact, Int
 
+from .._results import Result
 from .arrays import frozen
 
 Y = TypeVar("Y")
 
 
-class Root(eqx.Module):
+class Root(Result):
     """A root of equations.
 
     Fields: `value`, the root; `residual`, the largest error of the equations, scaled to order one; `converged`, whether
