@@ -4,7 +4,7 @@ Some words mean the same everywhere. `ensemble` is a law of couplings J (see `co
 of each unit (see `transfer`). `key` is a random key of JAX: the same key gives the same numbers. `dtype` is the
 precision of the result; None takes the precision of the parameters, or JAX's default. `progress` shows a bar. A solver
 returns its solution with `residual`, the largest error left in the equations, and `converged`, which says whether the
-residual is small enough.
+residual is small enough. Every result prints its numbers, and `result.to_xarray()` is a dataset with named axes.
 """
 
 import importlib
