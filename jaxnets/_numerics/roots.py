@@ -96,8 +96,8 @@ def newton_in_bracket(
         middle = jnp.where(jnp.isfinite(low + high), (low + high) / 2, x)
         return jax.lax.stop_gradient((jnp.where(inside, new, middle), low, high))
 
-    start = jax.lax.stop_gradient((start, low, high))
-    return jax.lax.fori_loop(0, num_steps, narrow, start)[0]
+    bracketed = jax.lax.stop_gradient((start, low, high))
+    return jax.lax.fori_loop(0, num_steps, narrow, bracketed)[0]
 
 
 def iterate(

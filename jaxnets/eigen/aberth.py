@@ -31,7 +31,7 @@ _FAR = 2.0**40  # fills the last pair if n is odd, and sorts last
 
 
 class Roots(eqx.Module):
-    """Eigenvalues and what is known of their errors.
+    """Eigenvalues, and how well they hold.
 
     The residual compares sum z and sum z^2 with the traces of H and H^2, in units of the root mean square of the norms
     of rows. Roots have converged if all corrections or backward errors have reached the precision, and the residual the
@@ -49,7 +49,7 @@ def hessenberg_eigenvalues(H: Float[Array, "n n"], guesses: Complex[Array, " n"]
     """Eigenvalues of a real upper Hessenberg matrix, conjugates next to each other and real ones last.
 
     `guesses` are any n points, conjugate pairs or real; without them the eigenvalues of the two halves of the matrix
-    are found to some digits first, and those of their halves, at a third of the cost. Subdiagonal entries below two
+    are found to some digits first, from their own halves, at a third of the cost. Subdiagonal entries below two
     machine precisions times the Frobenius norm are taken for 0. Where H is not finite nothing converges.
     Not for reverse-mode differentiation.
     """
@@ -220,7 +220,7 @@ def _quadratic(z: Complex[Array, "k 2"], half: Complex[Array, "k 1"], n: Complex
 
 
 def _halved(matrix: Matrix) -> Guesses:
-    """Rough eigenvalues of the two halves of the matrix, from those of their halves, and so on."""
+    """Rough eigenvalues of the two halves of the matrix, each found from its own halves, and so on."""
     n = matrix.below.shape[0]
     if n <= _SMALLEST:
         return with_moduli(disc(matrix), matrix)

@@ -3,7 +3,7 @@ r"""The innermost loop of Hyman's recurrence, one row after the other, for many 
 $$ x_{i-1} = s_i z x_i - \sum_{j \ge i} a_{ij} x_j - b_i $$
 
 Nothing in it is a product of matrices, and every row waits for the next one: as operations of XLA each row is several
-kernels, each of which takes longer to start than to run. On NVIDIA GPUs the rows of a block are one kernel of Pallas,
+kernels, and each kernel takes longer to start than to run. On NVIDIA GPUs the rows of a block are one kernel of Pallas,
 elsewhere a loop. Both run the same code on rows, `_next_rows`; README.md says why x is scaled as it is.
 
 Source: Wilkinson 1965 for the recurrence; its scaling and backward errors are derived here.

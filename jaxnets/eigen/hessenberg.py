@@ -26,7 +26,7 @@ def hessenberg(A: Float[Array, "n n"]) -> Float[Array, "n n"]:
     section 7.4; Quintana-Orti & van de Geijn 2006.
     """
     n = A.shape[0]
-    # By a power of two: then squares do not overflow, and only those of negligible entries vanish.
+    # By a power of two: then squares do not overflow, and only squares of negligible entries vanish.
     unit = jnp.ldexp(jnp.ones((), A.dtype), jnp.frexp(jnp.max(jnp.abs(A)))[1])
     unit = jnp.where(jnp.isfinite(unit) & (unit > 0), unit, 1)
     A = A / unit
@@ -72,7 +72,7 @@ def _reduce_panel(A: Float[Array, "n m"], first, panel) -> Float[Array, "n m"]:
 
 
 def _reflector(a: Float[Array, " n"], pivot):
-    """v, tau, beta such that (1 - tau v v^T) a is `a` before `pivot`, beta there, and 0 beyond; tau = 0 if nothing is."""
+    """v, tau, beta such that (1 - tau v v^T) a is `a` before `pivot`, beta there and 0 beyond; tau = 0 if `a` has it."""
     tail = jnp.where(jnp.arange(a.shape[0]) > pivot, a, 0)
     rest = jnp.sum(tail**2)
     alpha = a[pivot]

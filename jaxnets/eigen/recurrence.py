@@ -28,7 +28,7 @@ class Matrix(eqx.Module):
     """A Hessenberg matrix without vanishing subdiagonal entries, by which Hyman's recurrence divides.
 
     Those that do vanish are replaced at will, once what couples both sides above is 0: `first` marks the first rows of
-    such parts, and `isolated` those of one row, whose diagonal entry is an eigenvalue.
+    such parts, and `isolated` the parts of one row, whose diagonal entry is an eigenvalue.
     """
 
     upper: Float[Array, "n n"]  # H[i, j] for j >= i
@@ -58,7 +58,7 @@ def separated(H, norm) -> Matrix:
 
 
 class _Block(eqx.Module):
-    """The rows of one block, or of many, divided by their subdiagonal entries: `own` columns and those of the group."""
+    """The rows of one block, or of many, divided by their subdiagonal entries: `own` columns, others of the group."""
 
     beside: Float[Array, "*blocks block group"]
     own: Float[Array, "*blocks block block"]

@@ -1,7 +1,7 @@
 """Eigenvalues of one network or of a batch: the one door to `eig`.
 
-A network of P modes has at most P non-zero eigenvalues, those of a P x P matrix: for J = A B with A: n x P, B: P x n,
-J diag(G) and B diag(G) A share them. Symmetric couplings have real eigenvalues and take the symmetric solver.
+A network of P modes has at most P non-zero eigenvalues: for J = A B with A: n x P and B: P x n, the n x n matrix
+J diag(G) shares them with the P x P matrix B diag(G) A. Symmetric couplings have real eigenvalues and take the symmetric solver.
 
 `eigenvalues` takes the library of the device: LAPACK on a CPU; the library of a GPU takes one matrix after the other.
 `batched_eigenvalues` solves all matrices of a batch at once. README.md explains how.
@@ -56,8 +56,8 @@ def batched_eigenvalues(
     points for each matrix: `quantiles` of the law of its ensemble, or eigenvalues in float32 that are to be refined in
     float64. By default guesses come from the matrix itself, and need fewer sweeps. Backward errors are as LAPACK's, in
     either precision. Matrices that do not converge go to LAPACK on the host: matrices with multiple or nearly defective
-    eigenvalues, such as permutations and sparse integers, but hardly any random network. Derivatives are those of
-    `jax.numpy.linalg.eigvals`, at its price.
+    eigenvalues, such as permutations and sparse integers, but hardly any random network. Derivatives come
+    from `jax.numpy.linalg.eigvals`, at its price.
 
     Raises `ValueError` when `J` is not square, not real or not finite, or when `guesses` do not fit its last axis
     (finiteness is checked on concrete arrays only: under `jit` NaN is returned).
@@ -169,14 +169,14 @@ def _mended(matrix, values, converged):
 def _eigvalsh_of_product(
     left: Float[Array, "*batch n P"], right: Float[Array, "*batch P n"]
 ) -> Float[Array, "*batch P"]:
-    """The P eigenvalues of the symmetric matrix left @ right within the span Q of `left`: those of Q^T left right Q."""
+    """The P eigenvalues of the symmetric matrix left @ right within the span Q of `left`, from Q^T left right Q."""
     return jnp.linalg.eigvalsh(_compressed(left, right)[1])
 
 
 @_eigvalsh_of_product.defjvp
 def _eigvalsh_of_product_jvp(primals, tangents):
     # d lambda = u^T d(left right) u. Differentiating the QR factorisation instead would divide by zero when columns
-    # of `left` vanish, as those of silent patterns do.
+    # of `left` vanish, as the columns of silent patterns do.
     left, right = primals
     left_dot, right_dot = tangents
     span, compressed = _compressed(left, right)

@@ -173,7 +173,7 @@ def real_crossings(ensemble: Ensemble, gains: Discrete, most: int) -> Float[Arra
         found = _crossings(ensemble, gains, zeta[slots], zeta[slots + 1])[: index.size]
         return jnp.sort(jnp.concatenate([found, void]) if radius > 0 else found)
     index, count = jnp.nonzero(changes, size=most, fill_value=0)[0], jnp.sum(changes)
-    # Slots without a crossing repeat the first one, because derivatives of what is solved for must be finite.
+    # Slots without a crossing repeat the first one, because even unused derivatives must be finite.
     taken = jnp.arange(most) < count
     index = jnp.where(taken, index, index[0])
     found = jnp.where(taken, _crossings(ensemble, gains, zeta[index], zeta[index + 1]), jnp.nan)

@@ -48,7 +48,7 @@ def outliers(
     if modes.rank == 0:
         raise ValueError("`ensemble` must have a `LowRank` part, got none")
     if rest is None:
-        raise ValueError("`ensemble` must have a part beside `LowRank`: alone, its eigenvalues are those of `overlaps`")
+        raise ValueError("`ensemble` must have a part beside `LowRank`: alone, it has the eigenvalues of `overlaps`")
     bulk = law(rest, gains, mean=mean, variance=variance)
     return jax.vmap(lambda mu: _outlier(bulk, mu))(eigenvalues(modes.joint_overlaps()))
 

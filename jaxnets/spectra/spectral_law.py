@@ -39,7 +39,7 @@ class SpectralLaw(eqx.Module):
         """Every closed curve that bounds the support, as complex arrays of `num_points`, the first repeated last.
 
         Edges come first, by falling size, then the voids. A symmetric ensemble has flat curves, there and back along
-        each interval of its support. Works on concrete values only; sees what is wider than 1/2000 of the support.
+        each interval of its support. Works on concrete values only, and sees features wider than 1/2000 of the support.
 
         Raises:
             ValueError: if `num_points` < 8.
@@ -87,7 +87,7 @@ class SpectralLaw(eqx.Module):
         return _rightmost(self.ensemble, self.gains)
 
     def zero_mass(self) -> Float[Array, ""]:
-        """The fraction of eigenvalues that are exactly 0: what is missing to the rank of J or of G."""
+        """The fraction of eigenvalues that are exactly 0, because the rank of J or of G is less than N."""
         active = self.gains.mean((self.gains.values != 0).astype(self.gains.values.dtype))
         rank = jnp.minimum(self.ensemble.rank_fraction(), active)
         return jnp.maximum(1 - rank, 0)
