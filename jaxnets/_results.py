@@ -132,7 +132,10 @@ def _lines(result: Any, depth: int) -> Iterator[str]:
 
 def _clipped(result: Result, depth: int) -> str:
     """As much of a result as fits in one line."""
-    text = ", ".join(line.strip() for line in _lines(result, depth))
+    return _cut(", ".join(line.strip() for line in _lines(result, depth)))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
 
 
@@ -174,7 +177,7 @@ def _inline(value: Any) -> str:
         return type(value).__name__
     if isinstance(value, eqx.Module):
         own = type(value).__repr__ is not eqx.Module.__repr__
-        return repr(value) if own else one_line(value)
+        return _cut(repr(value) if own else one_line(value))
     return getattr(value, "__name__", None) or str(value)
 
 
