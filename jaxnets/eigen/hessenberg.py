@@ -72,7 +72,7 @@ def _reduce_panel(A: Float[Array, "n m"], first, panel) -> Float[Array, "n m"]:
 
 
 def _reflector(a: Float[Array, " n"], pivot):
-    """v, tau, beta such that (1 - tau v v^T) a is `a` before `pivot`, beta there and 0 beyond; tau = 0 if `a` has it."""
+    """v, tau, beta: (1 - tau v v^T) a is `a` before `pivot`, beta there and 0 beyond; tau = 0 if `a` has this form."""
     tail = jnp.where(jnp.arange(a.shape[0]) > pivot, a, 0)
     rest = jnp.sum(tail**2)
     alpha = a[pivot]

@@ -1,7 +1,8 @@
 """Eigenvalues of one network or of a batch: the one door to `eig`.
 
 A network of P modes has at most P non-zero eigenvalues: for J = A B with A: n x P and B: P x n, the n x n matrix
-J diag(G) shares them with the P x P matrix B diag(G) A. Symmetric couplings have real eigenvalues and take the symmetric solver.
+J diag(G) shares them with the P x P matrix B diag(G) A. Symmetric couplings have real eigenvalues and take the
+symmetric solver.
 
 `eigenvalues` takes the library of the device: LAPACK on a CPU; the library of a GPU takes one matrix after the other.
 `batched_eigenvalues` solves all matrices of a batch at once. README.md explains how.
