@@ -1,21 +1,22 @@
-r"""What one unit asks of its weights: a linear programme, and a certificate where there is no solution.
+r"""The weights of one unit that hold given patterns: a linear programme, and a certificate where there is no solution.
 
-Unit i holds the patterns s^k (P, n), as fixed points of x' = -x + J H(x) + b, iff all its drives are positive:
+In a network x' = -x + J H(x) + b, unit i holds the patterns s^k (P, n) of 0 and 1 if and only if all its drives have
+the right sign:
 
 $$ d_k \Big( \sum_j w_j s^k_j + b \Big) > 0, \qquad d_k = 2 s^k_i - 1, \qquad l_j \le w_j \le u_j $$
 
-Signs, missing synapses and largest weights are intervals [l_j, u_j] around 0, so that there is one problem and one
-theory for all. The largest margin kappa, and what proves that there is no larger one, are a pair of linear programmes:
+Signs, missing synapses and largest weights are all intervals [l_j, u_j] around 0, so that one theory serves for all.
+The largest margin kappa, and the proof that no margin is larger, are a pair of linear programmes:
 
 $$ \max_w \min_k (A w + a)_k = \min_{y \ge 0, \sum_k y_k = 1} \Big[ \sum_j \max(l_j c_j, u_j c_j) + a \cdot y \Big],
    \qquad A = \mathrm{diag}(d) S, \qquad c = A^T y, \qquad a = d\, b $$
 
-With a = 0 the right hand side is 0 iff c_j = 0 where the sign of w_j is free, c_j <= 0 where w_j >= 0 and c_j >= 0
-where w_j <= 0: the alternative of Gordan and Motzkin. A solution y, the mixture of patterns that nothing can satisfy,
-has rational entries, which are found exactly.
+Take a = 0. The right hand side is 0 if and only if c_j = 0 where the sign of w_j is free, c_j <= 0 where w_j >= 0, and
+c_j >= 0 where w_j <= 0: the alternative of Gordan and Motzkin. The solution y is a mixture of patterns that no weights
+can satisfy. Its entries are rational numbers, and are found exactly.
 
-All of this is done on the host, in NumPy, with double precision whatever that of JAX. Wherever `signs` are asked for,
-+1 and -1 are those of excitatory and inhibitory weights, 0 means no synapse, and NaN (`FREE`) either sign.
+Everything here runs on the host, in NumPy, in double precision whatever the precision of JAX. The entries of `signs`
+are +1 (excitatory), -1 (inhibitory), 0 (no synapse) or NaN (`FREE`, either sign).
 
 Source: Tournoy & Doiron 2022 (arXiv 2210.03241) for the conditions; Motzkin 1936 for the alternative.
 """
@@ -35,13 +36,23 @@ from .._results import Result
 FREE = math.nan
 """A sign, or a bias, that is to be found."""
 
+# HiGHS meets constraints to 1e-7 unless told otherwise; 1e-10 is the least it accepts.
+_TOLERANCES = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+# Weights of a mixture, and sums c_j over the largest |A|, below this count as 0. It is well above the tolerances of
+# HiGHS and well below the weights of a vertex, which are ratios of small determinants.
+_MIXTURE_ZERO = 1e-8
+# Free weights of a mixture are rounded to fractions with a denominator of at most this.
+_LARGEST_DENOMINATOR = 10**6
+# A margin counts as reached up to this part of it: HiGHS stops within 1e-10 of a bound.
+_MARGIN_SHORT = 1e-9
+
 
 class Certificate(Result):
     """Proof that some patterns conflict: mixed with these weights, they leave no margin above `limit`.
 
-    `patterns` are indices in rising order, `weights` positive whole numbers without a common divisor, `limit` the
-    largest weighted average of the patterns' drives under all allowed weights, in exact arithmetic (`margin_limit`):
-    in any network the worst of these patterns is not above it.
+    `patterns` are indices in rising order, and `weights` positive whole numbers without a common divisor. `limit` is
+    the largest weighted average of the patterns' drives under all allowed weights, in exact arithmetic
+    (`margin_limit`). In any network, one of these patterns has a drive that is not above it.
     """
 
     patterns: tuple[int, ...]
@@ -50,7 +61,7 @@ class Certificate(Result):
 
 
 class Margin(Result, axes={"m": "weight"}):
-    """The weights (m,) of largest margin, that margin, and the `certificate` that there is none beyond `limit`."""
+    """The `weights` (m,) of largest `margin`, that margin, and the `certificate` that no margin exceeds its `limit`."""
 
     weights: Float[np.ndarray, " m"]
     margin: float
@@ -69,10 +80,10 @@ def largest_margin(
 
     $$ \max_{l \le w \le u} \; \min_k \; (A w + a)_k $$
 
-    `conditions` A, `lower` l <= 0 and `upper` u >= 0, which may be infinite if `cap` is not, `offset` a (0 if None).
-    The limits set the unit of margin and weights. The mixture is rational, so that its `limit` is 0, and not nearly 0,
-    if a = 0 and A w > 0 has no solution; otherwise `margin` and `limit` differ by rounding. If the cap is reached, the
-    mixture says nothing. Raises `ValueError` for shapes that do not match, NaN, limits that do not enclose 0 and a
+    `conditions` are A, and `offset` is a (0 if None). `lower` l <= 0 and `upper` u >= 0 may be infinite if `cap` is
+    finite. The limits set the unit of margin and weights. The mixture is rational: if a = 0 and A w > 0 has no
+    solution, its `limit` is exactly 0. Otherwise `margin` and `limit` differ by rounding. If the cap is reached, the
+    mixture proves nothing. Raises `ValueError` for shapes that do not match, NaN, limits that do not enclose 0 and a
     problem without bound. Source: HiGHS through `scipy.optimize.linprog`.
     """
     A, l, u = (np.asarray(x, dtype=float) for x in (conditions, lower, upper))
@@ -107,7 +118,7 @@ class Row(NamedTuple):
 def solve_row(row: Row, cap: float = math.inf) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " K"]]:
     """The weights of largest margin, and the mixture of conditions that limits it, in floating point."""
     A, l, u, a = row
-    # HiGHS has absolute tolerances: what it sees is in the unit of the cap, or else of the weights.
+    # HiGHS has absolute tolerances, so the problem is put in units of the cap, or else of the weights.
     finite = np.abs(np.concatenate([l, u]))
     unit = cap if 0 < cap < math.inf else np.max(finite[np.isfinite(finite)], initial=0) or 1.0
     # Unknowns: w and kappa.
@@ -122,7 +133,7 @@ def solve_row(row: Row, cap: float = math.inf) -> tuple[Float[np.ndarray, " m"],
     if solution.status != 0:  # there is always a solution, and a bound
         raise RuntimeError(f"the linear programme failed: {solution.message}")
     y = np.maximum(-solution.ineqlin.marginals, 0)
-    # Nothing binds below the cap.
+    # If the cap is reached, no condition binds, and any mixture will do.
     y = y / np.sum(y) if np.sum(y) > 0.5 else np.full(len(A), 1 / len(A))
     return np.clip(unit * solution.x[:-1], l, u), y
 
@@ -133,9 +144,6 @@ def certify(row: Row, y: Float[np.ndarray, " K"]) -> Certificate:
     return Certificate(patterns, weights, _limit(row, patterns, weights))
 
 
-_TOLERANCES = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
-
-
 def margin_limit(
     certificate: Certificate,
     conditions: Float[ArrayLike, "K m"],
@@ -144,11 +152,12 @@ def margin_limit(
     *,
     offset: Float[ArrayLike, " K"] | None = None,
 ) -> Fraction | float:
-    r"""The bound on the margin that a certificate proves for a row problem, in rational arithmetic; its own is ignored.
+    r"""The bound on the margin that a certificate proves, in rational arithmetic from its patterns and weights alone.
 
     $$ \Big[ \sum_j \max(l_j c_j, u_j c_j) + \sum_k y_k a_k \Big] \Big/ \sum_k y_k, \qquad c = A^T y $$
 
-    The arguments are those of `largest_margin`. Infinite if a weight without limit would help.
+    y are the weights of the `certificate`, whose own `limit` is not read. The other arguments are those of
+    `largest_margin`. The bound is infinite if a weight without limit could raise the drives.
     """
     A, l, u = (np.asarray(x, dtype=float) for x in (conditions, lower, upper))
     a = np.zeros(len(A)) if offset is None else np.asarray(offset, dtype=float)
@@ -178,16 +187,16 @@ def _dot(y: tuple[int, ...], x: np.ndarray) -> Fraction:
 
 
 def _exact_mixture(row: Row, y: Float[np.ndarray, " K"]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The rational solution near y (K,) of those equations c_j = 0 that y solves within rounding."""
+    """The rational solution, near y (K,), of the equations c_j = 0 that y solves within rounding."""
     A, l, u, _ = row
-    support = np.flatnonzero(y > 1e-8)
+    support = np.flatnonzero(y > _MIXTURE_ZERO)
     y = y[support]
     columns = (l < 0) | (u > 0)
-    columns[columns] = np.abs(A[np.ix_(support, columns)].T @ y) < 1e-8 * np.max(np.abs(A))
+    columns[columns] = np.abs(A[np.ix_(support, columns)].T @ y) < _MIXTURE_ZERO * np.max(np.abs(A))
     equations = [_whole_numbers([Fraction(x) for x in column]) for column in A[np.ix_(support, columns)].T]
-    rough = [Fraction(x).limit_denominator(10**6) for x in y]
+    rough = [Fraction(x).limit_denominator(_LARGEST_DENOMINATOR) for x in y]
     exact = _kernel_vector(np.array(equations, dtype=object).reshape(-1, len(support)), rough)
-    # Not so only if an equation was none, by chance: then y as it is, whose limit is as true.
+    # A weight is not positive only if some c_j was near 0 by chance. Then y serves as it is: its limit is as true.
     if min(exact) <= 0:
         exact = [Fraction(x) for x in y]
     return tuple(int(k) for k in support), tuple(_whole_numbers(exact))
@@ -204,7 +213,7 @@ def _whole_numbers(numbers: list[Fraction]) -> list[int]:
 def _kernel_vector(M: np.ndarray, rough: list[Fraction]) -> list[Fraction]:
     """The solution of M y = 0 (whole numbers, as objects) whose undetermined entries are as in `rough`.
 
-    Fraction-free elimination (Bareiss 1968), whose entries are minors of M, and every division is exact.
+    Fraction-free elimination (Bareiss 1968): the entries are minors of M, and every division is exact.
     """
     M, pivots, last = M.copy(), [], 1
     for column in range(M.shape[1]):
@@ -253,11 +262,11 @@ def row_problem(
 
 
 def reaches(row: Row, weights: Float[np.ndarray, " m"], margin: float) -> bool:
-    """Whether all drives are above 0 beyond rounding, and up to 1e-9 of it at the margin asked for."""
+    """Whether all drives are positive beyond rounding, and reach the margin up to `_MARGIN_SHORT` of it."""
     drives = row.conditions @ weights + row.offset
     size = np.max(np.abs(row.conditions) @ np.abs(weights) + np.abs(row.offset))
     rounding = 4 * len(weights) * np.finfo(float).eps * size
-    return bool(np.min(drives) > rounding and np.min(drives) >= (1 - 1e-9) * margin)
+    return bool(np.min(drives) > rounding and np.min(drives) >= (1 - _MARGIN_SHORT) * margin)
 
 
 def weight_limits(
@@ -269,11 +278,11 @@ def weight_limits(
 ) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "n n"]]:
     """The intervals l <= J <= u that signs, existing synapses and largest |J| leave, each (n, n), J[i, j] from j to i.
 
-    `signs` (n, n), or (n,) for those of the senders (Dale's law): +1, -1, 0 (no synapse) or NaN (`FREE`, all if None).
-    `mask` is False where there is no synapse. If it is None, units do not couple to themselves, unless `signs` (n, n)
-    say so: a unit that may excite itself holds any patterns (J_ii large, the others negative), which says nothing.
-    `bounds`, a number or (n, n), are the largest |J|. Raises `ValueError` for shapes, signs that are none of the four,
-    and bounds that are negative or NaN.
+    `signs` (n, n), or (n,) for the signs of the senders (Dale's law), are +1, -1, 0 (no synapse) or NaN (`FREE`); all
+    are free if None. `mask` is False where there is no synapse. If it is None, units do not couple to themselves,
+    unless `signs` (n, n) say so: a unit that may excite itself can hold any patterns (J_ii large, the others negative),
+    and nothing is learned. `bounds`, a number or (n, n), are the largest |J|. Raises `ValueError` for shapes, for other
+    signs, and for bounds that are negative or NaN.
     """
     bound = np.broadcast_to(np.asarray(bounds, dtype=float), (n, n)) if np.ndim(bounds) in (0, 2) else None
     if bound is None or not np.all(bound >= 0):
@@ -290,7 +299,7 @@ def weight_limits(
 def as_patterns(patterns: ArrayLike, n: int | None = None, name: str = "patterns") -> Int[np.ndarray, "P n"]:
     """(P, n) whole numbers 0 and 1, or `ValueError`."""
     if not is_concrete(patterns):
-        raise ValueError(f"`{name}` must be known, not traced: what is asked of them is worked out on the host")
+        raise ValueError(f"`{name}` must be known, not traced: their conditions are worked out on the host")
     s = np.asarray(patterns)
     if s.ndim != 2 or 0 in s.shape or (n is not None and s.shape[1] != n):
         raise ValueError(f"`{name}` must have shape (P, {'n' if n is None else n}) with P >= 1, got {s.shape}")

@@ -1,9 +1,9 @@
 r"""Weights that hold given patterns as fixed points of x' = -x + J H(x) + b, or the proof that there are none.
 
-The rows of J are problems of their own (`constraints`). Three choices among the weights that hold the patterns:
-`store` has the largest margin for weights within bounds, `store_widest` the largest margin for its Euclidean norm,
-`store_sparsest` the least sum of |J|, and so few synapses. Linear algebra has all of them, for independent patterns:
-`factorise` and `compose`.
+Each row of J is a problem of its own (`constraints`). Three functions choose among the weights that hold the patterns:
+`store` takes the largest margin for weights within bounds, `store_widest` the largest margin for their Euclidean norm,
+and `store_sparsest` the least sum of |J|, which leaves few synapses. For independent patterns, `factorise` and
+`compose` describe all solutions by linear algebra.
 
 Source: Tournoy & Doiron 2022 (arXiv 2210.03241) for what holds a pattern and the factorisation.
 """
@@ -34,10 +34,11 @@ from .constraints import (
 
 
 class Storage(Result, axes={"n": "unit"}):
-    """Weights (n, n) and bias (n,) that hold the patterns; for each unit its margin, or why there are no weights.
+    """Weights that hold the patterns; for each unit its margin, or the proof that it has no weights.
 
-    `margins` (n,) are min_k (2 s_i^k - 1) (J s^k + b)_i, less what weight noise may take away. A row that cannot be
-    has a certificate, and NaN for the rest; `certificates` are None elsewhere. Patterns named there are indices.
+    `weights` (n, n) are J, with the `bias` b (n,). `margins` (n,) are min_k (2 s_i^k - 1) (J s^k + b)_i, less the
+    largest effect of weight noise. `certificates` are None for rows with a solution. A row without a solution has a
+    certificate, which names patterns by their indices, and its weights, bias and margin are NaN.
     """
 
     weights: Float[np.ndarray, "n n"]
@@ -52,12 +53,12 @@ class Storage(Result, axes={"n": "unit"}):
 
     @property
     def stored(self) -> bool:
-        """Whether all can."""
+        """Whether all units can hold them."""
         return bool(np.all(self.feasible))
 
     @property
     def signs(self) -> Float[np.ndarray, "n n"]:
-        """+1, -1, and 0 where no synapse is used."""
+        """+1 and -1, or 0 where no synapse is used."""
         return np.sign(self.weights)
 
     @property
@@ -84,16 +85,16 @@ def store(
 
     - `patterns` (P, n) of 0 and 1, of any dtype.
     - `signs`, `mask` and `bounds` are those of `weight_limits`: signs of synapses or, (n,), of senders; existing
-      synapses (if None, all but self-couplings); largest |J|. Bounds set the unit of margins; without a bias and
-      `margin` they do not matter for what can be stored.
+      synapses (if None, all but self-couplings); largest |J|. Bounds set the unit of margins. Without a bias and
+      `margin` they do not affect which patterns can be stored.
     - `bias`: given, a number or (n,), or NaN (`FREE`) where it is to be found, within the largest bound of the row.
-    - `margin`: what every unit must have in every pattern, or more than 0.
+    - `margin`: the least margin of every unit in every pattern. The default 0 asks for any margin above 0.
     - `weight_noise` epsilon: the patterns stay held when every existing weight errs by up to epsilon.
 
-    One linear programme a row; 200 rows of 100 patterns take seconds. Where a row cannot be, its certificate names the
-    patterns that conflict, with an exact `limit` of the margin; a row is also given up, with a `limit` above `margin`,
-    if its margin cannot be told from rounding. Raises `ValueError` for bad shapes, entries that are not 0 or 1, and
-    bounds that are not finite.
+    Each row takes one linear programme; 200 rows of 100 patterns take seconds. The certificate of a row without
+    solution names the patterns that conflict, with an exact `limit` of the margin. A row is also given up, with a
+    `limit` above `margin`, if its margin cannot be told from rounding. Raises `ValueError` for bad shapes, entries that
+    are not 0 or 1, and bounds that are not finite.
     """
     if not np.all(np.isfinite(bounds)):
         raise ValueError(f"`bounds` must be finite to have a largest margin, got {bounds}")
@@ -119,10 +120,10 @@ def store_widest(
        (2 s^k_i - 1) \Big( \sum_j J_{ij} s^k_j + b_i \Big) \ge \text{margin} $$
 
     With kappa = margin / |w|, independent relative errors N(0, sigma^2) of the weights turn a unit in a pattern with
-    probability at most Phi(-kappa / sigma), and no error of a row turns any whose norm is below margin / sqrt(n).
-    Arguments as in `store`. The quadratic programme is solved exactly, as a least distance by non-negative least
-    squares on its dual. Raises `ValueError` for shapes, entries that are not 0 or 1, and a margin that is not > 0.
-    Source: Lawson & Hanson 1974, chapter 23.
+    probability at most Phi(-kappa / sigma). Errors of a row whose norm is below margin / sqrt(n) turn no unit. The
+    arguments are those of `store`. The quadratic programme is solved exactly: it is a least distance, whose dual is a
+    non-negative least squares problem. Raises `ValueError` for shapes, entries that are not 0 or 1, and a margin that
+    is not > 0. Source: Lawson & Hanson 1974, chapter 23.
     """
     rows = _rows(patterns, signs, mask, bounds, bias, weight_noise)
     _require_positive_margin(margin)
@@ -177,7 +178,7 @@ def _store(
     choose: Callable[[Row, np.ndarray], np.ndarray],
     progress: bool,
 ) -> Storage:
-    """Rows with what `choose` makes of (row, its weights of the largest margin up to `cap`), where that is enough."""
+    """All rows solved; `choose` maps a row, and its weights of largest margin up to `cap`, to the stored weights."""
     n = len(rows)
     weights, margins, certificates = np.full((n, n + 1), np.nan), np.full(n, np.nan), []
     for i, row in enumerate(tqdm(rows, desc="rows", unit="row", delay=2, leave=False, disable=not progress)):
@@ -200,10 +201,10 @@ def _least_distance(row: Row, known: Float[np.ndarray, " m"], margin: float) -> 
     low, high = np.isfinite(l[used]), np.isfinite(u[used])
     G = np.concatenate([A[:, used], limits[low], -limits[high]])
     h = np.concatenate([margin - a, l[used][low], -u[used][high]])
-    # In units of a norm that is above the least, so that the last equation is met to between 0 and 1/2.
+    # In units of a norm that is not below the least one, the last equation is met to between 0 and 1/2.
     unit = np.linalg.norm(known) or 1.0
     dual, _ = nnls(np.vstack([G.T, h[None] / unit]), np.append(np.zeros(G.shape[1]), 1.0), maxiter=30 * len(h))
-    # The solution is the least w on the conditions that bind: solved anew, which loses no digits.
+    # The solution is the least w on the conditions that bind. Solved again from these, it loses no digits.
     bind = dual > 0
     w = np.zeros(len(l))
     w[used] = np.linalg.lstsq(G[bind], h[bind])[0]
@@ -211,7 +212,7 @@ def _least_distance(row: Row, known: Float[np.ndarray, " m"], margin: float) -> 
 
 
 def _least_sum(row: Row, margin: float) -> Float[np.ndarray, " m"]:
-    """The least sum |w| with A w + a >= margin, l <= w <= u, known to have a solution: w = p - q, p, q >= 0."""
+    """The least sum |w| with A w + a >= margin, l <= w <= u, which has a solution: w = p - q with p, q >= 0."""
     A, l, u, a = row
     solution = linprog(
         np.ones(2 * A.shape[1]),
@@ -233,7 +234,8 @@ def _least_sum(row: Row, margin: float) -> Float[np.ndarray, " m"]:
 class Storable(Result, axes={"m": "size"}):
     """How many of the patterns, in their order, each unit can hold, and why not one more.
 
-    `counts` (m,), one for each of `units`; `certificates` (m,), of the first pattern too many, None if it held all.
+    `counts` (m,) has one number for each of `units`. `certificates` (m,) prove that the next pattern is too many, and
+    are None for units that hold all.
     """
 
     units: tuple[int, ...]
@@ -242,7 +244,7 @@ class Storable(Result, axes={"m": "size"}):
 
     @property
     def count(self) -> int:
-        """How many all these units can hold."""
+        """The number of patterns that all these units can hold."""
         return int(np.min(self.counts))
 
 
@@ -257,9 +259,10 @@ def storable(
 ) -> Storable:
     """How many patterns can be stored when they come one at a time: for each unit, the first that it cannot hold.
 
-    Patterns s^0 .. s^{k-1} can be held for all k up to a unit's count and for none beyond. `units` (all if None) are
-    those that must hold them: others are inputs, set by the patterns. The other arguments are those of `store`; a
-    given bias is compared with weights of at most 1. log2(P) linear programmes a unit. Raises `ValueError` as `store`.
+    Patterns s^0 .. s^{k-1} can be held for all k up to a unit's count and for no k beyond. `units` (all if None) must
+    hold the patterns; other units are inputs, which the patterns set. The other arguments are those of `store`; a given
+    bias is compared with weights of at most 1. Each unit takes log2(P) linear programmes. Raises `ValueError` as
+    `store`.
     """
     rows = _rows(patterns, signs, mask, 1.0, bias, 0.0)
     chosen = range(len(rows)) if units is None else units
@@ -271,13 +274,13 @@ def storable(
 
 
 def _most(row: Row) -> tuple[int, Certificate | None]:
-    """How many conditions, from the first on, can be met together, and why not one more."""
+    """The number of conditions, from the first on, that can be met together, and why not one more."""
 
     def first(k: int) -> Row:
         return row._replace(conditions=row.conditions[:k], offset=row.offset[:k])
 
     held, tried = 0, len(row.conditions)
-    why = None  # of the fewest that are known not to be met
+    why = None  # the least number of conditions known to conflict, and their mixture
     while held < tried:
         w, y = solve_row(first(tried))
         if reaches(first(tried), w, 0.0):
@@ -297,12 +300,13 @@ def _most(row: Row) -> tuple[int, Certificate | None]:
 def factorise(
     J: Float[ArrayLike, "n n"], patterns: Int[ArrayLike, "P n"]
 ) -> tuple[Float[Array, "n P"], Float[Array, "n n"]]:
-    r"""What J does to independent patterns X = (s^1 .. s^P), Y = J X, and what it does to the rest, Z = J (1 - X X^+).
+    r"""J as its drives Y in independent patterns, and the rest Z.
 
-    $$ J = Y X^+ + Z (1 - X X^+) $$
+    $$ J = Y X^+ + Z (1 - X X^+), \qquad Y = J X, \qquad Z = J (1 - X X^+), \qquad X = (s^1 \dots s^P) $$
 
-    J holds the patterns (b = 0) iff sign Y = 2 X - 1; Z is free. `patterns` (P, n) are rows. `compose` is the inverse.
-    Differentiable in J. Raises `ValueError` for shapes, and for patterns that are not linearly independent.
+    J holds the patterns (b = 0) if and only if sign Y = 2 X - 1; Z is free. `patterns` (P, n) of 0 and 1 are rows, and
+    the columns of X. `compose` is the inverse. Differentiable in J. Raises `ValueError` for shapes, and for patterns
+    that are not linearly independent.
     """
     J, X = _square(J, patterns)
     Y = J @ X
@@ -314,9 +318,9 @@ def compose(
 ) -> Float[Array, "n n"]:
     r"""All weights whose drives in the patterns are Y: J = Y X^+ + Z (1 - X X^+), the smallest for Z = 0 (None).
 
-    To design a network, choose the sizes of Y, whose signs are those of 2 X - 1, and Z: ``compose(s, kappa *
-    (2 * s.T - 1))`` holds all patterns s (P, n) with margin kappa, by the weights of least Euclidean norm with these
-    drives; Z changes everything but them. There are self-couplings in general. Differentiable in Y and Z. Raises
+    Y (n, P) has the signs of 2 X - 1; its sizes and Z are free. ``compose(s, kappa * (2 * s.T - 1))`` holds all
+    `patterns` s (P, n) with margin kappa, by the weights of least Euclidean norm with these drives. Z changes the
+    network outside the patterns alone. In general there are self-couplings. Differentiable in Y and Z. Raises
     `ValueError` as `factorise`.
     """
     X = _independent(patterns)

@@ -2,12 +2,12 @@
 
 - `patterns`: which patterns are stable, all of them or given ones;
 - `structure`: what the signs of the weights alone decide;
-- `flows` and `attractors`: exact trajectories from event to event, basins, and transitions; `sliding` is their algorithm
+- `flows` and `attractors`: exact trajectories from event to event, basins, and transitions; `sliding` is the algorithm
   for units that stay at the threshold;
 - `smooth` and `piecewise`: units that are less steep, and low-rank networks of piecewise-linear units.
 
-Patterns are rows (P, n) of 0 and 1. J[i, j] is the weight from j to i, `bias` is b, a number or (n,), 0 if None. Weights
-that hold given patterns are found in `jaxnets.learning`.
+Patterns are rows (P, n) of 0 and 1. J[i, j] is the weight from j to i. `bias` is b, a number or (n,), 0 if None.
+Weights that hold given patterns are found in `jaxnets.learning`.
 """
 
 from .._public import public

@@ -5,8 +5,9 @@ $$ \dot x = -x + J H(x) + b, \qquad s \text{ stable} \iff (2 s_i - 1)\, f_i > 0 
 H(x) = 1 for x > 0, and J_ij is the weight from j to i. In the orthant of s the flow is linear towards f, so that s is
 stable exactly when f lies in that orthant. A field f_i = 0 is marginal: such a pattern is not stable.
 
-All patterns of up to `EXHAUSTIVE` units are looked at one by one, 32 in a machine word; of more units they are found
-by a mixed-integer programme. Both prove that nothing is left. Descent from random starts proves nothing and is quick.
+Up to `EXHAUSTIVE` units, every pattern is tested, 32 of them in one machine word. For more units a mixed-integer
+programme finds the patterns. Both prove that no pattern is missed. Descent from random starts is quick and proves
+nothing.
 
 Source: Tournoy & Doiron 2022 (arXiv 2210.03241) for stability; the searches are written here.
 """
@@ -26,8 +27,20 @@ from .._numerics import is_concrete
 from .._results import Result
 from ..couplings.operators import Dense, Operator
 
-# Units whose 2^n patterns are all looked at: 2^28 take seconds, and 32 MB.
+# Networks of at most this many units have all their 2^n patterns tested: 2^28 take seconds, and 32 MB.
 EXHAUSTIVE = 28
+# Units of the first half, at least 5 for a word of 32 bits. Larger sets take more work to make and leave the caches;
+# smaller sets are looked up more often.
+_FIRST_HALF = 5, 10
+# Second halves in one batch: their words fill some MB.
+_SECONDS_TOGETHER = 2**13
+# Candidates that are judged in one batch.
+_JUDGED_TOGETHER = 2**16
+# A margin that is asked of the integer programme is left out below this, because HiGHS meets constraints to 1e-6.
+_SOLVER_MARGIN = 1e-5
+# Roundings for each term of a field, up to which a candidate passes. A sum of k terms errs by at most k roundings; the
+# field that the search compares is made of several sums.
+_ROUNDINGS = 4
 
 
 # --- arguments of this room
@@ -80,8 +93,8 @@ def margins(
 
     $$ \mu(s) = \min_i\, (2 s_i - 1) \big( \textstyle\sum_j J_{ij} s_j + b_i \big) $$
 
-    `patterns` of 0 and 1 have any leading axes, `bias` is a number or (n,). The unit is that of J. Works under `jit`,
-    `vmap` and `grad` (of J and b).
+    `patterns` of 0 and 1 have any leading axes, `bias` is a number or (n,). The margin has the unit of J. Works under
+    `jit`, `vmap` and `grad` (with respect to J and b).
 
     Raises:
         ValueError: if ``J`` is not one finite square matrix, or ``patterns`` or ``bias`` do not fit it.
@@ -120,10 +133,10 @@ def is_stable(
 
 
 class StablePatterns(Result, axes={"P": "pattern", "n": "unit"}):
-    """Stable patterns, each once, and whether they are all there are.
+    """Stable patterns, each once, and whether the list is complete.
 
-    `patterns` is in the order of binary numbers with unit 0 as the last digit. `complete` says that there is proof
-    that no other pattern is stable; otherwise their number is a lower bound. `reason` says in words why.
+    `patterns` (P, n) of 0 and 1 are in the order of binary numbers with unit 0 as the last digit. `complete` says that
+    there is proof that no other pattern is stable; otherwise their number is a lower bound. `reason` says in words why.
     """
 
     patterns: Bool[np.ndarray, "P n"]
@@ -140,17 +153,19 @@ def stable_patterns(
 ) -> StablePatterns:
     r"""All stable patterns: those s in {0, 1}^n with (2 s - 1) o (J s + b) > 0.
 
-    Up to n = 28 every pattern is looked at. The units are split in two, and the field of a pattern is one of 2^h
-    fields of the first h units plus one of 2^(n-h) of the others. For a fixed second half, unit i asks of the first
-    half that its field lies above a threshold, or below: the sets of first halves that satisfy this are nested, are
-    made once as rows of bits, one for each rank of the threshold, and are then only looked up and intersected, n / 32
-    words for one pattern. What passes within the rounding errors is judged by `is_stable`. `time_limit` (seconds) and
-    `max_patterns` do not matter.
+    Up to n = 28 every pattern is tested. The units are split in two halves, so that the field of a pattern is the sum
+    of one of 2^h fields from the first h units and one of 2^(n-h) fields from the others. For a fixed second half,
+    unit i asks of the first half that its field lies above a threshold, or below. The sets of first halves that satisfy
+    this are nested. They are made once, as rows of bits, one row for each rank of the threshold. A search then only
+    looks up n rows and intersects them: n / 32 words for one pattern. Patterns that pass within the rounding errors are
+    judged by `is_stable`. `time_limit` and `max_patterns` do not matter.
 
-    Beyond, a mixed-integer programme finds one pattern after the other and excludes it until none is left (which proves
-    that these are all, within the tolerance 1e-6 of the solver, HiGHS), or until `time_limit` or `max_patterns`.
+    For larger n a mixed-integer programme finds one pattern after the other, and excludes each,
 
-        s_i = 1 => f_i >= 0,   s_i = 0 => f_i <= 0,   sum_i |s_i - s_i^k| >= 1 for all k found.
+        s_i = 1 => f_i >= 0,   s_i = 0 => f_i <= 0,   sum_i |s_i - s_i^k| >= 1 for all k found,
+
+    until no pattern is left, or until `time_limit` (seconds) or `max_patterns`. The first of these ends proves that the
+    list is complete, within the tolerance 1e-6 of the solver, HiGHS.
 
     Raises:
         ValueError: if ``J`` is not one finite square matrix, ``bias`` does not fit, one of them is traced,
@@ -167,10 +182,11 @@ def stable_patterns(
 
 
 def required_margins(J: Float[np.ndarray, "n n"], b: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """What (2 s_i - 1) f_i computed in any order of summation exceeds in every stable pattern.
+    """Thresholds that (2 s_i - 1) f_i, summed in any order, exceeds in every stable pattern.
 
-    Where the fields are whole multiples of some power of two, which sums do not round, it is half of that, and nothing
-    marginal passes; otherwise it is minus a bound on the rounding errors, and candidates must be judged anew.
+    If the fields are whole multiples of some power of two, sums are not rounded. The threshold is then half of that
+    power, and no marginal pattern passes. Otherwise it is minus a bound on the rounding errors, and candidates that
+    pass must be judged again.
     """
     terms = np.concatenate([J, b[:, None]], 1)
     largest, eps = np.sum(np.abs(terms), 1), np.finfo(J.dtype).eps
@@ -179,17 +195,18 @@ def required_margins(J: Float[np.ndarray, "n n"], b: Float[np.ndarray, " n"]) ->
     lowest_bit = (whole & -whole).astype(np.float64)
     unit = np.min(np.where(terms == 0, np.inf, np.ldexp(lowest_bit, exponent - 53)), 1)
     exact = largest < unit / eps
-    return np.where(exact, np.minimum(unit, 1) / 2, -4 * terms.shape[1] * eps * largest)
+    return np.where(exact, np.minimum(unit, 1) / 2, -_ROUNDINGS * terms.shape[1] * eps * largest)
 
 
 # --- every pattern, one bit each
 
 
 class Halves(NamedTuple):
-    """The patterns of n units by their first h, of which every set is a row of 2^h bits, and their other n - h.
+    """The patterns of n units by their first h units and their other n - h; a set of first halves is a row of 2^h bits.
 
-    `keys[i]`, sorted, are the fields that first halves give to unit i, less what is asked of it; `sets[i, r]` are the
-    first halves with which unit i is on and above or off and below its threshold, when that has rank r among the keys.
+    `keys[i]`, sorted, are the fields that first halves give to unit i, less the margin that it needs. `sets[i, r]`
+    holds for a threshold of rank r among these keys. It contains the first halves that agree with unit i: the unit is
+    on and its field above the threshold, or it is off and its field below.
     """
 
     keys: Float[Array, "n 2**h"]
@@ -200,11 +217,11 @@ class Halves(NamedTuple):
 
 
 def exhaustive(J: Operator, b: Float[Array, " n"]) -> StablePatterns:
-    """All of 2^n patterns."""
+    """The stable patterns among all 2^n."""
     n = J.shape[-1]
-    # Larger sets are more work to make and soon leave the caches, smaller ones are looked up more often.
-    h = min(max(5, n // 2 - 2), 10)
-    # Silent units without a field would never be stable: they are off, with a field below 0, up to h units in all.
+    h = min(max(_FIRST_HALF[0], n // 2 - 2), _FIRST_HALF[1])
+    # Small networks are filled up to h units that are always off, by a field of -1. With a field of 0 they would be
+    # marginal, and no pattern stable.
     padded = max(n, h)
     matrix = np.zeros((padded, padded), J.dtype)
     matrix[:n, :n] = J.dense()
@@ -212,8 +229,7 @@ def exhaustive(J: Operator, b: Float[Array, " n"]) -> StablePatterns:
     bias[:n] = b
     halves = _halves(jnp.asarray(matrix), jnp.asarray(bias), jnp.asarray(required_margins(matrix, bias), J.dtype), h)
 
-    # As many second halves at once as fill some MB.
-    batch = min(2 ** (padded - h), 2**13)
+    batch = min(2 ** (padded - h), _SECONDS_TOGETHER)
     found = []
     for first in range(0, 2 ** (padded - h), batch):
         words = np.asarray(_survivors(halves, jnp.arange(first, first + batch)))
@@ -227,13 +243,14 @@ def exhaustive(J: Operator, b: Float[Array, " n"]) -> StablePatterns:
 
 
 def _judged(J: Operator, b: Float[Array, " n"], candidates: Bool[np.ndarray, "P n"]) -> Bool[np.ndarray, "P n"]:
-    """Those that `is_stable` accepts."""
+    """The candidates that `is_stable` accepts."""
     if len(candidates) == 0:
         return candidates
     # In powers of two, so that few programs are compiled.
     room = 2 ** int(np.ceil(np.log2(len(candidates)))) - len(candidates)
     padded = np.concatenate([candidates, np.zeros((room, candidates.shape[1]), bool)])
-    stable = np.concatenate([np.asarray(is_stable(J, part, b)) for part in np.split(padded, max(1, len(padded) >> 16))])
+    parts = np.split(padded, max(1, len(padded) // _JUDGED_TOGETHER))
+    stable = np.concatenate([np.asarray(is_stable(J, part, b)) for part in parts])
     return candidates[stable[: len(candidates)]]
 
 
@@ -249,8 +266,8 @@ def _halves(J: Float[Array, "n n"], b: Float[Array, " n"], margin: Float[Array, 
     with jax.default_matmul_precision("highest"):
         fields = J[:, :h] @ s.T
 
-    # A unit of the first half must exceed its margin where it is on, and stay below its negative where it is off; this
-    # is folded into its fields, and into the threshold for the units of the second half.
+    # A unit must exceed its margin where it is on, and stay below minus its margin where it is off. For units of the
+    # first half this is part of their fields, for units of the second half part of their threshold.
     own = jnp.concatenate([s.T == 1, jnp.zeros((J.shape[0] - h, 2**h), bool)])
     sign = jnp.concatenate([2 * s.T - 1, jnp.zeros((J.shape[0] - h, 2**h), J.dtype)])
     fields = fields - sign * margin[:, None]
@@ -268,7 +285,7 @@ def _halves(J: Float[Array, "n n"], b: Float[Array, " n"], margin: Float[Array, 
 
 @jax.jit
 def _survivors(halves: Halves, seconds) -> UInt32[Array, "batch words"]:
-    """For each second half the first halves that make a stable pattern with it, up to rounding."""
+    """For each second half, the first halves that make a stable pattern with it, up to rounding."""
     num = halves.columns.shape[1]
     h = halves.bias.shape[0] - num
     s = _bits(seconds, num, halves.bias.dtype)
@@ -281,7 +298,8 @@ def _survivors(halves: Halves, seconds) -> UInt32[Array, "batch words"]:
     def intersect(passed, unit):
         keys, sets, threshold, on = unit
         rank = jnp.searchsorted(keys, threshold, side="right")
-        # Of the first halves with a field at most the threshold, or above it for a unit that is on.
+        # The rows are made for units that are off: first halves with a field at most the threshold. For a unit of the
+        # second half that is on, the complement counts.
         flip = jnp.where(on, jnp.uint32(0xFFFFFFFF), jnp.uint32(0))
         return passed & (sets[rank] ^ flip[:, None]), None
 
@@ -296,11 +314,11 @@ def by_programme(J: Operator, b: Float[Array, " n"], time_limit: float, max_patt
     """One feasible pattern after the other, each excluded by a cut, until there is none."""
     matrix, bias = (np.asarray(a, np.float64) for a in (J.dense(), b))
     n = len(bias)
-    # Rows of largest field 1, the scale on which the solver's tolerance is meant.
+    # The tolerance of the solver is absolute, for numbers of order one: rows are scaled to a largest field of 1.
     scale = np.maximum(np.sum(np.abs(matrix), 1) + np.abs(bias), np.finfo(float).tiny)
     matrix, bias = matrix / scale[:, None], bias / scale
     asked = required_margins(np.asarray(J.dense()), np.asarray(b)) / scale
-    asked = np.where(asked > 1e-5, asked, 0)
+    asked = np.where(asked > _SOLVER_MARGIN, asked, 0)
     most = bias + np.sum(np.maximum(matrix, 0), 1)
     least = bias + np.sum(np.minimum(matrix, 0), 1)
     constraints = [
@@ -336,7 +354,7 @@ def by_programme(J: Operator, b: Float[Array, " n"], time_limit: float, max_patt
         found.append(pattern)
         cuts.append(np.where(pattern, -1.0, 1.0))
         limits.append(1.0 - np.sum(pattern))
-        # Only stable ones count: marginal ones may be among the solutions.
+        # Marginal patterns may be among the solutions, but only stable ones count.
         if len(found) >= max_patterns and len(_judged(J, b, np.array(found))) >= max_patterns:
             return answer(False, f"stopped at {max_patterns} patterns")
     return answer(False, f"stopped after {time_limit} s")
@@ -355,8 +373,9 @@ def descend(
 ) -> StablePatterns:
     """Stable patterns found by flipping, from random patterns, the unit whose field contradicts it most.
 
-    A flip costs O(n); for symmetric J with J_ii >= 0 the energy -s J s / 2 - b s falls with every flip. Other
-    networks may wander: a start that is not stable after `max_flips` is given up. What is found is a lower bound.
+    There are `num_starts` random patterns, which come from `key`. A flip costs O(n). For symmetric J with J_ii >= 0 the
+    energy -s J s / 2 - b s falls with every flip. Other networks may wander: a start that is not stable after
+    `max_flips` is given up. The number of patterns found is a lower bound.
 
     Raises:
         ValueError: if ``J`` is not one finite square matrix, ``bias`` does not fit, one of them is traced, or

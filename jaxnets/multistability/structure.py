@@ -1,9 +1,9 @@
-r"""What the signs of the weights alone decide: the patterns they hold, for whatever magnitudes, and their completion.
+r"""The part of multistability that the signs of the weights decide: the patterns they hold, and their completion.
 
-All of it is for x' = -x + J H(x) without bias. A pattern s is stable iff (2 s - 1) o (J s) > 0, so that in its active
-columns an active unit needs more excitation than inhibition, and an inactive one the reverse. It is so for all
-magnitudes of a sign matrix iff active units have at least one + there and no -, inactive ones at least one - and no +:
-s is then sign-stable.
+Networks here are x' = -x + J H(x), without bias. A pattern s is stable if and only if (2 s - 1) o (J s) > 0: from the
+units active in s, an active unit needs more excitation than inhibition, an inactive unit the reverse. This holds for
+all magnitudes of the weights if and only if active units receive at least one + and no - from them, and inactive units
+at least one - and no +. Then s is sign-stable.
 
 Signs are +1, -1, 0 (no synapse) and, where allowed, NaN (`FREE`); `np.sign(J)` gives those of a network. A `mask` is
 False where there is no synapse; if None, units do not couple to themselves.
@@ -58,7 +58,7 @@ def _listed(units: tuple[int, ...]) -> str:
 
 
 class SignStability(Result, axes={"P": "pattern"}):
-    """`stable` (P,): whether each pattern is, for all magnitudes of the weights; `failures` say why not."""
+    """`stable` (P,) says which patterns are stable for all magnitudes of the weights, `failures` why others are not."""
 
     stable: Bool[np.ndarray, " P"]
     failures: tuple[Failure, ...]
@@ -121,10 +121,10 @@ class Need:
 
 
 class SignConstraints(Result, axes={"n": "unit"}):
-    """What a sign matrix must obey to hold the patterns for all magnitudes: exactly this, and nothing more.
+    """The conditions on a sign matrix to hold the patterns for all magnitudes, necessary and sufficient.
 
-    `may_excite` and `may_inhibit` (n, n) say which signs an entry may have besides 0; `needs` are what cannot be
-    absent, the fewest that imply all others.
+    `may_excite` and `may_inhibit` (n, n) say which signs an entry may have besides 0. `needs` are the synapses that
+    must exist: the fewest needs that imply all others.
     """
 
     may_excite: Bool[np.ndarray, "n n"]
@@ -162,11 +162,11 @@ def sign_constraints(patterns: Int[ArrayLike, "P n"], *, mask: Bool[ArrayLike, "
 
 
 def _needs_of(i: int, s: np.ndarray, may_excite: np.ndarray, may_inhibit: np.ndarray) -> list[Need]:
-    """Those of unit i that are not implied by another, each with its first pattern."""
+    """The needs of unit i that no other need implies, each with its first pattern."""
     smallest: list[tuple[frozenset[int], int]] = []
     choices = [frozenset(_indices((p == 1) & (may_excite if p[i] else may_inhibit))) for p in s]
     for k in sorted(range(len(s)), key=lambda k: (len(choices[k]), k)):
-        # Sources of a + and of a - are never the same, so that only an empty set is below both: keep it for each sign.
+        # Sources of + and of - are never the same, so that the empty set alone is part of both: keep it for each sign.
         if not any(kept <= choices[k] and s[other, i] == s[k, i] for kept, other in smallest):
             smallest.append((choices[k], k))
     return [Need(i, k, 1 if s[k, i] else -1, tuple(sorted(sources))) for sources, k in smallest]
@@ -220,7 +220,7 @@ def sign_matrices(
 
 
 def _row_choices(constraints: SignConstraints, row: int) -> tuple[list[tuple[int, ...]], int, list[int]]:
-    """The values of each entry of a row, 0 first; its needs, as bits; and those that each entry meets if not 0."""
+    """The values of each entry of a row, 0 first; its needs, as bits; and the needs that each entry meets if not 0."""
     values = [
         (0, *([1] if excite else []), *([-1] if inhibit else []))
         for excite, inhibit in zip(constraints.may_excite[row], constraints.may_inhibit[row], strict=True)
@@ -236,7 +236,7 @@ def _sign_rows(values: list[tuple[int, ...]], unmet: int, meets: list[int]) -> I
         if not unmet:
             yield ()
         return
-    # What no entry from here on meets is lost.
+    # A need that no entry from here on meets is lost.
     if unmet & ~functools.reduce(int.__or__, meets):
         return
     for value in values[0]:
@@ -249,7 +249,7 @@ def fewest_synapses(
 ) -> Float[np.ndarray, "n n"] | None:
     """A sign matrix with the fewest synapses that holds all patterns for all magnitudes; None if there is no matrix.
 
-    An integer programme a row (HiGHS), which is exact. Arguments and errors as in `sign_constraints`.
+    Each row is an integer programme, solved exactly (HiGHS). Arguments and errors as in `sign_constraints`.
     """
     constraints = sign_constraints(patterns, mask=mask)
     if constraints.impossible:
@@ -266,7 +266,7 @@ def fewest_synapses(
     return signs
 
 
-# --- what any weights with these signs need
+# --- what all weights with these signs need
 
 
 class Topology(Result):
@@ -295,8 +295,9 @@ class Topology(Result):
 def check_topology(signs: Float[ArrayLike, "n n"], pattern: Int[ArrayLike, " n"]) -> Topology:
     """Whether some magnitudes of a sign matrix can make a pattern (n,) stable, and the excitatory cycle that feeds it.
 
-    So it is iff every active unit has an excitatory synapse from an active one, and every inactive unit an inhibitory
-    one. Going back from sender to sender, the active units then meet a directed cycle. Free signs (NaN) may be either.
+    They can if and only if every active unit has an excitatory synapse from an active unit, and every inactive unit an
+    inhibitory synapse from an active unit. Steps back from sender to sender then meet a directed cycle among the active
+    units. Free signs (NaN) may be either.
     Raises `ValueError` for shapes and entries.
     """
     s = _one_pattern("pattern", pattern)
@@ -311,7 +312,7 @@ def check_topology(signs: Float[ArrayLike, "n n"], pattern: Int[ArrayLike, " n"]
 def _cycle(excites: np.ndarray, units: np.ndarray) -> tuple[int, ...] | None:
     """A directed cycle of the graph whose edges j -> i are excites[i, j], or None."""
     alive = np.ones(len(units), bool)
-    # Who has no sender among those left is on no cycle.
+    # A unit without a sender among the units left is on no cycle.
     while np.any(lost := alive & ~excites[:, alive].any(1)):
         alive &= ~lost
     if not alive.any():
@@ -338,7 +339,7 @@ def closure(
     pattern: Int[ArrayLike, " n"],
     cue: Int[ArrayLike, " n"],
 ) -> Int[np.ndarray, " n"]:
-    r"""What a cue in a sign-stable pattern grows into: its closure along edges inside it of which `signs` are positive.
+    r"""The units that a cue in a sign-stable pattern grows to: its closure along edges with positive `signs`.
 
     $$ c \leftarrow c \cup \{ i \in s : \mathrm{sgn}_{ij} > 0 \text{ for some } j \in c \} $$
 
@@ -373,14 +374,14 @@ def completes(
     return bool(np.all(closure(signs, pattern, cue) == np.asarray(pattern)))
 
 
-# --- compatibility between patterns
+# --- compatibility of patterns
 
 
 class Compatibility(Result, axes={"n": "unit"}):
-    """What holding some patterns says of one more, the `candidate`: which units may be on, or off, in it.
+    """Which units may be on, or off, in a `candidate`, if some patterns are held.
 
-    `on_certificates` and `off_certificates`, one a unit, prove what may not be, None where it may; there the last
-    pattern, of index P, is the candidate.
+    `on_certificates` has one certificate for each unit that may not be on, and None for the others; `off_certificates`
+    the same for off. In certificates the candidate is the last pattern, of index P.
     """
 
     candidate: Int[np.ndarray, " n"]
@@ -427,13 +428,14 @@ def compatibility(
     $$ \sum_{k \text{ on}} \lambda_k s^k = \sum_{k \text{ off}} \mu_k s^k,
        \qquad \lambda, \mu \ge 0, \text{ not all } 0 $$
 
-    forbids, whatever the weights, that a unit is on in all patterns of the left and off in all of the right: its drive
-    would be positive on one side and negative on the other. Such an identity, over the senders of the unit, is the
-    certificate; with signs it need hold only up to what they let pass. Two linear programmes a unit. A pattern that
-    differs from a held one in unit i alone is forbidden, as i sees no difference. The union and intersection of two
-    patterns (`union_and_intersection`) are compatible with them, if these share two units or more and each has two
-    or more of its own.
-    `signs` and `mask` are those of `weight_limits`. Raises `ValueError` for shapes and entries.
+    forbids, whatever the weights, that a unit is on in all patterns of the left and off in all patterns of the right:
+    its drive would be positive on one side and negative on the other. Such an identity, over the senders of the unit,
+    is the certificate; with given signs, an inequality is enough. Each unit takes two linear programmes.
+
+    A pattern that differs from a held one in unit i alone is forbidden, as i sees no difference. The union and
+    intersection of two patterns (`union_and_intersection`) are compatible with them, if the two share at least two
+    units and each has at least two of its own. `signs` and `mask` are those of `weight_limits`. Raises `ValueError` for
+    shapes and entries.
     """
     s = as_patterns(patterns)
     c = _one_pattern("candidate", candidate)
@@ -451,7 +453,7 @@ def compatibility(
 
 
 def union_and_intersection(first: Int[ArrayLike, " n"], second: Int[ArrayLike, " n"]) -> Int[np.ndarray, "2 n"]:
-    """The patterns (`first` or `second`) and (`first` and `second`), whose sum is that of the two.
+    """The patterns (`first` or `second`) and (`first` and `second`), with the same sum as the two.
 
     Raises `ValueError` for shapes and entries.
     """
