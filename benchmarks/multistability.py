@@ -3,11 +3,11 @@
     python benchmarks/multistability.py [--quick]
 
 NumPy looks at all patterns by matrix products of many of them at once, with as many BLAS threads as it likes. Limits,
-measured here: `product` is the matrix product of W with all patterns alone, at the best speed of square products;
+measured here: `product` is the matrix product of J with all patterns alone, at the best speed of square products;
 `memory` is the N / 8 bytes of bit sets that the search reads for each pattern, at the speed of a copy of 64 MB. The
 search reads its sets from the caches, and may be faster than that. Flows start from normal states of unit variance
 and end at an attractor, or after 1000 events; an event of all flows of a batch is one step. The alternative is the
-same loop over events in NumPy, for all starts together and without sliding (W_ii >= 0).
+same loop over events in NumPy, for all starts together and without sliding (J_ii >= 0).
 """
 
 import argparse
@@ -32,23 +32,23 @@ def seconds(run, repeats: int = 3) -> tuple[float, float]:
     return times[0], min(times[1:])
 
 
-def numpy_search(W: np.ndarray, chunk: int = 2**14) -> np.ndarray:
+def numpy_search(J: np.ndarray, chunk: int = 2**14) -> np.ndarray:
     """All stable patterns by matrix products."""
-    n = len(W)
+    n = len(J)
     found = []
     for first in range(0, 2**n, chunk):
-        s = ((np.arange(first, first + chunk)[:, None] >> np.arange(n)) & 1).astype(W.dtype)
-        stable = np.all((2 * s - 1) * (s @ W.T) > 0, 1)
+        s = ((np.arange(first, first + chunk)[:, None] >> np.arange(n)) & 1).astype(J.dtype)
+        stable = np.all((2 * s - 1) * (s @ J.T) > 0, 1)
         found.append(s[stable])
     return np.concatenate(found) == 1
 
 
-def numpy_flows(W: np.ndarray, b: np.ndarray, x: np.ndarray, max_events: int = 1000) -> np.ndarray:
+def numpy_flows(J: np.ndarray, b: np.ndarray, x: np.ndarray, max_events: int = 1000) -> np.ndarray:
     """The patterns at the ends of flows without sliding."""
     s, x = x > 0, x.copy()
     rows = np.arange(len(x))
     for _ in range(max_events):
-        f = s @ W.T + b
+        f = s @ J.T + b
         with np.errstate(divide="ignore", invalid="ignore"):
             waits = np.where((s & (f < 0)) | (~s & (f > 0)), np.log1p(-x / f), np.inf)
         i = np.argmin(waits, 1)
@@ -83,11 +83,11 @@ def main(quick: bool) -> list[Row]:
     rows = []
     for n in (20,) if quick else (20, 24):
         for dtype in ("float32", "float64"):
-            W = np.random.default_rng(n).standard_normal((n, n)).astype(dtype)
+            J = np.random.default_rng(n).standard_normal((n, n)).astype(dtype)
             found = []
-            first, run = seconds(lambda W=W, found=found: found.append(stable_patterns(W).patterns))
+            first, run = seconds(lambda J=J, found=found: found.append(stable_patterns(J).patterns))
             start = time.perf_counter()
-            expected = numpy_search(W)
+            expected = numpy_search(J)
             alternative = time.perf_counter() - start
             assert {tuple(s) for s in found[0]} == {tuple(s) for s in expected}
             rates = [2**n / t / 1e6 for t in (run, alternative)]
@@ -105,20 +105,20 @@ def main(quick: bool) -> list[Row]:
     for n, starts in ((10, 1000),) if quick else ((10, 1000), (10, 10000), (30, 1000), (100, 100)):
         for slides in (True, False):
             rng = np.random.default_rng(n)
-            W, b = rng.standard_normal((n, n)), rng.standard_normal(n)
+            J, b = rng.standard_normal((n, n)), rng.standard_normal(n)
             if not slides:
-                np.fill_diagonal(W, np.abs(np.diag(W)))
+                np.fill_diagonal(J, np.abs(np.diag(J)))
             x0s = rng.standard_normal((starts, n))
-            many = jax.jit(jax.vmap(lambda W, b, x0: flow(W, x0, b), (None, None, 0)))
-            first, run = seconds(lambda W=W, b=b, x0s=x0s, many=many: many(W, b, x0s))
-            ends = many(W, b, x0s)
+            many = jax.jit(jax.vmap(lambda J, b, x0: flow(J, x0, b), (None, None, 0)))
+            first, run = seconds(lambda J=J, b=b, x0s=x0s, many=many: many(J, b, x0s))
+            ends = many(J, b, x0s)
             decided, events = float(jnp.mean(ends.fixed | ends.cycle)), float(jnp.sum(ends.events))
             ratio, numpy = "-", None
             if not slides:
                 # As many events as ours took, since NumPy does not know a cycle.
                 last = int(jnp.max(ends.events))
                 start = time.perf_counter()
-                s = numpy_flows(W, b, x0s, last)
+                s = numpy_flows(J, b, x0s, last)
                 numpy = time.perf_counter() - start
                 ratio = f"{numpy / run:.1f}"
                 fixed = np.asarray(ends.fixed)

@@ -13,14 +13,14 @@
 #
 # Units that are either on or off, $h_i = H(x_i)$, make a network whose dynamics can be solved exactly:
 #
-# $$ \dot x = -x + W H(x), \qquad H(x) = 1 \text{ for } x > 0, \text{ else } 0. $$
+# $$ \dot x = -x + J H(x), \qquad H(x) = 1 \text{ for } x > 0, \text{ else } 0. $$
 #
-# As long as no unit crosses 0, $x$ relaxes to $f = W s$, where $s$ is the present pattern of 0 and 1. So $s$ stays for
+# As long as no unit crosses 0, $x$ relaxes to $f = J s$, where $s$ is the present pattern of 0 and 1. So $s$ stays for
 # ever if and only if $f$ has the signs that $s$ asks for,
 #
-# $$ (2 s_i - 1) \sum_j W_{ij} s_j > 0 \quad \text{for all } i. $$
+# $$ (2 s_i - 1) \sum_j J_{ij} s_j > 0 \quad \text{for all } i. $$
 #
-# These are linear inequalities for the weights $W_{ij}$ onto each unit, one for each pattern: a **linear programme**
+# These are linear inequalities for the weights $J_{ij}$ onto each unit, one for each pattern: a **linear programme**
 # per unit finds the weights, or proves that there are none. Diagonals are 0 throughout: a unit that may excite itself
 # holds anything.
 

@@ -1,4 +1,7 @@
-"""Attractors of threshold networks, their basins, and where the flip of a single unit leads: by exact flows."""
+"""Attractors of threshold networks, their basins, and where the flip of a single unit leads: by exact flows.
+
+Source: Tournoy & Doiron 2022 (arXiv 2210.03241) for the flow; the counts are made here.
+"""
 
 import equinox as eqx
 import jax

@@ -96,6 +96,23 @@ def draw_dimension(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
         # Of inverse dimensions: they are linear in the squared covariances, so that their mean is less biased.
         inverse[g, rank] = np.array([sizes.units / observables.dimension_estimate(r, 1.0).value for r in rates])
 
+    rows = _dimension_rows(sizes, states, theory, at, covariances, inverse)
+    panels = plotting.table(1, 3, width=2.33, height=2.7)[0]
+    _draw_covariances(panels[0], states, at, covariances)
+    _draw_dimensions(panels[1], panels[2], gains, theory, inverse)
+    caption = (
+        "Left: autocovariance of rates, which knows the strength g alone: theory for N to infinity (lines) and "
+        f"{sizes.networks} networks of {sizes.units} units each (marks, bars of two standard errors). Middle: PR / N "
+        "of rates against g for independent weights (∞) and modes of effective rank PR$^D$ N: theory (lines), "
+        "networks here (marks) and published simulations (crosses). Right: the same against PR$^D$ at g = 3."
+    )
+    return Figure(panels[0], caption, rows)
+
+
+def _dimension_rows(
+    sizes: Sizes, states, theory: dict, at: dict[float, int], covariances: dict, inverse: dict
+) -> list[Comparison]:
+    """Printed dimensions and variances beside theory, at the positions `at` of its strengths, and networks here."""
     rows = []
     for g, (published, error) in SIMULATED.items():
         rows.append(
@@ -135,17 +152,7 @@ def draw_dimension(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
                 note="reference value of theory",
             )
         )
-
-    panels = plotting.table(1, 3, width=2.33, height=2.7)[0]
-    _draw_covariances(panels[0], states, at, covariances)
-    _draw_dimensions(panels[1], panels[2], gains, theory, inverse)
-    caption = (
-        "Left: autocovariance of rates, which knows the strength g alone: theory for N to infinity (lines) and "
-        f"{sizes.networks} networks of {sizes.units} units each (marks, bars of two standard errors). Middle: PR / N "
-        "of rates against g for independent weights (∞) and modes of effective rank PR$^D$ N: theory (lines), "
-        "networks here (marks) and published simulations (crosses). Right: the same against PR$^D$ at g = 3."
-    )
-    return Figure(panels[0], caption, rows)
+    return rows
 
 
 def _sampled_dimension(inverse: dict, g: float, rank: float, n: int) -> dict[str, float]:

@@ -187,12 +187,12 @@ def draw_flow(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
     panels = plotting.panels(len(RINGS), width=3.4, height=1.9)
     for ax, n in zip(panels, RINGS, strict=True):
         # Fields are -1 where the unit before is on, +1 where it is off.
-        W, bias = -2 * np.roll(np.eye(n), 1, 0), np.ones(n)
+        J, bias = -2 * np.roll(np.eye(n), 1, 0), np.ones(n)
         start = np.asarray(jax.random.normal(jax.random.fold_in(key, n), (n,)))
-        found = multistability.flow(W, start, bias, record=200)
+        found = multistability.flow(J, start, bias, record=200)
         assert found.trajectory is not None
         shown = 3 * float(found.period)
-        net = RateNetwork(W, heaviside(), input=bias)
+        net = RateNetwork(J, heaviside(), input=bias)
         every = round(0.25 / sizes.step)
         run = simulate(net, start, duration=shown, dt=sizes.step, scheme=_euler, save_every=every, progress=False)
         assert run.states is not None
@@ -250,16 +250,16 @@ def draw_completion(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
     sizes_of_cue = np.arange(1, n // 2 + 1)
     predicted, reached, exact = [], [], []
     trials = max(sizes.completion_starts // len(sizes_of_cue), 1)
-    flow = jax.jit(jax.vmap(lambda W, x0: multistability.flow(W, x0).activity))
+    flow = jax.jit(jax.vmap(lambda J, x0: multistability.flow(J, x0).activity))
     for k in sizes_of_cue:
         key_cues, key_weights, key_starts = jax.random.split(jax.random.fold_in(key, int(k)), 3)
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key_cues)))
         cues = np.zeros((trials, n), int)
         for cue in cues:
             cue[rng.choice(n // 2, k, replace=False)] = 1
-        W = signs[None] * jax.random.exponential(key_weights, (trials, n, n))
+        J = signs[None] * jax.random.exponential(key_weights, (trials, n, n))
         x0 = (2 * cues - 1) * jax.random.exponential(key_starts, (trials, n))
-        ends = np.asarray(flow(W, x0)) > 0.5
+        ends = np.asarray(flow(J, x0)) > 0.5
         closures = np.array([multistability.closure(signs, pattern, cue) for cue in cues]) == 1
         predicted.append(np.mean(closures[:, : n // 2]))
         reached.append(np.mean(ends[:, : n // 2]))
