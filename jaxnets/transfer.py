@@ -224,7 +224,7 @@ class PiecewiseLinear(Transfer):
 
     At a break point the piece to the left holds, as for H(0) = 0. `slope` and `slope_law` leave out the jumps, where
     the slope is infinite. All averages are exact, but for the integral over the correlation of two inputs
-    (`expected_product`), a quadrature right to 1e-10.
+    (`expected_product`), a quadrature right to 1e-8.
 
     Raises `ValueError` unless `breaks` (d,) increase and `slopes` and `intercepts` are (d + 1,), all finite.
     """

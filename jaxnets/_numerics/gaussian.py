@@ -63,12 +63,16 @@ def pair_density_rule(
     $$ \int_0^c f(r)\, dr \approx \sum_k w_k \cos\theta_k\, f(\sin\theta_k) $$
 
     The density of a pair of standard normal variables is singular at |r| = 1, and cos(theta) times it is not:
-    `pair_exponential`. 96 points leave 1e-10 also next to |c| = 1, where these functions have a layer at the end.
+    `pair_exponential`. Next to |c| = 1 that function of theta has a layer at the end, as wide as the distance of the
+    two breaks. So the points crowd there, by the fourth power: 96 of them leave less than 1e-8 at any distance.
     """
     points, weights = (jnp.asarray(a, correlation.dtype) for a in np.polynomial.legendre.leggauss(nodes))
     end = jnp.arcsin(jnp.clip(correlation, -1, 1))
-    angles = end * (points + 1) / 2
-    return jnp.sin(angles), jnp.cos(angles), end * weights / 2
+    left = (1 - points) / 2
+    angles = end * (1 - left**4)
+    # The distance of theta from +-pi/2 without cancellation.
+    cosine = jnp.sin(math.pi / 2 - jnp.abs(end) + jnp.abs(end) * left**4)
+    return jnp.sin(angles), cosine, end * weights * 2 * left**3
 
 
 def pair_exponential(
