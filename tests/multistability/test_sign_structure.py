@@ -10,9 +10,9 @@ from jaxnets.learning import FREE
 from jaxnets.multistability import (
     check_topology,
     closure,
+    compatibility,
     completes,
     count_sign_matrices,
-    compatibility,
     fewest_synapses,
     sign_constraints,
     sign_matrices,

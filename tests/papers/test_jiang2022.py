@@ -117,7 +117,14 @@ def test_largest_exponent_of_a_driven_sequence_in_steps_of_half_a_time_constant(
         coupling = DeepHebbian(load, 0.0, (1.5,)).sample(2000, key=jax.random.key(seed), dtype=jnp.float32)
         net = RateNetwork(coupling, Tanh())
         spectrum = lyapunov_spectrum(
-            net, coupling.left[:, 0], num_exponents=1, duration=900.0, discard=400.0, dt=0.5, interval=1.0, scheme=_euler
+            net,
+            coupling.left[:, 0],
+            num_exponents=1,
+            duration=900.0,
+            discard=400.0,
+            dt=0.5,
+            interval=1.0,
+            scheme=_euler,
         )
         found.append((spectrum.exponents[0], spectrum.error[0]))
     exponents, errors = np.array(found).T
