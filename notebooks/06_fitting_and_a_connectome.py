@@ -116,7 +116,7 @@ scales = jnp.geomspace(2.0, 150.0, 40)
 styles = {"modes": (fit.fits[0], "-"), "independent": (fit.fits[1], "--")}
 fig, (above, below) = plt.subplots(2, 1, figsize=(5.6, 5.2), sharex=True)
 for name, (family, style) in styles.items():
-    theory = jn.fitting.singular_profile(family.ensemble(), scales)
+    theory = jn.spectra.singular_profile(family.ensemble(), scales)
     label = f"theory, {name}"
     jn.plotting.profile(scales, 209 * theory.counts, above, color=jn.plotting.VERMILLION, style=style, label=label)
     jn.plotting.profile(scales, 209 * theory.overlaps, below, color=jn.plotting.VERMILLION, style=style)
@@ -124,7 +124,7 @@ for name, matrix, style in (("left", left, "o"), ("right", right, "^")):
     n, some = len(matrix), scales[::3]
     modes = jn.couplings.from_matrix(matrix)
     factor = jnp.sqrt(jnp.sum(modes.values[1:] ** 2) / n) / fit.best.measured.g  # the number of synapses
-    data = jn.fitting.profile_of_values(modes.values[1:] / factor, modes.overlaps[1:], n, some)
+    data = jn.spectra.observed_singular_profile(modes.values[1:] / factor, modes.overlaps[1:], n, some)
     color = jn.plotting.BLUE if name == "left" else jn.plotting.BLACK
     jn.plotting.profile(some, 209 * data.counts, above, color=color, style=style, label=f"larva, {name}")
     jn.plotting.profile(some, 209 * data.overlaps, below, color=color, style=style)

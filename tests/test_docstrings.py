@@ -52,7 +52,7 @@ THEORY = (
     "jaxnets.couplings.singular",
     "jaxnets.fitting.connectome",
     "jaxnets.fitting.recordings",
-    "jaxnets.fitting.singular",
+    "jaxnets.spectra.singular",
     "jaxnets.learning",
     "jaxnets.meanfield",
     "jaxnets.memory.dense",

@@ -21,7 +21,6 @@ from .families import (
 )
 from .parameters import Fixed, Free, Interval, Positive, Simplex, Transform, draw_starts
 from .recordings import RecordingFit, fit_recording
-from .singular import SingularProfile, profile_of_values, singular_profile
 from .targets import (
     SpectralStatistics,
     autocovariance_misses,
@@ -61,7 +60,6 @@ __all__ = [
     "Profile",
     "RecordingFit",
     "Simplex",
-    "SingularProfile",
     "SpectralStatistics",
     "StretchedExponential",
     "Transform",
@@ -80,8 +78,6 @@ __all__ = [
     "population_time_misses",
     "predict",
     "profile",
-    "profile_of_values",
-    "singular_profile",
     "spectral_statistics",
     "spectrum_misses",
     "speed_misses",

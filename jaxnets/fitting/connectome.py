@@ -35,9 +35,9 @@ from tqdm import tqdm
 from .._arguments import require_instance, require_whole
 from .._results import Result
 from ..couplings import Ensemble, LowRank, from_matrix
+from ..spectra.singular import observed_singular_profile, singular_profile
 from .engine import NotIdentifiable, least_squares
 from .families import Family, default_families
-from .singular import profile_of_values, singular_profile
 
 
 class Measured(Result, axes={"P": "mode", "K": "scales", "2*K": "statistic", "l": "leading_mode"}):
@@ -311,7 +311,7 @@ def _counts_like(measured: Measured, matrix: Float[ArrayLike, "m m"], free_g: bo
 
 
 def _counts(values, overlaps, n: int, scales) -> Float[Array, " 2*K"]:
-    profile = profile_of_values(values, overlaps, n, scales)
+    profile = observed_singular_profile(values, overlaps, n, scales)
     return n * jnp.concatenate([profile.counts, profile.overlaps])
 
 

@@ -5,21 +5,25 @@ from ..eigen import eigenvalues
 from .boundary import Coverage, contains, coverage
 from .isolated import Outliers, outliers
 from .points import quantiles
+from .singular import SingularProfile, observed_singular_profile, singular_profile
 from .spectral_law import SpectralLaw, critical_value, law
 from .voids import observed_void_area, void_area
 
 __all__ = [
     "Coverage",
     "Outliers",
+    "SingularProfile",
     "SpectralLaw",
     "contains",
     "coverage",
     "critical_value",
     "eigenvalues",
     "law",
+    "observed_singular_profile",
     "observed_void_area",
     "outliers",
     "quantiles",
+    "singular_profile",
     "void_area",
 ]
 

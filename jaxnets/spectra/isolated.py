@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
+from .._laws import Discrete
 from .._numerics import polish_root
 from .._results import Result
 from ..couplings import Ensemble
@@ -26,7 +27,7 @@ class Outliers(Result, axes={"k": "outlier"}):
 
 def outliers(
     ensemble: Ensemble,
-    gains: Float[ArrayLike, " k"] | Transfer | None = None,
+    gains: Float[ArrayLike, " k"] | Discrete | Transfer | None = None,
     *,
     mean: Float[ArrayLike, ""] = 0.0,
     variance: Float[ArrayLike, ""] | None = None,

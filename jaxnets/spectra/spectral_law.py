@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from .._arguments import require_whole
+from .._arguments import require, require_whole
 from .._laws import Discrete
 from .._numerics import Root, as_complex, as_float, is_concrete
 from .._results import one_line
@@ -131,15 +131,15 @@ def _edge(law: SpectralLaw, sign: float) -> Float[Array, ""]:
 
 def law(
     ensemble: Ensemble,
-    gains: Float[ArrayLike, " k"] | Transfer | None = None,
+    gains: Float[ArrayLike, " k"] | Discrete | Transfer | None = None,
     *,
     mean: Float[ArrayLike, ""] = 0.0,
     variance: Float[ArrayLike, ""] | None = None,
 ) -> SpectralLaw:
     """The limiting spectrum of J G.
 
-    ``gains`` are None for G = 1, an array of samples of phi'(x), or a transfer function: then the gains are its slopes
-    at a Gaussian input of the given ``mean`` and ``variance``.
+    ``gains`` are None for G = 1, an array of samples of phi'(x), their law (`jn.Discrete`), or a transfer function:
+    then the gains are its slopes at a Gaussian input of the given ``mean`` and ``variance``.
 
     Raises:
         ValueError: for gains that are empty, not finite, all zero or of mean zero (whose edges this theory of
@@ -165,15 +165,18 @@ def _gains(gains, mean, variance, dtype) -> Discrete:
         raise ValueError("`variance` belongs to a transfer function in `gains`, got it without one")
     if gains is None:
         return Discrete(jnp.ones(1, dtype), jnp.ones(1, dtype))
-    values = as_float(gains).astype(dtype)
-    if values.ndim != 1 or values.shape[0] == 0:
-        raise ValueError(f"`gains` must be a non-empty 1-d array, got shape {values.shape}")
-    if is_concrete(values):
-        if not np.all(np.isfinite(values)):
-            raise ValueError("`gains` must be finite numbers, got NaN or infinity")
-        if abs(np.mean(values)) <= tolerances.ZERO_MEAN * np.max(np.abs(values)):
-            raise ValueError(f"`gains` must have a mean that is not 0, got {np.mean(values)}")
-    return Discrete(values, jnp.full_like(values, 1 / values.shape[0]))
+    if not isinstance(gains, Discrete):
+        values = as_float(gains)
+        if values.ndim != 1 or values.shape[0] == 0:
+            raise ValueError(f"`gains` must be a non-empty 1-d array, got shape {values.shape}")
+        require("gains", values, np.isfinite, "finite numbers")
+        gains = Discrete(values, jnp.full_like(values, 1 / values.shape[0]))
+    found = jax.tree.map(lambda x: x.astype(dtype), gains)
+    if is_concrete(found):
+        centre = float(found.moment(1))
+        if abs(centre) <= tolerances.ZERO_MEAN * np.max(np.abs(found.values)):
+            raise ValueError(f"`gains` must have a mean that is not 0, got {centre}")
+    return found
 
 
 def _as_points(z, law: SpectralLaw) -> Complex[Array, "..."]:

@@ -152,10 +152,10 @@ def test_a_fit_finds_its_parameters():
     n = 300
     scales = jnp.geomspace(0.1, 5.0, 8)
     singular = jnp.linalg.svd(RELAY.sample(n, key=jax.random.key(6)).dense(), compute_uv=False)
-    counts = fitting.profile_of_values(singular, jnp.zeros(n), n, scales).counts
+    counts = spectra.observed_singular_profile(singular, jnp.zeros(n), n, scales).counts
     positive = fitting.Positive()
     fit = fitting.least_squares(
-        lambda relay, counts: n * (fitting.singular_profile(relay, scales).counts - counts),
+        lambda relay, counts: n * (spectra.singular_profile(relay, scales).counts - counts),
         Relay(1.0, 1.0),
         counts,
         transforms={"g": positive, "load": positive},

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnets import fitting, meanfield, population, spectra
+from jaxnets import meanfield, population, spectra
 from jaxnets.couplings import (
     IID,
     DeepHebbian,
@@ -126,12 +126,12 @@ def test_its_fixed_points():
 def test_its_singular_values():
     scales = jnp.array([0.1, 0.5, 2.0])
     for mixture in (MEMORYLESS, WITH_LOW_RANK):
-        found, expected = (fitting.singular_profile(e, scales) for e in same(mixture))
+        found, expected = (spectra.singular_profile(e, scales) for e in same(mixture))
         np.testing.assert_allclose(found.counts, expected.counts, rtol=1e-12)
         np.testing.assert_allclose(found.overlaps, expected.overlaps, rtol=1e-12, atol=1e-14)
     # Singular modes with a part of finite rank: their own values are counted, at any scale.
     values = np.array([0.2, 1.0, 3.0])
-    found = fitting.singular_profile(Mixture(SingularModes(values), LowRank(1.0)), scales)
+    found = spectra.singular_profile(Mixture(SingularModes(values), LowRank(1.0)), scales)
     s2, eta2 = (0.8 * values) ** 2, np.asarray(scales)[:, None] ** 2
     np.testing.assert_allclose(found.counts, np.mean(s2 / (s2 + eta2), axis=1), rtol=1e-12)
     assert SINGULAR.singular_law() is None

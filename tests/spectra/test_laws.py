@@ -10,6 +10,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from systems import GAINS, SYSTEMS, sampled_eigenvalues, shift_and_noise_void
 
+from jaxnets import Discrete
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, LowRank, RandomModes, SingularModes
 from jaxnets.spectra import contains, coverage, critical_value, law, outliers
 from jaxnets.transfer import Linear, ReLU, Tanh
@@ -588,6 +589,14 @@ def test_gains_of_one_are_no_gains():
     # Equal gains scale J.
     np.testing.assert_allclose(_right_edge(OVERLAPPING, np.full(4, 0.6)), 0.6 * edge, rtol=1e-9)
     np.testing.assert_allclose(0.6 * _solve(OVERLAPPING, 0.6 * z, np.full(4, 0.6)).green, green, atol=1e-8)
+
+
+def test_a_law_of_gains_is_read_as_its_samples():
+    weighted, samples = law(RING, Discrete([0.5, 1.0], [0.75, 0.25])), law(RING, np.array([0.5, 0.5, 0.5, 1.0]))
+    np.testing.assert_allclose(weighted.right_edge(), samples.right_edge(), rtol=1e-12)
+    assert weighted.right_edge() != law(RING, np.array([0.5, 1.0])).right_edge()
+    with pytest.raises(ValueError, match="`gains` must have a mean that is not 0"):
+        law(RING, Discrete([-1.0, 3.0], [0.75, 0.25]))
 
 
 def test_zero_mass():

@@ -24,14 +24,14 @@ from ..couplings import Ensemble
 
 
 class SingularProfile(Result, axes={"K": "scales"}):
-    """C, `counts`, and Q, `overlaps`, at `scales`; made by `singular_profile` and `profile_of_values`."""
+    """C, `counts`, and Q, `overlaps`, at `scales`; made by `singular_profile` and `observed_singular_profile`."""
 
     scales: Float[Array, " K"]
     counts: Float[Array, " K"]
     overlaps: Float[Array, " K"]
 
 
-def profile_of_values(
+def observed_singular_profile(
     values: Float[Array, " r"], overlaps: Float[Array, " r"], n: int, scales: Float[Array, " K"]
 ) -> SingularProfile:
     """C and Q at `scales` of a matrix of n units with these singular `values` and overlaps, zero for the rest."""
