@@ -78,7 +78,6 @@ def simulate(
     times = {"duration": duration, "discard": discard, "dt": dt, "save_every": save_every}
     run, seconds = _run(subject, phi, noise, times, num_trajectories, jnp.float32 if single else jnp.float64, seed)
     _check_run(run, transfer)
-
     settings = {"transfer": transfer, "noise": noise} | times
     settings |= {"num_trajectories": num_trajectories, "single": int(single), "seed": seed}
     rows, reasons = _measure_and_write(out, subject, run, settings, num_units, seconds)
