@@ -180,7 +180,7 @@ class Erf(Transfer):
         return x * self(x) + 2 / math.pi * jnp.expm1(-math.pi / 4 * x**2)
 
     def expected(self, mean, variance, nodes=201):
-        """phi(mean / sqrt(1 + pi C / 2)), with C the variance."""
+        """phi(mean / sqrt(1 + pi C / 2)), with C the variance; exact, so `nodes` have no effect."""
         return self(mean / jnp.sqrt(1 + math.pi / 2 * variance))
 
     def covariance(self, variance, correlation, nodes=(201, 201)):

@@ -187,7 +187,7 @@ def _regimes(options: Options) -> xr.Dataset:
     )
     ended = sweeps.run(described, options.out / SWEEP)
     if ended.failures:
-        raise ValueError(ended.failures[0].reason)
+        raise InputError(ended.failures[0].reason)
     names = {"gamma": "strength", "realisation": "trial"}
     found = sweeps.open(options.out / SWEEP).drop_vars(["status", "converged"]).rename(names)
     trials = found.regime.transpose("load", "strength", "trial").values

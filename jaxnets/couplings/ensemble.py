@@ -51,7 +51,10 @@ class FourPoint(eqx.Module):
 
 
 class Part(NamedTuple):
-    """An independent part of an ensemble: `factor` times `ensemble`, the factor 1.0 where nothing multiplies it."""
+    """An independent part of an ensemble: `factor` times `ensemble`, the factor 1.0 where nothing multiplies it.
+
+    Made by `Ensemble.parts`. Source: as `Ensemble`.
+    """
 
     factor: float | Float[Array, ""]
     ensemble: "Ensemble"
@@ -145,7 +148,7 @@ class Ensemble(eqx.Module):
         return sum_of_sites([(part.factor, part.ensemble.site(certain)) for part in inner])
 
     def has_memory(self) -> bool:
-        """Whether r may differ from 0, in any part. Traced fields are taken as `site` does."""
+        """Whether r may differ from 0 in any part, with traced fields read as `site` reads them."""
         return any(part.ensemble.site() is None for part in self.parts())
 
     def finite_rank(self) -> FiniteRank:

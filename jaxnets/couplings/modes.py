@@ -76,7 +76,8 @@ class RandomModes(Ensemble):
     ) -> "RandomModes":
         """Equal amplitudes, of strength g and effective rank PR^D: load PR^D and amplitudes g / sqrt(PR^D).
 
-        Raises `ValueError` also for an effective rank that is not positive.
+        `effective_rank` is PR^D, in units of N, and `overlap` is rho. Raises `ValueError` also for an effective rank
+        that is not positive.
         """
         g, effective_rank = scalar("g", g), scalar("effective_rank", effective_rank)
         require("effective_rank", effective_rank, positive, "a finite number > 0")

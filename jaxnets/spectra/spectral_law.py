@@ -138,7 +138,7 @@ def law(
 ) -> SpectralLaw:
     """The limiting spectrum of J G.
 
-    ``gains`` are None for G = 1, an array of samples of phi'(x), their law (`jn.Discrete`), or a transfer function:
+    ``gains`` are None for G = 1, an array of samples of phi'(x), their law (a `Discrete`), or a transfer function:
     then the gains are its slopes at a Gaussian input of the given ``mean`` and ``variance``.
 
     Raises:
