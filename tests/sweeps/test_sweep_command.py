@@ -133,7 +133,7 @@ def test_interrupt_says_how_to_go_on(here, monkeypatch, capsys):
     ("text", "message"),
     [
         ("function = ", "TOML"),
-        ('function = "spectra"', "`function` must be one of spectrum, eigenvalues"),
+        ('function = "spectra"', "`function` must be one of dimension, eigenvalues"),
         ('function = "no_module:f"\n[axes]\ng = [1.0]', "cannot import"),
         ('function = "toy_points:measure"\n[axes]\ngian = [1.0]', "`gian` is no parameter"),
         ('function = "toy_points:measure"\n[axes]\ngain = {linspace = [1.0, 2.0, 1000000000]}', "`axes.gain`"),
