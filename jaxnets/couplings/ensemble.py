@@ -28,7 +28,7 @@ from .._laws import Discrete
 from .._numerics import as_complex, as_float, is_concrete
 from .._results import one_line
 from . import operators
-from .parts import FiniteRank, Site, joined, sum_of_sites
+from .parts import FiniteRank, Site, joined, no_modes, sum_of_sites
 
 
 class FourPoint(eqx.Module):
@@ -154,7 +154,8 @@ class Ensemble(eqx.Module):
     def finite_rank(self) -> FiniteRank:
         """All modes of finite rank, which add outliers to the spectrum and a mean to the units; of rank 0 if none."""
         parts = [(part.factor, part.ensemble.finite_rank()) for part in self._inner_parts()]
-        return joined(parts, self.variance().dtype)
+        parts = [(factor, modes) for factor, modes in parts if modes.rank > 0]
+        return joined(parts) if parts else no_modes(self.variance().dtype)
 
     def bulk(self) -> "Ensemble | None":
         """The ensemble without its parts of finite rank, None if nothing is left."""

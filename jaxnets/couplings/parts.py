@@ -82,11 +82,18 @@ class FiniteRank(eqx.Module):
         return E.T @ self.overlaps @ E
 
 
-def joined(parts: list[tuple[float | Float[Array, ""], FiniteRank]], dtype: jnp.dtype) -> FiniteRank:
-    """The modes of independent parts, each multiplied by its factor."""
-    parts = [(factor, modes) for factor, modes in parts if modes.rank > 0]
-    if not parts:
-        return FiniteRank(jnp.zeros((0, 0), dtype), jnp.zeros(0, dtype), ())
+def no_modes(dtype: jnp.dtype) -> FiniteRank:
+    """Rank 0."""
+    return FiniteRank(jnp.zeros((0, 0), dtype), jnp.zeros(0, dtype), ())
+
+
+def joined(parts: list[tuple[float | Float[Array, ""], FiniteRank]]) -> FiniteRank:
+    """The modes of independent parts, at least one, each multiplied by its factor."""
+    if len(parts) == 1:  # most ensembles: without the small operations below, which take longer than some solvers
+        ((factor, modes),) = parts
+        if isinstance(factor, float) and factor == 1:
+            return modes
+        return FiniteRank(factor * modes.overlaps, factor * modes.noise, modes.constant)
     from jax.scipy.linalg import block_diag  # here, as it takes long to import
 
     overlaps = block_diag(*(factor * modes.overlaps for factor, modes in parts))
