@@ -439,3 +439,11 @@ def test_ensembles_are_pytrees_of_floats():
         assert all(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(ensemble))
         assert not eqx.tree_equal(ensemble, jax.tree.map(lambda leaf: leaf + 1, ensemble))
         assert eqx.tree_equal(ensemble, jax.tree.map(lambda leaf: leaf, ensemble))
+
+
+def test_silent_modes_have_no_rank():
+    ensemble = RandomModes([1.5, 0.0], [0.3, 0.7], load=0.5)
+    np.testing.assert_allclose(ensemble.rank_fraction(), 0.15, rtol=1e-12)
+    np.testing.assert_allclose(ensemble.poles(), 0)
+    J = ensemble.sample(40, key=jax.random.key(0)).dense()
+    assert np.linalg.matrix_rank(J) == 6

@@ -169,3 +169,12 @@ def test_transformations(name):
     for direction, exact in zip(np.eye(flat.size), jax.grad(loss)(flat), strict=True):
         central = (loss(flat + step * direction) - loss(flat - step * direction)) / (2 * step)
         np.testing.assert_allclose(exact, central, rtol=1e-7, atol=1e-8)
+
+
+def test_a_multiple_multiplies_the_amplitudes():
+    s1, s2 = jnp.asarray(0.2 + 0.3j), jnp.asarray(-0.1 + 0.5j)
+    found = (-0.7 * RandomModes([1.0, 0.4], load=0.6, overlap=0.5)).four_point(s1, s2)
+    expected = RandomModes([-0.7, -0.28], load=0.6, overlap=0.5).four_point(s1, s2)
+    assert abs(expected.u1 - expected.u2) > 1e-2 * abs(expected.u1)  # no swap goes unseen
+    for name in ("kappa", "T", "u1", "u2", "b"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-12)
