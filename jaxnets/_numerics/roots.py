@@ -16,10 +16,17 @@ A solver of this package has two stages, because JAX cannot differentiate a loop
      derivatives only.
 
 A failed search is data: NaN, or a `Root` that has not converged. Nothing here raises inside `jit`.
+
+**One concrete problem** should not wait for the compiler. So a search whose function is at the top level of a module,
+and whose start and `args` are concrete, is a small compiled program of its own: it is compiled once per process, shapes
+and types, whatever the numbers. Traced searches become part of the program around them. For this, equations take what
+they depend on as `args`, and close over nothing: a function within a function is a new one at each call, and what it
+closes over may be traced. A solver that is a sequence of such searches is decorated with `in_parts`.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
@@ -29,9 +36,10 @@ import optimistix as optx
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Inexact, Int
 
 from .._results import Result
-from .arrays import frozen
+from .arrays import frozen, is_concrete
 
 Y = TypeVar("Y")
+P = ParamSpec("P")
 
 
 class Root(Result):
@@ -46,48 +54,90 @@ class Root(Result):
     converged: Bool[Array, ""]
 
 
+# --- one concrete problem ---------------------------------------------------------------------------------------
+
+
+def in_parts(solver: Callable[P, Y]) -> Callable[P, Y]:
+    """A solver that runs step by step where all its arguments are concrete, and is one compiled program elsewhere.
+
+    Each search in it is then a program of its own. What lies between the searches should be few operations in functions
+    of their own under `equinox.filter_jit`, since each single operation would be compiled alone.
+    """
+    whole = eqx.filter_jit(solver)
+
+    @functools.wraps(solver)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Y:
+        return (solver if is_concrete(args, kwargs) else whole)(*args, **kwargs)
+
+    return run
+
+
+def _is_alone(fn: Callable, *operands: Any) -> bool:
+    """Whether this is one concrete problem, of a function that outlives the call."""
+    lasting = isinstance(fn, eqx.Module) or "<locals>" not in getattr(fn, "__qualname__", "<locals>")
+    return lasting and is_concrete(fn, operands)
+
+
+def _run(search: Callable, fn: Callable, *operands: Any) -> Any:
+    """search(fn, *operands), as a program of its own if it stands alone."""
+    return _program(search, fn, *operands) if _is_alone(fn, *operands) else search(fn, *operands)
+
+
+@eqx.filter_jit
+def _program(search, fn, *operands):
+    return search(fn, *operands)
+
+
 # --- searches: some digits, no gradients ----------------------------------------------------------------------
 
 
 def bisect(
-    is_below: Callable[[Array], Bool[Array, "..."]],
+    is_below: Callable[[Array, Any], Bool[Array, "..."]],
     low: Inexact[Array, "..."],
     high: Inexact[Array, "..."],
+    args: Any,
     num_steps: int = 60,
 ) -> tuple[Array, Array]:
     """The bracket (low, high) halved `num_steps` times, elementwise, without gradients.
 
-    ``is_below(x)`` says whether the root lies between x and `high`. The ends may be complex numbers (points of a line
-    in the plane), and `low` may exceed `high`. 60 halvings reach rounding in float64.
+    ``is_below(x, args)`` says whether the root lies between x and `high`. The ends may be complex numbers (points of a
+    line in the plane), and `low` may exceed `high`. 60 halvings reach rounding in float64.
     """
+    return _run(_bisect, is_below, low, high, args, num_steps)
 
+
+def _bisect(is_below, low, high, args, num_steps):
     def halve(_, bracket):
         low, high = bracket
         middle = (low + high) / 2
-        below = is_below(middle)
+        below = is_below(middle, args)
         return jnp.where(below, middle, low), jnp.where(below, high, middle)
 
     # Inside the loop too: what `is_below` closes over may carry tangents.
-    bracket = jax.lax.stop_gradient((low, high))
+    bracket, args = frozen(((low, high), args))
     return jax.lax.fori_loop(0, num_steps, lambda i, b: jax.lax.stop_gradient(halve(i, b)), bracket)
 
 
 def newton_in_bracket(
-    value_and_slope: Callable[[Array], tuple[Array, Array]],
+    value_and_slope: Callable[[Array, Any], tuple[Array, Array]],
     start: Float[Array, "..."],
     low: Float[Array, "..."],
     high: Float[Array, "..."],
+    args: Any,
     num_steps: int = 40,
 ) -> Float[Array, "..."]:
     """The roots of an increasing function, elementwise: Newton steps, halvings where a step leaves the bracket.
 
-    ``value_and_slope(x)`` returns f and df/dx. One end of the bracket may be infinite: there, a step that leaves the
-    bracket is not taken until the end is finite. Without gradients.
+    ``value_and_slope(x, args)`` returns f and df/dx. One end of the bracket may be infinite: there, a step that leaves
+    the bracket is not taken until the end is finite. Without gradients.
     """
+    return _run(_newton_in_bracket, value_and_slope, start, low, high, args, num_steps)
 
+
+def _newton_in_bracket(value_and_slope, start, low, high, args, num_steps):
     def narrow(_, carry):
         x, low, high = carry
-        value, slope = value_and_slope(x)
+        value, slope = value_and_slope(x, args)
         above = value > 0
         low, high = jnp.where(above, low, x), jnp.where(above, x, high)
         new = x - value / slope
@@ -96,29 +146,33 @@ def newton_in_bracket(
         middle = jnp.where(jnp.isfinite(low + high), (low + high) / 2, x)
         return jax.lax.stop_gradient((jnp.where(inside, new, middle), low, high))
 
-    bracketed = jax.lax.stop_gradient((start, low, high))
+    bracketed, args = frozen(((start, low, high), args))
     return jax.lax.fori_loop(0, num_steps, narrow, bracketed)[0]
 
 
 def iterate(
-    step: Callable[[Y], tuple[Y, Float[Array, ""]]],
+    step: Callable[[Y, Any], tuple[Y, Float[Array, ""]]],
     start: Y,
+    args: Any,
     tolerance: Float[ArrayLike, ""],
     max_steps: int | Int[Array, ""],
 ) -> tuple[Y, Float[Array, ""]]:
-    """Repeats y, miss = step(y) while the miss exceeds `tolerance`; returns the last y and its miss.
+    """Repeats y, miss = step(y, args) while the miss exceeds `tolerance`; returns the last y and its miss.
 
     For equations whose own step is better than `find_root`: in other coordinates, averaged, or of one complex number.
     It stops at a miss that is NaN, since no later step recovers from it. Not for reverse-mode differentiation.
     """
+    return _run(_iterate, step, start, args, tolerance, max_steps)
 
+
+def _iterate(step, start, args, tolerance, max_steps):
     def unfinished(carry):
         _, miss, count = carry
         return (miss > tolerance) & (count < max_steps)
 
     def again(carry):
         y, _, count = carry
-        return *step(y), count + 1
+        return *step(y, args), count + 1
 
     dtype = jnp.result_type(*(x.real.dtype for x in jax.tree.leaves(start) if eqx.is_inexact_array(x)))
     y, miss, _ = jax.lax.while_loop(unfinished, again, (start, jnp.array(jnp.inf, dtype), 0))
@@ -134,20 +188,26 @@ def newton_step(
 
 
 def follow_line(
-    step: Callable[[Array, Float[ArrayLike, ""]], tuple[Array, Float[Array, ""]]],
+    step: Callable[[Array, Any, Float[ArrayLike, ""]], tuple[Array, Float[Array, ""]]],
     start: Inexact[Array, "..."],
+    args: Any,
     num_parts: int,
     tolerance: Float[ArrayLike, ""],
     max_steps: int,
 ) -> tuple[Inexact[Array, "..."], Float[Array, ""]]:
     """A root followed along a line of problems, whose root at one end is known, to the problem at the other end.
 
-    ``step(y, part)`` takes one step (`newton_step`) towards the root of the problem at a part of the line, 0 < part <=
-    1, and returns its miss. One step is taken at each of `num_parts` equal parts, then steps at the end of the line, as
-    in `iterate`. So the root stays on the branch that starts at `start`, where Newton's method from afar may leave it.
+    ``step(y, args, part)`` takes one step (`newton_step`) towards the root of the problem at a part of the line, 0 <
+    part <= 1, and returns its miss. One step is taken at each of `num_parts` equal parts, then steps at the end of the
+    line, as in `iterate`. So the root stays on the branch that starts at `start`, where Newton's method from afar may
+    leave it.
     """
-    y = jax.lax.fori_loop(0, num_parts, lambda k, y: step(y, (k + 1) / num_parts)[0], start)
-    return iterate(lambda y: step(y, 1.0), y, tolerance, max_steps)
+    return _run(_follow_line, step, start, args, num_parts, tolerance, max_steps)
+
+
+def _follow_line(step, start, args, num_parts, tolerance, max_steps):
+    y = jax.lax.fori_loop(0, num_parts, lambda k, y: step(y, args, (k + 1) / num_parts)[0], start)
+    return _iterate(lambda y, args: step(y, args, 1.0), y, args, tolerance, max_steps)
 
 
 def find_root(
@@ -163,9 +223,29 @@ def find_root(
     """
     # Newton's corrections do not fall below some 100 roundings.
     tolerance = max(tolerance, 300 * float(jnp.finfo(start.dtype).eps))
-    solver = optx.Newton(rtol=tolerance, atol=tolerance, linear_solver=lx.LU())
+    if _is_alone(fn, start, args):
+        return _newton_from_host(fn, start, args, max_steps, tolerance)[0]
     start, args = frozen((start, args))
-    return jax.lax.stop_gradient(optx.root_find(fn, solver, start, args, max_steps=max_steps, throw=False).value)
+    y, _ = _iterate(lambda y, args: _newton_step(fn, y, args)[:2], start, args, tolerance, max_steps)
+    return jax.lax.stop_gradient(y)
+
+
+def _newton_step(fn, y, args):
+    """The next y, the error of y and of the equations, each on its own scale, and that of the equations alone."""
+    jacobian, value = jax.jacfwd(lambda y: (fn(y, args),) * 2, has_aux=True)(y)
+    change = jnp.linalg.solve(jacobian, value)
+    y, miss = y - change, jnp.max(jnp.abs(value))
+    return y, jnp.maximum(jnp.max(jnp.abs(change) / (1 + jnp.abs(y))), miss), miss
+
+
+def _newton_from_host(fn, y, args, num_steps, tolerance=-1.0):
+    """Steps of one compiled program, which `find_root` and `polish_root` share: y, and the last miss."""
+    miss = jnp.inf
+    for _ in range(num_steps):
+        y, error, miss = _program(_newton_step, fn, y, args)
+        if not float(error) > tolerance:  # a number, since a comparison of arrays would be compiled
+            break
+    return y, miss
 
 
 # --- what makes a root exact and differentiable ---------------------------------------------------------------
@@ -185,10 +265,15 @@ def polish_root(
     roundings, which a well-conditioned root in float32 reaches.
     """
 
-    def newton(fn, y):
+    tolerance = max(tolerance, 3000 * float(jnp.finfo(y.dtype).eps))
+    if _is_alone(fn, y, args):
+        y, miss = _newton_from_host(fn, y, args, num_steps)
+        return Root(y, jnp.asarray(miss), jnp.asarray(float(miss) <= tolerance))
+
+    def search(fn, y):
         def step(y, _):
-            jacobian, value = jax.jacfwd(lambda y: (fn(y),) * 2, has_aux=True)(y)
-            return y - jnp.linalg.solve(jacobian, value), jnp.max(jnp.abs(value))
+            y, _, miss = _newton_step(lambda y, _: fn(y), y, None)
+            return y, miss
 
         y, misses = jax.lax.scan(step, y, None, length=num_steps)
         return y, misses[-1]
@@ -197,9 +282,9 @@ def polish_root(
         return jnp.linalg.solve(jax.jacfwd(linear)(value), value)
 
     # The implicit adjoint of optimistix raises inside jit if one of many mapped problems fails; here failure is data.
-    y, miss = jax.lax.custom_root(lambda y: fn(y, args), jax.lax.stop_gradient(y), newton, invert, has_aux=True)
+    y, miss = jax.lax.custom_root(lambda y: fn(y, args), jax.lax.stop_gradient(y), search, invert, has_aux=True)
     residual = jax.lax.stop_gradient(miss)
-    return Root(y, residual, residual <= max(tolerance, 3000 * float(jnp.finfo(y.dtype).eps)))
+    return Root(y, residual, residual <= tolerance)
 
 
 def last_steps(

@@ -121,9 +121,7 @@ def _outer_root(
     args = target, squares, weights
     fixed = jax.lax.stop_gradient(args)
     rounding = jnp.finfo(target.dtype).eps * jnp.abs(fixed[0])
-    u, miss = follow_line(
-        lambda u, part: newton(u, fixed, part), jnp.zeros_like(target), _LINE_PARTS, _FOUND * rounding, _NEWTON_STEPS
-    )
+    u, miss = follow_line(newton, jnp.zeros_like(target), fixed, _LINE_PARTS, _FOUND * rounding, _NEWTON_STEPS)
     # Scalar and holomorphic, in the innermost loop of other solvers: steps, unrolled, instead of an implicit root.
     u, _ = last_steps(newton, u, args, num_steps=2, unroll=True)
     return u, miss <= _ACCEPTED * rounding

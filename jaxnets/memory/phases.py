@@ -162,7 +162,7 @@ def _glass_temperature(core: SymmetricCore) -> Transition:
     low = jnp.maximum(top, 0)
     # There alpha <lambda^2> / (T - max lambda)^2 is at most 1.
     high = low + jnp.sqrt(fixed.load) * jnp.max(jnp.abs(fixed.eigenvalues.values))
-    _, T = bisect(lambda T: fixed.load * bulk(fixed.eigenvalues, 1 / T).noise > T**2, low, high)
+    _, T = bisect(lambda T, core: core.load * bulk(core.eigenvalues, 1 / T).noise > T**2, low, high, fixed)
     root = polish_root(instability, jnp.log(T)[None], core)
     T = jnp.exp(root.value[0])
     coarse = bulk(core.coarse, 1 / T).noise

@@ -223,11 +223,11 @@ def _ends(ensemble, gains, dense, outside, thinnest):
     """Halves the intervals from a dense point to one outside the support, to where the density ends."""
     densities = jax.vmap(jax.vmap(lambda x: line_density(ensemble, gains, x)))
 
-    def is_dense(x):
+    def is_dense(x, _):
         density, converged = densities(x)
         return ~converged | (density > thinnest)  # off the support it converges
 
-    return bisect(is_dense, dense, outside, tolerances.TIP_HALVINGS)
+    return bisect(is_dense, dense, outside, None, tolerances.TIP_HALVINGS)
 
 
 def _with_tips(ensemble, gains, curves: list[Points]) -> list[Points]:

@@ -140,7 +140,7 @@ def _best_crossing(ensemble, gains):
     start = jnp.concatenate([jax.lax.complex(jnp.full_like(levels, right), levels), poles])
     end = jax.lax.complex(jnp.full_like(start.real, right + 1.01 * reach), start.imag)
     state = jax.vmap(lambda zeta: image(ensemble, gains, zeta))
-    inner, outer = bisect(lambda zeta: ~(state(zeta).m < 1), start, end, tolerances.HALVINGS)
+    inner, outer = bisect(lambda zeta, _: ~(state(zeta).m < 1), start, end, None, tolerances.HALVINGS)
     at = state(outer)
     # A line has met support if it starts in it, as lines through poles do, or if a halving moved its inner end. A line
     # without support is halved down to its start, and one that ends in support has m > 1 at its end.
@@ -206,7 +206,7 @@ def _crossings(ensemble: Ensemble, gains: Discrete, low: Float[Array, ""], high:
     fixed = frozen((ensemble, gains))
     at = lambda zeta: image(*fixed, zeta=as_complex(zeta))
     is_inside = lambda zeta: ~(at(zeta).m < 1)
-    low, high = bisect(lambda zeta: is_inside(zeta) == is_inside(low), low, high, tolerances.CROSSING_HALVINGS)
+    low, high = bisect(lambda zeta, _: is_inside(zeta) == is_inside(low), low, high, None, tolerances.CROSSING_HALVINGS)
     zeta = jnp.where(is_inside(low), high, low)  # the side on which z is known
     start = jnp.stack([zeta, 0 * zeta, at(zeta).z.real, 0 * zeta])
 

@@ -283,7 +283,7 @@ def _search(chart, gains, z, scale):
         value = jnp.append(state.error, state.slack)
         return value, value
 
-    def newton(carry):
+    def newton(carry, _):
         # Not Newton's method alone: the complementarity c, slack >= 0, c slack = 0 of the linearised equations is
         # solved exactly. Its solution has error = slack = 0 if c > 0 there, else it is the point c = 0 of the line
         # error = 0 through that point. If slack falls with c along the line, both may hold, and the factor that is
@@ -305,7 +305,7 @@ def _search(chart, gains, z, scale):
         c = v**2 if chart.pivot is None else 1 / jnp.maximum(1 / v - b, tolerances.SINGULAR_LEAST * scale) ** 2
         start = jnp.stack([t.real, t.imag, c]), jnp.zeros((), bool)
         first, more = tolerances.NEWTON_STEPS
-        (y, inside), miss = iterate(newton, start, tolerances.UNSURE, first + more * trial)
+        (y, inside), miss = iterate(newton, start, None, tolerances.UNSURE, first + more * trial)
         return trial + 1, v, t, b, eta, y, inside, ~(miss < tolerances.UNSURE)
 
     b, no = jnp.zeros_like(scale) if chart.pivot is None else scale, jnp.zeros((), bool)

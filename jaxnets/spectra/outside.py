@@ -48,7 +48,7 @@ def _preimage(gains: Discrete, zeta, r):
     if g.shape[0] == 1:
         return g[0] * (zeta + r)
 
-    def newton(z):
+    def newton(z, _):
         change = _newton_step(gains, zeta, r, z)
         return z * jnp.exp(change), jnp.abs(change)
 
@@ -56,7 +56,7 @@ def _preimage(gains: Discrete, zeta, r):
     mean, largest = gains.moment(1), jnp.max(jnp.where(gains.weights > 0, gains.values, -jnp.inf))
     offset = jnp.where((r / zeta).real > 0, jnp.maximum(largest, mean), mean)
     start = zeta * as_complex(mean) + r * as_complex(offset)
-    z, miss = iterate(newton, start, tolerances.IMAGE_STEP, tolerances.IMAGE_STEPS)
+    z, miss = iterate(newton, start, None, tolerances.IMAGE_STEP, tolerances.IMAGE_STEPS)
     return jnp.where(miss <= tolerances.IMAGE_STEP, z, jnp.nan)
 
 

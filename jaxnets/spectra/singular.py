@@ -94,11 +94,11 @@ def _root(ensemble: Ensemble, eta: Float[Array, ""]) -> Float[Array, "2"]:
 def _search(args: tuple[Ensemble, Float[Array, ""]]) -> Float[Array, "2"]:
     """Averaged iterates, which converge from anywhere (Helton, Rashidi Far & Speicher 2007)."""
 
-    def average(y):
+    def average(y, args):
         image = _green(y, *args)
         return (y + image) / 2, jnp.max(jnp.abs(image - y))
 
     dtype = args[1].dtype
     eps = float(jnp.finfo(dtype).eps)
-    y, miss = iterate(average, jnp.array([1, 0], dtype), _FOUND * eps, _MOST_STEPS)
+    y, miss = iterate(average, jnp.array([1, 0], dtype), args, _FOUND * eps, _MOST_STEPS)
     return jnp.where(miss <= _ACCEPTED * eps, y, jnp.nan)

@@ -36,18 +36,19 @@ class GaussianField(eqx.Module):
 def settle(transfer: Transfer, h: Float[Array, "..."], r: Float[Array, ""]) -> Float[Array, "..."]:
     """The solution x of x - r phi(x) = h, differentiable; unique where phi is monotone and r phi' < 1."""
 
-    def value_and_slope(x, h, r):
+    def value_and_slope(x, args):
+        h, r = args
         return x - r * transfer(x) - h, 1 - r * transfer.slope(x)
 
     def step(x, args):
-        value, slope = value_and_slope(x, *args)
+        value, slope = value_and_slope(x, args)
         return x - value / slope, jnp.max(jnp.abs(value))
 
     # The solution lies between h and h + r phi(h) for r < 0, and beyond h + r phi(h) for r > 0. Where r phi(h) = 0 the
     # far end is NaN, and the search stays at its start, x = h, which is the solution.
     pull = r * transfer(h)
     far = jnp.where(r > 0, jnp.sign(pull) * jnp.inf, h + pull)
-    x = newton_in_bracket(lambda x: value_and_slope(x, h, r), h, jnp.minimum(h, far), jnp.maximum(h, far))
+    x = newton_in_bracket(value_and_slope, h, jnp.minimum(h, far), jnp.maximum(h, far), (h, r))
     return last_steps(step, x, (h, r))[0]
 
 

@@ -47,13 +47,13 @@ def response_at(
 ) -> tuple[Complex[Array, ""], Bool[Array, ""]]:
     """t(z) = <q>, followed from infinity along the ray to z, and whether z lies outside of the bulk."""
 
-    def step(scaled, part):
+    def step(scaled, _, part):
         """A Newton step for t z, which is <G> at infinity."""
         at = z / as_complex(jnp.asarray(part, z.real.dtype))
         t, miss = _towards(ensemble, gains, at, scaled / at)
         return t * at, miss
 
-    scaled, miss = follow_line(step, as_complex(gains.moment(1)), _RAY, 0.0, _NEWTON_STEPS)
+    scaled, miss = follow_line(step, as_complex(gains.moment(1)), None, _RAY, 0.0, _NEWTON_STEPS)
     t = scaled / z
     return t, (miss < _FOLLOWED * jnp.abs(t)) & _is_outside(ensemble, gains, z, t)
 
@@ -126,7 +126,7 @@ def outlier(state: StaticState, gains: Discrete, guess: Complex[Array, ""]) -> O
 
     def beside(offset):
         at = z + jax.lax.complex(offset, offset)  # between the axes, along which other zeros crowd
-        nearby, miss = iterate(lambda t: _towards(ensemble, gains, at, t), t, 0.0, 4)
+        nearby, miss = iterate(lambda t, _: _towards(ensemble, gains, at, t), t, None, 0.0, 4)
         return jnp.abs(D(at, nearby)), miss
 
     z, t = jax.lax.fori_loop(0, _MOST_STEPS, step, (guess, response_at(ensemble, gains, guess)[0]))

@@ -302,7 +302,11 @@ def _variance(problem: _Problem) -> Root:
     low = jnp.log(jnp.maximum(problem.sigma**2, _SMALLEST))
     coarse = max(problem.nodes // _COARSER, 41)
     low, high = bisect(
-        lambda u: energy(u[None], problem, coarse)[0] < 0, low, jnp.maximum(low, 0) + _LOG_RANGE, _HALVINGS
+        lambda u, problem: energy(u[None], problem, coarse)[0] < 0,
+        low,
+        jnp.maximum(low, 0) + _LOG_RANGE,
+        problem,
+        _HALVINGS,
     )
     root = polish_root(lambda u, problem: energy(u, problem, problem.nodes), ((low + high) / 2)[None], problem)
     return Root(jnp.exp(root.value[0]), root.residual, root.converged)

@@ -64,13 +64,13 @@ def _ground_decay(
     """
     fixed = jax.lax.stop_gradient((well, kink, h))
 
-    def is_below(q):
-        left, _ = _ratios(q, *fixed)
+    def is_below(q, args):
+        left, _ = _ratios(q, *args)
         # Too small a q: psi has a node, or falls at the end faster than e^{-q tau}.
-        return jnp.any(left <= 0) | (left[-1] < jnp.exp(-q * fixed[2]))
+        return jnp.any(left <= 0) | (left[-1] < jnp.exp(-q * args[2]))
 
     deepest = jnp.sqrt(jnp.maximum(jnp.max(fixed[0]), 0))
-    low, high = bisect(is_below, jnp.zeros_like(h), deepest, _HALVINGS)
+    low, high = bisect(is_below, jnp.zeros_like(h), deepest, fixed, _HALVINGS)
     q = (low + high) / 2
     # Each solution is stable where psi grows along its way: the two meet at the turning point.
     meet = jnp.argmax(fixed[0][:-1] <= q**2)

@@ -90,7 +90,7 @@ def _accelerated(problem: Problem, start: Unknowns, tolerance: Float[Array, ""],
         sizes = [jnp.max(jnp.abs(a)) / jnp.abs(b[0]) for a, b in zip(unravel(f), unravel(u), strict=True)]
         return jnp.max(jnp.stack(sizes))
 
-    def step(state):
+    def step(state, _):
         u, f, dU, dF = state
         gamma = jnp.linalg.lstsq(dF.T, f, rcond=_RANK)[0]
         change = f - (dU + dF).T @ gamma
@@ -100,5 +100,5 @@ def _accelerated(problem: Problem, start: Unknowns, tolerance: Float[Array, ""],
         return (u + change, f_next, dU, dF), relative(u + change, f_next)
 
     none = jnp.zeros((_WINDOW, len(u)), u.dtype)
-    (u, *_), residual = iterate(step, (u, miss(u), none, none), tolerance, max_steps)
+    (u, *_), residual = iterate(step, (u, miss(u), none, none), None, tolerance, max_steps)
     return Solution(unravel(u), residual)
