@@ -11,8 +11,17 @@ from ._numerics import as_float, is_concrete
 
 def require(name: str, value: Any, holds: Callable[[np.ndarray], Any], expected: str) -> None:
     """Raises `ValueError` unless ``holds`` everywhere; a traced value cannot be looked at and passes."""
-    if is_concrete(value) and not np.all(holds(np.asarray(value))):
-        raise ValueError(f"`{name}` must be {expected}, got {np.array2string(np.asarray(value), threshold=8)}")
+    if not is_concrete(value):
+        return
+    array = np.asarray(value)
+    held = holds(array)
+    if np.all(held):
+        return
+    if array.ndim > 1 and np.shape(held) == array.shape:  # one entry says more than a printed matrix
+        index = np.argwhere(~np.asarray(held))[0]
+        place = f"row {index[0]}, column {index[1]}" if array.ndim == 2 else f"position {tuple(map(int, index))}"
+        raise ValueError(f"`{name}` must be {expected}, got {array[tuple(index)]} in {place}")
+    raise ValueError(f"`{name}` must be {expected}, got {np.array2string(array, threshold=8)}")
 
 
 def require_instance(name: str, value: Any, kind: type, expected: str) -> None:
@@ -40,11 +49,8 @@ def require_whole(name: str, value: int, least: int = 1) -> None:
 
 
 def real_array(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Float[Array, "..."]:
-    """Floating-point numbers of any shape."""
-    try:
-        return as_float(value)
-    except ValueError as error:
-        raise ValueError(f"`{name}`: {error}") from error
+    """Floating-point numbers of any shape, in the nearest precision that every function supports (see `as_float`)."""
+    return as_float(value, f"`{name}`")
 
 
 def scalar(name: str, value: ArrayLike) -> Float[Array, ""]:
@@ -58,4 +64,13 @@ def vector(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Float[Array, " 
     array = real_array(name, value)
     if array.ndim != 1 or array.shape[0] == 0:
         raise ValueError(f"`{name}` must be a non-empty 1-d array, got shape {array.shape}")
+    return array
+
+
+def square_matrix(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Float[Array, "n n"]:
+    """One square matrix of finite numbers, at least 1 x 1."""
+    array = real_array(name, value)
+    if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] == 0:
+        raise ValueError(f"`{name}` must be a square matrix, got shape {array.shape}")
+    require(name, array, np.isfinite, "finite")
     return array

@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Complex, Float, Inexact
 
@@ -15,21 +16,85 @@ def is_concrete(*values: Any) -> bool:
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
 
 
-def as_float(value: ArrayLike | Sequence[ArrayLike]) -> Float[Array, "..."]:
-    """A floating-point array that keeps its dtype if it has one, and takes JAX's default otherwise.
+def as_float(value: ArrayLike | Sequence[ArrayLike], name: str = "the value") -> Float[Array, "..."]:
+    """A floating-point array in the nearest precision that every function supports.
+
+    float32 and float64 stay as they are; half precision (float16, bfloat16, float8) becomes float32, long double
+    float64, and Python numbers, integers and booleans JAX's default. Any byte order, memory maps, data frames, data
+    arrays, and arrays of objects that are numbers are read. Without 64 bits in JAX, float64 becomes float32. Errors
+    call the value ``name``.
 
     Raises:
-        ValueError: if ``value`` is complex, ragged or not a number.
+        ValueError: if ``value`` is complex, text, dates, ragged, masked, sparse or has no number at some place, or if
+            the precision cannot hold it.
     """
+    if any(isinstance(leaf, jax.Array) or hasattr(leaf, "__jax_array__") for leaf in jax.tree.leaves(value)):
+        return _of_jax(value, name)
+    array = _of_host(value, name)
+    dtype = _nearest(array.dtype, name)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        converted = array.astype(dtype, copy=False)
+    if array.dtype.kind == "f" and dtype.itemsize < array.dtype.itemsize:
+        _require_held(array, converted, name)
+    return jnp.asarray(converted)
+
+
+def _of_jax(value: Any, name: str) -> Float[Array, "..."]:
     try:
+        if hasattr(value, "todense"):  # a sparse array of JAX, which would lose its structure
+            raise TypeError
         array = jnp.asarray(value)
     except TypeError as error:
-        raise ValueError(f"expected real numbers, got {value!r}") from error
-    if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise ValueError(f"expected real numbers, got dtype {array.dtype}")
+        raise ValueError(f"{name} must be an array of real numbers, got {value!r}") from error
     # Python numbers give weak types, which would make results depend on how a value was written.
-    dtype = array.dtype if jnp.issubdtype(array.dtype, jnp.floating) and not array.weak_type else jnp.result_type(float)
+    dtype = _nearest(array.dtype, name)
+    dtype = jnp.result_type(float) if array.weak_type else dtype
     return jnp.asarray(array, dtype=dtype)
+
+
+def _nearest(dtype: Any, name: str) -> np.dtype:
+    """The supported precision for numbers of ``dtype``."""
+    if jnp.issubdtype(dtype, jnp.floating):
+        return jax.dtypes.canonicalize_dtype(np.float32 if np.dtype(dtype).itemsize <= 4 else np.float64)
+    if jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.bool_):
+        return np.dtype(jnp.result_type(float))
+    raise ValueError(f"{name} must be real numbers, got dtype {dtype}")
+
+
+def _of_host(value: Any, name: str) -> np.ndarray:
+    """``value`` as NumPy sees it, objects as float64."""
+    if hasattr(value, "toarray") or hasattr(value, "todense"):
+        raise ValueError(f"{name} must be an array, got the sparse {type(value).__name__}: give its dense form")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(
+            f"{name} must have a number at every place, got {np.ma.count_masked(value)} masked ones: fill them"
+        )
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # ragged lists, tensors with a gradient
+        raise ValueError(f"{name} must be an array of real numbers, got {type(value).__name__}: {error}") from error
+    if array.dtype != object:
+        return array
+    for index, entry in np.ndenumerate(array):
+        try:
+            if isinstance(entry, str | bytes):
+                raise TypeError
+            float(entry)
+        except (TypeError, ValueError, OverflowError):
+            place = f" at {list(index)}" if index else ""
+            raise ValueError(f"{name} must be real numbers, got dtype object with {entry!r}{place}") from None
+    return array.astype(np.float64)
+
+
+def _require_held(array: np.ndarray, converted: np.ndarray, name: str) -> None:
+    """Raises `ValueError` if numbers overflow, or all vanish, in the precision of ``converted``."""
+    hint = "" if jnp.result_type(float) == np.float64 else ': `jax.config.update("jax_enable_x64", True)` gives more'
+    lost = np.isfinite(array) & ~np.isfinite(converted)
+    if lost.any():
+        raise ValueError(f"{name} must fit into {converted.dtype}, got {array[lost][0]}{hint}")
+    if array.any() and np.max(np.abs(converted), initial=0) < np.finfo(converted.dtype).tiny:
+        largest = np.max(np.abs(array[np.isfinite(array)]), initial=0)
+        raise ValueError(f"{name} must fit into {converted.dtype}, got none above {largest}{hint}")
 
 
 def as_complex(x: Inexact[Array, "..."]) -> Complex[Array, "..."]:

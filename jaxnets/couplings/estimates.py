@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._arguments import real_array, require, require_whole
+from .._arguments import require_whole, square_matrix
 from .ensemble import Ensemble
 from .modes import RandomModes
 from .singular import SingularModes
@@ -87,7 +87,7 @@ def singular_mismatch(
     mean square singular value of the matrix, so that it is 0 for `from_matrix(matrix)`. Raises `ValueError` as
     `from_matrix`, and for `num_samples` < 1.
     """
-    matrix = _square(matrix)
+    matrix = square_matrix("matrix", matrix)
     require_whole("num_samples", num_samples)
     reached = _mean_singular_values(ensemble, matrix.shape[0], jax.random.split(key, num_samples))
     return _relative_rms(reached, np.asarray(jnp.linalg.svd(matrix, compute_uv=False)))
@@ -104,19 +104,11 @@ def _relative_rms(reached: np.ndarray, target: np.ndarray) -> float:
 
 
 def _values_and_overlaps(matrix: Float[ArrayLike, "n n"]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-    matrix = _square(matrix)
+    matrix = square_matrix("matrix", matrix)
     u, s, vt = jnp.linalg.svd(matrix)
     kept = s > s[0] * matrix.shape[0] * jnp.finfo(s.dtype).eps
     overlaps = jnp.clip(jnp.sum(u * vt.T, 0), -1, 1)  # rounding leaves +-1 for a symmetric matrix
     return jnp.where(kept, s, 0), jnp.where(kept, overlaps, 0)
-
-
-def _square(matrix: Float[ArrayLike, "n n"]) -> Float[Array, "n n"]:
-    matrix = real_array("matrix", matrix)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
-        raise ValueError(f"`matrix` must be a square matrix, got shape {matrix.shape}")
-    require("matrix", matrix, np.isfinite, "finite")
-    return matrix
 
 
 # --- a connectome ---------------------------------------------------------------------------------------------

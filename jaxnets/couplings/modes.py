@@ -13,7 +13,6 @@ from .._arguments import correlation, nonnegative, positive, real_array, require
 from .._laws import values_and_weights
 from .._numerics import (
     as_complex,
-    as_float,
     is_concrete,
     laurent_product,
     reciprocal_moments,
@@ -51,7 +50,7 @@ class RandomModes(Ensemble):
     ):
         self.amplitudes, self.weights = values_and_weights("amplitudes", amplitudes, weights)
         self.load = scalar("load", load)
-        overlap = as_float(overlap)
+        overlap = real_array("overlap", overlap)
         if overlap.shape not in ((), self.amplitudes.shape):
             raise ValueError(f"`overlap` must be a number or have the shape of `amplitudes`, got {overlap.shape}")
         self.overlap = jnp.broadcast_to(overlap, self.amplitudes.shape)

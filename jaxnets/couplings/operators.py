@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
+from .._arguments import real_array
 from .._numerics import as_float
 from .._results import one_line
 
@@ -117,7 +118,7 @@ class Dense(Operator):
     _symmetric: bool = eqx.field(static=True)
 
     def __init__(self, matrix: Float[ArrayLike, "*batch n n"], symmetric: bool = False):
-        self.matrix = as_float(matrix)
+        self.matrix = real_array("matrix", matrix)
         self._symmetric = symmetric
 
     def __check_init__(self):
@@ -167,8 +168,8 @@ class Modes(Operator):
     core: "Core"
 
     def __init__(self, left: Float[Array, "*batch n P"], right: Float[Array, "*batch n P"], core: "Core"):
-        self.left = as_float(left)
-        self._right_rows = None if right is left else jnp.swapaxes(as_float(right), -1, -2)
+        self.left = real_array("left", left)
+        self._right_rows = None if right is left else jnp.swapaxes(real_array("right", right), -1, -2)
         self.core = core
 
     def __check_init__(self):
@@ -331,8 +332,8 @@ class Shifts(Core):
     backward: bool = eqx.field(static=True)
 
     def __init__(self, auto, hetero, size, *, ring: bool = True, symmetric: bool = False, backward: bool = False):
-        self.auto = as_float(auto)
-        self.hetero = as_float(hetero)
+        self.auto = real_array("auto", auto)
+        self.hetero = real_array("hetero", hetero)
         # An array even when it is known, so that a batch batches it too.
         self.size = jnp.asarray(size)
         self.ring = ring
