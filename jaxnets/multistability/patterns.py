@@ -19,7 +19,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray, UInt32
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, UInt64
 from scipy.optimize import milp
 
 from .._arguments import positive, real_array, require, require_whole
@@ -195,7 +195,7 @@ def required_margins(J: Float[np.ndarray, "n n"], b: Float[np.ndarray, " n"]) ->
     lowest_bit = (whole & -whole).astype(np.float64)
     unit = np.min(np.where(terms == 0, np.inf, np.ldexp(lowest_bit, exponent - 53)), 1)
     exact = largest < unit / eps
-    return np.where(exact, np.minimum(unit, 1) / 2, -_ROUNDINGS * terms.shape[1] * eps * largest)
+    return np.where(exact, np.where(largest > 0, unit, 1) / 2, -_ROUNDINGS * terms.shape[1] * eps * largest)
 
 
 # --- every pattern, one bit each
@@ -206,14 +206,14 @@ class Halves(NamedTuple):
 
     `keys[i]`, sorted, are the fields that first halves give to unit i, less the margin that it needs. `sets[i, r]`
     holds for a threshold of rank r among these keys. It contains the first halves that agree with unit i: the unit is
-    on and its field above the threshold, or it is off and its field below.
+    on and its field above the threshold, or it is off and its field below. The complements come after all these rows.
     """
 
-    keys: Float[Array, "n 2**h"]
-    sets: UInt32[Array, "n 2**h+1 words"]
-    columns: Float[Array, "n n-h"]
-    bias: Float[Array, " n"]
-    margin: Float[Array, " n"]
+    keys: Float[np.ndarray, "n 2**h"]
+    sets: UInt64[np.ndarray, "n 2*(2**h+1) words"]
+    columns: Float[np.ndarray, "n n-h"]
+    bias: Float[np.ndarray, " n"]
+    margin: Float[np.ndarray, " n"]
 
 
 def exhaustive(J: Operator, b: Float[Array, " n"]) -> StablePatterns:
@@ -227,18 +227,17 @@ def exhaustive(J: Operator, b: Float[Array, " n"]) -> StablePatterns:
     matrix[:n, :n] = J.dense()
     bias = np.full(padded, -1, J.dtype)
     bias[:n] = b
-    halves = _halves(jnp.asarray(matrix), jnp.asarray(bias), jnp.asarray(required_margins(matrix, bias), J.dtype), h)
+    halves = _halves(matrix, bias, h)
 
     batch = min(2 ** (padded - h), _SECONDS_TOGETHER)
     found = []
     for first in range(0, 2 ** (padded - h), batch):
-        words = np.asarray(_survivors(halves, jnp.arange(first, first + batch)))
-        second, word = np.nonzero(words)
-        bits = np.unpackbits(words[second, word].astype("<u4").view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")
+        second, words = _survivors(halves, np.arange(first, first + batch))
+        bits = np.unpackbits(words.astype("<u8", copy=False).view(np.uint8), axis=1, bitorder="little")
         which, bit = np.nonzero(bits)
-        found.append(((first + second[which]) << h) + 32 * word[which] + bit)
+        found.append(((first + second[which]) << h) + bit)
     codes = np.concatenate(found)
-    candidates = (codes[:, None] >> np.arange(n)[None]) & 1 == 1
+    candidates = _bits(codes, n).astype(bool)
     return StablePatterns(_judged(J, b, candidates), True, f"all 2^{n} patterns were looked at")
 
 
@@ -254,57 +253,50 @@ def _judged(J: Operator, b: Float[Array, " n"], candidates: Bool[np.ndarray, "P 
     return candidates[stable[: len(candidates)]]
 
 
-def _bits(codes, num: int, dtype):
+def _bits(codes: Int[np.ndarray, " m"], num: int) -> Int[np.ndarray, "m num"]:
     """Binary digits, the lowest first."""
-    return ((codes[:, None] >> jnp.arange(num)[None]) & 1).astype(dtype)
+    return (codes[:, None] >> np.arange(num)) & 1
 
 
-@eqx.filter_jit
-def _halves(J: Float[Array, "n n"], b: Float[Array, " n"], margin: Float[Array, " n"], h: int) -> Halves:
-    firsts = jnp.arange(2**h)
-    s = _bits(firsts, h, J.dtype)
-    with jax.default_matmul_precision("highest"):
-        fields = J[:, :h] @ s.T
-
+def _halves(J: Float[np.ndarray, "n n"], b: Float[np.ndarray, " n"], h: int) -> Halves:
+    firsts, n, margin = np.arange(2**h), len(J), required_margins(J, b).astype(J.dtype)
+    s = _bits(firsts, h).T.astype(J.dtype)
+    fields = J[:, :h] @ s
     # A unit must exceed its margin where it is on, and stay below minus its margin where it is off. For units of the
     # first half this is part of their fields, for units of the second half part of their threshold.
-    own = jnp.concatenate([s.T == 1, jnp.zeros((J.shape[0] - h, 2**h), bool)])
-    sign = jnp.concatenate([2 * s.T - 1, jnp.zeros((J.shape[0] - h, 2**h), J.dtype)])
-    fields = fields - sign * margin[:, None]
+    fields[:h] -= (2 * s - 1) * margin[:h, None]
+    order = np.argsort(fields, axis=1)
 
-    def nested(key, on):
-        order = jnp.argsort(key)
-        rank = jnp.zeros_like(order).at[order].set(firsts)
-        below = rank[None] < jnp.arange(2**h + 1)[:, None]
-        packed = (below ^ on[None]).reshape(2**h + 1, 2**h // 32, 32).astype(jnp.uint32)
-        return key[order], jnp.sum(packed << jnp.arange(32, dtype=jnp.uint32)[None, None], -1, dtype=jnp.uint32)
+    # The next row of a unit differs by one first half, the next one that its threshold passes.
+    sets = np.zeros((n, 2 ** (h + 1) + 2, max(1, 2**h // 64)), np.uint64)
+    unit, rank = np.ogrid[:n, 1 : 2**h + 1]
+    sets[unit, rank, order // 64] = np.uint64(1) << (order % 64).astype(np.uint64)
+    on = np.packbits(s == 1, axis=1, bitorder="little")
+    on = np.ascontiguousarray(np.pad(on, ((0, 0), (0, -on.shape[1] % 8))))
+    sets[:h, 0] = on.view("<u8")
+    half = sets[:, : 2**h + 1]
+    np.bitwise_xor.accumulate(half, axis=1, out=half)
+    sets[:, 2**h + 1 :] = ~half
+    return Halves(np.take_along_axis(fields, order, 1), sets, J[:, h:], b, margin)
 
-    keys, sets = jax.lax.map(lambda args: nested(*args), (fields, own))
-    return Halves(keys, sets, J[:, h:], b, margin)
 
+def _survivors(halves: Halves, seconds: Int[np.ndarray, " m"]) -> tuple[np.ndarray, np.ndarray]:
+    """Which second halves make a stable pattern, up to rounding, and the sets of first halves to do so with each."""
+    n, num = halves.columns.shape
+    rows = halves.sets.shape[1] // 2
+    s = _bits(seconds, num).T
+    on = np.concatenate([np.zeros((n - num, len(seconds)), int), s])
+    thresholds = -(halves.columns @ s.astype(halves.bias.dtype) + halves.bias[:, None])
+    thresholds[n - num :] += (2 * s - 1) * halves.margin[n - num :, None]
 
-@jax.jit
-def _survivors(halves: Halves, seconds) -> UInt32[Array, "batch words"]:
-    """For each second half, the first halves that make a stable pattern with it, up to rounding."""
-    num = halves.columns.shape[1]
-    h = halves.bias.shape[0] - num
-    s = _bits(seconds, num, halves.bias.dtype)
-    with jax.default_matmul_precision("highest"):
-        thresholds = -(halves.columns @ s.T + halves.bias[:, None])
-    on = jnp.concatenate([jnp.zeros((h, len(seconds)), bool), s.T == 1])
-    sign = jnp.concatenate([jnp.zeros((h, len(seconds)), s.dtype), 2 * s.T - 1])
-    thresholds = thresholds + sign * halves.margin[:, None]
-
-    def intersect(passed, unit):
-        keys, sets, threshold, on = unit
-        rank = jnp.searchsorted(keys, threshold, side="right")
+    passed = np.full((len(seconds), halves.sets.shape[2]), ~np.uint64(0))
+    for keys, sets, threshold, state in zip(halves.keys, halves.sets, thresholds, on, strict=True):
         # The rows are made for units that are off: first halves with a field at most the threshold. For a unit of the
-        # second half that is on, the complement counts.
-        flip = jnp.where(on, jnp.uint32(0xFFFFFFFF), jnp.uint32(0))
-        return passed & (sets[rank] ^ flip[:, None]), None
-
-    start = jnp.full((len(seconds), halves.sets.shape[-1]), 0xFFFFFFFF, jnp.uint32)
-    return jax.lax.scan(intersect, start, (halves.keys, halves.sets, thresholds, on))[0]
+        # second half that is on, the complement counts. Ties need no care: the margin keeps fields off the threshold
+        # where sums are exact, and candidates are judged again where they are not.
+        passed &= sets[np.searchsorted(keys, threshold) + rows * state]
+    left = np.flatnonzero(np.any(passed, axis=1))
+    return left, passed[left]
 
 
 # --- by mixed-integer programming

@@ -10,21 +10,21 @@ $$ (1 - N^T \mathrm{diag}(a) M)\, \kappa = N^T (a \circ h + c) . $$
 
 A constant input I moves the fixed points to x = M kappa + I, with the kappa of the offset h + I. H hyperplanes make at
 most sum_{r <= R} C(H, r) regions (Zaslavsky 1975). All of them are visited, so that no fixed point is missed.
+Everything here runs in NumPy: regions are counted, and nothing is differentiated.
 
 Source: Pals et al. 2024 (NeurIPS) for threshold-linear units; other units and jumps derived here.
 """
 
 import itertools
 import math
+from typing import NamedTuple
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
+from jaxtyping import ArrayLike, Bool, Complex, Float, Int
 
 from .._arguments import positive, real_array, require
-from .._numerics import as_complex, is_concrete, merge
+from .._numerics import is_concrete, merge
 from .._results import Result
 from ..eigen import eigenvalues
 from ..transfer import PiecewiseLinear, Transfer, as_piecewise_linear
@@ -73,64 +73,72 @@ def regions(
     require("offsets", h, np.isfinite, "finite numbers")
     require("tolerance", tolerance, positive, "a finite number > 0")
 
-    # Lengths do not matter for the sides; equal ones make one tolerance right for all.
-    length = jnp.linalg.norm(A, axis=1)
-    A, h = A / jnp.where(length > 0, length, 1)[:, None], h.astype(A.dtype) / jnp.where(length > 0, length, 1)
-    found = _sides(A, h, jnp.zeros((1, 0), jnp.int32), tolerance)
+    A, h = _of_length_one(np.asarray(A), np.asarray(h, A.dtype))
+    found = _sides(A, h, np.zeros((1, 0), int), tolerance)
     num, dimension = A.shape
     for r in range(1, min(num, dimension) + 1):
         subsets = itertools.combinations(range(num), r)
         together = max(1, _SIDES_TOGETHER // (num * 2**r))
         while chunk := list(itertools.islice(subsets, together)):
-            # In powers of two, so that few programs are compiled; repeated subsets do no harm.
-            size = min(together, 1 << (len(chunk) - 1).bit_length())
-            padded = np.resize(np.array(chunk, np.int32), (size, r))
-            found = np.unique(np.concatenate([found, _sides(A, h, jnp.asarray(padded), tolerance)]), axis=0)
+            found = np.unique(np.concatenate([found, _sides(A, h, np.array(chunk), tolerance)]), axis=0)
     return np.unpackbits(found, axis=1, count=num).astype(bool)
 
 
-def _sides(A: Float[Array, "H R"], h: Float[Array, " H"], subsets: Int[Array, "m r"], tolerance: float) -> np.ndarray:
+def _of_length_one(A: Float[np.ndarray, "H R"], h: Float[np.ndarray, " H"]):
+    """The same hyperplanes. Lengths do not matter for the sides; equal ones make one tolerance right for all."""
+    # The largest entry comes first, so that no square under- or overflows.
+    for length in (lambda A: np.max(np.abs(A), axis=1), lambda A: np.linalg.norm(A, axis=1)):
+        size = length(A)
+        size = np.where(size > 0, size, 1)
+        A, h = A / size[:, None], h / size
+    return A, h
+
+
+def _sides(
+    A: Float[np.ndarray, "H R"], h: Float[np.ndarray, " H"], subsets: Int[np.ndarray, "m r"], tolerance: float
+) -> np.ndarray:
     """Sides of the regions around the intersections of subsets of hyperplanes, packed and each once."""
-    packed, independent = _packed_sides(A, h, subsets, tolerance)
-    return np.unique(np.asarray(packed)[np.asarray(independent)].reshape(-1, packed.shape[-1]), axis=0)
+    subsets, point, reach, dual = _intersections(A, h, subsets, tolerance)
+
+    def sign(values, terms):
+        return np.where(np.abs(values) > tolerance * terms, np.sign(values), 0)
+
+    at_point = sign(point @ A.T + h, reach @ np.abs(A).T + np.abs(h))
+    # Exactly dual, whatever the rounding: a hyperplane of the set is met, and left by its own direction.
+    np.put_along_axis(at_point, subsets, 0, 1)
+    row, plane = np.nonzero(at_point == 0)
+    normals, directions = A[plane][:, None], dual[row]
+    along = sign((normals @ directions)[:, 0], (np.abs(normals) @ np.abs(directions))[:, 0])
+    own = subsets[row] == plane[:, None]
+    along = np.where(np.any(own, 1)[:, None], own, along)
+
+    above, found = at_point > 0, []
+    for sigma in itertools.product((1, -1), repeat=subsets.shape[1]):
+        side = np.zeros(len(row))
+        for k in reversed(range(len(sigma))):
+            side = np.where(side == 0, sigma[k] * along[:, k], side)
+        above[row, plane] = side > 0
+        found.append(np.packbits(above, axis=1))
+    return np.unique(np.concatenate(found), axis=0)
 
 
-@eqx.filter_jit
-def _packed_sides(A, h, subsets, tolerance: float):
+def _intersections(A, h, subsets: Int[np.ndarray, "m r"], tolerance: float):
+    """The subsets with independent normals; a point of each intersection, the terms of its sums, and dual vectors."""
     r, dimension = subsets.shape[1], A.shape[1]
-    signs = 1 - 2 * ((jnp.arange(2**r)[:, None] >> jnp.arange(r)[None]) & 1).astype(A.dtype)
     # Where an intersection is more than a point, a generic one of its points, as far from 0 as the hyperplanes are.
-    far = jnp.max(jnp.abs(h))
-    generic = jnp.cos(1 + math.sqrt(2) * jnp.arange(1, dimension + 1, dtype=A.dtype))
-    somewhere = jnp.where(r < dimension, jnp.where(far > 0, far, 1), 0) * generic
-
-    def around(subset):
-        normals = A[subset]
-        # normals = T^T Q^T: not by the Gram matrix, which squares the condition of nearly parallel ones.
-        Q, T = jnp.linalg.qr(normals.T)
-        independent = jnp.all(jnp.abs(jnp.diag(T)) > tolerance)
-        dual = Q @ jnp.linalg.inv(jnp.where(independent, T, jnp.eye(r, dtype=A.dtype))).T
-        distances = normals @ somewhere + h[subset]
-        point, reach = somewhere - dual @ distances, jnp.abs(somewhere) + jnp.abs(dual) @ jnp.abs(distances)
-
-        def sign(values, terms):
-            return jnp.where(jnp.abs(values) > tolerance * terms, jnp.sign(values), 0)
-
-        at_point = sign(A @ point + h, jnp.abs(A) @ reach + jnp.abs(h))
-        along = sign(A @ dual, jnp.abs(A) @ jnp.abs(dual))
-        # Exactly dual, whatever the rounding: a hyperplane of the set is met, and left by its own direction.
-        at_point = at_point.at[subset].set(0)
-        along = along.at[subset].set(jnp.eye(r, dtype=A.dtype))
-
-        def resolved(sigma):
-            side = at_point
-            for k in reversed(range(r)):
-                side = jnp.where(side == 0, sigma[k] * along[:, k], side)
-            return jnp.packbits(side > 0)
-
-        return jax.vmap(resolved)(signs), independent
-
-    return jax.vmap(around)(subsets)
+    far = np.max(np.abs(h))
+    generic = np.cos(1 + math.sqrt(2) * np.arange(1, dimension + 1)).astype(A.dtype)
+    somewhere = generic * (0 if r == dimension else far if far > 0 else 1)
+    if r == 0:
+        return subsets, somewhere[None], np.abs(somewhere)[None], np.zeros((1, dimension, 0), A.dtype)
+    # normals = T^T Q^T: not by the Gram matrix, which squares the condition of nearly parallel ones.
+    Q, T = np.linalg.qr(A[subsets].swapaxes(1, 2))
+    independent = np.all(np.abs(np.diagonal(T, axis1=1, axis2=2)) > tolerance, 1)
+    subsets, Q, T = subsets[independent], Q[independent], T[independent]
+    dual = Q @ np.linalg.inv(T).swapaxes(1, 2)
+    distances = (A[subsets] @ somewhere + h[subsets])[..., None]
+    point = somewhere - (dual @ distances)[..., 0]
+    return subsets, point, np.abs(somewhere) + (np.abs(dual) @ np.abs(distances))[..., 0], dual
 
 
 # --- fixed points
@@ -184,23 +192,23 @@ def piecewise_fixed_points(
     """
     M, N, lines, h = _checked(left, right, transfer, offset)
     pieces = _pieces(M, lines, h, tolerance)
-    kappa, matrices, inside, boundary, singular = _solved_in_parts(M, N, lines, h, pieces, tolerance)
+    found = _solved_in_parts(M, N, lines, h, pieces, tolerance)
 
-    kept = np.flatnonzero(inside & ~singular)
-    kept = kept[_each_once(kappa[kept], boundary[kept], tolerance)]
-    kappa, boundary = kappa[kept], boundary[kept]
-    values = as_complex(jnp.zeros((0, M.shape[1]), M.dtype))
+    kept = np.flatnonzero(found.inside & ~found.singular)
+    kept = kept[_each_once(found.kappa[kept], found.terms[kept], found.boundary[kept], tolerance)]
+    kappa, boundary = found.kappa[kept], found.boundary[kept]
+    values = np.zeros((0, M.shape[1]), np.result_type(M.dtype, np.complex64))
     if len(kept):
-        values = eigenvalues(matrices[kept]) - 1
-        values = jnp.take_along_axis(values, jnp.argsort(-values.real, axis=1, stable=True), 1)
+        values = np.asarray(eigenvalues(found.matrices[kept])) - 1
+        values = np.take_along_axis(values, np.argsort(-values.real, axis=1, stable=True), 1)
     return PiecewiseFixedPoints(
         kappa=kappa,
-        points=kappa @ np.asarray(M).T,
-        eigenvalues=np.asarray(values),
-        stable=np.asarray(jnp.all(values.real < 0, 1)) & ~boundary,
+        points=kappa @ M.T,
+        eigenvalues=values,
+        stable=np.all(values.real < 0, 1) & ~boundary,
         boundary=boundary,
         num_regions=len(pieces),
-        num_singular=int(np.sum(singular)),
+        num_singular=int(np.sum(found.singular)),
     )
 
 
@@ -221,8 +229,8 @@ def _checked(left: ArrayLike, right: ArrayLike, transfer: Transfer, offset: Arra
         raise ValueError(f"`offset` must be a number or have shape ({len(M)},), got {h.shape}")
     for name, values in (("left", M), ("right", N), ("offset", h)):
         require(name, values, np.isfinite, "finite numbers")
-    lines = jax.tree.map(lambda leaf: leaf.astype(M.dtype), lines)
-    return M, N.astype(M.dtype), lines, jnp.broadcast_to(h.astype(M.dtype), M.shape[:1])
+    M, N, lines, h = jax.tree.map(lambda leaf: np.asarray(leaf, M.dtype), (M, N, lines, h))
+    return M, N, lines, np.broadcast_to(h, M.shape[:1])
 
 
 def _pieces(M, lines: PiecewiseLinear, h, tolerance: float) -> Int[np.ndarray, "K n"]:
@@ -230,59 +238,69 @@ def _pieces(M, lines: PiecewiseLinear, h, tolerance: float) -> Int[np.ndarray, "
     num_breaks = len(lines.breaks)
     if num_breaks == 0:
         return np.zeros((1, len(M)), int)
-    normals, offsets = jnp.repeat(M, num_breaks, axis=0), (h[:, None] - lines.breaks[None]).reshape(-1)
+    normals, offsets = np.repeat(M, num_breaks, axis=0), (h[:, None] - lines.breaks).reshape(-1)
     # Break points are ordered, so that the sides count those below a state.
     return np.sum(regions(normals, offsets, tolerance=tolerance).reshape(-1, len(M), num_breaks), -1)
 
 
-def _solved_in_parts(M, N, lines: PiecewiseLinear, h, pieces: Int[np.ndarray, "K n"], tolerance: float):
+class _Solved(NamedTuple):
+    """For each region: kappa, the size of the terms of its sums, and N^T diag(a) M.
+
+    Also whether kappa lies inside the region, or on its border, and whether the equations have no single solution.
+    """
+
+    kappa: Float[np.ndarray, "K R"]
+    terms: Float[np.ndarray, "K R"]
+    matrices: Float[np.ndarray, "K R R"]
+    inside: Bool[np.ndarray, " K"]
+    boundary: Bool[np.ndarray, " K"]
+    singular: Bool[np.ndarray, " K"]
+
+
+def _solved_in_parts(M, N, lines: PiecewiseLinear, h, pieces: Int[np.ndarray, "K n"], tolerance: float) -> _Solved:
     """`_solved` for all regions, as many together as fit in memory."""
-    n = len(M)
-    together = max(1, _ENTRIES_TOGETHER // n)
-    parts = []
-    for first in range(0, len(pieces), together):
-        chunk = pieces[first : first + together]
-        # In powers of two, so that few programs are compiled.
-        size = 1 << (len(chunk) - 1).bit_length()
-        solved = _solved(M, N, lines, h, jnp.asarray(np.resize(chunk, (size, n))), tolerance)
-        parts.append([np.asarray(leaf)[: len(chunk)] for leaf in solved])
-    return [np.concatenate(leaves) for leaves in zip(*parts, strict=True)]
+    together = max(1, _ENTRIES_TOGETHER // len(M))
+    firsts = range(0, len(pieces), together)
+    parts = [_solved(M, N, lines, h, pieces[first : first + together], tolerance) for first in firsts]
+    return _Solved(*(np.concatenate(leaves) for leaves in zip(*parts, strict=True)))
 
 
-@eqx.filter_jit
-def _solved(M, N, transfer: PiecewiseLinear, h, pieces: Int[Array, "K n"], tolerance: float):
-    """For each region kappa and N^T diag(a) M; whether kappa lies inside, or on a border; whether there is no one."""
-    # Values of phi on either side of its break points.
-    lower, upper = (
-        transfer.slopes[k] * transfer.breaks + transfer.intercepts[k] for k in (slice(None, -1), slice(1, None))
-    )
-    jumps = jnp.abs(upper - lower) > tolerance * (1 + jnp.abs(upper))
-    edges = jnp.concatenate([jnp.array([-jnp.inf], M.dtype), transfer.breaks, jnp.array([jnp.inf], M.dtype)])
-    open_edges = jnp.concatenate([jnp.zeros(1, bool), jumps, jnp.zeros(1, bool)])
+def _solved(M, N, lines: PiecewiseLinear, h, pieces: Int[np.ndarray, "K n"], tolerance: float) -> _Solved:
+    rank = M.shape[1]
+    a, c = lines.slopes[pieces], lines.intercepts[pieces]
+    matrices = (a @ (N[:, :, None] * M[:, None]).reshape(len(M), -1)).reshape(-1, rank, rank)
+    equations = np.eye(rank, dtype=M.dtype) - matrices
+    sizes = np.linalg.svd(equations, compute_uv=False)
+    singular = sizes[:, -1] <= tolerance * (1 + np.max(np.abs(matrices), (1, 2)))
+    inverse = np.linalg.inv(np.where(singular[:, None, None], np.eye(rank, dtype=M.dtype), equations))
+    kappa = (inverse @ ((a * h + c) @ N)[..., None])[..., 0]
+    terms = (np.abs(inverse) @ ((np.abs(a * h) + np.abs(c)) @ np.abs(N))[..., None])[..., 0]
+    x = kappa @ M.T + h
+    size = terms @ np.abs(M).T + np.abs(h)
 
-    def one(piece):
-        a, c = transfer.slopes[piece], transfer.intercepts[piece]
-        with jax.default_matmul_precision("highest"):
-            matrix = (N.T * a[None]) @ M
-            equation = jnp.eye(M.shape[1], dtype=M.dtype) - matrix
-            sizes = jnp.linalg.svd(equation, compute_uv=False)
-            singular = sizes[-1] <= tolerance * (1 + jnp.max(jnp.abs(matrix)))
-            kappa = jnp.linalg.solve(equation, N.T @ (a * h + c))
-            x = M @ kappa + h
-        near = tolerance * (1 + jnp.abs(M) @ jnp.abs(kappa) + jnp.abs(h))
-        low, high = edges[piece], edges[piece + 1]
+    edges = np.concatenate([[-np.inf], lines.breaks, [np.inf]]).astype(M.dtype)
+    jumps = np.concatenate([[False], _jumps(lines, tolerance), [False]])
+    inside, boundary = np.ones(len(x), bool), np.zeros(len(x), bool)
+    for piece, direction in ((pieces, 1), (pieces + 1, -1)):
+        edge, beyond = edges[piece], direction * (x - edges[piece])
+        near = tolerance * (size + np.where(np.isinf(edge), 0, np.abs(edge)))
         # Where phi jumps the border itself is excluded.
-        above = jnp.where(open_edges[piece], x > low + near, x >= low - near)
-        below = jnp.where(open_edges[piece + 1], x < high - near, x <= high + near)
-        on_border = (jnp.abs(x - low) <= near) | (jnp.abs(x - high) <= near)
-        return kappa, matrix, jnp.all(above & below), jnp.any(on_border), singular
-
-    return jax.vmap(one)(pieces)
+        inside &= np.all(np.where(jumps[piece], beyond > near, beyond >= -near), 1)
+        boundary |= np.any(np.abs(beyond) <= near, 1)
+    return _Solved(kappa, terms, matrices, inside, boundary, singular)
 
 
-def _each_once(kappa: np.ndarray, boundary: np.ndarray, tolerance: float) -> Int[np.ndarray, " k"]:
+def _jumps(lines: PiecewiseLinear, tolerance: float) -> Bool[np.ndarray, " d"]:
+    """At which break points phi jumps."""
+    rising, constant = lines.slopes[:-1] * lines.breaks, lines.intercepts[:-1]
+    then, constant_then = lines.slopes[1:] * lines.breaks, lines.intercepts[1:]
+    size = np.abs(rising) + np.abs(constant) + np.abs(then) + np.abs(constant_then)
+    return np.abs(then + constant_then - rising - constant) > tolerance * size
+
+
+def _each_once(kappa, terms, boundary, tolerance: float) -> Int[np.ndarray, " k"]:
     """Positions of the points inside regions, and of one point for each place on a border that several regions find."""
     on_border = np.flatnonzero(boundary)
-    same = _SAME * tolerance
-    first, _ = merge(kappa[on_border], np.zeros(len(on_border)), same, relative=same)
+    same = _SAME * tolerance * float(np.max(terms[on_border], initial=0))
+    first, _ = merge(kappa[on_border], np.zeros(len(on_border)), same)
     return np.sort(np.concatenate([np.flatnonzero(~boundary), on_border[first]]))
