@@ -29,10 +29,11 @@ if TYPE_CHECKING:
         sweeps,
         transfer,
     )
+    from ._compiled import keep_compiled
     from ._laws import Discrete
     from ._numerics import Root
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Discrete",
@@ -42,6 +43,7 @@ __all__ = [
     "dynamics",
     "eigen",
     "fitting",
+    "keep_compiled",
     "learning",
     "meanfield",
     "memory",
@@ -55,14 +57,14 @@ __all__ = [
     "transfer",
 ]
 
-# What no room owns: a law that several take as an argument, and what all scalar solvers return.
-_CLASSES = {"Discrete": "_laws", "Root": "_numerics"}
+# What no room owns: a law that several take as an argument, what all scalar solvers return, and a setting of JAX.
+_OWN = {"Discrete": "_laws", "Root": "_numerics", "keep_compiled": "_compiled"}
 
 
 def __getattr__(name: str):
     """Rooms are imported when they are first named: figures, sweeps and fits need libraries that theory does not."""
-    if name in _CLASSES:
-        return getattr(importlib.import_module(f".{_CLASSES[name]}", __name__), name)
+    if name in _OWN:
+        return getattr(importlib.import_module(f".{_OWN[name]}", __name__), name)
     if name in __all__:
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,64 +7,44 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from jaxtyping import Float
 
 from .. import __version__, couplings, plotting
 from .. import transfer as transfers
 from ..dynamics import RateNetwork, simulate
 from ..fitting import RecordingFit, fit_recording
-from .inputs import InputError, evaluate, vocabulary
+from .inputs import evaluate, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
+from .progress import stage
+from .refusals import InputError
 
 FIGURE, STORE = "fit.png", "fit.zarr"
 # Of the network that is simulated when there is no file: time in units of tau.
 UNITS, STRENGTH, RANK, DURATION, SAMPLING = 800, 4.0, 0.5, 1000.0, 0.5
 
 
-def fit(
-    recording: tyro.conf.Positional[Path | None] = None,
-    *,
-    interval: float | None = None,
-    columns: tuple[str, ...] = (),
-    population_size: int | None = None,
-    z_scored: bool = False,
-    transfer: str = "Tanh()",
-    seed: int = 0,
-    out: Path = Path("."),
+def run(
+    recording: Path | None,
+    interval: float | None,
+    columns: tuple[str, ...],
+    population_size: int | None,
+    z_scored: bool,
+    transfer: str,
+    seed: int,
+    out: Path,
 ) -> None:
-    """Fits the strength g, the effective rank PR^D and the time constant of the network behind a recording.
-
-    The theory describes networks tau dx/dt = -x + J phi(x) with independent weights or random modes, above the onset
-    of chaos; rates are phi(x). Writes fit.png (autocovariance of data and fit) and fit.zarr (all numbers) and prints a
-    table with standard errors, and what the data cannot tell. Without a file, a network of known parameters is
-    simulated and fitted. Outputs of an earlier run are replaced; files of these names that jaxnets did not write are
-    left alone.
-
-    Args:
-        recording: A .npy or .csv file of rates, time x units; a .csv file may begin with a line of names.
-        interval: Time between samples; the time constant is found in the same unit.
-        columns: Names (or numbers, from 0) of the units to take; all if none is given.
-        population_size: Number of units in the whole network, of which those recorded are a random part.
-        z_scored: Rates are in units of their standard deviations, or in unknown units: only the shape counts.
-        transfer: Transfer function phi, which must be odd, as in "Erf()".
-        seed: Seed of the simulation.
-        out: Folder for the outputs, made if it is missing.
-    """
     check_replaceable(out, (FIGURE, STORE))
     function = evaluate(transfer, vocabulary(transfers, transfers.Transfer), transfers.Transfer, "--transfer")
     began = time.perf_counter()
-    if recording is None:
-        if columns:
-            raise InputError("`--columns` belongs to a recording: give a file")
-        rates, step, population_size = _simulated(function, seed), SAMPLING, UNITS
+    if recording is None or interval is None:
+        with stage("simulating"):
+            rates, step, population_size = _simulated(function, seed), SAMPLING, UNITS
         source = f"simulated network, g = {STRENGTH:g}, PR^D = {RANK:g}, tau = 1, N = {UNITS}"
     else:
-        if interval is None:
-            raise InputError("`--interval` must be given with a recording: the time between samples")
         rates, step, source = read_recording(recording, columns), interval, str(recording)
     try:
-        found = fit_recording(rates, step, transfer=function, population_size=population_size, z_scored=z_scored)
+        with stage("fitting"):
+            found = fit_recording(rates, step, transfer=function, population_size=population_size, z_scored=z_scored)
     except ValueError as error:
         raise InputError(str(error).replace("`rates`", str(recording or "`rates`"))) from error
     seconds = time.perf_counter() - began

@@ -13,18 +13,9 @@ from jaxtyping import Float
 from .. import _expressions
 from .._expressions import vocabulary
 from ..couplings import larva_connectome
+from .refusals import InputError
 
 __all__ = ["InputError", "evaluate", "read_matrix", "read_weights", "vocabulary"]
-
-
-class InputError(Exception):
-    """An error that the user can mend.
-
-    The command prints the `message` as one line and exits with code 2.
-    """
-
-    def __init__(self, message: str):
-        super().__init__(" ".join(message.split()))
 
 
 # --- expressions

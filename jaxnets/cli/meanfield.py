@@ -8,56 +8,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from tqdm import tqdm
 
 from .. import __version__, couplings, plotting
 from .. import transfer as transfers
 from .._numerics import Root
 from ..meanfield import Stationary, largest_lyapunov, stationary
-from ..meanfield.unit.requirements import is_odd
+from ..meanfield.unit.requirements import shape_of
 from ..population import Dimension, dimension
-from .inputs import InputError, evaluate, vocabulary
+from .inputs import evaluate, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
+from .refusals import InputError
 
-DEFAULT_STRENGTHS = (1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.25, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0)
-DEFAULT_RANKS = (float("inf"), 1.0, 0.25, 0.1)
 FIGURE, STORE = "meanfield.png", "meanfield.zarr"
 LARGEST_STRENGTH = 50.0  # Gaussian averages take points in proportion to g, in each of three directions
 DRAWN, CURVES = 15.0, 5  # the last lag, and the number of strengths, shown in the figure
 
 
-def meanfield(
-    *,
-    g: tuple[float, ...] = DEFAULT_STRENGTHS,
-    effective_ranks: tuple[float, ...] = DEFAULT_RANKS,
-    transfer: str = "Tanh()",
-    noise: float = 0.0,
-    out: Path = Path("."),
-) -> None:
-    """Mean-field theory of tau dx/dt = -x + J phi(x) + noise: the stationary state, its chaos and its dimension.
-
-    J is a sum of independent random modes of equal amplitude, or has independent weights. Only the strength g and the
-    effective rank PR^D of J matter: the theory is the same for any ensemble without overlaps and sequences. Prints two
-    tables: single units, which depend on g alone, and dimensions. Writes meanfield.png (autocovariance, dimension
-    against g and against PR^D) and meanfield.zarr (all numbers, with all parameters). Times are in units of tau.
-    Outputs of an earlier run are replaced. If a file of one of these names was not written by jaxnets, nothing is run.
-
-    Args:
-        g: Strengths of the couplings, g^2 = N Var J_ij, up to 50.
-        effective_ranks: Effective ranks PR^D in units of N; inf for independent weights.
-        transfer: Transfer function phi, which must be odd, as in "Erf()".
-        noise: Standard deviation that white noise alone would give to a neuron.
-        out: Folder for the outputs, made if it is missing.
-    """
+def run(g: tuple[float, ...], effective_ranks: tuple[float, ...], transfer: str, noise: float, out: Path) -> None:
     strengths = _distinct("--g", g, lambda g: 0 < g <= LARGEST_STRENGTH, f"in (0, {LARGEST_STRENGTH:g}]")
     ranks = _distinct("--effective-ranks", effective_ranks, lambda rank: rank > 0, "above 0, or inf")[::-1]
-    if not (np.isfinite(noise) and noise >= 0):
-        raise InputError(f"`--noise` must be a finite number >= 0, got {noise}")
     check_replaceable(out, (FIGURE, STORE))
     function = evaluate(transfer, vocabulary(transfers, transfers.Transfer), transfers.Transfer, "--transfer")
     try:
-        is_odd(function, jnp.float64)  # here, since the compiled theory cannot refuse it
+        shape_of(function, jnp.float64)  # here, since the compiled theory cannot refuse it
     except ValueError as error:
         raise InputError(f"`--transfer`: {error}") from error
     nodes = max(801, 40 * int(np.ceil(strengths[-1])) + 1)
@@ -159,11 +134,6 @@ def _dataset(
         | {name: (("g", "effective_rank"), np.stack(values, axis=1)) for name, values in of_rank.items()},
         coords={"g": strengths, "effective_rank": ranks},
     )
-
-
-def _modes(g: Float[Array, ""], rank: Float[Array, ""]) -> couplings.RandomModes:
-    """Random modes of strength g and effective rank `rank`: g^2 = load amplitude^2, PR^D = load."""
-    return couplings.RandomModes.of_rank(g, rank)
 
 
 # --- what is printed and drawn

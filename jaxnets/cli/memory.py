@@ -17,73 +17,16 @@ from .. import memory as memories
 from .. import transfer as transfers
 from ..memory import Regime
 from ..observables.online import Overlaps
-from .inputs import InputError, evaluate, vocabulary
+from .inputs import evaluate, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
+from .refusals import InputError
 
-DEFAULT_LOADS = (0.02, 0.06, 0.1, 0.2, 0.3, 0.5, 0.7)
-DEFAULT_STRENGTHS = (0.6, 0.8, 1.0, 1.25, 1.6, 2.2, 3.0)
 FIGURE, STORE = "memory.png", "memory.zarr"
 SWEEP = "memory.sweep"  # the folder of the diagram while it is computed
 LENGTH = 20  # patterns in order that make a retrieval, whatever the size
 CUED, FOLLOWED = 100.0, 300.0  # time constants after the cue, and of the Lyapunov exponent
 SHOWN, RECALLED = 30, 45.0  # patterns of the raster, and its time constants
 REACH = 8  # patterns on each side of the one that converts
-
-
-def memory(
-    *,
-    n: int = 500,
-    loads: tuple[float, ...] = DEFAULT_LOADS,
-    strengths: tuple[float, ...] = DEFAULT_STRENGTHS,
-    window: tuple[float, ...] = (1.0,),
-    auto: float = 0.0,
-    lengths: tuple[int, ...] = (1, 2, 3),
-    conversion: float = 0.7,
-    num_spins: int = 100_000,
-    transfer: str = "Tanh()",
-    num_trials: int = 1,
-    seed: int = 0,
-    out: Path = Path("."),
-) -> None:
-    """Associative memory in deep-Hebbian networks: sequences in time, and correlated patterns in equilibrium.
-
-    Networks tau dx/dt = -x + J phi(x) that store P = load n binary patterns as a sequence, with weights `auto` from a
-    pattern to itself and gamma window_r to its r-th successor, are started at a pattern and told apart by what follows.
-    Ising networks with the symmetric window (1, gamma, ..., gamma), gamma = `conversion` / length, turn a pattern into
-    a state that overlaps with its neighbours, known exactly for few patterns and sampled here. Writes memory.png
-    (overlaps of a retrieved sequence, regimes with the lines of theory, overlaps after conversion) and memory.zarr (all
-    of it, with all parameters) and prints the regimes. Times are in units of tau. Outputs of an earlier run are
-    replaced; files of these names that jaxnets did not write are left alone, and nothing is run. When it is stopped,
-    the same command goes on with the diagram.
-
-    Args:
-        n: Number of neurons of a network.
-        loads: Loads P / n, of the diagram.
-        strengths: Strengths gamma of the couplings between patterns, of the diagram; the sequence drawn has the one
-            nearest to 1.5 at the smallest load.
-        window: Profile of the synaptic window, one number a step along the sequence.
-        auto: Strength of the coupling of a pattern to itself.
-        lengths: Lengths d of the symmetric windows of conversion.
-        conversion: Strength of these windows in all, d gamma, to one side; patterns stay pure below 1/2.
-        num_spins: Number of spins of the networks of conversion.
-        transfer: Transfer function phi.
-        num_trials: Networks at each point of the diagram, which shows their most frequent regime.
-        seed: Seed of all that is random.
-        out: Folder for the outputs, made if it is missing.
-    """
-    options = Options(
-        n, loads, strengths, window, auto, lengths, conversion, num_spins, transfer, num_trials, seed, out
-    )
-    _check(options)
-    began = time.perf_counter()
-    try:
-        data = _computed(options)
-    except (ValueError, OSError) as error:
-        raise InputError(str(error)) from error
-    seconds = time.perf_counter() - began
-    _write(data, out)
-    print(_tables(data))
-    print(f"{seconds:.1f} s; wrote {out / FIGURE} and {out / STORE}")
 
 
 @dataclass(frozen=True)
@@ -113,19 +56,24 @@ class Options:
         return evaluate(self.transfer, vocabulary(transfers, transfers.Transfer), transfers.Transfer, "--transfer")
 
 
+def run(options: Options) -> None:
+    _check(options)
+    began = time.perf_counter()
+    try:
+        data = _computed(options)
+    except (ValueError, OSError) as error:
+        raise InputError(str(error)) from error
+    seconds = time.perf_counter() - began
+    _write(data, options.out)
+    print(_tables(data))
+    print(f"{seconds:.1f} s; wrote {options.out / FIGURE} and {options.out / STORE}")
+
+
 def _check(options: Options) -> None:
-    for name in ("n", "num_trials", "num_spins"):
-        value = getattr(options, name)
-        if value < 1:
-            raise InputError(f"`--{name.replace('_', '-')}` must be at least 1, got {value}")
-    if not 0 <= options.seed < 2**32:
-        raise InputError(f"`--seed` must be in [0, 2^32), got {options.seed}")
     least = options.rows()[0]
     if round(least * options.n) < 2:
         raise InputError(f"`--loads` must give two patterns or more, got {least:g} x {options.n} neurons")
     options.columns()
-    if not options.window:
-        raise InputError("`--window` must have one number or more")
     lengths = options.lengths
     if not lengths or not all(1 <= d <= REACH for d in lengths):
         raise InputError(f"`--lengths` must be whole numbers from 1 to {REACH}, got {' '.join(map(str, lengths))}")

@@ -10,8 +10,10 @@ import xarray as xr
 from jaxtyping import Bool, Float, PRNGKeyArray
 
 from .. import __version__, learning, multistability, plotting
-from .inputs import InputError, read_weights
+from .inputs import read_weights
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
+from .progress import stage
+from .refusals import InputError
 
 FIGURE, STORE = "multistable.png", "multistable.zarr"
 LISTED, DRAWN = 20, 24  # attractors of the table, and of the figure
@@ -31,52 +33,24 @@ class Options:
     seed: int
 
 
-def multistable(
-    *,
-    n: int = 12,
-    num_patterns: int = 8,
-    active: float = 0.5,
-    matrix: str | None = None,
-    scale: float = 1.0,
-    bias: float = 0.0,
-    num_starts: int = 4000,
-    seed: int = 0,
-    out: Path = Path("."),
-) -> None:
-    """Multistability of x' = -x + J H(x) + b, H(x) = 1 for x > 0: every stable pattern, and how they are connected.
-
-    Stores random patterns by the smallest weights of margin 1, or says which of them conflict; or takes the J of
-    `--matrix`. Finds all stable patterns (to 28 units each of 2^n is looked at; beyond, a programme is given a minute),
-    the basins of all attractors from random starts by the exact flow, and where the flip of a single unit leads. Writes
-    multistable.png (patterns, graph of states, margins against basins) and multistable.zarr (all of it, with all
-    parameters) and prints a table. Outputs of an earlier run are replaced; files of these names that jaxnets did not
-    write are left alone, and nothing is run.
-
-    Args:
-        n: Number of units.
-        num_patterns: Number of random patterns to store.
-        active: Share of units that are on in them.
-        matrix: J from a file (.csv, .npy, .npz), J_ij from j to i, or larva-left, larva-right; nothing is stored then.
-        scale: Factor of this matrix.
-        bias: Bias b of all units.
-        num_starts: Random starts of the flow.
-        seed: Seed of all that is random.
-        out: Folder for the outputs, made if it is missing.
-    """
-    options = Options(n, num_patterns, active, matrix, scale, bias, num_starts, seed)
-    _check(options)
+def run(options: Options, out: Path) -> None:
     check_replaceable(out, (FIGURE, STORE))
-    key_patterns, key_starts = jax.random.split(jax.random.key(seed))
+    key_patterns, key_starts = jax.random.split(jax.random.key(options.seed))
     J, wanted, source = _network(options, key_patterns)
+    bias = options.bias
 
     began = time.perf_counter()
-    stable = multistability.stable_patterns(J, bias)
-    graph = multistability.state_graph(J, bias, patterns=stable.patterns, num_starts=num_starts, key=key_starts)
+    with stage("stable patterns") as line:
+        stable = multistability.stable_patterns(J, bias)
+        line.set_description("basins and flips")
+        graph = multistability.state_graph(
+            J, bias, patterns=stable.patterns, num_starts=options.num_starts, key=key_starts
+        )
     seconds = time.perf_counter() - began
     found = _Found.of(J, bias, wanted, stable, graph)
 
     proof = {"complete": int(stable.complete), "reason": stable.reason}
-    parameters = source | {"bias": bias, "num_starts": num_starts, "seed": seed} | proof
+    parameters = source | {"bias": bias, "num_starts": options.num_starts, "seed": options.seed} | proof
     data = found.dataset(J).assign_attrs(parameters | made_by("multistable"))
     with replacing(out, (FIGURE, STORE)) as folder:
         # Format 2 of zarr, because format 3 has no settled form of consolidated metadata and of strings.
@@ -84,20 +58,6 @@ def multistable(
         plotting.save(_draw(found), folder / FIGURE, metadata={"Software": f"{MAKER} {__version__}"})
     print(_table(found, stable))
     print(f"{seconds:.1f} s; wrote {out / FIGURE} and {out / STORE}")
-
-
-def _check(options: Options) -> None:
-    for flag, value in (("n", options.n), ("num-patterns", options.num_patterns), ("num-starts", options.num_starts)):
-        if value < 1:
-            raise InputError(f"`--{flag}` must be at least 1, got {value}")
-    if not 0 < options.active < 1:
-        raise InputError(f"`--active` must be between 0 and 1, got {options.active}")
-    if not np.isfinite(options.bias):
-        raise InputError(f"`--bias` must be a finite number, got {options.bias}")
-    if not 0 <= options.seed < 2**63:
-        raise InputError(f"`--seed` must be in [0, 2^63), got {options.seed}")
-    if options.matrix is None and options.scale != 1.0:
-        raise InputError("`--scale` belongs to `--matrix`")
 
 
 def _network(

@@ -7,12 +7,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
-import jax
-
 from .. import __version__
-from .inputs import InputError
+from .refusals import InputError
 
 # Written into every output, so that a later run knows which files it may replace.
 MAKER = "jaxnets"
@@ -91,5 +90,5 @@ def table(title: str, rows: Sequence[tuple[str, ...]]) -> str:
 
 def made_by(command: str) -> dict[str, str]:
     """The attributes of an output that name its maker and the versions."""
-    versions = {"python": platform.python_version(), "jax": jax.__version__, "jaxnets": __version__}
+    versions = {"python": platform.python_version(), "jax": version("jax"), "jaxnets": __version__}
     return {"maker": MAKER, "command": command} | {f"{name}_version": version for name, version in versions.items()}

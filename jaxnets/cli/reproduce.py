@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
 import jax
 from tqdm import tqdm
-from tyro.conf import Positional, arg
 
 from .. import __version__, papers, plotting
 from ..papers import Comparison, Paper
-from .inputs import InputError
 from .outputs import MAKER, check_replaceable, replacing
 
 REPORT = "reproduction.md"
@@ -18,25 +15,7 @@ DPI = 160
 SEED = 0  # of all that is random: the table of a machine is always the same
 
 
-def reproduce(
-    numbers: Annotated[Positional[tuple[str, ...]], arg(metavar="[PAPER ...]")] = (),
-    *,
-    quick: bool = False,
-    output: Annotated[Path, arg(aliases=["--out"])] = Path("reproduction"),
-) -> int:
-    """Main figures of papers, and a table of their numbers: published, theory here, sample here.
-
-    PAPER is one or more of 2208.11411, 2103.14324, 2103.14317, 2409.01969 (with 2207.12373) and 2210.03241; the default
-    is all of them. Writes each figure as NUMBER-NAME.png, and reproduction.md, which shows the figures with the table
-    and names the parameters that a paper does not give and that were chosen here. Both grow as figures are done, and an
-    interruption keeps the finished figures. The exit code is 1 if a number misses its tolerance. Figures and a report
-    of an earlier run are replaced; files of these names that jaxnets did not write are left alone, and nothing is run.
-
-    Args:
-        numbers: Numbers of papers on arXiv.
-        quick: Small networks and coarse grids, for minutes on a laptop; full size takes hours and wants a GPU.
-        output: Folder for the outputs, made if it is missing.
-    """
+def run(numbers: tuple[str, ...], quick: bool, output: Path) -> int:
     chosen = _chosen(numbers)
     figures = [(paper, name) for paper in chosen for name in paper.figures]
     check_replaceable(output, [*(_file(paper, name) for paper, name in figures), REPORT])
@@ -59,9 +38,6 @@ def reproduce(
 def _chosen(numbers: tuple[str, ...]) -> list[Paper]:
     """In the order of the room, each once; a companion stands for its paper."""
     known = {number: paper for paper in papers.ALL for number in (paper.number, paper.companion) if number}
-    for number in numbers:
-        if number not in known:
-            raise InputError(f"`PAPER` must be one of {', '.join(known)}, got {number}")
     return [paper for paper in papers.ALL if not numbers or paper in [known[number] for number in numbers]]
 
 

@@ -15,73 +15,51 @@ import xarray as xr
 
 from .. import __version__, couplings, dynamics, observables, plotting
 from .. import transfer as transfers
-from .inputs import InputError, evaluate, read_weights, vocabulary
+from .inputs import evaluate, read_weights, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
+from .progress import stage
+from .refusals import InputError
 
-DEFAULT_ENSEMBLE = "RandomModes.of_rank(3, .25)"
-DEFAULT_N = 2000
 FIGURE, STORE = "simulation.png", "simulation.zarr"
+# Options that are written into the data beside the couplings.
+RECORDED = ("transfer", "noise", "duration", "discard", "dt", "save_every", "num_trajectories", "seed")
 DRAWN, ROWS = 50.0, 40  # time and units shown in the figure
 STILL = 1e-6  # activity whose standard deviation is below this is at rest
 
 
-def simulate(
-    *,
-    ensemble: str = DEFAULT_ENSEMBLE,
-    n: int = DEFAULT_N,
-    matrix: str | None = None,
-    scale: float = 1.0,
-    transfer: str = "Tanh()",
-    noise: float = 0.0,
-    duration: float = 300.0,
-    discard: float = 100.0,
-    dt: float = 0.05,
-    save_every: int = 4,
-    num_trajectories: int = 4,
-    num_units: int = 100,
-    single: bool = False,
-    seed: int = 0,
-    out: Path = Path("."),
-) -> None:
-    """Activity of one random or measured network, tau dx/dt = -x + J phi(x) + noise, from random initial states.
+@dataclass(frozen=True)
+class Options:
+    """What the command was asked for."""
 
-    Writes simulation.png (rates, autocovariance, principal components) and simulation.zarr (rates of some units, means
-    and variances of all, autocovariances, principal variances, final states, all parameters) and prints a table. Times
-    are in units of tau. Outputs of an earlier run are replaced; files of these names that jaxnets did not write are
-    left alone, and nothing is run.
+    ensemble: str
+    n: int
+    matrix: str | None
+    scale: float
+    transfer: str
+    noise: float
+    duration: float
+    discard: float
+    dt: float
+    save_every: int
+    num_trajectories: int
+    num_units: int
+    single: bool
+    seed: int
+    out: Path
 
-    Args:
-        ensemble: Couplings in the notation of the Python API, as in "IID(g=2.) + 0.5 * Elliptic(symmetry=-.3)".
-        n: Neurons.
-        matrix: Measured couplings in place of an ensemble, row = postsynaptic neuron: a .csv (comma, semicolon or white
-            space), .npy or .npz file (dense or from scipy.sparse), larva-left or larva-right.
-        scale: Factor of the measured couplings.
-        transfer: Transfer function phi, as in "Erf()".
-        noise: Standard deviation that white noise alone would give to a neuron.
-        duration: Length of each trajectory.
-        discard: First part of each trajectory, which is not kept.
-        dt: Step of Heun's scheme, at most 1/2.
-        save_every: Steps between kept times.
-        num_trajectories: Initial states, all of the same network; they are run together.
-        num_units: Neurons whose rates are stored (and up to 40 drawn), evenly spaced in the order of the network.
-        single: Compute in single precision, which is faster: chaotic trajectories differ, their statistics do not.
-        seed: Seed of all that is random.
-        out: Folder for the outputs, made if it is missing.
-    """
-    counts = {"n": n, "num-trajectories": num_trajectories, "num-units": num_units, "save-every": save_every}
-    _check_numbers(counts, seed)
+
+def run(options: Options) -> None:
+    out = options.out
     check_replaceable(out, (FIGURE, STORE))
-    phi = evaluate(transfer, vocabulary(transfers, transfers.Transfer), transfers.Transfer, "--transfer")
-    subject = (
-        _Subject.of_ensemble(ensemble, n, scale) if matrix is None else _Subject.of_file(matrix, scale, ensemble, n)
-    )
-    times = {"duration": duration, "discard": discard, "dt": dt, "save_every": save_every}
-    run, seconds = _run(subject, phi, noise, times, num_trajectories, jnp.float32 if single else jnp.float64, seed)
-    _check_run(run, transfer)
-    settings = {"transfer": transfer, "noise": noise} | times
-    settings |= {"num_trajectories": num_trajectories, "single": int(single), "seed": seed}
-    rows, reasons = _measure_and_write(out, subject, run, settings, num_units, seconds)
-    print(table(f"{subject.title}, {num_trajectories} trajectories of {duration - discard:g} after {discard:g}", rows))
+    words = vocabulary(transfers, transfers.Transfer)
+    phi = evaluate(options.transfer, words, transfers.Transfer, "--transfer")
+    subject = _Subject.of(options)
+    with stage("simulating"):
+        activity, seconds = _simulated(subject, phi, options)
+    _check_run(activity, options.transfer)
+    rows, reasons = _measure_and_write(out, subject, activity, options, seconds)
+    kept = f"{options.duration - options.discard:g} after {options.discard:g}"
+    print(table(f"{subject.title}, {options.num_trajectories} trajectories of {kept}", rows))
     for reason in reasons:
         print(f"no dimension: {reason}")
     print(f"wrote {out / FIGURE} and {out / STORE}")
@@ -101,9 +79,13 @@ class _Subject:
     sample: Callable[[jax.Array, Any], couplings.Operator]  # from a key, in a precision
 
     @classmethod
-    def of_ensemble(cls, text: str, n: int, scale: float) -> "_Subject":
-        if scale != 1.0:
-            raise InputError("`--scale` belongs to `--matrix`: scale an ensemble as in `0.5 * IID()`")
+    def of(cls, options: Options) -> "_Subject":
+        if options.matrix is not None:
+            return cls.of_file(options.matrix, options.scale)
+        return cls.of_ensemble(options.ensemble, options.n)
+
+    @classmethod
+    def of_ensemble(cls, text: str, n: int) -> "_Subject":
         law = evaluate(text, vocabulary(couplings, couplings.Ensemble), couplings.Ensemble, "--ensemble")
         return cls(
             title=f"{text}, N = {n}",
@@ -114,9 +96,7 @@ class _Subject:
         )
 
     @classmethod
-    def of_file(cls, name: str, scale: float, ensemble: str, n: int) -> "_Subject":
-        if (ensemble, n) != (DEFAULT_ENSEMBLE, DEFAULT_N):
-            raise InputError("`--ensemble` and `--n` have no meaning with `--matrix`")
+    def of_file(cls, name: str, scale: float) -> "_Subject":
         weights = read_weights(name, scale)
         return cls(
             title=f"{name}, N = {len(weights)}",
@@ -127,35 +107,21 @@ class _Subject:
         )
 
 
-def _check_numbers(counts: dict[str, int], seed: int) -> None:
-    for name, value in counts.items():
-        if value < 1:
-            raise InputError(f"`--{name}` must be at least 1, got {value}")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"`--seed` must be in [0, 2^63), got {seed}")
-
-
-def _run(
-    subject: _Subject,
-    phi: transfers.Transfer,
-    noise: float,
-    times: dict[str, Any],
-    num_trajectories: int,
-    dtype: Any,
-    seed: int,
-) -> tuple[dynamics.Run, float]:
-    """The run, and the seconds that it took."""
+def _simulated(subject: _Subject, phi: transfers.Transfer, options: Options) -> tuple[dynamics.Run, float]:
+    """The activity, and the seconds that it took."""
     began = time.perf_counter()
-    key_network, key_start, key_noise = jax.random.split(jax.random.key(seed), 3)
+    dtype = jnp.float32 if options.single else jnp.float64
+    times: dict[str, Any] = {name: getattr(options, name) for name in ("duration", "discard", "dt", "save_every")}
+    key_network, key_start, key_noise = jax.random.split(jax.random.key(options.seed), 3)
     try:
-        net = dynamics.RateNetwork(subject.sample(key_network, dtype), phi, noise=noise)
-        x0 = jax.random.normal(key_start, (num_trajectories, subject.n), dtype)
+        net = dynamics.RateNetwork(subject.sample(key_network, dtype), phi, noise=options.noise)
+        x0 = jax.random.normal(key_start, (options.num_trajectories, subject.n), dtype)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # `_check_run` says it of trajectories that overflow
-            run = dynamics.simulate(net, x0, key=key_noise, **times)
+            activity = dynamics.simulate(net, x0, key=key_noise, **times)
     except ValueError as error:
         raise InputError(str(error)) from error
-    return jax.block_until_ready(run), time.perf_counter() - began
+    return jax.block_until_ready(activity), time.perf_counter() - began
 
 
 def _check_run(run: dynamics.Run, transfer: str) -> None:
@@ -216,16 +182,18 @@ def _principal_variances(z: jax.Array) -> np.ndarray:
 
 
 def _measure_and_write(
-    out: Path, subject: _Subject, run: dynamics.Run, settings: dict[str, Any], num_units: int, seconds: float
+    out: Path, subject: _Subject, run: dynamics.Run, options: Options, seconds: float
 ) -> tuple[list[tuple[str, ...]], list[str]]:
     """Writes the outputs; returns the rows of the printed table, and why a dimension is missing.
 
     The simulation took `seconds`.
     """
     began = time.perf_counter()
-    measured = [_Measured.of(name, z, run.interval) for name, z in (("x", run.states), ("phi", run.rates))]
+    with stage("measuring"):
+        measured = [_Measured.of(name, z, run.interval) for name, z in (("x", run.states), ("phi", run.rates))]
     measuring = time.perf_counter() - began
-    shown = np.linspace(0, subject.n - 1, min(num_units, subject.n)).round().astype(int)
+    shown = np.linspace(0, subject.n - 1, min(options.num_units, subject.n)).round().astype(int)
+    settings = {name: getattr(options, name) for name in RECORDED} | {"single": int(options.single)}
     attributes = subject.attributes | settings | {"g": subject.g} | made_by("simulate")
     with replacing(out, (FIGURE, STORE)) as folder:
         # Format 2 of zarr, because format 3 has no settled form of consolidated metadata and of strings.

@@ -1,7 +1,10 @@
 """`jaxnets spectrum`: eigenvalues of sampled or measured couplings, with the theory for N -> infinity over them."""
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,65 +17,38 @@ import xarray as xr
 from jaxtyping import Complex, Float, PRNGKeyArray
 from tqdm import tqdm
 
-from .. import __version__, couplings, plotting, spectra
+from .. import __version__, couplings, eigen, plotting, spectra
 from .. import transfer as transfers
-from .inputs import InputError, evaluate, read_weights, vocabulary
+from .inputs import evaluate, read_weights, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
+from .progress import moving, stage
+from .refusals import InputError
 
-DEFAULT_ENSEMBLE = "DeepHebbian(load=.8, auto=.3, hetero=(.6,.6,.6))"
-DEFAULT_N, DEFAULT_NUM_SAMPLES = 1000, 20
 FIGURE, STORE = "spectrum.png", "spectrum.zarr"
 MARGIN = 0.02  # boundaries are widened, and voids narrowed, by this fraction before an eigenvalue counts as beyond
 GRID = 200  # points a side of a density map; the real line has five times as many
+MEMORY = 2**32  # bytes of the matrices that are diagonalised beside each other, of which LAPACK makes copies
 
 
-def spectrum(
-    *,
-    ensemble: str = DEFAULT_ENSEMBLE,
-    n: int = DEFAULT_N,
-    num_samples: int = DEFAULT_NUM_SAMPLES,
-    gains: str | None = None,
-    variance: float | None = None,
-    matrix: str | None = None,
-    scale: float = 1.0,
-    seed: int = 0,
-    out: Path = Path("."),
+def run(
+    ensemble: str,
+    n: int,
+    num_samples: int,
+    gains: str | None,
+    variance: float | None,
+    matrix: str | None,
+    scale: float,
+    seed: int,
+    out: Path,
 ) -> None:
-    """Eigenvalues of random or measured couplings, with the theory over them.
-
-    Writes spectrum.png and spectrum.zarr (eigenvalues, boundary, density, all parameters) and prints a table. Outputs
-    of an earlier run are replaced; files of these names that jaxnets did not write are left alone, and nothing is run.
-
-    Args:
-        ensemble: Couplings in the notation of the Python API, as in "IID(g=.5) + 0.5 * Elliptic(symmetry=-.3)".
-        n: Neurons of each network.
-        num_samples: Number of networks.
-        gains: Transfer function, as in "Tanh()", whose slopes at Gaussian inputs multiply the columns of J.
-        variance: Variance of these inputs.
-        matrix: Measured couplings in place of an ensemble: a .csv (comma, semicolon or white space), .npy or .npz file
-            (dense or from scipy.sparse), larva-left or larva-right. Rows may be the presynaptic or the postsynaptic
-            neurons: a matrix and its transpose have the same spectrum and the same theory.
-        scale: Factor of the measured couplings.
-        seed: Seed of all that is random.
-        out: Folder for the outputs, made if it is missing.
-    """
-    if n < 1 or num_samples < 1:
-        raise InputError(f"`--n` and `--num-samples` must be at least 1, got {n} and {num_samples}")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"`--seed` must be in [0, 2^63), got {seed}")
     check_replaceable(out, (FIGURE, STORE))
     slopes = _Gains.parse(gains, variance)
-    key = jax.random.key(seed)
     options = {"seed": seed} | ({} if gains is None else {"gains": gains, "variance": variance})
     if matrix is None:
-        if scale != 1.0:
-            raise InputError("`--scale` belongs to `--matrix`: scale an ensemble as in `0.5 * IID()`")
-        report = _of_ensemble(ensemble, n, num_samples, slopes, key)
+        report = _of_ensemble(ensemble, n, num_samples, slopes, seed)
         options |= {"ensemble": ensemble, "n": n, "num_samples": num_samples}
     else:
-        if (ensemble, n, num_samples) != (DEFAULT_ENSEMBLE, DEFAULT_N, DEFAULT_NUM_SAMPLES):
-            raise InputError("`--ensemble`, `--n` and `--num-samples` have no meaning with `--matrix`")
-        report = _of_matrix(matrix, scale, slopes, key)
+        report = _of_matrix(matrix, scale, slopes, seed)
         options |= {"matrix": matrix, "scale": scale}
 
     with replacing(out, (FIGURE, STORE)) as folder:
@@ -99,14 +75,8 @@ class _Gains:
 
     @classmethod
     def parse(cls, text: str | None, variance: float | None) -> "_Gains":
-        if (text is None) != (variance is None):
-            raise InputError(
-                "`--gains` and `--variance` go together: the transfer function and the variance of its input"
-            )
-        if text is None or variance is None:
+        if text is None:
             return cls(None, None)
-        if not (np.isfinite(variance) and variance > 0):
-            raise InputError(f"`--variance` must be a positive number, got {variance}")
         return cls(evaluate(text, vocabulary(transfers, transfers.Transfer), transfers.Transfer, "--gains"), variance)
 
     def sample(self, n: int, key: PRNGKeyArray) -> Float[jax.Array, " n"] | None:
@@ -118,24 +88,35 @@ class _Gains:
 # --- the two jobs
 
 
-def _of_ensemble(text: str, n: int, num_samples: int, gains: _Gains, key: PRNGKeyArray) -> _Report:
+def _of_ensemble(text: str, n: int, num_samples: int, gains: _Gains, seed: int) -> _Report:
     ensemble = evaluate(text, vocabulary(couplings, couplings.Ensemble), couplings.Ensemble, "--ensemble")
+    key = jax.random.key(seed)
     try:
         jax.eval_shape(lambda key: ensemble.sample(n, key=key), key)  # refuses impossible sizes, at no cost
         law = spectra.law(ensemble, gains.transfer, variance=gains.variance)
-        isolated = _outliers(ensemble, gains)
     except ValueError as error:
         raise InputError(f"`--ensemble`: {error}") from error
 
     began = time.perf_counter()
-    values = np.empty((num_samples, n), np.complex128)
-    keys = jax.random.split(key, (num_samples, 2))
-    for i in tqdm(range(num_samples), desc="diagonalising", unit="sample"):
-        values[i] = spectra.eigenvalues(ensemble.sample(n, key=keys[i, 0]), gains.sample(n, keys[i, 1]))
-    sampled = time.perf_counter()
-    theory = _Prediction.of("theory", law)
-    window = _Window.around(values, theory.curves)
-    density = window.density(law)
+    with moving(tqdm(total=num_samples, desc="diagonalising", unit="sample")) as bar:
+        with _diagonalised(ensemble, n, jax.random.split(key, (num_samples, 2)), gains, bar) as samples:
+            # Theory is compiled and computed here while other threads diagonalise.
+            bar.set_postfix_str("compiling the boundary")
+            theory = _Prediction.of("theory", law)
+            bar.set_postfix_str("compiling the outliers")
+            try:
+                isolated = _outliers(ensemble, gains)
+            except ValueError as error:
+                raise InputError(f"`--ensemble`: {error}") from error
+            bar.set_postfix_str("compiling the density")
+            window = _Window.around(isolated, theory.curves)
+            density = window.density(law)
+            known = time.perf_counter()
+            bar.set_postfix_str("theory is known")
+            values = np.stack([sample.result() for sample in samples])
+        if not window.holds(values):
+            window = _Window.around(values, theory.curves)
+            density = window.density(law)
     finished = time.perf_counter()
 
     bulk = _off_zero(values)
@@ -148,11 +129,7 @@ def _of_ensemble(text: str, n: int, num_samples: int, gains: _Gains, key: PRNGKe
         ("eigenvalues at zero", f"{theory.zero_mass:.4f}", f"{1 - bulk.size / values.size:.4f}"),
         (f"outside the boundary by {MARGIN:.0%}", "0", f"{outside:.4f}"),
         (f"inside voids by {MARGIN:.0%}", "0", f"{in_voids:.4f}"),
-        (
-            "seconds",
-            f"{finished - sampled:.2f}, compilation included",
-            f"{sampled - began:.2f}, diagonalising included",
-        ),
+        ("seconds", f"{known - began:.2f}, compiling included", f"{finished - began:.2f}, beside the theory"),
     ]
     if isolated.size:
         rows.insert(-1, ("outliers", _list(isolated), ""))
@@ -165,21 +142,45 @@ def _of_ensemble(text: str, n: int, num_samples: int, gains: _Gains, key: PRNGKe
     return _Report(data, plotting.legend(ax), table(f"{text}, N = {n}, {num_samples} networks", rows))
 
 
-def _of_matrix(name: str, scale: float, gains: _Gains, key: PRNGKeyArray) -> _Report:
+@contextmanager
+def _diagonalised(
+    ensemble: couplings.Ensemble, n: int, keys: PRNGKeyArray, gains: _Gains, bar: tqdm
+) -> Iterator[list[Future]]:
+    """The eigenvalues of networks to come, a core each; no more of them are begun when the caller stops."""
+
+    def sample(key_network: PRNGKeyArray, key_gains: PRNGKeyArray) -> Complex[np.ndarray, " n"]:
+        values = eigen.host_eigenvalues(ensemble.sample(n, key=key_network), gains.sample(n, key_gains))
+        bar.update()
+        return values
+
+    beside = min(os.cpu_count() or 1, max(1, MEMORY // (32 * n**2)))
+    pool = ThreadPoolExecutor(beside)
+    try:
+        yield [pool.submit(sample, *pair) for pair in keys]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _of_matrix(name: str, scale: float, gains: _Gains, seed: int) -> _Report:
     weights = read_weights(name, scale)
     n = len(weights)
-    key_modes, key_gains, key_mismatch = jax.random.split(key, 3)
+    key_modes, key_gains, key_mismatch = jax.random.split(jax.random.key(seed), 3)
     began = time.perf_counter()
-    values = np.asarray(spectra.eigenvalues(weights, gains.sample(n, key_gains)))[None]
+    with stage("diagonalising"):
+        values = eigen.host_eigenvalues(weights, gains.sample(n, key_gains))[None]
     diagonalised = time.perf_counter()
-    haar = couplings.from_matrix(weights)
-    gaussian = couplings.random_modes_from_matrix(weights, key=key_modes)
-    mismatch = couplings.singular_mismatch(gaussian, weights, key=key_mismatch)
-    laws = [spectra.law(ensemble, gains.transfer, variance=gains.variance) for ensemble in (haar, gaussian)]
-    ring = _Prediction.of("ring of its singular values", laws[0])
-    modes = _Prediction.of("Gaussian modes with its overlaps", laws[1])
-    window = _Window.around(values, ring.curves + modes.curves)
-    density = window.density(laws[0])
+    with stage("singular values") as line:
+        haar = couplings.from_matrix(weights)
+        gaussian = couplings.random_modes_from_matrix(weights, key=key_modes)
+        mismatch = couplings.singular_mismatch(gaussian, weights, key=key_mismatch)
+        laws = [spectra.law(ensemble, gains.transfer, variance=gains.variance) for ensemble in (haar, gaussian)]
+        line.set_description("compiling the boundary of the ring")
+        ring = _Prediction.of("ring of its singular values", laws[0])
+        line.set_description("compiling the boundary of Gaussian modes")
+        modes = _Prediction.of("Gaussian modes with its overlaps", laws[1])
+        line.set_description("compiling the density")
+        window = _Window.around(values, ring.curves + modes.curves)
+        density = window.density(laws[0])
     finished = time.perf_counter()
 
     bulk = _off_zero(values)
@@ -270,6 +271,10 @@ class _Window:
         pad = 0.06 * max(np.ptp(x), np.ptp(y), 1e-3)
         top = np.abs(y).max() + pad
         return cls(np.linspace(x.min() - pad, x.max() + pad, GRID), np.linspace(-top, top, GRID))
+
+    def holds(self, values: Complex[np.ndarray, "..."]) -> bool:
+        x, y = np.real(values), np.imag(values)
+        return bool(self.re[0] <= x.min() and x.max() <= self.re[-1] and np.abs(y).max() <= self.im[-1])
 
     def density(self, law: spectra.SpectralLaw) -> Float[np.ndarray, "y x"] | Float[np.ndarray, " x"]:
         """On the grid or, where the spectrum is real, on the real line."""

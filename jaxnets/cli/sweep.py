@@ -1,7 +1,4 @@
-"""`jaxnets sweep`: a computation over a grid of parameters and realisations, resumable, on many machines if need be.
-
-Its `action` is one of the functions below, which have done their work when `sweep` is called.
-"""
+"""`jaxnets sweep`: a computation over a grid of parameters and realisations, resumable, on many machines if need be."""
 
 import re
 import tomllib
@@ -9,45 +6,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, subcommand
 
 from .. import __version__, computations, plotting, sweeps
-from .inputs import InputError
 from .outputs import MAKER, check_replaceable, replacing, table
+from .refusals import InputError
 from .sweep_figure import default_variables, draw, drawable
 
 SHORT = dir(computations)
 LISTED = 5  # failures in a summary
 
 
-def run(
-    file: Positional[Path | None] = None,
-    *,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    retry: bool = False,
-    out: Path | None = None,
-) -> None:
-    """Computes what is missing of a sweep: a new one, or one that was stopped at any moment.
-
-    FILE is TOML: a function of one point, its axes, static and fixed arguments, and realisations. The function is one
-    of `jaxnets.computations` by its name, or yours as "module:function". Without a file, the right edge and the void
-    area of deep-Hebbian networks over load and strength are computed, from theory and in 16 samples each. Size and time
-    are printed before work begins. The folder gets whole chunks of results as they come, in the end data.zarr with all
-    of them, and beside it is a figure of the same name. Points that fail, or do not converge, are recorded and counted,
-    and do not stop others; the exit code is then 0. Ctrl-C stops, and the same command goes on.
-
-    Args:
-        file: Description of the sweep.
-        workers: Local processes of one core each, or a GPU each; in this process if not given.
-        scheduler: Address of a dask scheduler, whose workers see the output folder.
-        retry: Compute again what failed or did not converge.
-        out: Folder for the results; by default the one that FILE names, or FILE without its ending.
-    """
+def run(file: Path | None, workers: int | None, scheduler: str | None, retry: bool, out: Path | None) -> None:
     described = _read(file)
     folder = out or Path(described.output or (file.with_suffix("").name if file is not None else "sweep"))
     check_replaceable(folder.absolute().parent, (_figure(folder),))
@@ -63,22 +36,12 @@ def run(
     print(f"wrote {' and '.join(map(str, written))}")
 
 
-def status(out: Positional[Path]) -> None:
-    """How far a sweep is: points done, failed with their error and parameters, rate and time left.
-
-    Args:
-        out: Folder of the sweep, which may be running.
-    """
+def status(out: Path) -> None:
     with _refusals():
         print(_summary(out, sweeps.status(out, listed=LISTED)))
 
 
-def verify(out: Positional[Path]) -> None:
-    """Reads every file of a sweep against its checksum. The exit code is 2 if anything is missing, damaged or stale.
-
-    Args:
-        out: Folder of the sweep.
-    """
+def verify(out: Path) -> None:
     with _refusals():
         found = sweeps.verify(out)
     kinds = {"damaged": found.damaged, "stale": found.stale, "missing": found.missing}
@@ -90,16 +53,7 @@ def verify(out: Positional[Path]) -> None:
     print("whole: every file is what its checksum says")
 
 
-def plot(out: Positional[Path], *, variable: tuple[str, ...] = ()) -> None:
-    """Draws a sweep, which may be running: lines over one axis, maps over two, with theory beside samples.
-
-    Lines have bands of two standard errors over realisations. Of more than two axes, the others are held at their first
-    value. Writes a figure beside the folder, of the same name.
-
-    Args:
-        out: Folder of the sweep.
-        variable: Variables to draw; by default those with a theory, or the first few.
-    """
+def plot(out: Path, variable: tuple[str, ...]) -> None:
     with _refusals():
         data = sweeps.open(out)
     names = drawable(data)
@@ -111,18 +65,6 @@ def plot(out: Positional[Path], *, variable: tuple[str, ...] = ()) -> None:
         raise InputError(f"{out} has no real number a point; `--variable` may be {', '.join(names) or 'none'}")
     check_replaceable(out.absolute().parent, (_figure(out),))
     print(f"wrote {_save(out, draw(data, chosen))}")
-
-
-Action = (
-    Annotated[None, subcommand("run", constructor=run)]
-    | Annotated[None, subcommand("status", constructor=status)]
-    | Annotated[None, subcommand("plot", constructor=plot)]
-    | Annotated[None, subcommand("verify", constructor=verify)]
-)
-
-
-def sweep(action: OmitArgPrefixes[OmitSubcommandPrefixes[Action]]) -> None:
-    """A computation over a grid of parameters and realisations: days of work on many machines, and nothing lost."""
 
 
 # --- what is read

@@ -13,7 +13,8 @@ import xarray as xr
 
 from jaxnets import couplings, spectra
 from jaxnets.cli import main, outputs
-from jaxnets.cli.inputs import InputError, evaluate, read_matrix, vocabulary
+from jaxnets.cli.inputs import evaluate, read_matrix, vocabulary
+from jaxnets.cli.refusals import InputError
 
 SMALL = ("--n", "60", "--num-samples", "2")
 ENSEMBLES = vocabulary(couplings, couplings.Ensemble)
@@ -369,6 +370,6 @@ def test_interrupt_while_computing(here, monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(spectra, "eigenvalues", interrupted)
-    assert command(*SMALL) == 130
+    monkeypatch.setattr(spectra.SpectralLaw, "boundary", interrupted)
+    assert command(*SMALL, "--ensemble", "IID()") == 130
     assert "interrupted" in capsys.readouterr().err and os.listdir(here) == []

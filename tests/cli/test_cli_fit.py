@@ -63,6 +63,7 @@ def test_tables_with_and_without_names(here):
 )
 def test_bad_input(here, capsys, args, says):
     (here / "broken.csv").write_text("1,2\n3,x\n")
+    (here / "x.txt.gz").write_text("")
     rows = np.random.default_rng(0).standard_normal((300, 12)).astype(str)
     rows[5, 3] = ""
     (here / "gaps.csv").write_text("\n".join(",".join(row) for row in rows))

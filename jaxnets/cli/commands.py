@@ -1,0 +1,497 @@
+"""What can be typed: one function a command, whose signature makes the options and whose docstring makes the help.
+
+Nothing here imports JAX, so that help and refusals come at once. A command checks what can be checked without JAX, and
+returns its work, which `main` does: it imports the module of the same name, which computes, writes and prints.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+from tyro.conf import Positional, arg
+from tyro.constructors import PrimitiveConstructorSpec
+
+from .refusals import InputError, require_counts, require_file, require_seed, require_sweep
+
+Work = Callable[[], int | None]
+
+
+def _several(kind: type) -> PrimitiveConstructorSpec[Any]:
+    """Words of one kind as a tuple. For `tuple[kind, ...]` tyro imports typeguard, and takes twice as long."""
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar=f"[{'TEXT' if kind is str else kind.__name__.upper()} ...]",
+        instance_from_str=lambda words: tuple(map(kind, words)),
+        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(part, kind) for part in value),
+        str_from_instance=lambda value: [str(part) for part in value],
+    )
+
+
+# For `X | None`, too, tyro imports typeguard.
+MaybeText = Optional[str]  # noqa: UP045
+MaybeInteger = Optional[int]  # noqa: UP045
+MaybeFloat = Optional[float]  # noqa: UP045
+MaybePath = Optional[Path]  # noqa: UP045
+if TYPE_CHECKING:
+    Floats, Integers, Texts = tuple[float, ...], tuple[int, ...], tuple[str, ...]
+else:
+    Floats, Integers, Texts = (Annotated[object, _several(kind)] for kind in (float, int, str))
+
+SHIPPED = ("larva-left", "larva-right")  # connectomes, by the names that `--matrix` takes
+SPECTRUM_ENSEMBLE, SPECTRUM_N, NUM_SAMPLES = "DeepHebbian(load=.8, auto=.3, hetero=(.6,.6,.6))", 1000, 20
+SIMULATED_ENSEMBLE, SIMULATED_N = "RandomModes.of_rank(3, .25)", 2000
+G = (1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.25, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0)
+EFFECTIVE_RANKS = (float("inf"), 1.0, 0.25, 0.1)
+LOADS = (0.02, 0.06, 0.1, 0.2, 0.3, 0.5, 0.7)
+PAPERS = ("2208.11411", "2103.14324", "2103.14317", "2409.01969", "2207.12373", "2210.03241")
+STRENGTHS = (0.6, 0.8, 1.0, 1.25, 1.6, 2.2, 3.0)
+
+
+def spectrum(
+    *,
+    ensemble: str = SPECTRUM_ENSEMBLE,
+    n: int = SPECTRUM_N,
+    num_samples: int = NUM_SAMPLES,
+    gains: MaybeText = None,
+    variance: MaybeFloat = None,
+    matrix: MaybeText = None,
+    scale: float = 1.0,
+    seed: int = 0,
+    out: Path = Path("."),
+) -> Work:
+    """Eigenvalues of random or measured couplings, with the theory over them.
+
+    Writes spectrum.png and spectrum.zarr (eigenvalues, boundary, density, all parameters) and prints a table. Outputs
+    of an earlier run are replaced; files of these names that jaxnets did not write are left alone, and nothing is run.
+
+    Args:
+        ensemble: Couplings in the notation of the Python API, as in "IID(g=.5) + 0.5 * Elliptic(symmetry=-.3)".
+        n: Neurons of each network.
+        num_samples: Number of networks.
+        gains: Transfer function, as in "Tanh()", whose slopes at Gaussian inputs multiply the columns of J.
+        variance: Variance of these inputs.
+        matrix: Measured couplings in place of an ensemble: a .csv (comma, semicolon or white space), .npy or .npz file
+            (dense or from scipy.sparse), larva-left or larva-right. Rows may be the presynaptic or the postsynaptic
+            neurons: a matrix and its transpose have the same spectrum and the same theory.
+        scale: Factor of the measured couplings.
+        seed: Seed of all that is random.
+        out: Folder for the outputs, made if it is missing.
+    """
+    require_counts(n=n, num_samples=num_samples)
+    require_seed(seed)
+    if (gains is None) != (variance is None):
+        raise InputError("`--gains` and `--variance` go together: the transfer function and the variance of its input")
+    if variance is not None and not 0 < variance < math.inf:
+        raise InputError(f"`--variance` must be a positive number, got {variance}")
+    given = (ensemble, n, num_samples) != (SPECTRUM_ENSEMBLE, SPECTRUM_N, NUM_SAMPLES)
+    _require_one_source(matrix, scale, given, "`--ensemble`, `--n` and `--num-samples`")
+
+    def work() -> int | None:
+        from . import spectrum
+
+        return spectrum.run(ensemble, n, num_samples, gains, variance, matrix, scale, seed, out)
+
+    return work
+
+
+def simulate(
+    *,
+    ensemble: str = SIMULATED_ENSEMBLE,
+    n: int = SIMULATED_N,
+    matrix: MaybeText = None,
+    scale: float = 1.0,
+    transfer: str = "Tanh()",
+    noise: float = 0.0,
+    duration: float = 300.0,
+    discard: float = 100.0,
+    dt: float = 0.05,
+    save_every: int = 4,
+    num_trajectories: int = 4,
+    num_units: int = 100,
+    single: bool = False,
+    seed: int = 0,
+    out: Path = Path("."),
+) -> Work:
+    """Activity of one random or measured network, tau dx/dt = -x + J phi(x) + noise, from random initial states.
+
+    Writes simulation.png (rates, autocovariance, principal components) and simulation.zarr (rates of some units, means
+    and variances of all, autocovariances, principal variances, final states, all parameters) and prints a table. Times
+    are in units of tau. Outputs of an earlier run are replaced; files of these names that jaxnets did not write are
+    left alone, and nothing is run.
+
+    Args:
+        ensemble: Couplings in the notation of the Python API, as in "IID(g=2.) + 0.5 * Elliptic(symmetry=-.3)".
+        n: Neurons.
+        matrix: Measured couplings in place of an ensemble, row = postsynaptic neuron: a .csv (comma, semicolon or white
+            space), .npy or .npz file (dense or from scipy.sparse), larva-left or larva-right.
+        scale: Factor of the measured couplings.
+        transfer: Transfer function phi, as in "Erf()".
+        noise: Standard deviation that white noise alone would give to a neuron.
+        duration: Length of each trajectory.
+        discard: First part of each trajectory, which is not kept.
+        dt: Step of Heun's scheme, at most 1/2.
+        save_every: Steps between kept times.
+        num_trajectories: Initial states, all of the same network; they are run together.
+        num_units: Neurons whose rates are stored (and up to 40 drawn), evenly spaced in the order of the network.
+        single: Compute in single precision, which is faster: chaotic trajectories differ, their statistics do not.
+        seed: Seed of all that is random.
+        out: Folder for the outputs, made if it is missing.
+    """
+    require_counts(n=n, num_trajectories=num_trajectories, num_units=num_units, save_every=save_every)
+    require_seed(seed)
+    given = (ensemble, n) != (SIMULATED_ENSEMBLE, SIMULATED_N)
+    _require_one_source(matrix, scale, given, "`--ensemble` and `--n`")
+
+    def work() -> int | None:
+        from . import simulate
+
+        return simulate.run(
+            simulate.Options(
+                ensemble,
+                n,
+                matrix,
+                scale,
+                transfer,
+                noise,
+                duration,
+                discard,
+                dt,
+                save_every,
+                num_trajectories,
+                num_units,
+                single,
+                seed,
+                out,
+            )
+        )
+
+    return work
+
+
+def meanfield(
+    *,
+    g: Floats = G,
+    effective_ranks: Floats = EFFECTIVE_RANKS,
+    transfer: str = "Tanh()",
+    noise: float = 0.0,
+    out: Path = Path("."),
+) -> Work:
+    """Mean-field theory of tau dx/dt = -x + J phi(x) + noise: the stationary state, its chaos and its dimension.
+
+    J is a sum of independent random modes of equal amplitude, or has independent weights. Only the strength g and the
+    effective rank PR^D of J matter: the theory is the same for any ensemble without overlaps and sequences. Prints two
+    tables: single units, which depend on g alone, and dimensions. Writes meanfield.png (autocovariance, dimension
+    against g and against PR^D) and meanfield.zarr (all numbers, with all parameters). Times are in units of tau.
+    Outputs of an earlier run are replaced. If a file of one of these names was not written by jaxnets, nothing is run.
+
+    Args:
+        g: Strengths of the couplings, g^2 = N Var J_ij, up to 50.
+        effective_ranks: Effective ranks PR^D in units of N; inf for independent weights.
+        transfer: Transfer function phi, which must be odd, as in "Erf()".
+        noise: Standard deviation that white noise alone would give to a neuron.
+        out: Folder for the outputs, made if it is missing.
+    """
+    if not (math.isfinite(noise) and noise >= 0):
+        raise InputError(f"`--noise` must be a finite number >= 0, got {noise}")
+
+    def work() -> int | None:
+        from . import meanfield
+
+        return meanfield.run(g, effective_ranks, transfer, noise, out)
+
+    return work
+
+
+def memory(
+    *,
+    n: int = 500,
+    loads: Floats = LOADS,
+    strengths: Floats = STRENGTHS,
+    window: Floats = (1.0,),
+    auto: float = 0.0,
+    lengths: Integers = (1, 2, 3),
+    conversion: float = 0.7,
+    num_spins: int = 100_000,
+    transfer: str = "Tanh()",
+    num_trials: int = 1,
+    seed: int = 0,
+    out: Path = Path("."),
+) -> Work:
+    """Associative memory in deep-Hebbian networks: sequences in time, and correlated patterns in equilibrium.
+
+    Networks tau dx/dt = -x + J phi(x) that store P = load n binary patterns as a sequence, with weights `auto` from a
+    pattern to itself and gamma window_r to its r-th successor, are started at a pattern and told apart by what follows.
+    Ising networks with the symmetric window (1, gamma, ..., gamma), gamma = `conversion` / length, turn a pattern into
+    a state that overlaps with its neighbours, known exactly for few patterns and sampled here. Writes memory.png
+    (overlaps of a retrieved sequence, regimes with the lines of theory, overlaps after conversion) and memory.zarr (all
+    of it, with all parameters) and prints the regimes. Times are in units of tau. Outputs of an earlier run are
+    replaced; files of these names that jaxnets did not write are left alone, and nothing is run. When it is stopped,
+    the same command goes on with the diagram.
+
+    Args:
+        n: Number of neurons of a network.
+        loads: Loads P / n, of the diagram.
+        strengths: Strengths gamma of the couplings between patterns, of the diagram; the sequence drawn has the one
+            nearest to 1.5 at the smallest load.
+        window: Profile of the synaptic window, one number a step along the sequence.
+        auto: Strength of the coupling of a pattern to itself.
+        lengths: Lengths d of the symmetric windows of conversion.
+        conversion: Strength of these windows in all, d gamma, to one side; patterns stay pure below 1/2.
+        num_spins: Number of spins of the networks of conversion.
+        transfer: Transfer function phi.
+        num_trials: Networks at each point of the diagram, which shows their most frequent regime.
+        seed: Seed of all that is random.
+        out: Folder for the outputs, made if it is missing.
+    """
+    require_counts(n=n, num_trials=num_trials, num_spins=num_spins)
+    require_seed(seed, 32)
+    if not window:
+        raise InputError("`--window` must have one number or more")
+
+    def work() -> int | None:
+        from . import memory
+
+        options = memory.Options(
+            n, loads, strengths, window, auto, lengths, conversion, num_spins, transfer, num_trials, seed, out
+        )
+        return memory.run(options)
+
+    return work
+
+
+def multistable(
+    *,
+    n: int = 12,
+    num_patterns: int = 8,
+    active: float = 0.5,
+    matrix: MaybeText = None,
+    scale: float = 1.0,
+    bias: float = 0.0,
+    num_starts: int = 4000,
+    seed: int = 0,
+    out: Path = Path("."),
+) -> Work:
+    """Multistability of x' = -x + J H(x) + b, H(x) = 1 for x > 0: every stable pattern, and how they are connected.
+
+    Stores random patterns by the smallest weights of margin 1, or says which of them conflict; or takes the J of
+    `--matrix`. Finds all stable patterns (to 28 units each of 2^n is looked at; beyond, a programme is given a minute),
+    the basins of all attractors from random starts by the exact flow, and where the flip of a single unit leads. Writes
+    multistable.png (patterns, graph of states, margins against basins) and multistable.zarr (all of it, with all
+    parameters) and prints a table. Outputs of an earlier run are replaced; files of these names that jaxnets did not
+    write are left alone, and nothing is run.
+
+    Args:
+        n: Number of units.
+        num_patterns: Number of random patterns to store.
+        active: Share of units that are on in them.
+        matrix: J from a file (.csv, .npy, .npz), J_ij from j to i, or larva-left, larva-right; nothing is stored then.
+        scale: Factor of this matrix.
+        bias: Bias b of all units.
+        num_starts: Random starts of the flow.
+        seed: Seed of all that is random.
+        out: Folder for the outputs, made if it is missing.
+    """
+    require_counts(n=n, num_patterns=num_patterns, num_starts=num_starts)
+    require_seed(seed)
+    if not 0 < active < 1:
+        raise InputError(f"`--active` must be between 0 and 1, got {active}")
+    if not math.isfinite(bias):
+        raise InputError(f"`--bias` must be a finite number, got {bias}")
+    _require_one_source(matrix, scale, False, "")
+
+    def work() -> int | None:
+        from . import multistable
+
+        return multistable.run(multistable.Options(n, num_patterns, active, matrix, scale, bias, num_starts, seed), out)
+
+    return work
+
+
+def fit(
+    recording: Positional[MaybePath] = None,
+    *,
+    interval: MaybeFloat = None,
+    columns: Texts = (),
+    population_size: MaybeInteger = None,
+    z_scored: bool = False,
+    transfer: str = "Tanh()",
+    seed: int = 0,
+    out: Path = Path("."),
+) -> Work:
+    """Fits the strength g, the effective rank PR^D and the time constant of the network behind a recording.
+
+    The theory describes networks tau dx/dt = -x + J phi(x) with independent weights or random modes, above the onset
+    of chaos; rates are phi(x). Writes fit.png (autocovariance of data and fit) and fit.zarr (all numbers) and prints a
+    table with standard errors, and what the data cannot tell. Without a file, a network of known parameters is
+    simulated and fitted. Outputs of an earlier run are replaced; files of these names that jaxnets did not write are
+    left alone.
+
+    Args:
+        recording: A .npy or .csv file of rates, time x units; a .csv file may begin with a line of names.
+        interval: Time between samples; the time constant is found in the same unit.
+        columns: Names (or numbers, from 0) of the units to take; all if none is given.
+        population_size: Number of units in the whole network, of which those recorded are a random part.
+        z_scored: Rates are in units of their standard deviations, or in unknown units: only the shape counts.
+        transfer: Transfer function phi, which must be odd, as in "Erf()".
+        seed: Seed of the simulation.
+        out: Folder for the outputs, made if it is missing.
+    """
+    if recording is not None:
+        require_file(recording)
+        if interval is None:
+            raise InputError("`--interval` must be given with a recording: the time between samples")
+    elif columns:
+        raise InputError("`--columns` belongs to a recording: give a file")
+
+    def work() -> int | None:
+        from . import fit
+
+        return fit.run(recording, interval, columns, population_size, z_scored, transfer, seed, out)
+
+    return work
+
+
+def reproduce(
+    numbers: Annotated[Positional[Texts], arg(metavar="[PAPER ...]")] = (),
+    *,
+    quick: bool = False,
+    output: Annotated[Path, arg(aliases=["--out"])] = Path("reproduction"),
+) -> Work:
+    """Main figures of papers, and a table of their numbers: published, theory here, sample here.
+
+    PAPER is one or more of 2208.11411, 2103.14324, 2103.14317, 2409.01969 (with 2207.12373) and 2210.03241; the default
+    is all of them. Writes each figure as NUMBER-NAME.png, and reproduction.md, which shows the figures with the table
+    and names the parameters that a paper does not give and that were chosen here. Both grow as figures are done, and an
+    interruption keeps the finished figures. The exit code is 1 if a number misses its tolerance. Figures and a report
+    of an earlier run are replaced; files of these names that jaxnets did not write are left alone, and nothing is run.
+
+    Args:
+        numbers: Numbers of papers on arXiv.
+        quick: Small networks and coarse grids, for minutes on a laptop; full size takes hours and wants a GPU.
+        output: Folder for the outputs, made if it is missing.
+    """
+    for number in numbers:
+        if number not in PAPERS:
+            raise InputError(f"`PAPER` must be one of {', '.join(PAPERS)}, got {number}")
+
+    def work() -> int | None:
+        from . import reproduce
+
+        return reproduce.run(numbers, quick, output)
+
+    return work
+
+
+def sweep_run(
+    file: Positional[MaybePath] = None,
+    *,
+    workers: MaybeInteger = None,
+    scheduler: MaybeText = None,
+    retry: bool = False,
+    out: MaybePath = None,
+) -> Work:
+    """Computes what is missing of a sweep: a new one, or one that was stopped at any moment.
+
+    FILE is TOML: a function of one point, its axes, static and fixed arguments, and realisations. The function is one
+    of `jaxnets.computations` by its name, or yours as "module:function". Without a file, the right edge and the void
+    area of deep-Hebbian networks over load and strength are computed, from theory and in 16 samples each. Size and time
+    are printed before work begins. The folder gets whole chunks of results as they come, in the end data.zarr with all
+    of them, and beside it is a figure of the same name. Points that fail, or do not converge, are recorded and counted,
+    and do not stop others; the exit code is then 0. Ctrl-C stops, and the same command goes on.
+
+    Args:
+        file: Description of the sweep.
+        workers: Local processes of one core each, or a GPU each; in this process if not given.
+        scheduler: Address of a dask scheduler, whose workers see the output folder.
+        retry: Compute again what failed or did not converge.
+        out: Folder for the results; by default the one that FILE names, or FILE without its ending.
+    """
+    if file is not None:
+        require_file(file)
+
+    def work() -> int | None:
+        from . import sweep
+
+        return sweep.run(file, workers, scheduler, retry, out)
+
+    return work
+
+
+def sweep_status(out: Positional[Path]) -> Work:
+    """How far a sweep is: points done, failed with their error and parameters, rate and time left.
+
+    Args:
+        out: Folder of the sweep, which may be running.
+    """
+    require_sweep(out)
+
+    def work() -> int | None:
+        from . import sweep
+
+        return sweep.status(out)
+
+    return work
+
+
+def sweep_verify(out: Positional[Path]) -> Work:
+    """Reads every file of a sweep against its checksum. The exit code is 2 if anything is missing, damaged or stale.
+
+    Args:
+        out: Folder of the sweep.
+    """
+    require_sweep(out)
+
+    def work() -> int | None:
+        from . import sweep
+
+        return sweep.verify(out)
+
+    return work
+
+
+def sweep_plot(out: Positional[Path], *, variable: Texts = ()) -> Work:
+    """Draws a sweep, which may be running: lines over one axis, maps over two, with theory beside samples.
+
+    Lines have bands of two standard errors over realisations. Of more than two axes, the others are held at their first
+    value. Writes a figure beside the folder, of the same name.
+
+    Args:
+        out: Folder of the sweep.
+        variable: Variables to draw; by default those with a theory, or the first few.
+    """
+    require_sweep(out)
+
+    def work() -> int | None:
+        from . import sweep
+
+        return sweep.plot(out, variable)
+
+    return work
+
+
+def _require_one_source(matrix: str | None, scale: float, given: bool, options: str) -> None:
+    """Couplings come from a matrix, which may be scaled, or from other options, which are `given` or not."""
+    if matrix is None:
+        if scale != 1.0:
+            raise InputError("`--scale` belongs to `--matrix`: scale an ensemble as in `0.5 * IID()`")
+    elif given:
+        raise InputError(f"{options} have no meaning with `--matrix`")
+    elif matrix not in SHIPPED:
+        if not Path(matrix).suffix and not Path(matrix).exists():
+            raise InputError(f"`--matrix` must be a file, {' or '.join(SHIPPED)}, got {matrix}")
+        require_file(Path(matrix))
+
+
+SWEEP = {"run": sweep_run, "status": sweep_status, "plot": sweep_plot, "verify": sweep_verify}
+ABOUT_SWEEPS = "A computation over a grid of parameters and realisations: days of work on many machines, nothing lost."
+COMMANDS: dict[str, Callable[..., Work] | dict[str, Callable[..., Work]]] = {
+    "spectrum": spectrum,
+    "simulate": simulate,
+    "meanfield": meanfield,
+    "memory": memory,
+    "multistable": multistable,
+    "fit": fit,
+    "sweep": SWEEP,
+    "reproduce": reproduce,
+}

@@ -1,0 +1,33 @@
+"""What the command shows while it works: something new every second, also while JAX compiles."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+
+@contextmanager
+def moving(bar: tqdm) -> Iterator[tqdm]:
+    """Draws a bar again twice a second, so that its clock goes on while nothing else does."""
+    ended = threading.Event()
+
+    def draw():
+        while not ended.wait(0.5):
+            bar.refresh()
+
+    drawer = threading.Thread(target=draw, daemon=True)
+    drawer.start()
+    try:
+        yield bar
+    finally:
+        ended.set()
+        drawer.join()
+        bar.close()
+
+
+@contextmanager
+def stage(text: str) -> Iterator[tqdm]:
+    """A line with a clock for work of which nothing can be counted; `set_description` changes its text."""
+    with moving(tqdm(desc=text, bar_format="{desc}: {elapsed}", leave=False)) as bar:
+        yield bar
