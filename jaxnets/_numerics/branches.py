@@ -13,14 +13,18 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from .arrays import frozen
+from .host import namespace, newton_on_host
 from .roots import Root, polish_root
 
 # A step that succeeds is followed by one half as long again, and a step that fails by one half as long. Steps near a
 # fold then shrink with the distance that is left, so that a branch to within 1e-4 of its end takes some 30 attempts.
 _GROWTH, _CUT = 1.5, 0.5
+# Largest residual of a root, as in `polish_root`.
+_RESIDUAL = 1e-8
 
 
 class Branch(NamedTuple):
@@ -101,6 +105,16 @@ def follow(
     return Branch(parameters, values, num, step, gap, beyond)
 
 
+def root_near(
+    fn: Callable[[Float[Array, " k"], Any], Float[Array, " k"]], y: Float[Array, " k"], args: Any, num_steps: int
+) -> Root:
+    """`polish_root`, and the same root of NumPy arrays on the host, with no derivatives."""
+    if namespace(y) is jnp:
+        return polish_root(fn, y, args, num_steps=num_steps)
+    y, residual = newton_on_host(lambda y: fn(y, args), y, num_steps)
+    return Root(y, residual, residual <= max(_RESIDUAL, 3000 * float(np.finfo(y.dtype).eps)))
+
+
 class Fold(NamedTuple):
     """A fold: the solution y, the direction v in which it is marginal, and the parameter there."""
 
@@ -122,7 +136,7 @@ def fold(
 
     $$ F(y, p) = 0, \qquad \partial_y F(y, p)\, v = 0, \qquad |v|^2 = 1 $$
 
-    `polish_root` takes ``num_steps`` Newton steps of these 2k + 1 equations. The guess of v is the singular vector of
+    `root_near` takes ``num_steps`` Newton steps of these 2k + 1 equations. The guess of v is the singular vector of
     the smallest singular value of the Jacobian. The fold is differentiable in ``args``. ``fn``, y and p should be
     scaled to order one. ``jacobian`` gives dF/dy if it is known in closed form; otherwise fn is differentiated.
 
@@ -139,11 +153,12 @@ def fold(
     def conditions(z, args):
         v = z[size:-1]
         values, marginal = along(z[:size], v, z[-1], args)
-        return jnp.concatenate([values, marginal, (v @ v - 1)[None]])
+        return xp.concatenate([values, marginal, (v @ v - 1)[None]])
 
+    xp = namespace(y)
     at_guess = frozen((y, parameter, args))
     matrix = jax.jacfwd(fn)(*at_guess) if jacobian is None else jacobian(*at_guess)
-    v = jnp.linalg.svd(matrix)[2][-1]
-    root = polish_root(conditions, jnp.concatenate([y, v, jnp.atleast_1d(parameter)]), args, num_steps=num_steps)
+    v = xp.linalg.svd(matrix)[2][-1]
+    root = root_near(conditions, xp.concatenate([y, v, xp.atleast_1d(parameter)]), args, num_steps)
     z = root.value
     return Root(Fold(z[:size], z[size:-1], z[-1]), root.residual, root.converged)
