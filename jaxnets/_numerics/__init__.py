@@ -1,6 +1,6 @@
 """Numerical methods that know nothing of networks: each has one home here, and every room takes it from here."""
 
-from .arrays import as_complex, as_float, frozen, is_concrete, square_modulus
+from .arrays import as_complex, as_float, binary_scale, frozen, is_concrete, square_modulus
 from .branches import Branch, Fold, fold, follow
 from .circle import laurent_product, reciprocal_moments, reciprocal_moments_real
 from .distinct import merge
@@ -34,6 +34,7 @@ __all__ = [
     "Root",
     "as_complex",
     "as_float",
+    "binary_scale",
     "bisect",
     "cubic_interpolation",
     "find_root",

@@ -102,6 +102,20 @@ def as_complex(x: Inexact[Array, "..."]) -> Complex[Array, "..."]:
     return x if jnp.iscomplexobj(x) else jax.lax.complex(x, jnp.zeros_like(x))
 
 
+def binary_scale(x: Float[Array, "..."], axis: int | tuple[int, ...] | None = None) -> Float[Array, "..."]:
+    """The power of two next to the largest |x| along ``axis``, kept as axes of length 1; 1 for zeros, NaN, infinity.
+
+    Dividing by it loses no digit, and brings numbers in any unit to where no square and no algorithm over- or
+    underflows. A constant for derivatives: what is computed must be equivariant.
+    """
+    largest = jnp.max(jnp.abs(jax.lax.stop_gradient(x)), axis=axis, keepdims=True, initial=0)
+    usable = jnp.isfinite(largest) & (largest > 0)
+    largest = jnp.maximum(jnp.where(usable, largest, 1), jnp.finfo(x.dtype).tiny)
+    exponent, digits = (jnp.uint32, 0x7F800000) if x.dtype == jnp.float32 else (jnp.uint64, 0x7FF0000000000000)
+    bits = jax.lax.bitcast_convert_type(largest, exponent)
+    return jax.lax.bitcast_convert_type(bits & jnp.asarray(digits, exponent), x.dtype)
+
+
 def square_modulus(x: Complex[Array, "..."]) -> Float[Array, "..."]:
     """|x|^2, differentiable at 0."""
     return x.real**2 + x.imag**2

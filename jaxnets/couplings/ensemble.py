@@ -201,9 +201,20 @@ class Ensemble(eqx.Module):
 
     def effective_rank(self) -> Float[Array, ""]:
         """PR^D = alpha <|lambda|^2>^2 / <|lambda|^4> = g^4 / fourth cumulant; infinite if that is not positive."""
-        fourth = self.fourth_cumulant()
-        positive = fourth > 0
-        return jnp.where(positive, self.variance() ** 2 / jnp.where(positive, fourth, 1), jnp.inf)
+        inverse = self._inverse_rank()
+        positive = inverse > 0
+        return jnp.where(positive, 1 / jnp.where(positive, inverse, 1), jnp.inf)
+
+    def _inverse_rank(self) -> Float[Array, ""]:
+        """1 / PR^D in any unit of couplings, though g^4 may be too small or too large for the precision; 0 if g = 0."""
+        unit = self._in_one_unit()
+        variance = unit.variance()
+        some = jnp.where(variance > 0, variance, 1)
+        return jnp.where(variance > 0, unit.fourth_cumulant() / some / some, 0)  # the square of `some` may underflow
+
+    def _in_one_unit(self) -> "Ensemble":
+        """A multiple of the ensemble with modes of order one; itself, where its cumulants need none."""
+        return self
 
     def __add__(self, other: "Ensemble") -> "Ensemble":
         return Sum((self, other)) if isinstance(other, Ensemble) else NotImplemented
@@ -264,6 +275,12 @@ class Sum(Ensemble):
     def rank_fraction(self):
         return jnp.sum(jnp.stack([term.rank_fraction() for term in self.terms]))
 
+    def _inverse_rank(self):
+        variances = jnp.stack([term.variance() for term in self.terms])
+        total = jnp.sum(variances)
+        shares = jnp.where(total > 0, variances / jnp.where(total > 0, total, 1), 0)
+        return jnp.sum(shares**2 * jnp.stack([term._inverse_rank() for term in self.terms]))
+
     def poles(self):
         return jnp.concatenate([term.poles() for term in self.terms])
 
@@ -312,6 +329,9 @@ class Scaled(Ensemble):
 
     def rank_fraction(self):
         return self.ensemble.rank_fraction() * (self.factor != 0).astype(self.factor.dtype)
+
+    def _inverse_rank(self):
+        return jnp.where(self.factor != 0, self.ensemble._inverse_rank(), 0)
 
     def poles(self):
         poles = self.ensemble.poles()

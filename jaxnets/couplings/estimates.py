@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._arguments import require_whole, square_matrix
+from .._numerics import binary_scale
 from .ensemble import Ensemble
 from .modes import RandomModes
 from .singular import SingularModes
@@ -105,10 +106,11 @@ def _relative_rms(reached: np.ndarray, target: np.ndarray) -> float:
 
 def _values_and_overlaps(matrix: Float[ArrayLike, "n n"]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     matrix = square_matrix("matrix", matrix)
-    u, s, vt = jnp.linalg.svd(matrix)
+    scale = binary_scale(matrix)  # the moments of what follows would be lost in very small or large units
+    u, s, vt = jnp.linalg.svd(matrix / scale)
     kept = s > s[0] * matrix.shape[0] * jnp.finfo(s.dtype).eps
     overlaps = jnp.clip(jnp.sum(u * vt.T, 0), -1, 1)  # rounding leaves +-1 for a symmetric matrix
-    return jnp.where(kept, s, 0), jnp.where(kept, overlaps, 0)
+    return jnp.where(kept, s * scale[0], 0), jnp.where(kept, overlaps, 0)
 
 
 # --- a connectome ---------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from .._arguments import correlation, nonnegative, positive, real_array, require
 from .._laws import values_and_weights
 from .._numerics import (
     as_complex,
+    binary_scale,
     is_concrete,
     laurent_product,
     reciprocal_moments,
@@ -166,6 +167,9 @@ class RandomModes(Ensemble):
     def fourth_cumulant(self):
         return self.load * jnp.sum(self.weights * self.amplitudes**4)
 
+    def _in_one_unit(self):
+        return eqx.tree_at(lambda e: e.amplitudes, self, self.amplitudes / binary_scale(self.amplitudes))
+
     def rank_fraction(self):
         return self.load * jnp.sum(jnp.where(self.amplitudes != 0, self.weights, 0))
 
@@ -284,6 +288,10 @@ class DeepHebbian(Ensemble):
 
     def fourth_cumulant(self):
         return self.load * jnp.sum(laurent_product(*self._core()) ** 2)
+
+    def _in_one_unit(self):
+        scale = binary_scale(self._core()[0])
+        return eqx.tree_at(lambda e: (e.auto, e.hetero), self, (self.auto / scale[0], self.hetero / scale))
 
     def rank_fraction(self):
         lam, _ = self._core()

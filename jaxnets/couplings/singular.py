@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, PRNGKeyArray
 
 from .._arguments import correlation, nonnegative, require, require_whole, vector
 from .._laws import Discrete, values_and_weights
-from .._numerics import as_complex, follow_line, last_steps
+from .._numerics import as_complex, binary_scale, follow_line, last_steps
 from . import operators
 from .ensemble import Ensemble, FourPoint, no_pole
 
@@ -78,6 +79,9 @@ class SingularModes(Ensemble):
 
     def fourth_cumulant(self):
         return jnp.sum(self.weights * self.values**4) - 2 * self.variance() ** 2
+
+    def _in_one_unit(self):
+        return eqx.tree_at(lambda e: e.values, self, self.values / binary_scale(self.values))
 
     def rank_fraction(self):
         return jnp.sum(jnp.where(self.values > 0, self.weights, 0))

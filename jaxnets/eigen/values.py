@@ -8,13 +8,16 @@ symmetric solver.
 `batched_eigenvalues` solves all matrices of a batch at once. README.md explains how.
 """
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from .._numerics import as_complex, is_concrete
+from .._arguments import real_array, require
+from .._numerics import as_complex, binary_scale, is_concrete
 from ..couplings.operators import Dense, Operator
 
 _MOST_ENTRIES = 2**27  # of the matrices solved at once: 1 GB in float64, and six times as much while they are solved
@@ -37,14 +40,28 @@ def eigenvalues(
     Raises `ValueError` when `J` is not square, not real or not finite, or when `gains` does not fit its last axis
     (finiteness is checked on concrete arrays only: under `jit` NaN is returned).
     """
-    if not isinstance(J, Operator):
-        J = _as_operator(J)
-    if gains is not None:
-        gains = _as_gains(gains, J)
-    for name, value in (("J", J), ("gains", gains)):
-        if not _finite_if_known(value):
-            raise ValueError(f"`{name}` must be finite, got NaN or infinite entries")
-    return _eigenvalues(J, gains)
+    return _eigenvalues(*_checked(J, gains))
+
+
+def host_eigenvalues(
+    J: Operator | Float[ArrayLike, "*#batch n n"],
+    gains: Float[ArrayLike, "*#batch n"] | None = None,
+    *,
+    num: int | None = None,
+) -> Complex[np.ndarray, "*batch n"]:
+    """Eigenvalues of J diag(gains), as `eigenvalues` gives them, by NumPy in the thread that asks for them.
+
+    Several threads may do so at once, each with a network of its own, while another one compiles or computes. Values
+    have the type of `J` in double the size (complex). Not for `jit`, `vmap` or derivatives. Of a batch, only the first
+    `num` are found: the rest may be copies that keep the shape, so that nothing is compiled for another number.
+
+    Raises `ValueError` when `J` is not square, not real or not finite, or when `gains` does not fit its last axis.
+    """
+    J, gains = _checked(J, gains)
+    matrix, scale, symmetric = _reduced_once(J, gains)
+    matrix, scale = (np.asarray(x) if num is None else np.asarray(x)[:num] for x in (matrix, scale))
+    values = np.linalg.eigvalsh(matrix) if symmetric else np.linalg.eigvals(matrix)
+    return _with_zeros((values * scale).astype(np.result_type(matrix.dtype, np.complex64)), J.shape[-1], np)
 
 
 def batched_eigenvalues(
@@ -83,29 +100,72 @@ def batched_eigenvalues(
             ) from None
         matrix = jnp.broadcast_to(matrix, (*batch, *matrix.shape[-2:]))
         guesses = jnp.broadcast_to(guesses, (*batch, *guesses.shape[-1:]))
-    return _batched(matrix, guesses)
+    matrix, scale = _in_one_unit(matrix)
+    scale = as_complex(scale)
+    return scale * _batched(matrix, None if guesses is None else guesses / scale)
+
+
+def _checked(J, gains) -> tuple[Operator, Float[Array, "*batch n"] | None]:
+    if not isinstance(J, Operator):
+        J = _as_operator(J)
+    if gains is not None:
+        gains = _as_gains(gains, J)
+    for name, value in (("J", J), ("gains", gains)):
+        if not _finite_if_known(value):
+            if isinstance(value, Dense):
+                require(name, value.matrix, np.isfinite, "finite")
+            raise ValueError(f"`{name}` must be finite, got NaN or infinite entries")
+    return J, gains
 
 
 @eqx.filter_jit
 def _eigenvalues(J: Operator, gains: Float[Array, "*batch n"] | None) -> Complex[Array, "*batch n"]:
-    n = J.shape[-1]
     factors = J.low_rank()
-    if factors is None or factors[0].shape[-1] >= n:
-        if gains is not None:
-            matrix, gains = _same_batch(J.dense(), gains[..., None, :])
-            return jnp.linalg.eigvals(matrix * gains)
-        return as_complex(jnp.linalg.eigvalsh(J.dense())) if J.symmetric else jnp.linalg.eigvals(J.dense())
+    if gains is None and J.symmetric and factors is not None and factors[0].shape[-1] < J.shape[-1]:
+        left, right, scale = _in_one_unit(*factors)
+        return _with_zeros(as_complex(_eigvalsh_of_product(left, right) * scale), J.shape[-1], jnp)
+    matrix, scale, symmetric = _reduced(J, gains)
+    values = as_complex(jnp.linalg.eigvalsh(matrix)) if symmetric else jnp.linalg.eigvals(matrix)
+    return _with_zeros(values * scale.astype(values.dtype), J.shape[-1], jnp)
 
-    left, right = factors
-    if gains is not None:
-        left, right, gains = _same_batch(left, right, gains[..., :, None])
-        nonzero = jnp.linalg.eigvals(right @ (gains * left))
-    elif J.symmetric:
-        nonzero = as_complex(_eigvalsh_of_product(left, right))
+
+def _reduced(
+    J: Operator, gains: Float[Array, "*batch n"] | None
+) -> tuple[Float[Array, "*batch k k"], Float[Array, "*batch 1"], bool]:
+    """The smallest matrix with the non-zero eigenvalues of J diag(gains), its scale apart, and whether it is symmetric.
+
+    LAPACK loses eigenvalues of matrices that are very small or very large: it divides them by a number, and does not
+    multiply the eigenvalues by it.
+    """
+    factors, symmetric = J.low_rank(), J.symmetric and gains is None
+    if factors is None or factors[0].shape[-1] >= J.shape[-1]:
+        parts = (J.dense(),) if gains is None else _same_batch(J.dense(), gains[..., None, :])
+        *parts, scale = _in_one_unit(*parts)
+        matrix = parts[0] if gains is None else parts[0] * parts[1]
     else:
-        nonzero = jnp.linalg.eigvals(right @ left)
-    zeros = jnp.zeros((*nonzero.shape[:-1], n - nonzero.shape[-1]), nonzero.dtype)
-    return jnp.concatenate([nonzero, zeros], -1)
+        parts = factors if gains is None else _same_batch(*factors, gains[..., :, None])
+        left, right, *parts, scale = _in_one_unit(*parts)
+        if symmetric:
+            matrix = _compressed(left, right)[1]
+        else:
+            matrix = right @ (left if gains is None else parts[0] * left)
+    matrix, last = _in_one_unit(matrix)
+    return matrix, scale * last, symmetric
+
+
+def _in_one_unit(*arrays: Float[Array, "*batch _ _"]) -> tuple[Float[Array, "*batch _ _"], ...]:
+    """Matrices whose largest entries are of order one, and (*batch, 1) the factor that their product lost."""
+    scales = [binary_scale(x, axis=(-2, -1)) for x in arrays]
+    scaled = (x / scale for x, scale in zip(arrays, scales, strict=True))
+    return *scaled, functools.reduce(jnp.multiply, scales)[..., 0]
+
+
+_reduced_once = eqx.filter_jit(_reduced)
+
+
+def _with_zeros(nonzero, n: int, xp):
+    zeros = xp.zeros((*nonzero.shape[:-1], n - nonzero.shape[-1]), nonzero.dtype)
+    return xp.concatenate([nonzero, zeros], -1)
 
 
 @jax.custom_jvp
@@ -198,18 +258,14 @@ def _same_batch(*arrays: Float[Array, "..."]) -> list[Float[Array, "..."]]:
 
 
 def _as_operator(J: ArrayLike) -> Operator:
-    J = jnp.asarray(J)
-    if jnp.iscomplexobj(J):
-        raise ValueError(f"`J` must be real, got {J.dtype}")
+    J = real_array("J", J)
     if J.ndim < 2 or J.shape[-1] != J.shape[-2]:
         raise ValueError(f"`J` must be a square matrix, or a batch (..., n, n) of them, got shape {J.shape}")
     return Dense(J)
 
 
 def _as_gains(gains: ArrayLike, J: Operator) -> Float[Array, "*batch n"]:
-    gains = jnp.asarray(gains)
-    if jnp.iscomplexobj(gains):
-        raise ValueError(f"`gains` must be real, got {gains.dtype}")
+    gains = real_array("gains", gains)
     if gains.ndim < 1 or gains.shape[-1] != J.shape[-1]:
         raise ValueError(f"`gains` must have the last axis {J.shape[-1]} of `J`, got shape {gains.shape}")
     try:
@@ -221,5 +277,7 @@ def _as_gains(gains: ArrayLike, J: Operator) -> Float[Array, "*batch n"]:
 
 def _finite_if_known(value: Operator | Array | None) -> bool:
     leaves = [x for x in jax.tree.leaves(value) if eqx.is_inexact_array(x) and is_concrete(x)]
+    if jax.default_backend() == "cpu":  # NumPy sees the same memory and compiles nothing
+        return all(bool(np.all(np.isfinite(np.asarray(x)))) for x in leaves)
     with jax.ensure_compile_time_eval():  # inside `jit` a known array would become a traced one
         return all(bool(jnp.all(jnp.isfinite(x))) for x in leaves)
