@@ -11,11 +11,11 @@ from jaxtyping import Float
 
 from .. import __version__, couplings, plotting
 from .. import transfer as transfers
+from .._progress import stage
 from ..dynamics import RateNetwork, simulate
 from ..fitting import RecordingFit, fit_recording
 from .inputs import evaluate, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
-from .progress import stage
 from .refusals import InputError
 
 FIGURE, STORE = "fit.png", "fit.zarr"

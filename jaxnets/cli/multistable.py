@@ -10,9 +10,9 @@ import xarray as xr
 from jaxtyping import Bool, Float, PRNGKeyArray
 
 from .. import __version__, learning, multistability, plotting
+from .._progress import stage
 from .inputs import read_weights
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
-from .progress import stage
 from .refusals import InputError
 
 FIGURE, STORE = "multistable.png", "multistable.zarr"

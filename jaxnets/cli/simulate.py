@@ -15,9 +15,9 @@ import xarray as xr
 
 from .. import __version__, couplings, dynamics, observables, plotting
 from .. import transfer as transfers
+from .._progress import stage
 from .inputs import evaluate, read_weights, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
-from .progress import stage
 from .refusals import InputError
 
 FIGURE, STORE = "simulation.png", "simulation.zarr"

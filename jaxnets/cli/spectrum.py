@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from .. import __version__, couplings, eigen, plotting, spectra
 from .. import transfer as transfers
+from .._progress import moving, stage
 from .inputs import evaluate, read_weights, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
-from .progress import moving, stage
 from .refusals import InputError
 
 FIGURE, STORE = "spectrum.png", "spectrum.zarr"

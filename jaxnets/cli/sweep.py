@@ -110,8 +110,8 @@ def _prospect(described: sweeps.Sweep, folder: Path, workers: int | None, schedu
     grid = " x ".join([*sizes, f"{described.realisations} realisations"])
     if (folder / "manifest.json").exists():
         there = sweeps.status(folder, listed=0)
-        what = "all there" if there.finished else f"{there.points - there.missing} of {there.points} there, going on"
-        return f"{grid}: {what}"
+        known, total = there.points - there.missing, described.grid.total
+        return f"{grid}: {'all there' if known == total else f'{known} of {total} there, going on'}"
     if scheduler is not None:
         return f"{grid}: {described.grid.total} points"
     expected = sweeps.estimate(described)

@@ -1,16 +1,17 @@
 """The function of a sweep: imported, traced, compiled at one width for each combination of static values, and run.
 
-Results are equal bit for bit however a sweep is cut. XLA may round differently for different widths of a vmapped call:
-a mean-field state alone differs in its last digits from the same state among others. So a sweep has one width: every
-call has exactly `batch` points a device, and each point has the same place among the same neighbours in every run. A
-call that raises is repeated for halves of its points, each point in its old place and all other places filled with a
-point of that half, until the failing points are alone.
+Results are equal bit for bit however a sweep is cut into files. XLA may round differently for different widths of a
+vmapped call: a mean-field state alone differs in its last digits from the same state among others. So a sweep has one
+width: every call has exactly `batch` points a device, and each point has the same place among the same neighbours in
+every run. A call that raises is repeated for halves of its points, each point in its old place and all other places
+filled with a point of that half, until the failing points are alone.
 """
 
 import contextlib
 import dataclasses
 import functools
 import inspect
+import json
 import logging
 import math
 import os
@@ -18,7 +19,9 @@ import pkgutil
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -26,7 +29,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from .specification import MAX_FILE, RESULT_NAME, Sweep, as_argument, from_text, nearest
+from .specification import MAX_FILE, RESULT_NAME, Grid, Sweep, as_argument, from_text, nearest
+from .store import Results
 
 DONE, NOT_CONVERGED, NOT_FINITE, FAILED, MISSING = range(5)
 
@@ -38,15 +42,13 @@ _CHUNK_BYTES = 16 * 2**20  # of which a process holds a few copies
 _CHUNK_SECONDS = 5.0
 _FEW_CHUNKS = 2**14  # files enough to divide the work and to lose little of it
 
-Results = dict[str, tuple[tuple[int, ...], str]]
-
 
 class Plan(NamedTuple):
-    """Results (name -> shape and dtype) and batch of each combination, points in a chunk, and device; from a probe."""
+    """Results and batch of each combination of each region, points in a chunk, and device; from a probe."""
 
-    results: tuple[Results, ...]
+    results: tuple[tuple[Results, ...], ...]
+    batches: tuple[tuple[int, ...], ...]
     takes_key: bool
-    batches: tuple[int, ...]
     chunk: int
     device: str
 
@@ -68,54 +70,62 @@ class Computation:
 
     def __init__(self, sweep: Sweep):
         self.sweep = sweep
-        self._programs: dict[tuple[int, int], Any] = {}
+        self._programs: dict[tuple[str, int], Any] = {}
+        self._known: dict[str, Results] = {}
         with self.precision():
             self._function = _imported(sweep.function)
             self.takes_key = _takes_key(self._function, sweep)
-            self.results = tuple(self._traced(k) for k in range(sweep.grid.combinations))
-        _require_one_form(sweep, self.results)
+        _require_one_form(sweep, self.results(sweep.grid))
 
     def precision(self):
         return jax.enable_x64(self.sweep.precision == "float64")
 
-    def plan(self, batches: Sequence[int | None], chunk: int | None) -> Plan:
-        """Batches and chunk as given or, for None, as a probe chooses: batches by memory alone, the chunk by time."""
-        grid = self.sweep.grid
+    def results(self, grid: Grid) -> tuple[Results, ...]:
+        """Of each combination of static values of the grid."""
         with self.precision():
-            batches = tuple(batch or self._width(k) for k, batch in enumerate(batches))
-            chunk = chunk or self._chunk(batches)
-        chunks = grid.combinations * -(-grid.points // chunk)
+            return tuple(self._traced(grid, k) for k in range(grid.combinations))
+
+    def plan(self, grids: Sequence[Grid], batches: Sequence[Sequence[int | None]], chunk: int | None) -> Plan:
+        """Batches and chunk as given or, for None, as a probe chooses: batches by memory alone, the chunk by time."""
+        with self.precision():
+            chosen = tuple(
+                tuple(batch or self._width(grid, k) for k, batch in enumerate(given))
+                for grid, given in zip(grids, batches, strict=True)
+            )
+            chunk = chunk or self._chunk(grids[0], chosen[0])
+        chunks = sum(grid.combinations * -(-grid.points // chunk) for grid in grids)
         if chunks > MAX_CHUNKS:
             raise ValueError(f"`chunk` must give at most {MAX_CHUNKS} files, got {chunks} of {chunk} points")
-        return Plan(self.results, self.takes_key, batches, chunk, jax.local_devices()[0].device_kind)
+        found = tuple(self.results(grid) for grid in grids)
+        return Plan(found, chosen, self.takes_key, chunk, jax.local_devices()[0].device_kind)
 
-    def seconds(self, combination: int, width: int) -> float:
+    def seconds(self, grid: Grid, combination: int, width: int) -> float:
         """The time of one call on each device, measured after its compilation."""
         count = width * len(jax.local_devices())
-        indices = np.arange(count) % self.sweep.grid.points
+        indices = np.arange(count) % grid.points
         with self.precision():
-            program = self._program(combination, width)
+            program = self._program(grid, combination, width)
             # If one of the points raises, the time of the first of them in all places has to do.
             for chosen in (indices, np.zeros_like(indices)):
                 began = time.perf_counter()
                 with contextlib.suppress(Exception), _quiet():
-                    jax.block_until_ready(program(*self._arguments(combination, chosen)))
+                    jax.block_until_ready(program(*self._arguments(grid, combination, chosen)))
                     break
             return (time.perf_counter() - began) / len(jax.local_devices())
 
-    def evaluate(self, combination: int, start: int, stop: int, width: int) -> Iterator[Outcome]:
+    def evaluate(self, grid: Grid, combination: int, start: int, stop: int, width: int) -> Iterator[Outcome]:
         """The points start..stop of a combination, call by call; `start` is a multiple of the width."""
         step = width * len(jax.local_devices())
         for first in range(start, stop, step):
             with self.precision():
-                outcomes = list(self._call(combination, first, min(first + step, stop), width))
+                outcomes = list(self._call(grid, combination, first, min(first + step, stop), width))
             yield from outcomes
 
     # --- one call
 
-    def _call(self, combination: int, start: int, stop: int, width: int) -> Iterator[Outcome]:
+    def _call(self, grid: Grid, combination: int, start: int, stop: int, width: int) -> Iterator[Outcome]:
         """One call; after running out of memory, two of half the width."""
-        values = self._blank(combination, stop - start)
+        values = self._blank(grid, combination, stop - start)
         errors: dict[int, str] = {}
 
         def attempt(lanes: np.ndarray) -> None:
@@ -123,7 +133,7 @@ class Computation:
             indices[lanes] = start + lanes
             try:
                 with _quiet():
-                    found = jax.device_get(program(*self._arguments(combination, indices)))
+                    found = jax.device_get(program(*self._arguments(grid, combination, indices)))
             except Exception as error:
                 if "KeyboardInterrupt" in str(error):  # raised within a callback, which makes another error of it
                     raise KeyboardInterrupt from None
@@ -139,37 +149,39 @@ class Computation:
                 values[name][lanes] = array[lanes]
 
         try:
-            program = self._program(combination, width)
+            program = self._program(grid, combination, width)
             attempt(np.arange(stop - start))
         except Exception as error:
             if width > 1 and _out_of_memory(error):
                 step = width // 2 * len(jax.local_devices())
                 for first in range(start, stop, step):
-                    yield from self._call(combination, first, min(first + step, stop), width // 2)
+                    yield from self._call(grid, combination, first, min(first + step, stop), width // 2)
                 return
             errors = dict.fromkeys(range(stop - start), _reason(error))
-            values = self._blank(combination, stop - start)
+            values = self._blank(grid, combination, stop - start)
         yield Outcome(values, _status(values, errors), errors, width)
 
-    def _blank(self, combination: int, count: int) -> dict[str, np.ndarray]:
-        return {name: blank((count, *shape), dtype) for name, (shape, dtype) in self.results[combination].items()}
+    def _blank(self, grid: Grid, combination: int, count: int) -> dict[str, np.ndarray]:
+        found = self._traced(grid, combination)
+        return {name: blank((count, *shape), dtype) for name, (shape, dtype) in found.items()}
 
-    def _arguments(self, combination: int, indices: np.ndarray):
-        grid = self.sweep.grid
+    def _arguments(self, grid: Grid, combination: int, indices: np.ndarray):
         values = {name: value.astype(self.sweep.precision) for name, value in grid.values(indices).items()}
-        return (combination * grid.points + indices).astype(np.uint32), values
+        return grid.identities(combination, indices), values
 
     # --- tracing and compiling
 
-    def _point(self, combination: int) -> Callable[..., dict[str, jax.Array]]:
+    def _point(self, constants: dict[str, Any]) -> Callable[..., dict[str, jax.Array]]:
         sweep = self.sweep
-        constants = sweep.grid.static_values(combination)
-        constants |= {name: as_argument(value) for name, value in sweep.fixed.items()}
+        constants = constants | {name: as_argument(value) for name, value in sweep.fixed.items()}
 
-        def point(index, values):
+        def point(identity, values):
             arguments = dict(values)
             if self.takes_key:
-                arguments["key"] = jax.random.fold_in(jax.random.key(np.uint32(sweep.seed), impl="threefry2x32"), index)
+                key = jax.random.key(np.uint32(sweep.seed), impl="threefry2x32")
+                for number in identity:
+                    key = jax.random.fold_in(key, number)
+                arguments["key"] = key
             return _named(self._function(**arguments, **constants))
 
         return point
@@ -177,16 +189,23 @@ class Computation:
     def _shapes(self, width: tuple[int, ...]):
         values = self.sweep.grid.values(np.zeros(1, int))
         scalars = {name: jax.ShapeDtypeStruct(width, self.sweep.precision) for name in values}
-        return jax.ShapeDtypeStruct(width, jnp.uint32), scalars
+        return jax.ShapeDtypeStruct((*width, 3), jnp.uint32), scalars
 
-    def _traced(self, combination: int) -> Results:
+    def _traced(self, grid: Grid, combination: int) -> Results:
+        constants = grid.static_values(combination)
+        text = json.dumps(constants)
+        if text not in self._known:
+            self._known[text] = self._results_of(constants)
+        return self._known[text]
+
+    def _results_of(self, constants: dict[str, Any]) -> Results:
         name = self.sweep.function
-        where = self.sweep.grid.static_values(combination)
         try:
-            traced = jax.eval_shape(self._point(combination), *self._shapes(()))
+            traced = jax.eval_shape(self._point(constants), *self._shapes(()))
         except Exception as error:
-            at = f" at {where}" if where else ""
-            raise ValueError(f"`function`: {name} cannot be traced{at}: {_reason(error)}") from error
+            at = f" at {constants}" if constants else ""
+            advice = self._advice(constants) or _own_line(error, self._function)
+            raise ValueError(f"`function`: {name} cannot be traced{at}: {_reason(error)}{advice}") from error
         results = {result: (leaf.shape, np.dtype(leaf.dtype).str) for result, leaf in traced.items()}
         if not results:
             raise ValueError(f"`function`: {name} returns no array")
@@ -199,50 +218,64 @@ class Computation:
                 raise ValueError(f"`function`: {name} returns {result!r}, which cannot name a result of this sweep")
         return results
 
-    def _program(self, combination: int, width: int):
+    def _advice(self, constants: dict[str, Any]) -> str:
+        """Which axes the function needs as numbers, if it can be traced once they are."""
+        firsts = {name: value.item() for name, value in self.sweep.grid.values(np.array(0)).items()}
+        whole = {name: int(value) for name, value in firsts.items() if value == int(value)}
+        identity, scalars = self._shapes(())
+        for names in [*([name] for name in whole), *([list(whole)] if len(whole) > 1 else [])]:
+            rest = {name: scalar for name, scalar in scalars.items() if name not in names}
+            with contextlib.suppress(Exception):
+                jax.eval_shape(self._point(constants | {name: whole[name] for name in names}), identity, rest)
+                shown = " and ".join(f"`{name}`" for name in names)
+                return f"; put {shown} under [static], whose values may change shapes: an axis gives traced numbers"
+        return ""
+
+    def _program(self, grid: Grid, combination: int, width: int):
         """Compiled, for `width` points on each device of this process."""
-        if (combination, width) not in self._programs:
+        constants = grid.static_values(combination)
+        text = json.dumps(constants)
+        if (text, width) not in self._programs:
             devices = jax.local_devices()
-            mapped = jax.vmap(self._point(combination))
+            mapped = jax.vmap(self._point(constants))
             if len(devices) > 1:
                 mesh = jax.sharding.Mesh(np.array(devices), ("points",))
                 along = PartitionSpec("points")
                 mapped = jax.shard_map(mapped, mesh=mesh, in_specs=along, out_specs=along, check_vma=False)
             lowered = jax.jit(mapped).lower(*self._shapes((width * len(devices),)))
-            self._programs[combination, width] = lowered.compile()
-        return self._programs[combination, width]
+            self._programs[text, width] = lowered.compile()
+        return self._programs[text, width]
 
     # --- the probe
 
-    def _width(self, combination: int) -> int:
+    def _width(self, grid: Grid, combination: int) -> int:
         """The largest power of two whose call stays within the budget, by the compiler's own account of its memory."""
         limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
         budget = min(_DEVICE_BUDGET, limit // 4) if limit else _CPU_BUDGET
-        most = min(MAX_WIDTH, 1 << (self.sweep.grid.points - 1).bit_length())
+        most = min(MAX_WIDTH, 1 << (grid.points - 1).bit_length())
         width = min(8, most)
-        guess = width * budget // max(self._bytes(combination, width), 1)
+        guess = width * budget // max(self._bytes(grid, combination, width), 1)
         width = min(most, 1 << max(guess, 1).bit_length() - 1)
-        while width > 1 and self._bytes(combination, width) > budget:
+        while width > 1 and self._bytes(grid, combination, width) > budget:
             width //= 2
         return width
 
-    def _bytes(self, combination: int, width: int) -> int:
-        memory = self._program(combination, width).memory_analysis()
+    def _bytes(self, grid: Grid, combination: int, width: int) -> int:
+        memory = self._program(grid, combination, width).memory_analysis()
         if memory is None:
-            return 8 * width * self.point_bytes(combination)
+            return 8 * width * self.point_bytes(grid, combination)
         return memory.temp_size_in_bytes + memory.output_size_in_bytes + memory.argument_size_in_bytes
 
-    def _chunk(self, batches: tuple[int, ...]) -> int:
+    def _chunk(self, grid: Grid, batches: tuple[int, ...]) -> int:
         """Points a file: some seconds of work, unless that gives too many files or too large ones."""
-        grid = self.sweep.grid
-        seconds = max(self.seconds(k, batches[k]) / batches[k] for k in {0, grid.combinations - 1})
+        seconds = max(self.seconds(grid, k, batches[k]) / batches[k] for k in {0, grid.combinations - 1})
         points = max(_CHUNK_SECONDS / max(seconds, 1e-9), grid.total / _FEW_CHUNKS)
-        bytes_each = max(self.point_bytes(k) for k in range(grid.combinations))
+        bytes_each = max(self.point_bytes(grid, k) for k in range(grid.combinations))
         points = min(points, _CHUNK_BYTES / bytes_each, MAX_FILE, 2 * grid.points)
         return 1 << max(int(points), 1).bit_length() - 1
 
-    def point_bytes(self, combination: int) -> int:
-        results = self.results[combination].values()
+    def point_bytes(self, grid: Grid, combination: int) -> int:
+        results = self._traced(grid, combination).values()
         return 1 + sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in results)
 
 
@@ -365,6 +398,18 @@ def _reason(error: BaseException) -> str:
         return ": ".join(raised[-1])[:300]
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {first}"[:300]
+
+
+def _own_line(error: BaseException, function: Callable[..., Any]) -> str:
+    """The last line of the user's own code before the error, in the file of the function or beside it."""
+    here = Path(inspect.getsourcefile(inspect.unwrap(function)) or "").parent
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.line and Path(frame.filename).parent == here and _PACKAGE not in Path(frame.filename).parents:
+            return f"; it is line {frame.lineno} of {Path(frame.filename).name}, `{frame.line[:120]}`"
+    return ""
+
+
+_PACKAGE = Path(__file__).parents[1]
 
 
 @contextlib.contextmanager

@@ -25,12 +25,13 @@ def estimate(sweep: Sweep) -> Estimate:
     Raises `ValueError` for a sweep that cannot be run.
     """
     grid, run = sweep.grid, computation(to_text(sweep))
-    plan = run.plan([sweep.batch] * grid.combinations, sweep.chunk)
-    calls = [-(-grid.points // batch) for batch in plan.batches]
+    plan = run.plan([grid], [[sweep.batch] * grid.combinations], sweep.chunk)
+    (batches,) = plan.batches
+    calls = [-(-grid.points // batch) for batch in batches]
     return Estimate(
         grid.total,
         grid.combinations * -(-grid.points // plan.chunk),
-        sum(grid.points * run.point_bytes(k) for k in range(grid.combinations)),
-        sum(count * run.seconds(k, batch) for k, (count, batch) in enumerate(zip(calls, plan.batches, strict=True))),
-        plan.batches,
+        sum(grid.points * run.point_bytes(grid, k) for k in range(grid.combinations)),
+        sum(count * run.seconds(grid, k, batch) for k, (count, batch) in enumerate(zip(calls, batches, strict=True))),
+        batches,
     )

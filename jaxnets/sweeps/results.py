@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .computation import DONE, FAILED, MISSING, NOT_CONVERGED, NOT_FINITE, blank, inner_dimensions
+from .specification import Grid
 from .store import (
     CHUNKS,
+    DATA,
     LOCK,
     MANIFEST,
     Chunk,
@@ -38,7 +40,6 @@ from .store import (
 if TYPE_CHECKING:  # elsewhere imported where they are needed: workers do without, and start a second earlier
     import xarray as xr
 
-DATA = "data.zarr"
 _MEANINGS = {
     DONE: "done",
     NOT_CONVERGED: "not_converged",
@@ -60,19 +61,22 @@ def open(output: str | Path) -> "xr.Dataset":
 
     folder = Path(output)
     manifest = read_manifest(folder)
-    grid, variables = manifest.grid, _variables(manifest)
-    flat = {name: blank((grid.combinations, grid.points, *shape), dtype) for name, (shape, dtype) in variables.items()}
+    variables, leading = _variables(manifest), _leading(manifest)
+    total = manifest.grid.total
+    flat = {name: blank((total, *shape), dtype) for name, (shape, dtype) in variables.items()}
     flat["status"][:] = MISSING
-    for number in range(manifest.chunks):
-        chunk = _whole_chunk(folder, manifest, number)
-        if chunk is not None:
-            combination, start, stop = manifest.span(number)
-            for name, array in _arrays(chunk).items():
-                flat[name][(combination, slice(start, stop), *map(slice, array.shape[1:]))] = array
-    leading = _leading(manifest)
+    for part in manifest.parts:
+        places = _places(manifest.grid, part.grid)
+        for number in range(part.first, part.last):
+            chunk = _whole_chunk(folder, manifest, number)
+            if chunk is not None:
+                combination, start, stop = part.span(number)
+                inside = np.arange(combination * part.grid.points + start, combination * part.grid.points + stop)
+                for name, array in _arrays(chunk).items():
+                    flat[name][(places[inside], *map(slice, array.shape[1:]))] = array
     dims, coordinates = tuple(leading), _coordinates(manifest)
     data = {
-        name: ((*dims, *inner_dimensions(name, array.ndim - 2)), array.reshape((*leading.values(), *array.shape[2:])))
+        name: ((*dims, *inner_dimensions(name, array.ndim - 1)), array.reshape((*leading.values(), *array.shape[1:])))
         for name, array in flat.items()
     }
     return xr.Dataset(data, coordinates, _attributes(manifest)).assign(
@@ -162,10 +166,11 @@ def status(output: str | Path, *, listed: int = 100) -> Status:
         if written >= began:
             times.append(written)
             recent += manifest.count(number)
-        combination, start, _ = manifest.span(number)
+        part = manifest.part(number)
+        combination, start, _ = part.span(number)
         for reason, points in header.failed.items():
             for k in points[: listed - len(failures)]:
-                failures.append(Failure(manifest.grid.describe(combination, start + k), reason))
+                failures.append(Failure(part.grid.describe(combination, start + k), reason))
     running = is_running(folder)
     until = time.time() if running else max(times, default=0)
     rate = recent / (until - began) if until > began else math.nan
@@ -234,8 +239,9 @@ def _arrays(chunk: Chunk) -> dict[str, np.ndarray]:
 def _variables(manifest: Manifest) -> dict[str, tuple[tuple[int, ...], str]]:
     """Shape and type of each result, with the largest shape that any static values give."""
     variables = {}
-    for name, (_, dtype) in manifest.results[0].items():
-        shapes = [results[name][0] for results in manifest.results]
+    every = [results for part in manifest.parts for results in part.results]
+    for name, (_, dtype) in every[0].items():
+        shapes = [results[name][0] for results in every]
         variables[name] = (tuple(max(lengths) for lengths in zip(*shapes, strict=True)), dtype)
     return variables | {"status": ((), "|u1")}
 
@@ -243,7 +249,7 @@ def _variables(manifest: Manifest) -> dict[str, tuple[tuple[int, ...], str]]:
 def _leading(manifest: Manifest) -> dict[str, int]:
     grid = manifest.grid
     leading = {axis.name: len(axis) for axis in (*grid.static, *grid.axes)}
-    return leading | ({"realisation": grid.realisations} if manifest.takes_key else {})
+    return leading | ({"realisation": len(grid.realisations)} if manifest.takes_key else {})
 
 
 def _coordinates(manifest: Manifest) -> dict[str, tuple[str, np.ndarray]]:
@@ -293,16 +299,16 @@ def _write_zarr(path: Path, folder: Path, manifest: Manifest) -> None:
             fill_value=None,  # xarray would take it for a mark of missing values, and turn flags into numbers
             attributes=attributes | (_flags() if name == "status" else {}),
         )
+    whereabouts = [_whereabouts(manifest.grid, part.grid) for part in manifest.parts]
     for where, first, last in _blocks(tuple(leading.values()), block):
-        parts = {name: blank((last - first, *shape), dtype) for name, (shape, dtype) in variables.items()}
-        parts["status"][:] = MISSING
-        for start, arrays in _between(folder, manifest, first, last):
+        values = {name: blank((last - first, *shape), dtype) for name, (shape, dtype) in variables.items()}
+        values["status"][:] = MISSING
+        for inside, arrays in _between(folder, manifest, whereabouts, first, last):
             for name, array in arrays.items():
-                inside = (slice(start - first, start - first + len(array)), *map(slice, array.shape[1:]))
-                parts[name][inside] = array
+                values[name][(inside, *map(slice, array.shape[1:]))] = array
         lengths = tuple(s.stop - s.start for s in where)
-        for name, part in parts.items():
-            targets[name][where] = part.reshape((*lengths, *part.shape[1:]))
+        for name, array in values.items():
+            targets[name][where] = array.reshape((*lengths, *array.shape[1:]))
     zarr.consolidate_metadata(path, zarr_format=2)
 
 
@@ -326,17 +332,41 @@ def _blocks(shape: tuple[int, ...], block: tuple[int, ...]) -> Iterator[tuple[tu
         yield where, first, first + math.prod(s.stop - s.start for s in where)
 
 
-def _between(folder: Path, manifest: Manifest, first: int, last: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """The known points with global indices first..last, piece by piece."""
-    points = manifest.grid.points
-    position = first
-    while position < last:
-        combination, index = divmod(position, points)
-        number = combination * manifest.chunks_each + index // manifest.chunk
-        _, start, stop = manifest.span(number)
-        chunk = _whole_chunk(folder, manifest, number)
-        end = min(last, combination * points + stop)
-        if chunk is not None:
-            piece = slice(index - start, index - start + end - position)
-            yield position, {name: array[piece] for name, array in _arrays(chunk).items()}
-        position = end
+def _between(
+    folder: Path, manifest: Manifest, whereabouts: list[list[np.ndarray]], first: int, last: int
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """The known points with global indices first..last, chunk by chunk: their places in this range, and values."""
+    shape = (*manifest.grid.static_shape, *manifest.grid.shape)
+    where = np.unravel_index(np.arange(first, last), shape)
+    for part, along in zip(manifest.parts, whereabouts, strict=True):
+        own = [positions[k] for positions, k in zip(along, where, strict=True)]
+        inside = np.flatnonzero(np.all([k >= 0 for k in own], 0))
+        indices = np.ravel_multi_index([k[inside] for k in own], (*part.grid.static_shape, *part.grid.shape))
+        combinations, indices = np.divmod(indices, part.grid.points)
+        numbers = part.first + combinations * part.chunks_each + indices // part.chunk
+        for number in np.unique(numbers):
+            chunk = _whole_chunk(folder, manifest, int(number))
+            if chunk is not None:
+                here = numbers == number
+                yield inside[here], {n: array[indices[here] % part.chunk] for n, array in _arrays(chunk).items()}
+
+
+# --- where the points of a part lie in the whole
+
+
+def _whereabouts(grid: Grid, part: Grid) -> list[np.ndarray]:
+    """For each axis of the grid, and for realisations, the positions of its values in the part; -1 for others."""
+    pairs = zip((*grid.static, *grid.axes), (*part.static, *part.axes), strict=True)
+    found = []
+    for axis, own in pairs:
+        known = {identity: k for k, identity in enumerate(own.identities())}
+        found.append(np.array([known.get(identity, -1) for identity in axis.identities()]))
+    realisations = np.array([k - part.realisations.start if k in part.realisations else -1 for k in grid.realisations])
+    return [*found, realisations]
+
+
+def _places(grid: Grid, part: Grid) -> np.ndarray:
+    """The global index of each point of a part."""
+    along = [np.flatnonzero(k >= 0)[np.argsort(k[k >= 0])] for k in _whereabouts(grid, part)]
+    shape = (*grid.static_shape, *grid.shape)
+    return np.ravel_multi_index(np.meshgrid(*along, indexing="ij"), shape).ravel()

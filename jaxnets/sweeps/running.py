@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from .._arguments import require_instance, require_whole
 from .computation import FAILED, NOT_CONVERGED, Plan
+from .extension import Region, added, grid_of, whole
 from .pools import Pool, pool_of
 from .results import Status, status
 from .specification import Sweep, to_text
@@ -56,6 +57,9 @@ def run(
     GPU each; a script that asks for them keeps its own work below `if __name__ == "__main__":`. With `scheduler` it
     computes on the dask cluster at that address, whose workers must see `output` and be able to import the function.
     `retry` computes again the chunks with points that failed or did not converge.
+
+    A sweep of the folder may be extended: with more values along its axes, or more realisations, what is new is
+    computed and what is there stays as it is.
 
     Results do not depend on workers, chunks, order or restarts, bit for bit on one kind of device.
 
@@ -102,21 +106,35 @@ _GO_ON = "run the same sweep again to go on"
 
 
 def _manifest(sweep: Sweep, text: str, folder: Path, pool: Pool) -> Manifest:
-    """The manifest of the output, which must be of this sweep, or else a new one."""
+    """The manifest of the output: a new one, or the one that is there, which grows if the sweep has.
+
+    Raises `ValueError` when there is another sweep.
+    """
     old = read_manifest(folder) if (folder / MANIFEST).exists() else None
+    fresh = [whole(sweep)] if old is None else _added(folder, old.sweep, sweep)
+    parts = () if old is None else old.parts
+    regions = [*(part.region for part in parts), *fresh]
+    batches: list[list[int | None]] = [[sweep.batch or batch for batch in part.batches] for part in parts]
+    batches += [[sweep.batch] * grid_of(region).combinations for region in fresh]
+    plan: Plan = pool.call(make_plan, text, regions, batches, sweep.chunk or (old.chunk if old is not None else None))
+    versions = {name: version(name) for name in ("jaxnets", "jax", "jaxlib")} | {"device": plan.device}
+    planned = list(zip(regions, plan.results, plan.batches, strict=True))
+    new = Manifest.of(sweep, plan.takes_key, plan.chunk, versions, planned)
     if old is not None:
-        _require_same(folder, old.sweep.configuration(), sweep.configuration())
-    known = old.batches if old is not None else [None] * sweep.grid.combinations
-    batches = [sweep.batch or batch for batch in known]
-    plan: Plan = pool.call(make_plan, text, batches, sweep.chunk or (old.chunk if old is not None else None))
-    versions = {name: version(name) for name in ("jaxnets", "jax", "jaxlib")}
-    new = Manifest(sweep, plan.takes_key, plan.results, plan.batches, plan.chunk, versions | {"device": plan.device})
-    if old is None:
-        write_manifest(folder, new)
-    else:
-        _require_same(folder, old.made_by, new.made_by)
-        _require_same(folder, old.plain(), new.plain())
+        same = Manifest.of(old.sweep, plan.takes_key, plan.chunk, versions, planned[: len(parts)])
+        _require_same(folder, old.made_by, same.made_by)
+        _require_same(folder, old.plain(), same.plain())
+        if not fresh:
+            return old
+    write_manifest(folder, new)
     return new
+
+
+def _added(folder: Path, old: Sweep, new: Sweep) -> list[Region]:
+    try:
+        return added(old, new)
+    except ValueError as error:
+        raise ValueError(f"`output`: {folder} holds another sweep:\n  {error}") from None
 
 
 def _require_same(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -169,14 +187,15 @@ def _waiting(folder: Path, manifest: Manifest, retry: bool) -> tuple[np.ndarray,
 
 def _units(manifest: Manifest, waiting: np.ndarray) -> Iterator[Unit]:
     """The units of work: a chunk each, or all chunks of one call where a call holds several."""
-    for combination, batch in enumerate(manifest.batches):
-        group = max(1, batch // manifest.chunk)
-        begin = combination * manifest.chunks_each
-        end = begin + manifest.chunks_each
-        for first in range(begin, end, group):
-            last = min(first + group, end)
-            if waiting[first:last].any():
-                yield tuple(int(k) for k in first + np.flatnonzero(waiting[first:last]))
+    for part in manifest.parts:
+        for combination, batch in enumerate(part.batches):
+            group = max(1, batch // part.chunk)
+            begin = part.first + combination * part.chunks_each
+            end = begin + part.chunks_each
+            for first in range(begin, end, group):
+                last = min(first + group, end)
+                if waiting[first:last].any():
+                    yield tuple(int(k) for k in first + np.flatnonzero(waiting[first:last]))
 
 
 @contextlib.contextmanager

@@ -5,12 +5,13 @@ computed from their indices, so that a grid takes no more memory than its axes.
 """
 
 import difflib
+import hashlib
 import json
 import keyword
 import math
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -49,8 +50,8 @@ class Sweep:
       holds whole calls or a call whole files; chosen by a probe if None.
     - `output`: a folder below the current one.
 
-    The global index of a point is row-major over the static axes, the axes and the realisations, in the order in which
-    they are written, and its key is fold_in(key(seed), index).
+    The key of a point depends on the seed, on its values along all axes and on its realisation, but not on the other
+    points: a sweep may be extended by values or realisations, and what was computed stays as it is.
 
     Raises `ValueError`, naming the field, for whatever cannot be run.
     """
@@ -106,12 +107,7 @@ class Sweep:
     @cached_property
     def grid(self) -> "Grid":
         """All points: static axes, axes and realisations, with their values."""
-        return Grid(
-            tuple(_expanded(name, spec) for name, spec in self.static.items()),
-            tuple(_expanded(name, spec) for name, spec in self.axes.items()),
-            self.realisations,
-            self.precision,
-        )
+        return Grid(expanded(self.static), expanded(self.axes), range(self.realisations))
 
     def configuration(self) -> dict[str, Any]:
         """All fields on which results depend, as plain JSON: neither the output nor the sizes of calls and files."""
@@ -133,7 +129,7 @@ def read(path: str | Path) -> Sweep:
     Raises `ValueError` when it is no TOML, or not the description of a sweep; `OSError` when it cannot be read.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"`path` must be a text file in UTF-8, got {path}: {error}") from None
     return parse(text)
@@ -145,7 +141,7 @@ def parse(text: str) -> Sweep:
     Raises `ValueError` when it is no TOML, or not the description of a sweep.
     """
     try:
-        table = tomllib.loads(text)
+        table = tomllib.loads(text.removeprefix("\ufeff"))  # a byte-order mark, as editors on Windows write it
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"`text` must be TOML: {error}") from None
     known = [f.name for f in fields(Sweep)]
@@ -175,15 +171,35 @@ class Axis:
     def __len__(self):
         return len(next(iter(self.values.values())))
 
+    def identity(self, k: int) -> tuple[str, ...]:
+        """The k-th values as texts, which are the same on every machine and for every way to write the axis."""
+        return tuple(f"{name}={_text(values[k])}" for name, values in sorted(self.values.items()))
+
+    def identities(self) -> list[tuple[str, ...]]:
+        return [self.identity(k) for k in range(len(self))]
+
+    def part(self, positions: Sequence[int]) -> dict[str, Any]:
+        """The entry of a table of axes that has the values at these positions alone."""
+        lists = {name: [_plain(values[k]) for k in positions] for name, values in self.values.items()}
+        return {self.name: lists[self.name] if set(lists) == {self.name} else {"zip": lists}}
+
+
+def _text(value: Any) -> str:
+    # Twelve digits: the last bits of evenly spaced numbers depend on the processor and on how many there are.
+    return f"{value + 0.0:.12g}" if isinstance(value, float | np.floating) else json.dumps(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
 
 @dataclass(frozen=True)
 class Grid:
-    """The points of a sweep, by index: row-major over static axes, then axes, then realisations."""
+    """The points of a sweep, or of a part of it, by index: row-major over static axes, then axes, then realisations."""
 
     static: tuple[Axis, ...]
     axes: tuple[Axis, ...]
-    realisations: int
-    precision: str
+    realisations: range
 
     @property
     def static_shape(self) -> tuple[int, ...]:
@@ -192,7 +208,7 @@ class Grid:
     @property
     def shape(self) -> tuple[int, ...]:
         """That of the points that share their static values: axes and realisations."""
-        return (*(len(axis) for axis in self.axes), self.realisations)
+        return (*(len(axis) for axis in self.axes), len(self.realisations))
 
     @property
     def combinations(self) -> int:
@@ -209,8 +225,7 @@ class Grid:
 
     def static_values(self, combination: int) -> dict[str, Any]:
         where = np.unravel_index(combination, self.static_shape) if self.static else ()
-        values = _at(self.static, where)
-        return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+        return {name: _plain(value) for name, value in _at(self.static, where).items()}
 
     def values(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """The parameters of the points of those indices, counted within one combination of static values."""
@@ -221,7 +236,27 @@ class Grid:
     def describe(self, combination: int, index: int) -> dict[str, Any]:
         """The parameters of one point and its realisation, to be read by people."""
         values = {name: value.item() for name, value in self.values(np.array(index)).items()}
-        return self.static_values(combination) | values | {"realisation": index % self.realisations}
+        return self.static_values(combination) | values | {"realisation": self.realisations[index % self.shape[-1]]}
+
+    def identities(self, combination: int, indices: np.ndarray) -> np.ndarray:
+        """What the keys of points are made of, three whole numbers each: 64 bits of its values, and its realisation."""
+        where = np.unravel_index(indices, self.shape)
+        codes = np.zeros(indices.shape, np.uint64)
+        if self.static:
+            for axis, k in zip(self.static, np.unravel_index(combination, self.static_shape), strict=True):
+                codes ^= _code(axis, int(k))
+        for axis, positions in zip(self.axes, where[:-1], strict=True):
+            used, inverse = np.unique(positions, return_inverse=True)
+            codes ^= np.array([_code(axis, int(k)) for k in used])[inverse.reshape(indices.shape)]
+        realisations = self.realisations.start + where[-1]
+        return np.stack([codes >> np.uint64(32), codes & np.uint64(2**32 - 1), realisations], -1).astype(np.uint32)
+
+
+def _code(axis: Axis, k: int) -> np.uint64:
+    code = 0
+    for text in axis.identity(k):  # each parameter for itself, so that it does not matter which of them are zipped
+        code ^= int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+    return np.uint64(code)
 
 
 def _at(axes, positions) -> dict[str, Any]:
@@ -233,7 +268,7 @@ def _require_size(grid: Grid) -> None:
     for name, count, most in limits:
         if count > most:
             sizes = [f"{axis.name} {len(axis)}" for axis in (*grid.static, *grid.axes)]
-            sizes = ", ".join([*sizes, f"realisations {grid.realisations}"])
+            sizes = ", ".join([*sizes, f"realisations {len(grid.realisations)}"])
             what = "combinations of static values" if name == "static" else "points"
             raise ValueError(f"`{name}` must give at most {most} {what}, got {count} ({sizes})")
 
@@ -250,8 +285,21 @@ def _axis(where: str, name: str, spec: Any, entry: Callable[[str, Any], Any], se
         lengths = {inner: _length(part) for inner, part in parts.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"`{where}` must zip lists of one length, got {lengths}")
+        _require_distinct(where, zip(*(_expanded_values(part) for part in parts.values()), strict=True))
         return {"zip": parts}
-    return _values(where, name, spec, entry, seen)
+    found = _values(where, name, spec, entry, seen)
+    # Of a rule the ends will do: they differ unless all values are the same.
+    _require_distinct(where, found if isinstance(found, list) else next(iter(found.values()))[: min(2, _length(found))])
+    return found
+
+
+def _require_distinct(where: str, values: Iterable[Any]) -> None:
+    seen = set()
+    for value in values:
+        text = json.dumps(value)
+        if text in seen:
+            raise ValueError(f"`{where}` must hold each value once, got {text} twice; `realisations` repeats points")
+        seen.add(text)
 
 
 def _values(where: str, name: str, spec: Any, entry: Callable[[str, Any], Any], seen: set[str]) -> Any:
@@ -275,8 +323,7 @@ def _values(where: str, name: str, spec: Any, entry: Callable[[str, Any], Any], 
         if not math.isfinite(last - first):
             raise ValueError(f"`{where}.{rule}` must have a finite length, got {first!r} to {last!r}")
         return {rule: [first, last, int(ends[2])]}
-    if isinstance(spec, np.ndarray) and spec.ndim == 1:
-        spec = spec.tolist()
+    spec = _from_array(spec)
     if not isinstance(spec, list | tuple) or not spec:
         raise ValueError(f"`{where}` must be a list that is not empty, linspace, logspace or zip, got {_short(spec)}")
     if len(spec) > MAX_AXIS:
@@ -289,7 +336,15 @@ def _fixed(where: str, name: str, value: Any, seen: set[str]) -> Any:
     return _constant(where, value)
 
 
+def _from_array(value: Any) -> Any:
+    """Ranges, and arrays of any library, as lists or numbers."""
+    if isinstance(value, range):
+        return list(value) if len(value) <= MAX_AXIS else value
+    return np.asarray(value).tolist() if hasattr(value, "__array__") else value
+
+
 def _number(where: str, value: Any) -> float:
+    value = _from_array(value)
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise ValueError(f"`{where}` must hold numbers, got {_short(value)}; other values belong to `static`")
     if isinstance(value, int | np.integer) and abs(int(value)) > 2**53:
@@ -300,10 +355,9 @@ def _number(where: str, value: Any) -> float:
 
 
 def _constant(where: str, value: Any) -> Any:
+    value = _from_array(value)
     if isinstance(value, list | tuple):
         return [_constant(where, part) for part in value]
-    if isinstance(value, np.generic):
-        value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"`{where}` must be finite, got {value}")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
@@ -333,6 +387,11 @@ def _require_below(name: str, value: Any) -> None:
 
 def _length(spec: Any) -> int:
     return next(iter(spec.values()))[2] if isinstance(spec, Mapping) else len(spec)
+
+
+def expanded(table: Mapping[str, Any]) -> tuple[Axis, ...]:
+    """The axes of a table of a sweep, with their values."""
+    return tuple(_expanded(name, spec) for name, spec in table.items())
 
 
 def _expanded(name: str, spec: Any) -> Axis:

@@ -18,7 +18,7 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,9 +27,10 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from .extension import Region, clip, grid_of
 from .specification import RESULT_NAME, Grid, Sweep
 
-MANIFEST, LOCK, CHUNKS = "manifest.json", "lock", "chunks"
+MANIFEST, LOCK, CHUNKS, DATA = "manifest.json", "lock", "chunks", "data.zarr"
 _MAGIC = b"jaxnets chunk 1\n"
 _PER_FOLDER = 1000
 FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
@@ -46,55 +47,110 @@ class Stale(Damaged):
 # --- the manifest
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What is computed (`sweep`), in which calls (`batches`) and files (`chunk`), with which results, by what."""
+Results = dict[str, tuple[tuple[int, ...], str]]  # name -> shape and type of what a point gives
 
-    sweep: Sweep
-    takes_key: bool
-    results: tuple[dict[str, tuple[tuple[int, ...], str]], ...]
+
+@dataclass(frozen=True)
+class Part:
+    """A box of the grid, cut into files of `chunk` points: all of a sweep, or what it was extended by.
+
+    `results` and `batches` (the points of one call) are those of each combination of static values. Chunks of one
+    combination follow those of another, and are counted on from `first`.
+    """
+
+    region: Region
+    results: tuple[Results, ...]
     batches: tuple[int, ...]
     chunk: int
-    made_by: dict[str, str]
+    first: int
 
     def plain(self) -> dict[str, Any]:
-        return {
-            "configuration": self.sweep.configuration(),
-            "takes_key": self.takes_key,
-            "results": [
-                {name: [list(shape), dtype] for name, (shape, dtype) in results.items()} for results in self.results
-            ],
-            "batches": list(self.batches),
-            "chunk": self.chunk,
-            "made_by": self.made_by,
-        }
+        shapes = [{name: [list(shape), dtype] for name, (shape, dtype) in one.items()} for one in self.results]
+        return {"region": self.region, "results": shapes, "batches": list(self.batches)}
 
     @cached_property
-    def digest(self) -> str:
-        return _digest(self.plain())
-
-    @property
     def grid(self) -> Grid:
-        return self.sweep.grid
-
-    # --- how points are cut into chunks: those of one combination of static values after those of another
+        return grid_of(self.region)
 
     @property
     def chunks_each(self) -> int:
         return -(-self.grid.points // self.chunk)
 
     @property
-    def chunks(self) -> int:
-        return self.grid.combinations * self.chunks_each
+    def last(self) -> int:
+        """The number after that of the last chunk."""
+        return self.first + self.grid.combinations * self.chunks_each
 
     def span(self, number: int) -> tuple[int, int, int]:
         """Combination, first point and the one after the last, of a chunk."""
-        combination, k = divmod(number, self.chunks_each)
+        combination, k = divmod(number - self.first, self.chunks_each)
         return combination, k * self.chunk, min((k + 1) * self.chunk, self.grid.points)
 
     def count(self, number: int) -> int:
         _, start, stop = self.span(number)
         return stop - start
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is computed (`sweep`), in which parts and in files of how many points (`chunk`), by what."""
+
+    sweep: Sweep
+    takes_key: bool
+    chunk: int
+    made_by: dict[str, str]
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, sweep: Sweep, takes_key: bool, chunk: int, made_by: dict[str, str], parts: Iterable[Any]) -> "Manifest":
+        """With parts from their regions, results and batches."""
+        placed: list[Part] = []
+        for region, results, batches in parts:
+            placed.append(Part(region, tuple(results), tuple(batches), chunk, placed[-1].last if placed else 0))
+        return cls(sweep, takes_key, chunk, made_by, tuple(placed))
+
+    def plain(self) -> dict[str, Any]:
+        return {
+            "configuration": self.sweep.configuration(),
+            "takes_key": self.takes_key,
+            "chunk": self.chunk,
+            "made_by": self.made_by,
+            "parts": [part.plain() for part in self.parts],
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        return _digest(self.plain())
+
+    @cached_property
+    def _digests(self) -> dict[int, str]:
+        """Of each part, by its first chunk: all on which its files depend, which an extension does not change."""
+        plain = self.plain()
+        extended = ("static", "axes", "realisations")
+        fixed = {name: value for name, value in plain["configuration"].items() if name not in extended}
+        return {
+            part.first: _digest(plain | {"configuration": fixed, "parts": [part.plain()], "first": part.first})
+            for part in self.parts
+        }
+
+    def digest_of(self, number: int) -> str:
+        """What the header of a chunk has to say."""
+        return self._digests[self.part(number).first]
+
+    @property
+    def grid(self) -> Grid:
+        """All points; those of a part lie among them by their values."""
+        return self.sweep.grid
+
+    @property
+    def chunks(self) -> int:
+        return self.parts[-1].last
+
+    def part(self, number: int) -> Part:
+        return next(part for part in self.parts if number < part.last)
+
+    def count(self, number: int) -> int:
+        return self.part(number).count(number)
 
 
 def _digest(plain: dict[str, Any]) -> str:
@@ -118,22 +174,24 @@ def read_manifest(folder: Path) -> Manifest:
         digest = plain.pop("digest")
         if _digest(plain) != digest:
             raise ValueError("it is not what its checksum says")
-        for name, (_, dtype) in (item for results in plain["results"] for item in results.items()):
-            if not re.fullmatch(RESULT_NAME, name) or np.dtype(dtype).kind not in "biufc":
-                raise ValueError(f"no result is called {name!r}, of type {dtype!r}")
-        return Manifest(
+        if "parts" not in plain:
+            raise ValueError(f"it was made by jaxnets {plain['made_by']['jaxnets']}, and its {DATA} can be read")
+        return Manifest.of(
             Sweep(**plain["configuration"]),
             plain["takes_key"],
-            tuple(
-                {name: (tuple(shape), dtype) for name, (shape, dtype) in results.items()}
-                for results in plain["results"]
-            ),
-            tuple(plain["batches"]),
             plain["chunk"],
             plain["made_by"],
+            ((part["region"], map(_results, part["results"]), part["batches"]) for part in plain["parts"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"`output`: the manifest {folder / MANIFEST} is damaged: {error}") from None
+
+
+def _results(plain: dict[str, Any]) -> Results:
+    for name, (_, dtype) in plain.items():
+        if not re.fullmatch(RESULT_NAME, name) or np.dtype(dtype).kind not in "biufc":
+            raise ValueError(f"no result is called {name!r}, of type {dtype!r}")
+    return {name: (tuple(shape), dtype) for name, (shape, dtype) in plain.items()}
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -142,12 +200,8 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     for name in {**old, **new}:
         before, after = (json.dumps(side.get(name)) for side in (old, new))
         if before != after:
-            lines.append(f"{name}: {_clip(before)} there, {_clip(after)} now")
+            lines.append(f"{name}: {clip(before)} there, {clip(after)} now")
     return lines
-
-
-def _clip(text: str) -> str:
-    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 # --- chunks
@@ -203,10 +257,9 @@ def read_chunk(folder: Path, manifest: Manifest, number: int) -> Chunk:
     try:
         arrays = {name: np.lib.format.read_array(body, allow_pickle=False) for name in names}
         status = arrays.pop("status")
-        combination, first, last = manifest.span(number)
-        expected = {
-            name: ((last - first, *shape), dtype) for name, (shape, dtype) in manifest.results[combination].items()
-        }
+        part = manifest.part(number)
+        combination, first, last = part.span(number)
+        expected = {name: ((last - first, *shape), dtype) for name, (shape, dtype) in part.results[combination].items()}
         if status.shape != (last - first,) or {n: (a.shape, a.dtype.str) for n, a in arrays.items()} != expected:
             raise ValueError
     except (ValueError, KeyError, EOFError):
@@ -231,7 +284,7 @@ def _header(file, manifest: Manifest, number: int) -> tuple[Header, list[str]]:
         header = Header(**plain)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Damaged("no header of a chunk") from None
-    if (header.digest, header.number) != (manifest.digest, number):
+    if (header.digest, header.number) != (manifest.digest_of(number), number):
         raise Stale("of another configuration")
     return header, names
 

@@ -11,10 +11,11 @@ import jax
 import numpy as np
 
 from .computation import FAILED, Computation, Plan, blank, computation
+from .extension import Region, grid_of
 from .specification import to_text
 from .store import Chunk, Header, Manifest, read_manifest, write_chunk
 
-Unit = tuple[int, ...]  # numbers of chunks that are computed together
+Unit = tuple[int, ...]  # numbers of chunks of one part that are computed together
 
 _ONE_AT_A_TIME = threading.Lock()  # a worker with several threads: two eigenproblems at once can deadlock jaxlib
 
@@ -25,21 +26,22 @@ def check(text: str) -> None:
         computation(text)
 
 
-def make_plan(text: str, batches: list[int | None], chunk: int | None) -> Plan:
+def make_plan(text: str, regions: list[Region], batches: list[list[int | None]], chunk: int | None) -> Plan:
     with _ONE_AT_A_TIME:
-        return computation(text).plan(batches, chunk)
+        return computation(text).plan([grid_of(region) for region in regions], batches, chunk)
 
 
 def compute(function: str, folder: str, digest: str, numbers: Unit) -> np.ndarray:
     """Computes chunks, of one call if they are several, writes them, and returns how many points have each status."""
     with _ONE_AT_A_TIME:
         manifest, run = _opened(function, folder, digest)
-        combination, start, _ = manifest.span(numbers[0])
-        _, _, stop = manifest.span(numbers[-1])
-        batch = manifest.batches[combination]
+        part = manifest.part(numbers[0])
+        combination, start, _ = part.span(numbers[0])
+        _, _, stop = part.span(numbers[-1])
+        batch = part.batches[combination]
         # Whole calls, also where only some of their chunks are asked for.
-        start, stop = start // batch * batch, min(-(-stop // batch) * batch, manifest.grid.points)
-        outcomes = list(run.evaluate(combination, start, stop, batch))
+        start, stop = start // batch * batch, min(-(-stop // batch) * batch, part.grid.points)
+        outcomes = list(run.evaluate(part.grid, combination, start, stop, batch))
         device = jax.local_devices()[0].device_kind
     values = {name: np.concatenate([o.values[name] for o in outcomes]) for name in outcomes[0].values}
     marks = np.concatenate([o.status for o in outcomes])
@@ -51,7 +53,7 @@ def compute(function: str, folder: str, digest: str, numbers: Unit) -> np.ndarra
         position += len(outcome.status)
     total = np.zeros(4, int)
     for number in numbers:
-        _, first, last = manifest.span(number)
+        _, first, last = part.span(number)
         inside = slice(first - start, last - start)
         failed: dict[str, list[int]] = {}
         for k in range(inside.start, inside.stop):
@@ -75,8 +77,9 @@ def record_failure(function: str, folder: str, digest: str, numbers: Unit, reaso
     manifest = read_manifest(Path(folder))
     total = np.zeros(4, int)
     for number in numbers:
-        count = manifest.count(number)
-        results = manifest.results[manifest.span(number)[0]]
+        part = manifest.part(number)
+        count = part.count(number)
+        results = part.results[part.span(number)[0]]
         values = {name: blank((count, *shape), dtype) for name, (shape, dtype) in results.items()}
         marks = np.full(count, FAILED, np.uint8)
         total += _write(Path(folder), manifest, number, values, marks, {reason: list(range(count))}, [], "")
@@ -86,7 +89,7 @@ def record_failure(function: str, folder: str, digest: str, numbers: Unit, reaso
 def _write(folder, manifest, number, values, marks, failed, widths, device) -> np.ndarray:
     codes, sizes = np.unique(marks, return_counts=True)
     counts = {str(code): int(size) for code, size in zip(codes, sizes, strict=True)}
-    header = Header(manifest.digest, number, counts, failed, widths, device)
+    header = Header(manifest.digest_of(number), number, counts, failed, widths, device)
     write_chunk(folder, Chunk(header, values, marks))
     return point_counts(header)
 
@@ -98,7 +101,7 @@ def _opened(function: str, folder: str, digest: str) -> tuple[Manifest, Computat
     if (manifest.sweep.function, manifest.digest) != (function, digest):
         raise ValueError(f"`output`: {folder} has become another sweep")
     run = computation(to_text(manifest.sweep))
-    if run.results != manifest.results:
+    if any(run.results(part.grid) != part.results for part in manifest.parts):
         raise ValueError(f"`function`: the results of {function} are not those of {folder}")
     return manifest, run
 

@@ -1,5 +1,8 @@
 """What a sweep computes: the same numbers as a loop, bit for bit however it is cut, and failures as data."""
 
+import functools
+import hashlib
+import operator
 import os
 import subprocess
 import sys
@@ -23,15 +26,24 @@ def run(output, function="noisy", **fields):
     return sweeps.run(sweep, output, progress=False)
 
 
+def key_of(seed, realisation, **values):
+    """A key of the seed, 64 bits of the values, each hashed for itself, and the realisation."""
+    hashes = [hashlib.sha256(f"{name}={value:.12g}".encode()).digest()[:8] for name, value in values.items()]
+    code = functools.reduce(operator.xor, (int.from_bytes(one, "little") for one in hashes))
+    key = jax.random.key(seed)
+    for number in (code >> 32, code % 2**32, realisation):
+        key = jax.random.fold_in(key, np.uint32(number))
+    return key
+
+
 def test_points_are_those_of_a_loop(tmp_path):
-    """Keys are fold_in(key(seed), global index), static axes outermost."""
     run(tmp_path / "a", static={"scale": [1.0, 2.0]}, axes={"x": [0.5, 0.7]}, realisations=3, seed=4)
     data = sweeps.open(tmp_path / "a")
     assert dict(data.sizes) == {"scale": 2, "x": 2, "realisation": 3, "draw_0": 3}
     points = [(scale, x, r) for scale in (1.0, 2.0) for x in (0.5, 0.7) for r in range(3)]
     noisy = jax.jit(sweep_functions.noisy)
-    for index, (scale, x, r) in enumerate(points):
-        expected = noisy(jax.numpy.asarray(x), jax.random.fold_in(jax.random.key(4), index), scale)
+    for scale, x, r in points:
+        expected = noisy(jax.numpy.asarray(x), key_of(4, r, scale=scale, x=x), scale)
         point = data.sel(scale=scale, x=x).isel(realisation=r)
         for name, value in expected.items():
             np.testing.assert_allclose(point[name], value, rtol=1e-14, atol=1e-15)
@@ -86,7 +98,7 @@ def test_points_that_fail_are_recorded_and_stop_nothing(tmp_path):
     assert [failure.parameters["x"] for failure in state.failures] == [11.0, 11.0, 12.0, 12.0]
     assert len(sweeps.status(tmp_path / "a", listed=3).failures) == 3
     # Those beside a failing point are, to the bit, what they are without it.
-    others = sweeps.Sweep("sweep_functions:partly", axes={"x": [*values[:4], 1.0, 1.0, 2.0]}, realisations=2, batch=8)
+    others = sweeps.Sweep("sweep_functions:partly", axes={"x": [*values[:4], 1.25, 1.5, 2.0]}, realisations=2, batch=8)
     sweeps.run(others, tmp_path / "b", progress=False)
     kept = np.array(expected) != FAILED
     np.testing.assert_array_equal(data["value"].values[kept], sweeps.open(tmp_path / "b")["value"].values[kept])
@@ -107,12 +119,13 @@ def test_retry_computes_what_failed_again(tmp_path, monkeypatch):
 def test_a_call_that_runs_out_of_memory_is_halved(tmp_path, monkeypatch):
     """The compiled program of the full width refuses; points and their keys stay what they are."""
     run(tmp_path / "a", batch=8, chunk=8)
-    found = computation(to_text(sweeps.Sweep("sweep_functions:noisy", **GRID)))
+    sweep = sweeps.Sweep("sweep_functions:noisy", **GRID)
+    found, grid = computation(to_text(sweep)), sweep.grid
     program = found._program
 
-    def small(combination, width):
+    def small(grid, combination, width):
         if width <= 2:
-            return program(combination, width)
+            return program(grid, combination, width)
 
         def refuse(*_):
             raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 99 bytes")
@@ -120,12 +133,12 @@ def test_a_call_that_runs_out_of_memory_is_halved(tmp_path, monkeypatch):
         return refuse
 
     monkeypatch.setattr(found, "_program", small)
-    outcomes = list(found.evaluate(0, 8, 15, 8))
+    outcomes = list(found.evaluate(grid, 0, 8, 15, 8))
     assert [outcome.width for outcome in outcomes] == [2] * 4
     values = np.concatenate([outcome.values["sum"] for outcome in outcomes])
     np.testing.assert_allclose(values, sweeps.open(tmp_path / "a")["sum"].values.ravel()[8:15], rtol=1e-14)
-    monkeypatch.setattr(found, "_program", lambda *_: small(0, 4))
-    assert list(found.evaluate(0, 0, 1, 1))[0].errors == {
+    monkeypatch.setattr(found, "_program", lambda *_: small(grid, 0, 4))
+    assert list(found.evaluate(grid, 0, 0, 1, 1))[0].errors == {
         0: "RuntimeError: RESOURCE_EXHAUSTED: Out of memory while trying to allocate 99 bytes"
     }
 

@@ -216,9 +216,10 @@ def test_the_probe_fits_calls_into_its_budget_whatever_the_chunk():
     """A call of 2 MB a point, counted as its output, argument and temporaries, stays below 64 MB: at most 32 points."""
     grid = {"axes": {"a": {"linspace": [0, 1, 1000]}}, "static": {"n": [2**18]}}
     found = computation(to_text(sweep(**grid)))
-    batches = {found.plan([None], chunk).batches for chunk in (None, 1, 1024)}
+    grids = [sweep(**grid).grid]
+    batches = {found.plan(grids, [[None]], chunk).batches for chunk in (None, 1, 1024)}
     assert len(batches) == 1
-    assert batches.pop()[0] in (8, 16, 32)
+    assert batches.pop()[0][0] in (8, 16, 32)
 
 
 def test_calls_and_files_are_rounded_up_to_powers_of_two():

@@ -1,4 +1,4 @@
-"""What the command shows while it works: something new every second, also while JAX compiles."""
+"""What is shown of long work: something new every second, also while JAX compiles."""
 
 import threading
 from collections.abc import Iterator
