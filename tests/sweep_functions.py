@@ -56,6 +56,11 @@ def text(x):
     return {"a": x, "b": "no array"}
 
 
+def untraceable(x):
+    y = jnp.sin(x)
+    return float(np.sum(np.asarray(y)))
+
+
 def ranks(x, n):
     """As many axes as n."""
     return jnp.full((2,) * n, x)

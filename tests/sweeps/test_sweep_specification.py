@@ -73,6 +73,22 @@ def test_logspace_is_even_in_the_logarithm_and_has_both_ends():
     assert (values[0], values[-1]) == (1e-3, 1e5)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [np.array([1, 2, 3]), jax.numpy.arange(1.0, 4.0), range(1, 4), [np.float32(1), jax.numpy.asarray(2), 3], (1, 2, 3)],
+    ids=["numpy", "jax", "range", "mixed", "tuple"],
+)
+def test_axes_may_be_arrays_and_ranges(values):
+    assert sweep(axes={"a": values}) == sweep(axes={"a": [1.0, 2.0, 3.0]})
+    assert sweep(axes={}, static={"n": values}).grid.static_values(2) == {"n": 3}
+
+
+@pytest.mark.parametrize("mark", ["\ufeff", ""])
+def test_a_byte_order_mark_is_no_part_of_the_text(mark, tmp_path):
+    (tmp_path / "sweep.toml").write_text(mark + TOML, encoding="utf-8")
+    assert sweeps.read(tmp_path / "sweep.toml") == sweeps.parse(mark + TOML) == sweeps.parse(TOML)
+
+
 def test_a_large_grid_takes_the_memory_of_its_axes():
     grid = sweep(axes={"a": {"linspace": [0, 1, 1000]}, "b": {"linspace": [0, 1, 1000]}}, realisations=1000).grid
     assert grid.total == MAX_POINTS
@@ -144,6 +160,10 @@ def test_bad_files_are_refused(text, expected):
         ("axes", "p = {zip = {a = [1, 2], b = [1]}}", "`axes.p` must zip lists of one length"),
         ("axes", "p = {zip = {}}", "`axes.p`"),
         ("axes", "p = {zip = {p = [1]}}", "`p` is used twice"),
+        ("axes", "a = [1, 2, 1.0]", "`axes.a` must hold each value once, got 1.0 twice"),
+        ("axes", "a = {linspace = [1, 1, 3]}", "`axes.a` must hold each value once"),
+        ("axes", "p = {zip = {a = [1, 1], b = [2, 2]}}", "`axes.p` must hold each value once"),
+        ("static", "n = [[1, 2], [1, 2]]", "`static.n` must hold each value once"),
         ("axes", "a = [1]\np = {zip = {a = [1]}}", "`a` is used twice"),
         ("axes", "a = [1]\n[static]\na = [1]", "`a` is used twice"),
         ("axes", "key = [1]", "`key` is taken"),
@@ -181,6 +201,18 @@ def test_bad_entries_are_refused(table, entry, expected):
         ({"axes": {"b": [1.0]}}, "needs `a`"),
         ({"realisations": 2}, "`realisations` must be 1 .* takes no `key`"),
         ({"fixed": {"n": "x"}}, "`function`: sweep_functions:product cannot be traced: TypeError"),
+        (
+            {"axes": {"n": [2, 3], "a": [1.0]}},
+            "cannot be traced.*; put `n` under .static., whose values",
+        ),
+        (
+            {"function": "jaxnets.computations:eigenvalues", "axes": {"n": [10.0]}, "fixed": {"ensemble": "IID(g=1.)"}},
+            "put `n` under .static.",
+        ),
+        (
+            {"function": "sweep_functions:untraceable", "axes": {"x": [0.5]}},
+            "cannot be traced: TracerArrayConversionError.*; it is line .* of sweep_functions.py, `return float",
+        ),
         ({"function": "numpy:sin", "axes": {"x": [1.0]}}, "`axes`: `x` is no parameter of numpy:sin"),
         ({"function": "builtins:dict"}, "`function`: builtins:dict must have a signature"),
         ({"function": "sweep_functions:text", "axes": {"x": [1.0]}}, "must return arrays, but its `b` is str"),
