@@ -16,13 +16,14 @@ ARROWS = {
     "_arguments": {"_numerics"},
     "_laws": {"_arguments"},
     "_expressions": set(),
+    "_files": set(),
     "_results": set(),
     "_public": set(),
     "_compiled": set(),
     "_progress": set(),
     "data": set(),
     "transfer": {"_numerics", "_arguments", "_laws"},
-    "couplings": {"_numerics", "_arguments", "_laws"},
+    "couplings": {"_numerics", "_arguments", "_laws", "_files"},
     "eigen": {"_numerics", "_arguments", "couplings.operators"},
     "spectra": {"_numerics", "_arguments", "_laws", "couplings", "eigen", "transfer"},
     "meanfield": {"_numerics", "_arguments", "_laws", "couplings", "eigen", "spectra", "transfer"},
@@ -74,7 +75,7 @@ ARROWS = {
 # Every room may have results that speak, and says what `dir()` and `help()` show of it.
 for _arrows in ARROWS.values():
     _arrows |= {"_results", "_public"}
-ARROWS["__init__"] = set(ARROWS) - {"_results", "_arguments", "_expressions", "data"}
+ARROWS["__init__"] = set(ARROWS) - {"_results", "_arguments", "_expressions", "_files", "data"}
 # What papers print, computed through the public rooms; the command alone shows it.
 ARROWS["papers"] = ARROWS["__init__"] - {"_numerics", "sweeps"}
 ARROWS["cli"] = set(ARROWS)

@@ -3,6 +3,7 @@
 from .._public import public
 from .ensemble import Ensemble, FourPoint, Part, Scaled, Sum
 from .estimates import from_matrix, larva_connectome, random_modes_from_matrix, singular_mismatch
+from .files import MatrixFile, read_matrix
 from .independent import IID, Elliptic
 from .modes import DeepHebbian, LowRank, RandomModes
 from .operators import Core, Dense, Diagonal, Modes, Operator, Shifts
@@ -20,6 +21,7 @@ __all__ = [
     "FiniteRank",
     "FourPoint",
     "LowRank",
+    "MatrixFile",
     "Modes",
     "Operator",
     "Part",
@@ -32,6 +34,7 @@ __all__ = [
     "from_matrix",
     "larva_connectome",
     "random_modes_from_matrix",
+    "read_matrix",
     "singular_mismatch",
 ]
 
