@@ -10,6 +10,9 @@ from tqdm import tqdm
 @contextmanager
 def moving(bar: tqdm) -> Iterator[tqdm]:
     """Draws a bar again twice a second, so that its clock goes on while nothing else does."""
+    if bar.disable:
+        yield bar
+        return
     ended = threading.Event()
 
     def draw():
@@ -27,7 +30,7 @@ def moving(bar: tqdm) -> Iterator[tqdm]:
 
 
 @contextmanager
-def stage(text: str) -> Iterator[tqdm]:
+def stage(text: str, progress: bool = True) -> Iterator[tqdm]:
     """A line with a clock for work of which nothing can be counted; `set_description` changes its text."""
-    with moving(tqdm(desc=text, bar_format="{desc}: {elapsed}", leave=False)) as bar:
+    with moving(tqdm(desc=text, bar_format="{desc}: {elapsed}", leave=False, disable=not progress)) as bar:
         yield bar

@@ -57,7 +57,7 @@ def _parsed(words: list[str]) -> commands.Work:
         found = found[words.pop(0)]
     prog = " ".join(path)
     if callable(found):
-        return tyro.cli(found, prog=prog, args=words)
+        return cast(commands.Work, tyro.cli(found, prog=prog, args=words))
     description = DESCRIPTION if found is commands.COMMANDS else commands.ABOUT_SWEEPS
     # Help over several commands needs their names and first lines; all their options would take long to read.
     arms = [_arm(name, commands.ABOUT_SWEEPS if isinstance(one, dict) else one.__doc__) for name, one in found.items()]

@@ -34,7 +34,9 @@ MaybeInteger = Optional[int]  # noqa: UP045
 MaybeFloat = Optional[float]  # noqa: UP045
 MaybePath = Optional[Path]  # noqa: UP045
 if TYPE_CHECKING:
-    Floats, Integers, Texts = tuple[float, ...], tuple[int, ...], tuple[str, ...]
+    Floats = tuple[float, ...]
+    Integers = tuple[int, ...]
+    Texts = tuple[str, ...]
 else:
     Floats, Integers, Texts = (Annotated[object, _several(kind)] for kind in (float, int, str))
 
@@ -71,8 +73,8 @@ def spectrum(
         num_samples: Number of networks.
         gains: Transfer function, as in "Tanh()", whose slopes at Gaussian inputs multiply the columns of J.
         variance: Variance of these inputs.
-        matrix: Measured couplings in place of an ensemble: a .csv (comma, semicolon or white space), .npy or .npz file
-            (dense or from scipy.sparse), larva-left or larva-right. Rows may be the presynaptic or the postsynaptic
+        matrix: Measured couplings in place of an ensemble: a table of text, a list of edges, a .npy, .npz, .mat or .mtx
+            file, larva-left or larva-right. Rows may be the presynaptic or the postsynaptic
             neurons: a matrix and its transpose have the same spectrum and the same theory.
         scale: Factor of the measured couplings.
         seed: Seed of all that is random.
@@ -101,6 +103,7 @@ def simulate(
     n: int = SIMULATED_N,
     matrix: MaybeText = None,
     scale: float = 1.0,
+    transpose: bool = False,
     transfer: str = "Tanh()",
     noise: float = 0.0,
     duration: float = 300.0,
@@ -123,9 +126,10 @@ def simulate(
     Args:
         ensemble: Couplings in the notation of the Python API, as in "IID(g=2.) + 0.5 * Elliptic(symmetry=-.3)".
         n: Neurons.
-        matrix: Measured couplings in place of an ensemble, row = postsynaptic neuron: a .csv (comma, semicolon or white
-            space), .npy or .npz file (dense or from scipy.sparse), larva-left or larva-right.
+        matrix: Measured couplings in place of an ensemble, row = postsynaptic neuron: a table of text, a list of edges,
+            a .npy, .npz, .mat or .mtx file, larva-left or larva-right.
         scale: Factor of the measured couplings.
+        transpose: Rows of the file are the presynaptic neurons.
         transfer: Transfer function phi, as in "Erf()".
         noise: Standard deviation that white noise alone would give to a neuron.
         duration: Length of each trajectory.
@@ -141,7 +145,7 @@ def simulate(
     require_counts(n=n, num_trajectories=num_trajectories, num_units=num_units, save_every=save_every)
     require_seed(seed)
     given = (ensemble, n) != (SIMULATED_ENSEMBLE, SIMULATED_N)
-    _require_one_source(matrix, scale, given, "`--ensemble` and `--n`")
+    _require_one_source(matrix, scale, given, "`--ensemble` and `--n`", transpose)
 
     def work() -> int | None:
         from . import simulate
@@ -152,6 +156,7 @@ def simulate(
                 n,
                 matrix,
                 scale,
+                transpose,
                 transfer,
                 noise,
                 duration,
@@ -267,6 +272,7 @@ def multistable(
     active: float = 0.5,
     matrix: MaybeText = None,
     scale: float = 1.0,
+    transpose: bool = False,
     bias: float = 0.0,
     num_starts: int = 4000,
     seed: int = 0,
@@ -285,8 +291,10 @@ def multistable(
         n: Number of units.
         num_patterns: Number of random patterns to store.
         active: Share of units that are on in them.
-        matrix: J from a file (.csv, .npy, .npz), J_ij from j to i, or larva-left, larva-right; nothing is stored then.
+        matrix: J from a file (text, edges, .npy, .npz, .mat, .mtx), J_ij from j to i, or larva-left, larva-right;
+            nothing is stored then.
         scale: Factor of this matrix.
+        transpose: The file holds J_ij from i to j.
         bias: Bias b of all units.
         num_starts: Random starts of the flow.
         seed: Seed of all that is random.
@@ -298,12 +306,13 @@ def multistable(
         raise InputError(f"`--active` must be between 0 and 1, got {active}")
     if not math.isfinite(bias):
         raise InputError(f"`--bias` must be a finite number, got {bias}")
-    _require_one_source(matrix, scale, False, "")
+    _require_one_source(matrix, scale, False, "", transpose)
 
     def work() -> int | None:
         from . import multistable
 
-        return multistable.run(multistable.Options(n, num_patterns, active, matrix, scale, bias, num_starts, seed), out)
+        options = multistable.Options(n, num_patterns, active, matrix, scale, transpose, bias, num_starts, seed)
+        return multistable.run(options, out)
 
     return work
 
@@ -470,9 +479,11 @@ def sweep_plot(out: Positional[Path], *, variable: Texts = ()) -> Work:
     return work
 
 
-def _require_one_source(matrix: str | None, scale: float, given: bool, options: str) -> None:
+def _require_one_source(matrix: str | None, scale: float, given: bool, options: str, transpose: bool = False) -> None:
     """Couplings come from a matrix, which may be scaled, or from other options, which are `given` or not."""
     if matrix is None:
+        if transpose:
+            raise InputError("`--transpose` belongs to `--matrix`")
         if scale != 1.0:
             raise InputError("`--scale` belongs to `--matrix`: scale an ensemble as in `0.5 * IID()`")
     elif given:

@@ -1,7 +1,6 @@
 """`jaxnets fit`: strength, effective rank and time constant of the network behind a recording."""
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -14,7 +13,7 @@ from .. import transfer as transfers
 from .._progress import stage
 from ..dynamics import RateNetwork, simulate
 from ..fitting import RecordingFit, fit_recording
-from .inputs import evaluate, vocabulary
+from .inputs import evaluate, read_recording, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
 from .refusals import InputError
 
@@ -65,64 +64,6 @@ def _simulated(function: transfers.Transfer, seed: int) -> Float[np.ndarray, "ti
     start = jax.random.normal(keys[1], (UNITS,), jnp.float32)
     run = simulate(network, start, duration=DURATION + 100, discard=100, dt=0.1, save_every=round(SAMPLING / 0.1))
     return np.asarray(run.rates)
-
-
-# --- recordings
-
-
-def read_recording(path: Path, columns: Sequence[str]) -> Float[np.ndarray, "time n"]:
-    """The array in a .npy file, or the table in a .csv file with or without a line of names; `columns` of it.
-
-    Raises `InputError` for what cannot be read, is no table of numbers or has no such column.
-    """
-    try:
-        if path.suffix.lower() == ".npy":
-            with open(path, "rb") as file:
-                values = np.lib.format.read_array(file, allow_pickle=False)
-            names = [str(k) for k in range(values.shape[1])] if values.ndim == 2 else []
-        elif path.suffix.lower() in (".csv", ".txt"):
-            values, names = _read_table(path)
-        else:
-            raise InputError(f"the recording must be a .npy or .csv file, got {path}")
-    except (OSError, ValueError, EOFError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"cannot read {path}: {reason or type(error).__name__}") from error
-    if values.ndim != 2 or values.dtype.kind not in "biuf":
-        raise InputError(f"{path} must hold real numbers, time x units, got {values.dtype} of shape {values.shape}")
-    if not columns:
-        return values
-    unknown = [name for name in columns if name not in names]
-    if unknown:
-        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-        raise InputError(f"`--columns`: {path} has no column {', '.join(unknown)}; it has {shown}")
-    return values[:, [names.index(name) for name in columns]]
-
-
-def _read_table(path: Path) -> tuple[np.ndarray, list[str]]:
-    """The numbers, NaN where an entry is empty, and the names of columns."""
-    lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    lines = [line for line in lines if not line.lstrip().startswith("#")]
-    if not lines:
-        raise ValueError("the table is empty")
-    delimiter = next((mark for mark in ";," if mark in lines[0]), None)
-    rows = [[entry.strip() for entry in line.split(delimiter)] for line in lines]
-    names = [str(k) for k in range(len(rows[0]))]
-    if not all(map(_is_number, rows[0])):
-        names, rows = rows[0], rows[1:]
-    for i, row in enumerate(rows, start=1):
-        wrong = [entry for entry in row if not _is_number(entry)]
-        if wrong or len(row) != len(names):
-            problem = f"holds {wrong[0]!r}" if wrong else f"has {len(row)} entries, not {len(names)}"
-            raise ValueError(f"row {i} of the numbers {problem}")
-    return np.array([[float(entry or "nan") for entry in row] for row in rows]).reshape(-1, len(names)), names
-
-
-def _is_number(entry: str) -> bool:
-    try:
-        float(entry or "nan")
-    except ValueError:
-        return False
-    return True
 
 
 # --- what is written and printed

@@ -28,6 +28,7 @@ class Options:
     active: float
     matrix: str | None
     scale: float
+    transpose: bool
     bias: float
     num_starts: int
     seed: int
@@ -65,7 +66,7 @@ def _network(
 ) -> tuple[Float[np.ndarray, "n n"], Bool[np.ndarray, "P n"], dict[str, str | float]]:
     """J, the patterns it was made to hold, and the parameters of both."""
     if options.matrix is not None:
-        J = read_weights(options.matrix, options.scale)
+        J = read_weights(options.matrix, options.scale, options.transpose)
         return J, np.zeros((0, len(J)), bool), {"matrix": options.matrix, "scale": options.scale}
     wanted = np.asarray(jax.random.bernoulli(key, options.active, (options.num_patterns, options.n)))
     parameters = {"n": options.n, "num_patterns": options.num_patterns, "active": options.active}

@@ -35,6 +35,7 @@ class Options:
     n: int
     matrix: str | None
     scale: float
+    transpose: bool
     transfer: str
     noise: float
     duration: float
@@ -81,7 +82,7 @@ class _Subject:
     @classmethod
     def of(cls, options: Options) -> "_Subject":
         if options.matrix is not None:
-            return cls.of_file(options.matrix, options.scale)
+            return cls.of_file(options.matrix, options.scale, options.transpose)
         return cls.of_ensemble(options.ensemble, options.n)
 
     @classmethod
@@ -96,13 +97,13 @@ class _Subject:
         )
 
     @classmethod
-    def of_file(cls, name: str, scale: float) -> "_Subject":
-        weights = read_weights(name, scale)
+    def of_file(cls, name: str, scale: float, transpose: bool) -> "_Subject":
+        weights = read_weights(name, scale, transpose)
         return cls(
             title=f"{name}, N = {len(weights)}",
             n=len(weights),
             g=float(np.linalg.norm(weights) / len(weights) ** 0.5),
-            attributes={"matrix": name, "scale": scale},
+            attributes={"matrix": name, "scale": scale, "transpose": int(transpose)},
             sample=lambda key, dtype: couplings.Dense(jnp.asarray(weights, dtype)),
         )
 

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from .. import __version__, computations, plotting, sweeps
+from .._progress import stage
 from .outputs import MAKER, check_replaceable, replacing, table
 from .refusals import InputError
 from .sweep_figure import default_variables, draw, drawable
@@ -114,7 +115,8 @@ def _prospect(described: sweeps.Sweep, folder: Path, workers: int | None, schedu
         return f"{grid}: {'all there' if known == total else f'{known} of {total} there, going on'}"
     if scheduler is not None:
         return f"{grid}: {described.grid.total} points"
-    expected = sweeps.estimate(described)
+    with stage("compiling, and timing a call"):
+        expected = sweeps.estimate(described)
     where = "in this process" if workers is None else f"in one process on all cores; here on {workers} of one core each"
     size = f"{expected.points} points, {_bytes(expected.bytes)} in {expected.chunks} files"
     return f"{grid}: {size}, {_duration(expected.seconds)} {where}"

@@ -9,10 +9,13 @@ import xarray as xr
 from jaxtyping import Float
 
 from .. import plotting
+from ..memory import Regime
 
 DRAWN = 4  # variables, if none are named
 THEORY = "theory"
 UNKNOWN = 3  # from this `status` on a point has no value
+MOST_CODES = 6  # different whole numbers that are taken for names of kinds, which have no mean: as many as `TINTS`
+COLORS = plotting.BLUE, plotting.VERMILLION, plotting.GREEN, plotting.PURPLE, plotting.BLACK, "#888888"
 
 LABELS = {
     "right_edge": "right edge max Re λ",
@@ -59,7 +62,9 @@ def draw(data: xr.Dataset, names: Sequence[str]) -> plotting.Axes:
     wide = any(quantity.theory is not None and quantity.mean.ndim == 2 for quantity in quantities)
     rows = plotting.table(len(names), 2, 3.6, 2.9) if wide else plotting.table(len(names), 1, 5.6, 2.9)
     for quantity, places in zip(quantities, rows, strict=True):
-        if quantity.mean.ndim == 2:
+        if quantity.kinds is not None:
+            _draw_kinds(quantity, quantity.kinds, places)
+        elif quantity.mean.ndim == 2:
             _draw_map(quantity, places)
         else:
             _draw_line(quantity, places[0])
@@ -101,6 +106,60 @@ def _draw_map(quantity: "Quantity", places: list[plotting.Axes]) -> None:
         ax.axis("off")
 
 
+def _draw_kinds(quantity: "Quantity", kinds: "Kinds", places: list[plotting.Axes]) -> None:
+    """The share of samples of each kind over one axis, or the most frequent kind over two."""
+    ax = places[0]
+    if len(quantity.along) == 2:
+        y, x = quantity.along
+        plotting.phases(x.values, y.values, kinds.most_frequent(), kinds.names, ax)
+        ax.set(xlabel=x.label, ylabel=y.label, xscale=x.scale, yscale=y.scale)
+        y.name_ticks(ax.set_yticks)
+    else:
+        (x,) = quantity.along
+        for name, share, color in zip(kinds.names, kinds.shares, COLORS, strict=False):
+            plotting.estimates(x.values, share.values, ax, color=color, label=name)
+        ax.set(xlabel=x.label, ylabel=f"share of {quantity.label}", xscale=x.scale, ylim=(-0.03, 1.03))
+    x.name_ticks(ax.set_xticks)
+    plotting.legend(ax, f"{quantity.label}, {quantity.samples}", num_columns=3)
+    for other in places[1:]:
+        other.axis("off")
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Kinds that whole numbers stand for, and the share of samples of each of them at each point."""
+
+    names: list[str]
+    shares: list[xr.DataArray]
+
+    @classmethod
+    def of(cls, data: xr.Dataset, name: str, known: xr.DataArray) -> "Kinds | None":
+        """None for numbers that have a mean: those with a fraction, an error or a theory, or with many values."""
+        values = data[name]
+        if values.dtype.kind not in "iu" or f"{name}_theory" in data or f"{name}_error" in data:
+            return None
+        there = known.broadcast_like(values)
+        codes = np.unique(values.values[there.values])
+        if codes.size > MOST_CODES:
+            return None
+        shares = [_over_realisations(values == code, known)[0] for code in codes]
+        return cls([_name_of(name, int(code)) for code in codes], shares)
+
+    def isel(self, first: dict[str, int]) -> "Kinds":
+        return Kinds(self.names, [share.isel(first) for share in self.shares])
+
+    def most_frequent(self) -> np.ndarray:
+        """The place of a kind in `names`; -1 where nothing is known."""
+        shares = np.array([share.values for share in self.shares])
+        return np.where(np.isnan(shares).any(0), -1, np.argmax(np.nan_to_num(shares), axis=0))
+
+
+def _name_of(variable: str, code: int) -> str:
+    if variable == "regime" and code in list(Regime):
+        return Regime(code).name.lower()
+    return str(code)
+
+
 @dataclass(frozen=True)
 class Along:
     """One axis of a figure: numbers, or the places of names."""
@@ -140,10 +199,12 @@ class Quantity:
     theory: xr.DataArray | None
     along: list[Along]
     held: str
+    kinds: Kinds | None = None
 
     @classmethod
     def of(cls, data: xr.Dataset, name: str) -> "Quantity":
         known = data["status"] < UNKNOWN
+        kinds = Kinds.of(data, name, known)
         mean, error = _over_realisations(data[name], known)
         if error is None and f"{name}_error" in data:
             error, _ = _over_realisations(data[f"{name}_error"], known)
@@ -155,12 +216,13 @@ class Quantity:
         size = data.sizes.get("realisation", 1)
         return cls(
             LABELS.get(name, name.replace("_", " ")),
-            "one sample" if size == 1 else f"mean of {size} samples",
+            "one sample" if size == 1 else f"{'most' if kinds else 'mean'} of {size} samples",
             mean.isel(first),
             None if error is None else error.isel(first),
             None if theory is None else theory.isel(first, missing_dims="ignore"),
             [Along.of(data, dim) for dim in long[:2]],
             held and f"at {held}",
+            None if kinds is None else kinds.isel(first),
         )
 
 

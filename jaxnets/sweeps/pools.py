@@ -8,7 +8,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,17 +95,22 @@ def _local_cluster(workers: int):
     quiet: Any = logging.CRITICAL  # declared as bool, taken as a level
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(settings))
-        resource_tracker.ensure_running()  # or starting the first process would, and let all signals through again
-        with _blocked(signal.SIGINT):
+        with _without_interrupts():
             cluster = stack.enter_context(SpecCluster(spec, leader, silence_logs=quiet))
         yield cluster
 
 
 @contextlib.contextmanager
-def _blocked(number: int):
-    """Keeps a signal from threads and processes that start here: the terminal sends Ctrl-C to all of them, but only the
-    process that runs the sweep may answer it."""
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+def _without_interrupts():
+    """Keeps Ctrl-C from threads and processes that start here: the terminal sends it to all of them, but only the
+    process that runs the sweep may answer it. Windows has no such masks; there workers stop with the sweep."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # or starting the first process would, and let all signals through again
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:

@@ -21,6 +21,7 @@ from .specification import Grid
 from .store import (
     CHUNKS,
     DATA,
+    HELD,
     LOCK,
     MANIFEST,
     Chunk,
@@ -212,7 +213,7 @@ def verify(output: str | Path) -> Verification:
             stale.append(number)
         except Damaged:
             damaged.append(number)
-    foreign = [path for path in folder.iterdir() if path.name not in (MANIFEST, LOCK, CHUNKS, DATA)]
+    foreign = [path for path in folder.iterdir() if path.name not in (MANIFEST, LOCK, HELD, CHUNKS, DATA)]
     for entry in chunk_numbers(folder):
         if isinstance(entry, Path):
             foreign.append(entry)

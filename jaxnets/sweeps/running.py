@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .._arguments import require_instance, require_whole
+from .._progress import moving, stage
 from .computation import FAILED, NOT_CONVERGED, Plan
 from .extension import Region, added, grid_of, whole
 from .pools import Pool, pool_of
@@ -84,11 +85,13 @@ def run(
     try:
         with _interruptible(), pool_of(workers, scheduler) as pool:
             text = to_text(sweep)
-            pool.call(check, text)
+            with stage("tracing", progress):
+                pool.call(check, text)
             folder.mkdir(parents=True, exist_ok=True)
             with locked(folder):
                 remove_temporaries(folder)
-                manifest = _manifest(sweep, text, folder, pool)
+                with stage("compiling, and timing a call", progress):
+                    manifest = _manifest(sweep, text, folder, pool)
                 _compute(manifest, folder, pool, retry, progress)
                 remove_temporaries(folder)  # of workers that died in this run
     except OSError as error:
@@ -145,7 +148,9 @@ def _require_same(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> Non
 def _compute(manifest: Manifest, folder: Path, pool: Pool, retry: bool, progress: bool) -> None:
     waiting, counts = _waiting(folder, manifest, retry)
     total = manifest.grid.total
-    with tqdm(total=total, initial=int(counts.sum()), unit="point", disable=not progress, smoothing=0.05) as bar:
+    with moving(
+        tqdm(total=total, initial=int(counts.sum()), unit="point", disable=not progress, smoothing=0.05)
+    ) as bar:
         arguments = (manifest.sweep.function, str(folder), manifest.digest)
         suspects: list[Unit] = []
         for unit, found in pool.each(compute, arguments, _units(manifest, waiting), None):

@@ -25,15 +25,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout, has_fcntl
 
 from .extension import Region, clip, grid_of
 from .specification import RESULT_NAME, Grid, Sweep
 
 MANIFEST, LOCK, CHUNKS, DATA = "manifest.json", "lock", "chunks", "data.zarr"
+HELD = "lock.held"  # beside the lock while it is held, on systems without locks
 _MAGIC = b"jaxnets chunk 1\n"
 _PER_FOLDER = 1000
-FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+FULL = {getattr(errno, name) for name in ("ENOSPC", "EFBIG", "EDQUOT") if hasattr(errno, name)}
 
 
 class Damaged(Exception):
@@ -332,7 +333,11 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+    """Forces the names in a folder to the disk, where the system opens folders: Windows does not."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
     try:
         os.fsync(handle)
     finally:
@@ -355,10 +360,10 @@ def require_own_folder(folder: Path) -> None:
     """Raises `ValueError` for a folder that would lead the sweep elsewhere, or that holds something else."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"`output` must be a folder, got the file {folder}")
-    for path in (folder / MANIFEST, folder / LOCK, folder / CHUNKS, *_listed(folder / CHUNKS)):
+    for path in (folder / MANIFEST, folder / LOCK, folder / HELD, folder / CHUNKS, *_listed(folder / CHUNKS)):
         if path.is_symlink():
             raise ValueError(f"`output` must keep its files inside, but {path} is a link")
-    others = {path.name for path in _listed(folder) if not is_temporary(path)} - {LOCK}
+    others = {path.name for path in _listed(folder) if not is_temporary(path)} - {LOCK, HELD}
     if others and MANIFEST not in others:
         raise ValueError(f"`output` must be empty or the folder of a sweep, got {folder} with {sorted(others)[:3]}")
 
@@ -369,14 +374,15 @@ def locked(folder: Path) -> Iterator[None]:
 
     The operating system frees the lock of a process that dies. Raises `BlockingIOError` when another process has it.
     """
-    path = folder / LOCK
     # Whoever only looked whether the lock is held (`is_running`) has let it go after half a second.
-    lock = FileLock(path, timeout=0.5, on_acquired=_sign, **_SAME_FILE)
+    lock = _lock(folder, timeout=0.5)
     try:
         lock.acquire()
     except Timeout:
-        raise BlockingIOError(errno.EAGAIN, f"{folder} is in use by another run ({_owner(path)})") from None
+        raise BlockingIOError(errno.EAGAIN, f"{folder} is in use by another run ({_owner(folder / LOCK)})") from None
     try:
+        if lock.lock_file != str(folder / LOCK):
+            (folder / LOCK).write_bytes(_signature())
         yield
     finally:
         lock.release()
@@ -388,12 +394,11 @@ def is_running(folder: Path) -> bool:
     Only who may write in the folder can ask the operating system. Others read in the file which process had the lock
     last: on this machine they see whether it lives, on another whether the folder has changed of late.
     """
-    path = folder / LOCK
-    if not path.exists():
+    if not (folder / LOCK).exists():
         return False
     try:
         # A look holds the lock itself for an instant, for which another look has to wait.
-        with FileLock(path, timeout=0.2, poll_interval=0.02, **_SAME_FILE):
+        with _lock(folder, timeout=0.2, poll_interval=0.02, sign=False):
             return False
     except Timeout:
         return True
@@ -401,15 +406,25 @@ def is_running(folder: Path) -> bool:
         return _seems_alive(folder)
 
 
-# The file stays when it is freed, and only the lock of the system counts: no file that stands for one.
-_SAME_FILE: dict[str, Any] = {"preserve_lock_file": True, "fallback_to_soft": False}
+def _lock(folder: Path, *, sign: bool = True, **options: Any) -> FileLock | SoftFileLock:
+    if not (has_fcntl or os.name == "nt"):  # the system has no locks: a file stands for one, as long as it is held
+        return SoftFileLock(folder / HELD, **options)
+    # The file stays when it is freed, and only the lock of the system counts.
+    options |= {"preserve_lock_file": True, "fallback_to_soft": False}
+    return FileLock(folder / LOCK, on_acquired=_sign if sign else None, **options)
+
+
 _QUIET_SECONDS = 600  # without a new chunk: a hundred times what `computation` aims at for one
 
 
 def _sign(handle: int) -> None:
     os.ftruncate(handle, 0)
     os.lseek(handle, 0, os.SEEK_SET)
-    os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    os.write(handle, _signature())
+
+
+def _signature() -> bytes:
+    return f"process {os.getpid()} on {socket.gethostname()}\n".encode()
 
 
 def _owner(path: Path) -> str:
@@ -423,7 +438,7 @@ def _seems_alive(folder: Path) -> bool:
     match = re.fullmatch(r"process (\d+) on (.+)", _owner(folder / LOCK))
     if match is None:
         return False
-    if match[2] != socket.gethostname():
+    if match[2] != socket.gethostname() or os.name == "nt":  # where the question below would end the process
         groups = [folder / LOCK, *_listed(folder / CHUNKS)]
         return time.time() - max(path.stat().st_mtime for path in groups) < _QUIET_SECONDS
     try:

@@ -259,6 +259,29 @@ def test_a_single_point_and_axes_in_any_order(here):
     np.testing.assert_allclose(theory.get_array(), np.outer(np.linspace(1, 3, 5), [1, 2, 4]))
 
 
+def test_whole_numbers_that_are_codes_have_shares_and_no_mean():
+    """Regimes 1 and 4 never become 2 or 3."""
+    regime = np.array([[[1, 4, 4], [4, 1, 1]], [[4, 4, 4], [2, 2, 1]]])
+    status = np.zeros_like(regime)
+    status[1, 0] = 3
+    axes = {"x": [1.0, 2.0], "y": [3.0, 4.0]}
+    dims = ("x", "y", "realisation")
+    data = xr.Dataset({"regime": (dims, regime), "status": (dims, status)}, axes)
+    kinds = Quantity.of(data, "regime").kinds
+    assert kinds is not None and kinds.names == ["sequence", "chaos", "frozen"]
+    np.testing.assert_array_equal(kinds.most_frequent(), [[2, 0], [-1, 1]])
+    drawn = draw(data, ["regime"]).collections[0].get_array()
+    np.testing.assert_array_equal(drawn.filled(-1), [[2, 0], [-1, 1]])
+    line = draw(data.isel(x=0), ["regime"])
+    shares = {one.get_label(): one.get_ydata().tolist() for one in line.lines}
+    assert shares == {
+        "sequence": [pytest.approx(1 / 3), pytest.approx(2 / 3)],
+        "frozen": [pytest.approx(2 / 3), pytest.approx(1 / 3)],
+    }
+    counts = data.assign(regime=(dims, np.arange(12).reshape(2, 2, 3)))
+    assert Quantity.of(counts, "regime").kinds is None  # many different ones are numbers, and have a mean
+
+
 def test_heat_map_of_gaps():
     ax = plotting.heat_map(np.arange(3.0), np.arange(2.0), np.full((2, 3), np.nan), plotting.figure(), label="v")
     assert ax.patch.get_hatch() and ax.collections[0].get_clim() == (0, 1)
