@@ -160,11 +160,10 @@ def _in_loop(own, factors: Factors, below, state: State, points: Points):
 
 
 def _in_kernel(own, factors: Factors, below, state: State, points: Points, interpret: bool = False):
-    try:  # experimental, and announced to move
-        from jax.experimental import pallas as pl
-        from jax.experimental.pallas import triton
-    except ImportError:
+    if jax.__version_info__ >= (0, 11):  # which deprecates this backend of Pallas, and warns each time it is lowered
         return _in_loop(own, factors, below, state, points)
+    from jax.experimental import pallas as pl
+    from jax.experimental.pallas import triton
 
     block, k = below.shape[0], below.shape[-1]
 
