@@ -13,7 +13,7 @@ import xarray as xr
 
 from jaxnets import couplings, spectra
 from jaxnets.cli import main, outputs
-from jaxnets.cli.inputs import evaluate, read_matrix, vocabulary
+from jaxnets.cli.inputs import evaluate, read_weights, vocabulary
 from jaxnets.cli.refusals import InputError
 
 SMALL = ("--n", "60", "--num-samples", "2")
@@ -165,12 +165,12 @@ def save_zipped(path, **arrays):
 )
 def test_read_matrix(tmp_path, name, save):
     save(tmp_path / name)
-    np.testing.assert_allclose(read_matrix(tmp_path / name), MATRIX, rtol=1e-6)
+    np.testing.assert_allclose(read_weights(str(tmp_path / name), 1.0), MATRIX, rtol=1e-6)
 
 
 def test_read_matrix_of_integers(tmp_path):
     np.save(tmp_path / "counts.npy", np.eye(3, dtype=np.int64))
-    assert read_matrix(tmp_path / "counts.npy").dtype == np.float64
+    assert read_weights(str(tmp_path / "counts.npy"), 1.0).dtype == np.float64
 
 
 class Bomb:
@@ -187,12 +187,15 @@ def corrupt_sparse(path):
 BAD_MATRICES = {
     "missing.csv": (None, "No such file"),
     "folder.npy": (lambda path: path.mkdir(), "directory"),
-    "wide.csv": (lambda path: path.write_text("1 2 3\n4 5 6\n"), "square matrix, got shape (2, 3)"),
+    "wide.csv": (lambda path: path.write_text("1 2 3 4\n4 5 6 7\n"), "square matrix, got shape (2, 4)"),
     "ragged.csv": (lambda path: path.write_text("1 2\n3\n"), "row 2 of the table has 1 entries, the first has 2"),
     "nan.csv": (lambda path: path.write_text("1,nan\n3,4\n"), "finite numbers, got nan in row 0, column 1"),
     "inf.npy": (lambda path: np.save(path, [[np.inf]]), "finite numbers, got inf"),
-    "text.csv": (lambda path: path.write_text("neuron weight\na b\n"), "could not convert string to float: 'neuron'"),
-    "hole.csv": (lambda path: path.write_text("1,,2\n3,4,5\n6,7,8\n"), "row 1 of the table"),
+    "text.csv": (
+        lambda path: path.write_text("neuron weight x\na b c\nd e f\n"),
+        "row 2, column 2 of the table holds 'b'",
+    ),
+    "hole.csv": (lambda path: path.write_text("1,,2\n3,4,5\n6,7,8\n"), "got nan in row 0, column 1"),
     "binary.csv": (lambda path: path.write_bytes(bytes(range(256))), "cannot read"),
     "empty.csv": (lambda path: path.write_text("\n"), "the table is empty"),
     "zeros.csv": (lambda path: path.write_text("0 0\n0 0\n"), "not 0 everywhere"),
@@ -200,19 +203,19 @@ BAD_MATRICES = {
     "nothing.npy": (lambda path: np.save(path, np.zeros((0, 0))), "empty one"),
     "vector.npy": (lambda path: np.save(path, np.ones(4)), "square matrix, got shape (4,)"),
     "complex.npy": (lambda path: np.save(path, np.eye(2) * 1j), "real numbers, got complex128"),
-    "strings.npy": (lambda path: np.save(path, np.array([["a"]])), "real numbers, got <U1"),
+    "strings.npy": (lambda path: np.save(path, np.array([["a"]])), "no array of numbers"),
     "object.npy": (lambda path: np.save(path, np.array([[Bomb()]]), allow_pickle=True), "allow_pickle=False"),
     "pickle.npy": (lambda path: path.write_bytes(pickle.dumps(Bomb())), "cannot read"),
     "object.npz": (lambda path: np.savez(path, np.array([[Bomb()]])), "allow_pickle=False"),
-    "two.npz": (lambda path: np.savez(path, a=MATRIX, b=MATRIX), "one array, got 2: a, b"),
+    "two.npz": (lambda path: np.savez(path, a=MATRIX, b=MATRIX), "holds a (3 x 3), b (3 x 3): say which"),
     "text.npz": (lambda path: path.write_text("garbage"), "cannot read"),
-    "member.npz": (lambda path: save_zipped(path, note="text"), "square matrix"),
+    "member.npz": (lambda path: save_zipped(path, note="text"), "no array of numbers"),
     "corrupt.npz": (corrupt_sparse, "cannot read"),
     "wide.npz": (
         lambda path: scipy.sparse.save_npz(path, scipy.sparse.coo_matrix(([1.0], ([0], [0])), shape=(10**6, 10**7))),
         "square matrix",
     ),
-    "table.xlsx": (lambda path: path.write_text("x"), "must be a .csv, .npy or .npz file"),
+    "table.xlsx": (lambda path: path.write_text("x"), "its name must end in .csv"),
 }
 
 

@@ -7,8 +7,7 @@ import pytest
 import xarray as xr
 
 from jaxnets.cli import main
-from jaxnets.cli.fit import read_recording
-from jaxnets.cli.inputs import InputError
+from jaxnets.cli.inputs import InputError, read_recording
 
 
 @pytest.fixture
@@ -37,9 +36,9 @@ def test_a_simulated_network(here, capsys):
 def test_tables_with_and_without_names(here):
     (here / "a.csv").write_text("time, left,right\n0,1,2\n1,,4\n2,5,6\n")
     path = here / "a.csv"
-    np.testing.assert_array_equal(read_recording(path, ()), [[0, 1, 2], [1, np.nan, 4], [2, 5, 6]])
+    np.testing.assert_array_equal(read_recording(path, ()), [[1, 2], [np.nan, 4], [5, 6]])
     np.testing.assert_array_equal(read_recording(path, ("right", "left")), [[2, 1], [4, np.nan], [6, 5]])
-    with pytest.raises(InputError, match="no column middle; it has time, left, right"):
+    with pytest.raises(InputError, match="no column middle; it has left, right"):
         read_recording(path, ("middle",))
     (here / "b.csv").write_text("1 2\n3 4\n")
     np.testing.assert_array_equal(read_recording(here / "b.csv", ("1",)), [[2], [4]])
@@ -51,7 +50,7 @@ def test_tables_with_and_without_names(here):
     ("args", "says"),
     [
         (("missing.npy", "--interval", 1), "missing.npy"),
-        (("x.txt.gz", "--interval", 1), ".npy or .csv"),
+        (("x.txt.gz", "--interval", 1), "the table is empty"),
         (("broken.csv", "--interval", 1), "row 2"),
         (("gaps.csv", "--interval", 1), "leave these units out"),
         (("gaps.csv",), "--interval"),
