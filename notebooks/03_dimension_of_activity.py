@@ -160,7 +160,7 @@ plt.show()
 # 1. Give the modes unequal amplitudes, `jn.couplings.RandomModes.exponential(scale)`, and choose the amplitude so that
 #    $g = 3.5$. Check that the dimension depends on `effective_rank()` alone.
 # 2. `jn.population.pair_covariance` gives $\frac1N \sum_{ij} C_{ij}(\tau)^2$ against the lag. Do covariances of pairs
-#    live longer or shorter than those of single units, and how does it change with the rank?
+#    live longer or shorter than the fluctuations of single units, and how does it change with the rank?
 # 3. Take a recording of 100 of the 1000 units. How does its participation ratio relate to the one of all 1000?
 #
 # Next: [sequences and memory](04_sequences_and_memory.ipynb), and, to run this analysis backwards, [fitting a

@@ -90,7 +90,7 @@ print(f"{status.done} of {status.points} points done, {status.missing} missing, 
 #
 # ## The same command again
 #
-# Running the same sweep computes what is missing, and nothing twice.
+# Running the same sweep computes the missing points, and nothing twice.
 
 # %%
 partly = jn.sweeps.open(folder)

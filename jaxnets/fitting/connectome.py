@@ -60,8 +60,8 @@ class FamilyFit(Result, axes={"2*K": "statistic", "B": "replicate", "l": "leadin
 
     `family` has the best parameters, and `error`, a tree like it, has their standard errors. `replicates` is such a
     tree with one more axis in front: parameters from repeated measurements, drawn with the scatter and the misfit.
-    `misfit` is tau. `aic` is 2 (parameters + 1) - 2 log_likelihood, where tau is the parameter beside those of the
-    family. `unidentified` names the combinations of parameters that the data leave open.
+    `misfit` is tau. `aic` is 2 (parameters + 1) - 2 log_likelihood: tau counts as a parameter too. `unidentified` names
+    the combinations of parameters that the data leave open.
 
     `measured` holds the counts of the matrix, `expected` is mu + b for them, and `scatter` is Sigma. `noise` holds the
     counts of samples less their mean. `replicate_counts` and `replicate_leading` are mu + b, and the leading modes, of
@@ -141,7 +141,7 @@ def fit_connectome(
 
     Raises:
         ValueError: for a `matrix` that is not square or not finite, or has fewer than two modes a scale beyond the
-            leading ones; for `families` that are none, num_leading < 0, num_scales < 3, and num_replicates <
+            leading ones; for an object that is no `Family`, num_leading < 0, num_scales < 3, and num_replicates <
             4 num_scales, which are too few for Sigma.
     """
     families = default_families() if families is None else tuple(families)
@@ -225,8 +225,8 @@ def held_out(fit: ConnectomeFit, matrix: Float[ArrayLike, "m m"], *, free_g: boo
 
     All of y_w is held out, and no parameter is refitted; quantities that grow with the network are scaled to its m
     units. With `free_g`, `matrix` is first scaled to the g of the fit, and only the shapes of spectrum and overlaps are
-    compared. The errors combine those of the parameters (see `fit_connectome`) with the scatter of another sample in
-    place of `matrix`, which is the same for all families.
+    compared. The errors combine the errors of the parameters (see `fit_connectome`) with the scatter of another sample
+    in place of `matrix`, which is the same for all families.
 
     Raises:
         ValueError: for `matrix` that is not square, not finite, or zero beyond the leading modes.
@@ -234,7 +234,7 @@ def held_out(fit: ConnectomeFit, matrix: Float[ArrayLike, "m m"], *, free_g: boo
     first = fit.best
     y = _counts_like(first.measured, matrix, free_g)
     ratio = np.asarray(matrix).shape[0] / first.measured.n
-    # The noise of another replicate than that of the parameters: another network.
+    # Noise and parameters come from different replicates: `matrix` is another network.
     ys = jnp.concatenate([y[None], y[None] + jnp.roll(first.noise, 1, axis=0)])
     likelihoods, counts, overlaps = [], [], []
     for one in fit.fits:

@@ -12,6 +12,7 @@ which the loss does not curve are not identifiable.
 This module knows no physics. Another search is one more function like `_descend` that returns an `_End`.
 """
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -21,12 +22,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import optimistix as optx
+import scipy.optimize
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
 from .._arguments import positive, require, require_whole, scalar, vector
 from .._numerics import is_concrete
 from .._results import Result
+from . import squares
 from .parameters import Space, Transforms, space_of, stacked_starts
 
 # A combination of numbers is flat if its curvature, in units of their own curvatures, is below `_FLAT`: its standard
@@ -107,7 +109,10 @@ def fit(
             max_steps < 1 and a tolerance that is not positive.
     """
     space, from_ = _prepared(params, transforms, starts, max_steps, tolerance)
-    result = _fit(loss, space, from_, data, _LBFGS if optimiser is None else optimiser, max_steps, tolerance)
+    alone = optimiser is None and from_.shape[0] == 1 and is_concrete(from_, data)
+    result = _fit_from_host(loss, space, from_, data, max_steps, tolerance) if alone else None
+    if result is None:
+        result = _fit(loss, space, from_, data, _LBFGS if optimiser is None else optimiser, max_steps, tolerance)
     _warn(result)
     return result
 
@@ -126,13 +131,16 @@ def least_squares(
     $$ \hat x = \mathrm{argmin}_x\, \tfrac12 |r(x)|^2, \qquad \mathrm{Cov}\, u = (A^T A)^{-1}, \qquad
        A = \frac{\partial r}{\partial u} $$
 
-    The errors are valid for independent residuals in units of their standard errors; `with_covariance` gives those of
-    other residuals. Arguments, results, warnings and errors are as in `fit`. The search stops where a step changes
-    neither parameters nor residuals by more than `tolerance`, relative and absolute. Derivatives are taken forwards,
-    one column for each free number.
+    The errors are valid for independent residuals in units of their standard errors; `with_covariance` gives the errors
+    of a fit to other residuals. Arguments, results, warnings and errors are as in `fit`. The search does not depend on
+    the units of parameters and residuals. It stops where the linear model promises residuals, or each free number, a
+    change of less than `tolerance` times their size. `converged` is also True where rounding leaves no step that makes
+    the residuals fall, and they are nearly 0 or nearly orthogonal to the slopes. Derivatives are taken forwards, one
+    column for each free number.
     """
     space, from_ = _prepared(params, transforms, starts, max_steps, tolerance)
-    result = _least_squares(residuals, space, from_, data, max_steps, tolerance)
+    evaluate = lambda starts: _residuals_and_slopes(residuals, space, starts, data)
+    result = _squares_result(squares.search(evaluate, from_, max_steps, tolerance), space)
     _warn(result)
     return result
 
@@ -148,15 +156,20 @@ def with_covariance(
     singular or known from few repetitions, and could then not be inverted to weights. Directions that are not
     identifiable stay so. Valid to first order in the errors. Raises `ValueError` if `covariance` is not (m, m).
     """
-    A = _slopes(residuals, result.space, result.free, data)
+    A = _residuals_and_slopes(residuals, result.space, result.free[None], data)[1][0]
     if covariance.shape != (A.shape[0], A.shape[0]):
         raise ValueError(f"`covariance` must have shape {(A.shape[0],) * 2}, as many residuals, got {covariance.shape}")
+    of_params, errors = _sandwich(result, A, covariance)
+    return eqx.tree_at(lambda f: (f.covariance, f.error), result, (of_params, errors))
+
+
+@eqx.filter_jit
+def _sandwich(result: Fit, A: Float[Array, "m p"], covariance: Float[Array, "m m"]) -> tuple[Float[Array, "n n"], Any]:
     gather = jax.jacfwd(result.space.vector)(result.free) @ jnp.linalg.pinv(A)
     of_params = gather @ covariance @ gather.T
     unknown = jnp.isinf(result.space.components(result.error))
     errors = jnp.where(unknown, jnp.inf, jnp.sqrt(jnp.diagonal(of_params)))
-    errors = result.space.like_params(errors, 0.0)
-    return eqx.tree_at(lambda f: (f.covariance, f.error), result, (of_params, errors))
+    return of_params, result.space.like_params(errors, 0.0)
 
 
 # --- the two searches
@@ -176,11 +189,6 @@ class _End(eqx.Module):
 
 
 @eqx.filter_jit
-def _slopes(residuals, space, u, data) -> Float[Array, "m p"]:
-    return jax.jacfwd(lambda u: residuals(space.params(u), *data))(u)
-
-
-@eqx.filter_jit
 def _fit(loss, space, starts, data, optimiser, max_steps, tolerance) -> Fit:
     of_u = lambda u: loss(space.params(u), *data)
     optimiser = optax.with_extra_args_support(optimiser)
@@ -189,39 +197,82 @@ def _fit(loss, space, starts, data, optimiser, max_steps, tolerance) -> Fit:
     return _result(best, ends.loss, space, jax.hessian(of_u)(best.u))
 
 
+def _fit_from_host(loss, space, starts, data, max_steps, tolerance) -> Fit | None:
+    """One concrete start, by SciPy's L-BFGS: loss and gradient are compiled, but no search around them.
+
+    None if the loss closes over something traced.
+    """
+    evaluate = lambda u: _loss_and_gradient(loss, space, jnp.asarray(u, starts.dtype), data)
+    if not is_concrete(evaluate(starts[0])):  # what the loss closes over
+        return None
+    end = _descend_from_host(evaluate, starts[0], max_steps, tolerance)
+    return _curved_result(loss, space, data, end)
+
+
+def _descend_from_host(evaluate, start: Float[Array, " p"], max_steps: int, tolerance: float) -> "_End":
+    """As `_descend`, by L-BFGS; `evaluate` gives loss and gradient."""
+    path, near, dtype = [], {}, start.dtype
+
+    def seen(u):
+        value, gradient = (np.asarray(x, float) for x in evaluate(u))
+        near[u.tobytes()] = u.copy(), float(value), gradient
+        return near[u.tobytes()]
+
+    def objective(u):
+        _, value, gradient = seen(u)
+        if np.isfinite(value) and np.isfinite(gradient).all():
+            return value, gradient
+        # As if the loss had risen as it falls at the last point: the search tries half of the step.
+        _, value, gradient = path[-1]
+        return value + 1e-9 * abs(value), -gradient
+
+    def arrive(u):
+        path.append(near.get(u.tobytes()) or seen(u))
+        near.clear()
+        _, value, gradient = path[-1]
+        if not np.max(np.abs(gradient)) > tolerance * max(1, abs(value)):
+            raise StopIteration
+
+    with contextlib.suppress(StopIteration):
+        arrive(at_start := np.asarray(start, float))
+        options = {"maxiter": max_steps - 1, "maxfun": 20 * max_steps, "ftol": 0, "gtol": 0}
+        if max_steps > 1 and np.isfinite(path[0][1]):
+            scipy.optimize.minimize(objective, at_start, jac=True, method="L-BFGS-B", callback=arrive, options=options)
+    u, value, gradient = path[-1]
+    norm = np.max(np.abs(gradient))
+    losses = [value for _, value, _ in path]
+    history = np.array(losses + [np.nan] * (max_steps - len(losses)))
+    small = np.isfinite(value) and norm <= tolerance * max(1, abs(value))
+    u, value, norm, history = (jnp.asarray(x, dtype) for x in (u, value, norm, history))
+    return _End(u, value, norm, jnp.asarray(len(path)), history, jnp.asarray(small))
+
+
 @eqx.filter_jit
-def _least_squares(residuals, space, starts, data, max_steps, tolerance) -> Fit:
-    of_u = lambda u: residuals(space.params(u), *data)
-    with_slopes = jax.jacfwd(lambda u: (of_u(u),) * 2, has_aux=True)
+def _loss_and_gradient(loss, space, u, data):
+    return jax.value_and_grad(lambda u: loss(space.params(u), *data))(u)
 
-    def search(start):
-        solver = optx.LevenbergMarquardt(rtol=tolerance, atol=tolerance)
-        # The solver's own numbers have JAX's default precision, and must meet no other.
-        own = lambda x: x.astype(jnp.result_type(float))
 
-        @jax.custom_jvp
-        def fn(u, _):
-            return own(of_u(u.astype(start.dtype)))
+@eqx.filter_jit
+def _curved_result(loss, space, data, end: _End) -> Fit:
+    H = jax.hessian(lambda u: loss(space.params(u), *data))(end.u)
+    return _result(end, end.loss[None], space, H)
 
-        @fn.defjvp
-        def fn_and_slopes(primals, tangents):
-            # As a matrix, for the solver applies the linear map in many places, each of which would be compiled.
-            A, r = with_slopes(primals[0].astype(start.dtype))
-            return own(r), own(A) @ tangents[0]
 
-        found = optx.least_squares(fn, solver, own(jax.lax.stop_gradient(start)), max_steps=max_steps, throw=False)
-        u = found.value.astype(start.dtype)
-        # Both points in one call, for the same reason.
-        A, r = jax.vmap(with_slopes)(jnp.stack([start, u]))
-        before, after = jnp.sum(r**2, axis=1) / 2
-        gradient_norm = jnp.max(jnp.abs(A[1].T @ r[1]))
-        converged = (found.result == optx.RESULTS.successful) & jnp.isfinite(after) & jnp.isfinite(gradient_norm)
-        history = jnp.stack([before, after])
-        return _End(u, after, gradient_norm, found.stats["num_steps"], history, converged), A[1].T @ A[1]
+@eqx.filter_jit
+def _residuals_and_slopes(residuals, space, starts, data) -> tuple[Float[Array, "s m"], Float[Array, "s m p"]]:
+    with_slopes = jax.jacfwd(lambda u: (residuals(space.params(u), *data),) * 2, has_aux=True)
+    A, r = _from_each(with_slopes, starts)
+    return r, A
 
-    ends, curvatures = _from_each(search, starts)
-    best, H = _best((ends, curvatures), ends.loss)
-    return _result(best, ends.loss, space, H)
+
+@eqx.filter_jit
+def _squares_result(ends: squares.Search, space: Space) -> Fit:
+    gradient_norm = jax.vmap(lambda A, r: jnp.max(jnp.abs(A.T @ r)))(ends.A, ends.r)
+    losses = jnp.where(jnp.isinf(ends.loss), jnp.nan, ends.loss)
+    history = jnp.stack([ends.first_loss, losses], axis=1)
+    found = _End(ends.u, losses, gradient_norm, ends.num_steps, history, ends.converged)
+    best, A = _best((found, ends.A), losses)
+    return _result(best, losses, space, A.T @ A)
 
 
 def _from_each(search: Callable[[Float[Array, " p"]], Any], starts: Float[Array, "s p"]) -> Any:
@@ -339,7 +390,7 @@ def _invert(
 
 
 def _combination(direction: np.ndarray, names: tuple[str, ...]) -> str:
-    """'g', or '0.71 g - 0.71 load' with the largest first and what is below 1% left out."""
+    """'g', or '0.71 g - 0.71 load' with the largest first; terms below 1% are left out."""
     largest = np.max(np.abs(direction), initial=0)
     order = [i for i in np.argsort(-np.abs(direction), kind="stable") if abs(direction[i]) > 0.01 * largest]
     if len(order) == 1:
@@ -361,7 +412,12 @@ def _prepared(params, transforms, starts, max_steps, tolerance) -> tuple[Space, 
     require_whole("max_steps", max_steps)
     require("tolerance", scalar("tolerance", tolerance), positive, "a finite number > 0")
     space = space_of(params, transforms)
-    return space, space.free(params)[None] if starts is None else stacked_starts(space, starts)
+    return space, _start(space) if starts is None else stacked_starts(space, starts)
+
+
+@eqx.filter_jit
+def _start(space: Space) -> Float[Array, "1 p"]:
+    return space.at_values()[None]
 
 
 # --- profiles
@@ -397,8 +453,8 @@ def profile(
     half the sum of squares as `loss`, and all searches start from it. Other arguments are as in `fit`.
 
     Raises:
-        ValueError: for a name that is none of the fitted components, or a weight of a simplex, and values that break
-            the constraint.
+        ValueError: if no fitted component has that ``name``, or it is a weight of a simplex, and for ``values`` that
+            break the constraint.
     """
     require_whole("max_steps", max_steps)
     require("tolerance", scalar("tolerance", tolerance), positive, "a finite number > 0")

@@ -5,7 +5,7 @@ ensembles, "terms.0" for everything below. To add a constraint, write a final su
 """
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -143,7 +143,7 @@ class Space(eqx.Module):
 
     transforms: tuple[Transform, ...]  # of each float leaf
     values: tuple[Float[Array, "..."], ...]  # of each float leaf; those that are fixed are read from here
-    rest: PyTree  # what is no float leaf
+    rest: PyTree  # all other leaves
     paths: tuple[str, ...] = eqx.field(static=True)
     structure: Any = eqx.field(static=True)
 
@@ -154,7 +154,13 @@ class Space(eqx.Module):
 
     def free(self, params: PyTree) -> Float[Array, " p"]:
         """The vector of `params`, a tree like that which made this space."""
-        leaves = jax.tree.leaves(_split(params)[0])
+        return self._free(jax.tree.leaves(_split(params)[0]))
+
+    def at_values(self) -> Float[Array, " p"]:
+        """The vector of the parameters that made this space."""
+        return self._free(self.values)
+
+    def _free(self, leaves: Sequence[Float[Array, "..."]]) -> Float[Array, " p"]:
         dtype = self.dtype
         return jnp.concatenate([t.free(x).ravel().astype(dtype) for t, x in zip(self.transforms, leaves, strict=True)])
 
@@ -224,8 +230,8 @@ class Space(eqx.Module):
 def space_of(params: PyTree, transforms: Transforms | None) -> Space:
     """The space of `params` under `transforms`.
 
-    Raises `ValueError` for no float leaf that is fitted, complex leaves, a path that is none of `params`, and values
-    that do not keep their constraint.
+    Raises `ValueError` if no float leaf is fitted, for complex leaves, for a path that `params` does not have, and for
+    values that do not keep their constraint.
     """
     floats, rest = _split(params)
     with_paths, structure = jax.tree_util.tree_flatten_with_path(floats)

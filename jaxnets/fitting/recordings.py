@@ -25,13 +25,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from .._arguments import positive, require, require_instance, require_whole, scalar
-from .._numerics import chebyshev, cubic_interpolation
+from .._arguments import positive, real_array, require, require_instance, require_whole, scalar
+from .._numerics import binary_scale, chebyshev, cubic_interpolation
 from .._results import Result
 from ..couplings import IID, RandomModes
-from ..meanfield import stationary
+from ..meanfield import Stationary, stationary
 from ..observables import autocovariance, correlation_time, dimension_estimate
 from ..population import four_point_sum
 from ..transfer import Tanh, Transfer
@@ -50,14 +50,16 @@ _SCATTER_OF_UNITS, _SCATTER, _USUAL_DIMENSION = 0.27, 0.37, 45
 # The theory of units: Chebyshev points of log g, and C^phi at so many lags up to that one, in units of tau.
 _ORDER, _NUM_LAGS, _MAX_LAG = 32, 1601, 80.0
 # The theory of pairs: so many frequencies, up to the highest one in units of 1 / tau.
-_FREQUENCIES, _HIGHEST = 600, 8.0
+_FREQUENCIES, _HIGHEST, _DECAY_TIMES = 600, 8.0, 16
+# Effective rank for infinity.
+_INFINITE = 1e12
 
 
 class RecordingFit(Result, axes={"K": "lags", "L": "curve_lags"}):
     """The network behind a recording, made by `fit_recording`; `<name>_error` is the standard error of `<name>`.
 
     `g` is the strength of the couplings, and `time_constant` is tau in the unit of `interval`. `dimension` is the PR of
-    all N units without measurement noise, or that of the recorded units if N is not known. `noise` is the part of the
+    all N units without measurement noise, or the PR of the recorded units if N is not known. `noise` is the part of the
     measurement in the total variance. `measured` is C at `lags`; at lag 0 it contains the noise. `curve` is C of the
     fit at `curve_lags`, which lie closer together.
 
@@ -116,74 +118,78 @@ def fit_recording(
 
     Raises:
         ValueError: for rates that are no (time, n) array, have NaN gaps or constant units, or are too few or too
-            short; a population smaller than n, and a transfer function that is none.
+            short; a population smaller than n, and an object that is no transfer function.
 
     Source: Clark et al. 2024 (arXiv 2409.01969) for A and B.
     """
     transfer = Tanh() if transfer is None else transfer
     require_instance("transfer", transfer, Transfer, "one of `jaxnets.transfer`, such as `Tanh()`")
-    x, interval = _checked(rates, interval)
+    x, step = _checked(rates, interval)
     n = x.shape[1]
     if population_size is not None:
         require_whole("population_size", population_size, least=n)
+    if z_scored:  # in a unit in which no square overflows
+        x = x / np.asarray(binary_scale(jnp.asarray(x)))
     if centre:
-        x = x - jnp.mean(x, axis=0, keepdims=True)
+        x = x - np.mean(x, axis=0, keepdims=True)
     if z_scored:
-        x = x / jnp.sqrt(jnp.mean(x**2, axis=0, keepdims=True))
+        x = x / np.sqrt(np.mean(x**2, axis=0, keepdims=True))
 
     N = n if population_size is None else population_size
-    length = jnp.asarray(x.shape[0] * interval if centre else jnp.inf)
-    single = _fit_units(_single_units(x, interval), length, _family(transfer), z_scored)
-    pairs = _measure_pairs(x, interval, single)
-    dimension = N / (1 + jnp.maximum((N - 1) * pairs.value[0], 0))
-    covariance = single.units.covariance(1 / jnp.sqrt(dimension))
+    length = np.asarray(x.shape[0] * step if centre else np.inf)
+    single = _fit_units(_single_units(x, step), length, _family(transfer), z_scored)
+    pairs = _measure_pairs(x, step, single)
+    dimension = N / (1 + np.maximum((N - 1) * pairs.value[0], 0))
+    covariance = single.units.covariance(1 / np.sqrt(dimension))
     single = _with_scatter(single, covariance)
     rank = _fit_rank(single.found, pairs, N, dimension, transfer)
-    return _summary(single, jnp.sqrt(jnp.diagonal(covariance)), pairs, rank, dimension, N, population_size is not None)
+    return _summary(single, np.sqrt(np.diagonal(covariance)), pairs, rank, dimension, N, population_size is not None)
 
 
 def _summary(
     single: "_SingleFit",
-    error: Float[Array, " K"],
+    error: Float[np.ndarray, " K"],
     pairs: "_Pairs",
     rank: "_Rank",
-    dimension: Float[Array, ""],
+    dimension: float,
     N: int,
     known: bool,
 ) -> RecordingFit:
-    found = single.found
-    only_known = lambda value: jnp.where(known, value, jnp.nan)
-    g, g_error, q, q_error = found.params["g"], found.error["g"], rank.inverse, rank.error
-    effective = jnp.where(q > 0, 1 / jnp.where(q > 0, q, 1), jnp.inf)
-    return RecordingFit(
-        g=g,
-        g_error=g_error,
-        time_constant=found.params["tau"],
-        time_constant_error=found.error["tau"],
-        inverse_rank=only_known(q),
-        inverse_rank_error=only_known(q_error),
-        effective_rank=only_known(effective),
-        effective_rank_error=only_known(jnp.where(q > 0, q_error * effective**2, jnp.inf)),
-        dimension=dimension,
-        dimension_error=dimension**2 * (N - 1) * pairs.error[0] / N,
-        fewest_modes=jnp.mean(rank.B / pairs.value),
-        fewest_units=jnp.mean(rank.A / pairs.value),
-        noise=single.noise / single.units.measured[0],
-        noise_error=error[1] / single.units.measured[0],
-        lags=single.units.lags,
-        measured=single.units.measured,
-        measured_error=error,
-        curve_lags=single.curve_lags,
-        curve=single.curve,
-        converged=found.converged,
-        notes=_notes(found.converged, g, g_error, q, q_error, known),
-    )
+    found, total = single.found, single.units.measured[0]
+    (g, tau), (g_error, tau_error) = ([float(of[name]) for name in ("g", "tau")] for of in (found.params, found.error))
+    q, q_error = rank.inverse, rank.error
+    effective = 1 / q if q > 0 else np.inf
+    numbers = {
+        "g": g,
+        "g_error": g_error,
+        "time_constant": tau,
+        "time_constant_error": tau_error,
+        "inverse_rank": q if known else np.nan,
+        "inverse_rank_error": q_error if known else np.nan,
+        "effective_rank": effective if known else np.nan,
+        "effective_rank_error": (q_error * effective**2 if q > 0 else np.inf) if known else np.nan,
+        "dimension": dimension,
+        "dimension_error": dimension**2 * (N - 1) * pairs.error[0] / N,
+        "fewest_modes": np.mean(rank.B / pairs.value),
+        "fewest_units": np.mean(rank.A / pairs.value),
+        "noise": single.noise / total,
+        "noise_error": error[1] / total,
+        "lags": single.units.lags,
+        "measured": single.units.measured,
+        "measured_error": error,
+        "curve_lags": single.curve_lags,
+        "curve": single.curve,
+    }
+    numbers = {name: jnp.asarray(np.asarray(value, jnp.result_type(float))) for name, value in numbers.items()}
+    converged = bool(found.converged)
+    notes = _notes(converged, g, g_error, q, q_error, known)
+    return RecordingFit(**numbers, converged=jnp.asarray(converged), notes=notes)
 
 
 def _notes(converged, g, g_error, q, q_error, known) -> tuple[str, ...]:
     notes = []
     if not converged:
-        notes.append("the fit of the autocovariance did not converge: it has another shape than that of this theory")
+        notes.append("the fit of the autocovariance did not converge: this theory has no autocovariance of its shape")
     if g - 1 < 2 * g_error:
         notes.append("g cannot be told from 1, the onset of chaos: record more units, or for longer")
     if g_error > 0.2 * g:
@@ -199,12 +205,8 @@ def _notes(converged, g, g_error, q, q_error, known) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _checked(rates: ArrayLike, interval: ArrayLike) -> tuple[Float[Array, "time n"], float]:
-    try:
-        x = np.asarray(rates)
-        x = x.astype(np.result_type(x.dtype, np.float32)) if x.dtype.kind in "biuf" else x.astype(float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"`rates` must be an array of real numbers, time x units: {error}") from error
+def _checked(rates: ArrayLike, interval: ArrayLike) -> tuple[Float[np.ndarray, "time n"], float]:
+    x = np.asarray(real_array("rates", rates))
     if x.ndim != 2 or x.shape[1] < 10:
         raise ValueError(f"`rates` must have shape (time, n) with 10 units or more, got {x.shape}")
     require("interval", scalar("interval", interval), positive, "a finite number > 0")
@@ -218,7 +220,7 @@ def _checked(rates: ArrayLike, interval: ArrayLike) -> tuple[Float[Array, "time 
     constant = np.flatnonzero(np.ptp(x, axis=0) == 0)
     if constant.size:
         raise ValueError(f"`rates` must vary, got constant units {constant[:8].tolist()}: leave them out")
-    return jnp.asarray(x), float(np.asarray(interval))
+    return x, float(np.asarray(interval))
 
 
 # --- single units
@@ -227,27 +229,28 @@ def _checked(rates: ArrayLike, interval: ArrayLike) -> tuple[Float[Array, "time 
 class _Units(eqx.Module):
     """C at 0 and 8 lags, what a fit weighs them by, and their covariance within one network."""
 
-    lags: Float[Array, " K"]
-    measured: Float[Array, " K"]
-    within: Float[Array, "K K"]
+    lags: Float[np.ndarray, " K"]
+    measured: Float[np.ndarray, " K"]
+    within: Float[np.ndarray, "K K"]
 
-    def covariance(self, part: float | Float[Array, ""]) -> Float[Array, "K K"]:
+    def covariance(self, part: float) -> Float[np.ndarray, "K K"]:
         """With the scatter between networks: of C(0) - C(t), by `part` for a scatter of one."""
         between = _SCATTER_OF_UNITS * part * (self.measured[1] - self.measured)
-        return self.within + jnp.outer(between, between)
+        return self.within + between[:, None] * between[None]
 
     @property
-    def weights(self) -> Float[Array, " K"]:
-        return jnp.sqrt(jnp.diagonal(self.covariance(_USUAL_DIMENSION**-0.5)))
+    def weights(self) -> Float[np.ndarray, " K"]:
+        return np.sqrt(np.diagonal(self.covariance(_USUAL_DIMENSION**-0.5)))
 
 
-def _single_units(x: Float[Array, "time n"], interval: float) -> _Units:
+def _single_units(x: Float[np.ndarray, "time n"], interval: float) -> _Units:
     times = x.shape[0]
-    too_short = f"got {times} samples: record for longer"
+    transposed = ", or try `rates.T` if this is units x time" if times < x.shape[1] else ""
+    too_short = f"got {times} samples: record for longer{transposed}"
     if times < 8 * _BLOCKS:
         raise ValueError(f"`rates` must have {8 * _BLOCKS} times or more, {too_short}")
-    longest = times // 8
-    c = np.asarray(autocovariance(x, interval, max_lag=longest * interval, centre=False).values)
+    # To the lags of `correlation_time`, whose program it shares; those beyond an eighth have few pairs of times.
+    c = np.asarray(autocovariance(x, interval, max_lag=times // 2 * interval, centre=False).values)[: times // 8 + 1]
     below = np.flatnonzero(c < 0.6 * c[1])
     if not below.size:
         raise ValueError(f"`rates` must last for 8 times the decay of their covariance, {too_short}")
@@ -260,69 +263,67 @@ def _single_units(x: Float[Array, "time n"], interval: float) -> _Units:
     last = step * _LAGS
     if times < _BLOCKS * last:
         raise ValueError(f"`rates` must have {_BLOCKS} pieces of {last} samples, the decay of C, {too_short}")
-    in_blocks, of_units = _lagged(x, step * jnp.arange(_LAGS + 1), last, _BLOCKS)
-    between_blocks = jnp.cov(in_blocks) / _BLOCKS
-    between_units = jnp.cov(of_units) / x.shape[1]
-    measured = jnp.mean(in_blocks, axis=1)
-    lags = interval * step * jnp.arange(_LAGS + 1).astype(float)
-    return _Units(lags, measured, between_blocks + between_units)
+    in_blocks, of_units = _lagged(x, step * np.arange(_LAGS + 1), last)
+    within = np.cov(in_blocks) / _BLOCKS + np.cov(of_units) / x.shape[1]
+    lags = interval * step * np.arange(_LAGS + 1.0)
+    return _Units(lags, np.mean(in_blocks, axis=1), within)
 
 
 class _SingleFit(NamedTuple):
     """The fit of single units, with the curve that it draws."""
 
     units: _Units
-    length: Float[Array, ""]  # of the record, inf if its mean was not taken off
+    length: Float[np.ndarray, ""]  # of the record, inf if its mean was not taken off
     family: "_Family"
     found: Fit  # of g, tau and, of rates without a unit, their scale
-    curve_lags: Float[Array, " L"]
-    curve: Float[Array, " L"]
-    noise: Float[Array, ""]  # variance of the measurement
+    curve_lags: Float[np.ndarray, " L"]
+    curve: Float[np.ndarray, " L"]
+    noise: float  # variance of the measurement
 
     @property
-    def signal(self) -> Float[Array, ""]:
+    def signal(self) -> float:
         """The variance of the activity."""
         return self.units.measured[0] - self.noise
 
 
-def _fit_units(units: _Units, length: Float[Array, ""], family: "_Family", z_scored: bool) -> _SingleFit:
+def _fit_units(units: _Units, length: Float[np.ndarray, ""], family: "_Family", z_scored: bool) -> _SingleFit:
     """g and tau from the mean autocovariance, by plain weights; `_with_scatter` gives their errors."""
-    params = {"g": jnp.asarray(2.5), "tau": units.lags[-1] / 4}
+    params = {"g": np.asarray(2.5), "tau": units.lags[-1] / 4}
     transforms: dict[str, Transform] = {"g": Interval(_SMALLEST, _LARGEST), "tau": Positive()}
     if z_scored:
         params["scale"], transforms["scale"] = units.measured[1], Positive()
     with warnings.catch_warnings():  # the notes say so of g, with its error
         warnings.simplefilter("ignore", NotIdentifiable)
-        found = least_squares(_misses, params, units, length, family, transforms=transforms)
+        found = least_squares(_misses, params, *_data(units, length, family), transforms=transforms)
     fine = 16
-    curve_lags = jnp.linspace(0, units.lags[-1], fine * _LAGS + 1)
-    curve = _predicted(found.params, curve_lags, length, family)
+    curve_lags = np.linspace(0, units.lags[-1], fine * _LAGS + 1)
+    curve = np.asarray(_predicted(found.params, curve_lags, length, family))
     # At lag 0 the activity has the value at the first lag, and the rise of the fit from there, but no noise.
     signal = curve[0] + (units.measured[1] - curve[fine])
     return _SingleFit(units, length, family, found, curve_lags, curve, units.measured[0] - signal)
 
 
-def _with_scatter(single: _SingleFit, covariance: Float[Array, "K K"]) -> _SingleFit:
+def _with_scatter(single: _SingleFit, covariance: Float[np.ndarray, "K K"]) -> _SingleFit:
     """The fit with the errors that this covariance of C gives."""
     weights = single.units.weights[1:]
     in_weights = covariance[1:, 1:] / (weights[:, None] * weights[None])
-    found = with_covariance(single.found, _misses, in_weights, single.units, single.length, single.family)
-    return single._replace(found=found)
+    data = _data(single.units, single.length, single.family)
+    return single._replace(found=with_covariance(single.found, _misses, jnp.asarray(in_weights), *data))
 
 
-@eqx.filter_jit
-def _lagged(x: Float[Array, "time n"], lags: Array, last: int, blocks: int) -> tuple[Array, Array]:
-    """Products at `lags` <= last: averaged over units in blocks of time (K, blocks), and over time (K, n)."""
-    size = (x.shape[0] - last) // blocks
-    start = x[: blocks * size]
-
-    def at(lag):
-        products = start * jax.lax.dynamic_slice_in_dim(x, lag, blocks * size)
+def _lagged(
+    x: Float[np.ndarray, "time n"], lags: Int[np.ndarray, " K"], last: int
+) -> tuple[Float[np.ndarray, "K blocks"], Float[np.ndarray, "K n"]]:
+    """Products at `lags` <= last: averaged over units in blocks of time, and over time."""
+    size = (x.shape[0] - last) // _BLOCKS
+    start = x[: _BLOCKS * size]
+    in_blocks, of_units = [], []
+    for lag in lags:
+        products = start * x[lag : lag + len(start)]
         # Sums of so many terms ask for more than single precision.
-        products = products.astype(float)
-        return jnp.mean(products.reshape(blocks, -1), axis=1), jnp.mean(products, axis=0)
-
-    return jax.lax.map(at, lags)
+        in_blocks.append(np.mean(products.reshape(_BLOCKS, -1), axis=1, dtype=float))
+        of_units.append(np.mean(products, axis=0, dtype=float))
+    return np.stack(in_blocks), np.stack(of_units)
 
 
 class _Family(eqx.Module):
@@ -333,7 +334,8 @@ class _Family(eqx.Module):
 
     def at(self, g: Float[Array, ""]) -> Float[Array, " T"]:
         place = jnp.log(g / _SMALLEST) / np.log(_LARGEST / _SMALLEST)
-        return jax.vmap(chebyshev.evaluate, in_axes=(1, None))(self.coefficients, place)
+        order = jnp.arange(self.coefficients.shape[0]).astype(place.dtype)
+        return jnp.cos(order * jnp.arccos(2 * place - 1)) @ self.coefficients
 
     def __call__(self, g: Float[Array, ""], lags: Float[Array, " K"]) -> Float[Array, " K"]:
         """0 beyond the last lag."""
@@ -345,24 +347,47 @@ class _Family(eqx.Module):
         return jnp.trapezoid(self.at(g), dx=self.spacing)
 
 
-@eqx.filter_jit
 def _family(transfer: Transfer) -> _Family:
+    leaves, structure = jax.tree.flatten(transfer)
+    if not all(isinstance(leaf, jax.Array) for leaf in leaves):
+        return _solved_family(transfer)
+    numbers = tuple((np.asarray(leaf).dtype.str, leaf.shape, np.asarray(leaf).tobytes()) for leaf in leaves)
+    return _known_family(structure, numbers, jnp.result_type(float))
+
+
+@functools.lru_cache(maxsize=4)
+def _known_family(structure, numbers: tuple, dtype) -> _Family:
+    """The family of the transfer function with these parameters, kept for the next recording."""
+    leaves = [jnp.asarray(np.frombuffer(data, kind).reshape(shape)) for kind, shape, data in numbers]
+    return _solved_family(jax.tree.unflatten(structure, leaves))
+
+
+def _solved_family(transfer: Transfer) -> _Family:
+    # One after the other, since the solver is compiled quicker for one strength than for all together.
     grid = chebyshev.grid(_ORDER)
-    gains = jnp.asarray(_SMALLEST * (_LARGEST / _SMALLEST) ** grid.nodes)
+    gains = _SMALLEST * (_LARGEST / _SMALLEST) ** grid.nodes
     solve = lambda g: stationary(IID(g), transfer, nodes=_NODES, num_lags=_NUM_LAGS, max_lag=_MAX_LAG).c_phi
-    return _Family(jnp.asarray(grid.series) @ jax.vmap(solve)(gains), jnp.asarray(_MAX_LAG / (_NUM_LAGS - 1)))
+    solved = np.stack([np.asarray(solve(g)) for g in gains])
+    return _Family(jnp.asarray(grid.series @ solved), jnp.asarray(_MAX_LAG / (_NUM_LAGS - 1)))
 
 
-def _predicted(params, lags: Float[Array, " K"], length: Float[Array, ""], family: _Family) -> Float[Array, " K"]:
+@eqx.filter_jit
+def _predicted(
+    params, lags: Float[ArrayLike, " K"], length: Float[ArrayLike, ""], family: _Family
+) -> Float[Array, " K"]:
     """C at the lags, less what the mean of a record of that length takes off."""
     g, tau = params["g"], params["tau"]
     c = family(g, lags / tau) - 2 * tau * family.integral(g) / length
-    return c if "scale" not in params else params["scale"] * c / family(g, jnp.zeros_like(lags[:1]))
+    return c if "scale" not in params else params["scale"] * c / family(g, jnp.zeros(1))
 
 
-def _misses(params, units: _Units, length: Float[Array, ""], family: _Family) -> Float[Array, " K-1"]:
+def _data(units: _Units, length: Float[np.ndarray, ""], family: _Family) -> tuple:
+    return units.lags[1:], units.measured[1:], units.weights[1:], length, family
+
+
+def _misses(params, lags, measured, weights, length, family: _Family) -> Float[Array, " K-1"]:
     """At all lags but 0, in units of their errors."""
-    return (_predicted(params, units.lags, length, family) - units.measured)[1:] / units.weights[1:]
+    return (_predicted(params, lags, length, family) - measured) / weights
 
 
 # --- pairs
@@ -371,59 +396,61 @@ def _misses(params, units: _Units, length: Float[Array, ""], family: _Family) ->
 class _Pairs(NamedTuple):
     """F / (N - 1) of the activity and of its changes over a delay, with errors."""
 
-    value: Float[Array, "2"]
-    error: Float[Array, "2"]
-    delays: Float[Array, "2"]
+    value: Float[np.ndarray, "2"]
+    error: Float[np.ndarray, "2"]
+    delays: Float[np.ndarray, "2"]
 
 
-def _measure_pairs(x: Float[Array, "time n"], interval: float, single: _SingleFit) -> _Pairs:
+def _measure_pairs(x: Float[np.ndarray, "time n"], interval: float, single: _SingleFit) -> _Pairs:
     step = int(np.clip(round(float(single.found.params["tau"]) / interval), 1, x.shape[0] // 20))
     # The correlation time of the activity alone, without the noise in C(0).
-    T2 = float(correlation_time(x, interval, centre=False)) * float(single.units.measured[0] / single.signal) ** 2
+    T2 = float(correlation_time(x, interval, centre=False)) * (single.units.measured[0] / single.signal) ** 2
     changes = x[step:] - x[:-step]  # which have the noise of two samples
     found = [_pairs(x, interval, T2, single.noise), _pairs(changes, interval, T2, 2 * single.noise)]
-    value, error = (jnp.stack(parts) / (x.shape[1] - 1) for parts in zip(*found, strict=True))
-    return _Pairs(value, error, jnp.array([0.0, step * interval]))
+    value, error = np.array(found).T / (x.shape[1] - 1)
+    return _Pairs(value, error, np.array([0.0, step * interval]))
 
 
 class _Rank(NamedTuple):
     """1 / PR^D with its error, and A and B at the fitted g."""
 
-    inverse: Float[Array, ""]
-    error: Float[Array, ""]
-    A: Float[Array, "2"]
-    B: Float[Array, "2"]
+    inverse: float
+    error: float
+    A: Float[np.ndarray, "2"]
+    B: Float[np.ndarray, "2"]
 
 
-def _fit_rank(found: Fit, pairs: _Pairs, N: int, dimension: Float[Array, ""], transfer: Transfer) -> _Rank:
+def _fit_rank(found: Fit, pairs: _Pairs, N: int, dimension: float, transfer: Transfer) -> _Rank:
     """1 / PR^D = (F - A(g)) / B(g), the mean of both sums over pairs."""
-    g, g_error = found.params["g"], found.error["g"]
+    g, g_error, tau = (float(x) for x in (found.params["g"], found.error["g"], found.params["tau"]))
     # At g, and at both ends of its error with the tau that goes with it.
-    sides = jnp.array([0.0, -1.0, 1.0])
-    gs = jnp.clip(g + sides * g_error, _SMALLEST, _LARGEST)
-    taus = found.params["tau"] + sides * found.covariance[0, -1] / g_error
-    A, B = jax.vmap(lambda g, tau: _pair_theory(g, pairs.delays / tau, transfer))(gs, taus)
+    sides = np.array([0.0, -1.0, 1.0])
+    gs = np.clip(g + sides * g_error, _SMALLEST, _LARGEST)
+    taus = tau + sides * np.asarray(found.covariance)[0, -1] / g_error
+    sums = [
+        _pair_theory(jnp.asarray(g), jnp.asarray(pairs.delays / tau), transfer) for g, tau in zip(gs, taus, strict=True)
+    ]
+    A, B = np.swapaxes(np.asarray(sums), 0, 1)
     F, F_error = (N - 1) * pairs.value, (N - 1) * pairs.error
-    q, at_low, at_high = jnp.mean((F[None] - A) / B, axis=1)
-    between_networks = _SCATTER / jnp.sqrt(dimension) * jnp.mean(jnp.abs(F) / B[0])
-    error = jnp.sqrt(jnp.mean(F_error / B[0]) ** 2 + ((at_high - at_low) / 2) ** 2 + between_networks**2)
-    return _Rank(q, error, A[0], B[0])
+    q, at_low, at_high = np.mean((F[None] - A) / B, axis=1)
+    between_networks = _SCATTER / np.sqrt(dimension) * np.mean(np.abs(F) / B[0])
+    error = np.sqrt(np.mean(F_error / B[0]) ** 2 + ((at_high - at_low) / 2) ** 2 + between_networks**2)
+    return _Rank(float(q), float(error), A[0], B[0])
 
 
-def _pairs(x: Float[Array, "time n"], interval: float, T2: float, noise: Float[Array, ""]) -> tuple[Array, Array]:
+def _pairs(x: Float[np.ndarray, "time n"], interval: float, T2: float, noise: float) -> tuple[float, float]:
     """n / PR - <C_ii^2> / <C_ii>^2 of activity without its measurement noise, and the error."""
     n, half = x.shape[1], x.shape[0] // 2
     estimate = dimension_estimate(x, interval, correlation_time=T2, centre=False)
-    first, second = (jnp.mean(part**2, axis=0, dtype=float) for part in (x[:half], x[half:]))
-    total = jnp.mean(first + second) / 2
+    value, error = float(estimate.value), float(estimate.error)
+    first, second = (np.mean(part**2, axis=0, dtype=float) for part in (x[:half], x[half:]))
+    total = np.mean(first + second) / 2
     # Of two halves, so that the errors of C_ii do not add to its square.
-    squares = jnp.mean(first * second) / total**2
+    squares = np.mean(first * second) / total**2
     dilution = (total / (total - noise)) ** 2
-    F, error = (n / estimate.value).astype(noise.dtype) - squares, n * estimate.error / estimate.value**2
-    return dilution * F.astype(noise.dtype), dilution * error.astype(noise.dtype)
+    return dilution * (n / value - squares), dilution * n * error / value**2
 
 
-@eqx.filter_jit
 def _pair_theory(
     g: Float[Array, ""], delays: Float[Array, " k"], transfer: Transfer
 ) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
@@ -433,23 +460,34 @@ def _pair_theory(
 
     K is `four_point_sum`, of first order in 1 / PR^D for modes without overlaps.
     """
-    state = stationary(IID(g), transfer, nodes=_NODES)
+    # Lags up to 16 decay times, in the program that solved the family.
+    solve = lambda max_lag: stationary(IID(g), transfer, nodes=_NODES, num_lags=_NUM_LAGS, max_lag=max_lag)
+    rate = solve(_MAX_LAG).decay_rate
+    return _pair_sums(solve(_DECAY_TIMES / rate), g, delays)
+
+
+@eqx.filter_jit
+def _pair_sums(state: Stationary, g, delays) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
     # Midpoints converge as exp(-2 pi width / spacing), and the ridge w_1 = w_2 of K has the width rate^2.
-    spacing = jax.lax.stop_gradient(jnp.minimum(_HIGHEST, 400 * state.decay_rate**2)) / _FREQUENCIES
+    spacing = jnp.minimum(_HIGHEST, 400 * state.decay_rate**2) / _FREQUENCIES
     w = spacing * (jnp.arange(_FREQUENCIES).astype(g.dtype) + 0.5)
     C, S = state.spectrum_phi(w), state.response(w)
 
-    independent, modes = IID(g), RandomModes.of_rank(g, 1.0)  # PR^D infinite, and 1
+    # K at PR^D infinite and 1, and at w_2 of both signs: mapped, as every copy takes long to compile.
+    ranks, signs = jnp.array([_INFINITE, 1.0], g.dtype), jnp.array([1.0, -1.0], g.dtype)
 
-    @functools.partial(jnp.vectorize, signature="(),()->(s)")
-    def excess(S1, S2):
-        K = four_point_sum(independent, S1, S2)
-        return jnp.stack([K - 1, four_point_sum(modes, S1, S2) - K])
+    def K(rank, sign, S1, S2):
+        modes = RandomModes.of_rank(g, rank)
+        return four_point_sum(modes, S1, jax.lax.complex(S2.real, sign * S2.imag))
 
-    both_signs = excess(S[:, None], S[None]) + excess(S[:, None], jnp.conj(S)[None])
+    every = K
+    for axis in range(4):
+        every = jax.vmap(every, in_axes=[0 if k == 3 - axis else None for k in range(4)])
+    infinite, one = jnp.sum(every(ranks, signs, S, S), axis=1)
+    excess = jnp.stack([infinite - 2, one - infinite], axis=-1)
 
     def at(delay):
         W = C * jnp.where(delay == 0, 1, 2 - 2 * jnp.cos(w * delay))
-        return jnp.einsum("i,ijs,j->s", W, both_signs, W) / (2 * jnp.sum(W) ** 2)
+        return jnp.einsum("i,ijs,j->s", W, excess, W) / (2 * jnp.sum(W) ** 2)
 
     return tuple(jax.vmap(at)(delays).T)

@@ -32,8 +32,8 @@ class SpectralStatistics(Result, axes={"S": "spectrum", "R": "circle", "R+1+K": 
     """Statistics of S spectra of n eigenvalues, which `spectrum_misses` compares; made by `spectral_statistics`.
 
     `values` has a row for each spectrum: the fractions of eigenvalues that are not 0 and lie within `radii` of the real
-    `centres`, the fraction that is 0, and the traces (1/n) sum_i lambda_i^k, k = 1..K. `error` has the standard errors
-    of the mean over spectra.
+    `centres`, the fraction that is 0, and the traces (1/n) sum_i (lambda_i / reach)^k, k = 1..K. `error` has the
+    standard errors of the mean over spectra. `reach` is where the circles end, at the largest |centre| + radius.
     """
 
     centres: Float[Array, " R"]
@@ -45,6 +45,11 @@ class SpectralStatistics(Result, axes={"S": "spectrum", "R": "circle", "R+1+K": 
     def num_traces(self) -> int:
         """K."""
         return self.values.shape[1] - self.radii.shape[0] - 1
+
+    @property
+    def reach(self) -> Float[Array, ""]:
+        """The unit of eigenvalues in the traces."""
+        return jnp.max(jnp.abs(self.centres) + self.radii)
 
     def covariance(self) -> Float[Array, "m m"]:
         """The covariance of the mean of two or more spectra, in units of `error`, from their scatter.
@@ -63,7 +68,7 @@ class SpectralStatistics(Result, axes={"S": "spectrum", "R": "circle", "R+1+K": 
 def spectral_statistics(
     eigenvalues: Complex[ArrayLike, "S n"], *, num_radii: int = 8, num_traces: int = 3
 ) -> SpectralStatistics:
-    r"""Numbers that say almost all that eigenvalues know, with errors far below those of a density.
+    r"""Numbers that say almost all that eigenvalues know. Their errors are far smaller than the errors of a density.
 
     $$ \mathrm{Var}\, N(\text{circle}) = L \sqrt{\rho} / \pi $$
 
@@ -98,14 +103,14 @@ def spectral_statistics(
     centres = np.repeat(middles, num_radii)
     away = np.abs(np.abs(centres) - at) > 0.1 * np.median(np.abs(moving))
     within = np.mean((np.abs(lam[:, :, None] - centres) < at) & ~zero[:, :, None], axis=1)
-    powers = np.mean(lam[:, :, None] ** np.arange(1, num_traces + 1), axis=1).real
+    reach = np.max(np.abs(centres[away]) + at[away])
+    powers = np.mean((lam / reach)[:, :, None] ** np.arange(1, num_traces + 1), axis=1).real
     # The density at each radius, from the part between its neighbours.
     limits = np.quantile(distances, np.arange(num_radii + 1) / num_radii, axis=1).T
     per_area = moving.size / S / num_radii / (np.pi * np.diff(limits**2, axis=1)).ravel()
     counts = np.sqrt(2 * at * np.sqrt(per_area))
-    of_traces = np.sqrt(2 * np.arange(1, num_traces + 1)) * np.quantile(np.abs(moving), 0.95) ** np.arange(
-        1, num_traces + 1
-    )
+    orders = np.arange(1, num_traces + 1)
+    of_traces = np.sqrt(2 * orders) * (np.quantile(np.abs(moving), 0.95) / reach) ** orders
     errors = np.concatenate([counts, [0.5], of_traces]) / n / S**0.5
     values = np.concatenate([within, np.mean(zero, axis=1, keepdims=True), powers], axis=1)
     kept = np.concatenate([away, np.ones(1 + num_traces, bool)])
@@ -118,11 +123,11 @@ def spectrum_misses(
     r"""Fractions of the eigenvalues within circles, the fraction that is 0, and traces: theory against data.
 
     $$ n(z_0, r) = \frac{1}{2 \pi i} \oint_{|z - z_0| = r} \Big( g(z) - \frac{n_0}{z} \Big) dz, \qquad
-       \frac1N \sum_i \lambda_i^k = \frac{1}{2 \pi i} \oint z^k g(z)\, dz $$
+       \frac1N \sum_i (\lambda_i / \varrho)^k = \frac{1}{2 \pi i} \oint (z / \varrho)^k g(z)\, dz $$
 
-    n_0 is the fraction that is 0. g is the Green's function at `num_points` points of the upper half of each circle,
-    which crowd where the circle meets the real line, for the spectrum may be narrow there. The last circle encloses the
-    whole spectrum.
+    n_0 is the fraction that is 0, and varrho is `data.reach`. g is the Green's function at `num_points` points of the
+    upper half of each circle, which crowd where the circle meets the real line, for the spectrum may be narrow there.
+    The last circle encloses the whole spectrum.
 
     Raises:
         ValueError: if ``num_points`` is not whole and >= 1.
@@ -134,14 +139,15 @@ def spectrum_misses(
     angles, weights = (full - jnp.sin(full)) / 2, (1 - jnp.cos(full)) / num_points
     wave = jax.lax.complex(jnp.cos(angles), jnp.sin(angles))
     # Twice where the spectrum ends at most, for |lambda| is below the norm.
-    outside = 2 * jax.lax.stop_gradient(jnp.max(jnp.abs(data.centres) + data.radii))
+    outside = 2 * jax.lax.stop_gradient(data.reach)
     centre, radius = jnp.append(data.centres, 0), jnp.append(data.radii, outside)
     step = radius[:, None].astype(wave.dtype) * wave[None]
     z = centre[:, None].astype(wave.dtype) + step
     at, zero = bulk.solve(z), bulk.zero_mass()
     green = jnp.where(at.converged, at.green, jnp.nan)
     within = (step * (green - zero.astype(z.dtype) / z)).real[:-1] @ weights
-    powers = [(green[-1] * z[-1] ** (k + 1)).real @ weights for k in range(1, data.num_traces + 1)]
+    far = z[-1] / data.reach.astype(z.dtype)
+    powers = [(green[-1] * z[-1] * far**k).real @ weights for k in range(1, data.num_traces + 1)]
     if gains is None:
         # Where some are 0 the rank is known to be less than full, and more modes than units must not look like as many.
         some = jnp.mean(data.values, axis=0)[data.radii.shape[0]] > 0

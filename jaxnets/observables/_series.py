@@ -2,7 +2,13 @@
 
 The axes between time and units are trajectories of one network. A unit has one mean, over time and trajectories.
 Recordings of other networks are other arrays: map over them with `vmap`.
+
+All measurements are made in a unit in which x is of order one, a power of two of the unit that came, so that neither
+squares nor fourth powers leave the range of single precision. Results are given in the unit that came, by
+`Series.in_unit`.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,21 +16,52 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._arguments import nonnegative, positive, real_array, require, scalar
-from .._numerics import is_concrete
+from .._numerics import binary_scale, is_concrete
 
 
-def time_series(name: str, value: ArrayLike) -> Float[Array, "time trajectories n"]:
+class Series(NamedTuple):
+    """A time series x * unit, x of order one."""
+
+    x: Float[Array, "time trajectories n"]
+    unit: Float[Array, ""]
+
+    def in_unit(self, values: Float[Array, "..."], power: int = 2) -> Float[Array, "..."]:
+        """Values that were measured on x, in the unit that came; covariances have the power 2."""
+        for _ in range(power):
+            values = values * self.unit
+        return values
+
+
+def time_series(name: str, value: ArrayLike) -> Series:
     """The checked time series, with one axis of trajectories."""
     x = real_array(name, value)
     if x.ndim < 2 or x.shape[0] < 2 or x.size == 0:
         raise ValueError(f"`{name}` must have shape (time, ..., n) with 2 times or more, got {x.shape}")
-    if is_concrete(x):
-        # A long record is looked at where it lies, on its device.
-        with jax.ensure_compile_time_eval():
-            finite = bool(jnp.all(jnp.isfinite(x)))
+    if not is_concrete(x):
+        return _scaled(x)[0]
+    # A long record is looked at where it lies, on its device.
+    with jax.ensure_compile_time_eval():
+        series, finite = _scaled(x)
         if not finite:
-            raise ValueError(f"`{name}` must be finite, got NaN or infinite entries")
-    return x.reshape(x.shape[0], -1, x.shape[-1])
+            _refuse_gaps(name, np.asarray(x))
+    return series
+
+
+@jax.jit
+def _scaled(x: Float[Array, "time ... n"]) -> tuple[Series, Array]:
+    unit = binary_scale(x).reshape(())
+    return Series((x / unit).reshape(x.shape[0], -1, x.shape[-1]), unit), jnp.all(jnp.isfinite(x))
+
+
+def _refuse_gaps(name: str, x: Float[np.ndarray, "time ... n"]) -> None:
+    gaps = ~np.isfinite(x)
+    place = tuple(np.argwhere(gaps)[0])
+    trajectory = f", trajectory {', '.join(map(str, place[1:-1]))}" if x.ndim > 2 else ""
+    units = gaps.any(axis=tuple(range(x.ndim - 1))).sum()
+    raise ValueError(
+        f"`{name}` must be finite, got {x[place]} at time {place[0]}{trajectory}, unit {place[-1]}, and {gaps.sum()} "
+        f"such entries in {units} units: leave these units out, or take a piece without gaps"
+    )
 
 
 def centred(x: Float[Array, "time trajectories n"], centre: bool) -> Float[Array, "time trajectories n"]:

@@ -12,11 +12,12 @@ from typing import cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float, Int
 from scipy.fft import next_fast_len
 
 from .._results import Result
-from ._series import centred, in_samples, product, sampling_interval, time_series
+from ._series import Series, centred, in_samples, product, sampling_interval, time_series
 
 # Standard deviation, in roundings of the activity, up to which it counts as constant: sums of rounding errors over
 # times and units stay below.
@@ -52,12 +53,18 @@ def autocovariance(
         ValueError: if ``x`` is not (time, ..., n) or not finite, ``interval`` is not positive, or ``max_lag`` is not
             shorter than the record.
     """
-    x = time_series("x", x)
-    num = _num_lags(max_lag, interval, x.shape[0])
-    c = _averaged(x, num, centre, 2)
+    series = time_series("x", x)
+    num = _num_lags(max_lag, interval, series.x.shape[0])
+    return _autocovariance(series, sampling_interval(interval, series.x.dtype), num, centre)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _autocovariance(series: Series, interval: Float[Array, ""], num: int, centre: bool) -> LaggedCovariance:
+    c = _averaged(series.x, num, centre, 2)
     trajectories = c.shape[1]
     error = jnp.std(c, axis=1, ddof=1) / trajectories**0.5 if trajectories > 1 else jnp.full(num, jnp.nan, c.dtype)
-    return LaggedCovariance(_lags(interval, jnp.arange(num), x.dtype), jnp.mean(c, axis=1), error)
+    values, error = series.in_unit(jnp.mean(c, axis=1)), series.in_unit(error)
+    return LaggedCovariance(_lags(interval, jnp.arange(num)), values, error)
 
 
 def unit_autocovariances(
@@ -73,9 +80,14 @@ def unit_autocovariances(
 
     See `autocovariance` for its arguments and errors.
     """
-    x = time_series("x", x)
-    num = _num_lags(max_lag, interval, x.shape[0])
-    return _lags(interval, jnp.arange(num), x.dtype), _averaged(x, num, centre, 1)
+    series = time_series("x", x)
+    num = _num_lags(max_lag, interval, series.x.shape[0])
+    return _unit_autocovariances(series, sampling_interval(interval, series.x.dtype), num, centre)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _unit_autocovariances(series: Series, interval: Float[Array, ""], num: int, centre: bool):
+    return _lags(interval, jnp.arange(num)), series.in_unit(_averaged(series.x, num, centre, 1))
 
 
 def cross_covariance(
@@ -97,11 +109,18 @@ def cross_covariance(
     Raises:
         ValueError: if ``x`` and ``y`` do not have the same times and trajectories, or as `autocovariance`.
     """
-    x, y, leading = time_series("x", x), time_series("y", y), (jnp.shape(x)[:-1], jnp.shape(y)[:-1])
+    first, second, leading = time_series("x", x), time_series("y", y), (np.shape(x)[:-1], np.shape(y)[:-1])
     if leading[0] != leading[1]:
         raise ValueError(f"`x` and `y` must have the same times and trajectories, got {leading[0]} and {leading[1]}")
-    num = _num_lags(max_lag, interval, x.shape[0])
-    return _lags(interval, jnp.arange(1 - num, num), x.dtype), _crossed(x, y.astype(x.dtype), num, centre)
+    num = _num_lags(max_lag, interval, first.x.shape[0])
+    return _cross_covariance(first, second, sampling_interval(interval, first.x.dtype), num, centre)
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _cross_covariance(first: Series, second: Series, interval: Float[Array, ""], num: int, centre: bool):
+    second = Series(*(part.astype(first.x.dtype) for part in second))
+    values = _crossed(first.x, second.x, num, centre)
+    return _lags(interval, jnp.arange(1 - num, num)), first.in_unit(second.in_unit(values, 1), 1)
 
 
 def covariance(x: Float[ArrayLike, "time *trajectories n"], *, centre: bool = True) -> Float[Array, "n n"]:
@@ -114,9 +133,13 @@ def covariance(x: Float[ArrayLike, "time *trajectories n"], *, centre: bool = Tr
     Raises:
         ValueError: if ``x`` is not (time, ..., n) or not finite.
     """
-    x = centred(time_series("x", x), centre)
-    samples = x.reshape(-1, x.shape[-1])
-    return product(samples.T, samples) / samples.shape[0]
+    return _covariance(time_series("x", x), centre)
+
+
+@partial(jax.jit, static_argnums=1)
+def _covariance(series: Series, centre: bool) -> Float[Array, "n n"]:
+    samples = centred(series.x, centre).reshape(-1, series.x.shape[-1])
+    return series.in_unit(product(samples.T, samples) / samples.shape[0])
 
 
 def correlation_time(
@@ -135,11 +158,15 @@ def correlation_time(
     Raises:
         ValueError: as `autocovariance`.
     """
-    x = time_series("x", x)
-    num = x.shape[0] // 2 + 1
-    c = jnp.mean(_averaged(x, num, centre, 2), axis=1)
+    x = time_series("x", x).x
+    return _correlation_time(x, sampling_interval(interval, x.dtype), centre)
+
+
+@partial(jax.jit, static_argnums=2)
+def _correlation_time(x: Float[Array, "time trajectories n"], interval: Float[Array, ""], centre: bool):
+    c = jnp.mean(_averaged(x, x.shape[0] // 2 + 1, centre, 2), axis=1)
     varies = c[0] > (_ROUNDINGS * jnp.finfo(x.dtype).eps) ** 2 * jnp.mean(x**2)
-    return sampling_interval(interval, x.dtype) * jnp.where(varies, 2 * jnp.sum((c / c[0]) ** 2) - 1, jnp.nan)
+    return interval * jnp.where(varies, 2 * jnp.sum((c / c[0]) ** 2) - 1, jnp.nan)
 
 
 def _num_lags(max_lag: ArrayLike | None, interval: ArrayLike, times: int) -> int:
@@ -151,11 +178,10 @@ def _num_lags(max_lag: ArrayLike | None, interval: ArrayLike, times: int) -> int
     return last + 1
 
 
-def _lags(interval: ArrayLike, steps: Int[Array, " lags"], dtype: jnp.dtype) -> Float[Array, " lags"]:
-    return sampling_interval(interval, dtype) * steps.astype(dtype)
+def _lags(interval: Float[Array, ""], steps: Int[Array, " lags"]) -> Float[Array, " lags"]:
+    return interval * steps.astype(interval.dtype)
 
 
-@partial(jax.jit, static_argnums=(1, 2, 3))
 def _averaged(x: Float[Array, "time trajectories n"], num: int, centre: bool, axis: int) -> Float[Array, "lags rest"]:
     """Autocovariances at the lags below `num`, averaged over one axis before the transform back, which is cheaper."""
     times = x.shape[0]
@@ -165,7 +191,6 @@ def _averaged(x: Float[Array, "time trajectories n"], num: int, centre: bool, ax
     return sums / (times - jnp.arange(num, dtype=x.dtype))[:, None]
 
 
-@partial(jax.jit, static_argnums=(2, 3))
 def _crossed(
     x: Float[Array, "time trajectories n"], y: Float[Array, "time trajectories m"], num: int, centre: bool
 ) -> Float[Array, "n m lags"]:

@@ -9,11 +9,17 @@ $$ \operatorname{tr} C^2 = [\operatorname{tr} M_a M_b] - 2 [m_a^T M_b m_c] + [m_
    (\operatorname{tr} C)^2 = [\operatorname{tr} M_a \operatorname{tr} M_b] - 2 [\operatorname{tr} M_a\, m_b^T m_c]
    + [m_a^T m_b\, m_c^T m_d] $$
 
-Both are independent of the origin of x. The pieces are blocks of the trajectories. Between two blocks of one
-trajectory, a gap of three correlation times is left out: for C = exp(-|tau| / T_2), B blocks of length L >> T_2 then
-bias 1 / PR by e^{-6} T_2^2 / (2 L^2 B). Of a record of length T from each of K trajectories, gaps take a part
-3 T_2 B / T, and pairs of a piece with itself take 1 / (K B) of all pairs. The sum of both is least at
-B = sqrt(T / (3 T_2 K)), which is the number of blocks.
+Both are independent of the origin of x. Where n units are a random part of N, averages over the diagonal and over the
+rest of C have no bias, and give both traces of the whole population,
+
+$$ \operatorname{tr} C_N^2 = \frac{N}{n} \sum_i C_{ii}^2 + \frac{N (N - 1)}{n (n - 1)} \sum_{i \ne j} C_{ij}^2,
+   \qquad (\operatorname{tr} C_N)^2 = \frac{N}{n} \sum_i C_{ii}^2
+   + \frac{N (N - 1)}{n (n - 1)} \sum_{i \ne j} C_{ii} C_{jj} . $$
+
+The pieces are blocks of the trajectories. Between two blocks of one trajectory, a gap of three correlation times is
+left out: for C = exp(-|tau| / T_2), B blocks of length L >> T_2 then bias 1 / PR by e^{-6} T_2^2 / (2 L^2 B). Of a
+record of length T from each of K trajectories, gaps take a part 3 T_2 B / T, and pairs of a piece with itself take 1 /
+(K B) of all pairs. The sum of both is least at B = sqrt(T / (3 T_2 K)), which is the number of blocks.
 """
 
 import math
@@ -21,12 +27,13 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._arguments import require_whole
 from .._numerics import is_concrete
 from .._results import Result
-from ._series import centred, in_samples, product, sampling_interval, time_series
+from ._series import Series, centred, in_samples, product, sampling_interval, time_series
 from .covariances import correlation_time as correlation_time_of
 
 # The error that comes from B pieces has itself the relative error 1 / sqrt(2 (B - 1)), 24% here. The averages over four
@@ -59,6 +66,7 @@ def participation_ratio(
     unbiased: bool = True,
     correlation_time: Float[ArrayLike, ""] | None = None,
     centre: bool = True,
+    population_size: int | None = None,
 ) -> Float[Array, ""]:
     r"""The participation ratio of activity, from 1 to n.
 
@@ -66,15 +74,26 @@ def participation_ratio(
        C_{ij} = \langle \delta x_i(t)\, \delta x_j(t) \rangle $$
 
     This is the value of `dimension_estimate`. If not `unbiased`, the covariance of the samples is taken as it is, and
-    the ratio is too low: 1 / PR is too high by the correlation time over the length of the record.
+    the ratio is too low: 1 / PR is too high by the correlation time over the length of the record. It is also the ratio
+    of these n units; with `population_size` it belongs to all units, of which these are a random part.
 
     Raises:
-        ValueError: as `dimension_estimate`.
+        ValueError: as `dimension_estimate`, and for a ``population_size`` without ``unbiased``.
     """
     if unbiased:
-        return dimension_estimate(x, interval, correlation_time=correlation_time, centre=centre).value
-    x = time_series("x", x)
+        options = {"correlation_time": correlation_time, "centre": centre, "population_size": population_size}
+        return dimension_estimate(x, interval, **options).value
+    if population_size is not None:
+        raise ValueError(
+            "`population_size` must be None with `unbiased=False`: noise of the record would count as pairs"
+        )
+    x = time_series("x", x).x
     sampling_interval(interval, x.dtype)
+    return _plain(x, centre)
+
+
+@partial(jax.jit, static_argnums=1)
+def _plain(x: Float[Array, "time trajectories n"], centre: bool) -> Float[Array, ""]:
     samples = centred(x, centre).reshape(-1, x.shape[-1])
     return jnp.sum(samples**2) ** 2 / _gram_squared(samples)
 
@@ -85,6 +104,7 @@ def dimension_estimate(
     *,
     correlation_time: Float[ArrayLike, ""] | None = None,
     centre: bool = True,
+    population_size: int | None = None,
 ) -> DimensionEstimate:
     r"""The participation ratio of stationary activity, and its error by the jackknife over pieces of the record.
 
@@ -99,25 +119,37 @@ def dimension_estimate(
     be given under `jit` and `vmap`. `centre=False` takes the mean to be zero. The estimate costs as much as the
     covariance matrix, or the products between all samples if these are fewer than 2 n.
 
+    With `population_size` N the n units are a random part of N, and the result is the ratio of all N: averages over
+    pairs of units replace sums (see the module), a jackknife over units removes the first bias of their ratio, and its
+    scatter adds to the error. Where PR is far above n, n units say little, and the error says so; there it is too
+    large, by sqrt(2) at most.
+
     Raises:
         ValueError: if ``x`` is not (time, ..., n) or not finite, ``interval`` or ``correlation_time`` is not positive,
-            or the record has no 10 pieces of a correlation time each, three apart.
+            the record has no 10 pieces of a correlation time each, three apart, or ``population_size`` is not a whole
+            number >= n with n >= 3.
 
     Source: for the jackknife, B. Efron and C. Stein, Annals of Statistics 9, 586 (1981).
     """
-    x = time_series("x", x)
+    x = time_series("x", x).x
+    if population_size is not None:
+        require_whole("population_size", population_size, least=x.shape[2])
+        if x.shape[2] < 3:
+            raise ValueError(f"`x` must have 3 units or more to speak for {population_size}, got {x.shape[2]}")
     if correlation_time is None:
         if not is_concrete(x, interval):
             raise ValueError("`correlation_time` must be given under `jit` and `vmap`: it sets the length of blocks")
         with jax.ensure_compile_time_eval():
             correlation_time = float(correlation_time_of(x, interval, centre=centre))
         if math.isnan(correlation_time):
-            raise ValueError("`x` must vary, got the same values at all times")
+            raise ValueError("`x` must vary, got the same values at all times, to rounding")
     decay = in_samples("correlation_time", correlation_time, interval)
     if decay == 0:
         raise ValueError("`correlation_time` must be a finite number > 0, got 0")
-    num, length, gap = _blocks(x.shape[0], x.shape[1], decay)
-    return _from_blocks(x, num, length, gap, centre)
+    hint = "; if this is units x time, try `x.T`" if x.shape[1] == 1 and x.shape[0] < x.shape[2] else ""
+    num, length, gap = _blocks(x.shape[0], x.shape[1], decay, hint)
+    population = None if population_size is None else jnp.asarray(np.asarray(population_size, x.dtype))
+    return _from_blocks(x, population, num, length, gap, centre)
 
 
 def principal_components(
@@ -135,23 +167,31 @@ def principal_components(
         ValueError: if ``x`` is not (time, ..., n) or not finite, or ``num_components`` is not a whole number from 1 to
             the number of all components.
     """
-    x = time_series("x", x)
-    samples = centred(x, True).reshape(-1, x.shape[-1])
-    most = min(samples.shape)
+    series = time_series("x", x)
+    times, trajectories, n = series.x.shape
+    most = min(times * trajectories, n)
     num_components = most if num_components is None else num_components
     require_whole("num_components", num_components)
     if num_components > most:
         raise ValueError(
             f"`num_components` must be at most {most}, the smaller of the number of samples and n, got {num_components}"
         )
+    return _principal_components(series, num_components)
+
+
+@partial(jax.jit, static_argnums=1)
+def _principal_components(series: Series, num_components: int) -> PrincipalComponents:
+    samples = centred(series.x, True).reshape(-1, series.x.shape[-1])
     _, scales, directions = jnp.linalg.svd(samples, full_matrices=False)
     variances = scales**2 / samples.shape[0]
     return PrincipalComponents(
-        variances[:num_components], directions[:num_components].T, variances[:num_components] / jnp.sum(variances)
+        series.in_unit(variances[:num_components]),
+        directions[:num_components].T,
+        variances[:num_components] / jnp.sum(variances),
     )
 
 
-def _blocks(times: int, trajectories: int, decay: float) -> tuple[int, int, int]:
+def _blocks(times: int, trajectories: int, decay: float, hint: str = "") -> tuple[int, int, int]:
     """Number of blocks in a trajectory, their length and the gap between them, in samples."""
     gap = math.ceil(_GAP * decay)
     num = max(math.ceil(_FEWEST_PIECES / trajectories), round((times / (gap * trajectories)) ** 0.5))
@@ -160,13 +200,19 @@ def _blocks(times: int, trajectories: int, decay: float) -> tuple[int, int, int]
         raise ValueError(
             f"`x` must have {_FEWEST_PIECES} independent pieces, got {times} samples of {trajectories} trajectories at "
             f"a correlation time of {decay:.3g} samples: record for longer, or {_FEWEST_PIECES} trajectories or more"
+            f"{hint}"
         )
     return num, length, gap
 
 
-@partial(jax.jit, static_argnums=(1, 2, 3, 4))
+@partial(jax.jit, static_argnums=(2, 3, 4, 5))
 def _from_blocks(
-    x: Float[Array, "time trajectories n"], num: int, length: int, gap: int, centre: bool
+    x: Float[Array, "time trajectories n"],
+    population: Float[Array, ""] | None,
+    num: int,
+    length: int,
+    gap: int,
+    centre: bool,
 ) -> DimensionEstimate:
     # Neither trace depends on the origin of x, but their rounding errors do: so the mean is removed here too.
     x = jnp.swapaxes(centred(x, centre), 0, 1)
@@ -174,12 +220,72 @@ def _from_blocks(
     pieces = jnp.concatenate([x[:, start : start + length] for start in starts])
 
     squared_trace, trace_of_square = _traces(pieces, centre)
-    ratio = squared_trace / trace_of_square
+    if population is None:
+        return DimensionEstimate(*_jackknife(squared_trace / trace_of_square))
+    n = x.shape[2]
+    value, error = _jackknife(
+        _of_population(squared_trace, trace_of_square, _unit_squares(pieces, centre), n, population)
+    )
+    of_units = _left_out_units(pieces, population)
+    corrected, scatter = _jackknife(of_units)
+    missing = 1 - n / population
+    return DimensionEstimate(
+        value + missing * (corrected - of_units[0]), jnp.sqrt(error**2 + jnp.maximum(missing, 0) * scatter**2)
+    )
+
+
+def _jackknife(ratio: Float[Array, " B+1"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The ratio from everything, without its first bias, and its error, from ratios with one part left out."""
     left_out = ratio[1:]
     B = left_out.shape[0]
     mean = jnp.mean(left_out)
-    error = jnp.sqrt((B - 1) / B * jnp.sum((left_out - mean) ** 2))
-    return DimensionEstimate(B * ratio[0] - (B - 1) * mean, error)
+    return B * ratio[0] - (B - 1) * mean, jnp.sqrt((B - 1) / B * jnp.sum((left_out - mean) ** 2))
+
+
+def _of_population(squared_trace, trace_of_square, squares, n, population) -> Float[Array, "..."]:
+    """PR of all units from the traces of n of them; `squares` are the sums of C_ii^2."""
+    alone, pairs = population / n, population * (population - 1) / (n * (n - 1))
+    return (alone * squares + pairs * (squared_trace - squares)) / (
+        alone * squares + pairs * (trace_of_square - squares)
+    )
+
+
+def _unit_squares(pieces: Float[Array, "B L n"], centre: bool) -> Float[Array, " B+1"]:
+    """Estimates of sum_i C_ii^2 from all pieces, and from all but each one in turn, from products of different ones."""
+    s, m = jnp.mean(pieces**2, axis=1), jnp.mean(pieces, axis=1)
+    total = lambda x: jnp.concatenate([jnp.sum(x, axis=0)[None], jnp.sum(x, axis=0)[None] - x])
+    B = pieces.shape[0]
+    count = jnp.concatenate([jnp.full(1, B, s.dtype), jnp.full(B, B - 1, s.dtype)])[:, None]
+    S = total(s)
+    squares = (S**2 - total(s**2)) / (count * (count - 1))
+    if centre:
+        # Sums over different pieces, by sums of powers.
+        p1, p2, p3, p4 = (total(m**k) for k in range(1, 5))
+        three = (p1**2 - p2) * S - 2 * p1 * total(m * s) + 2 * total(m**2 * s)
+        four = p1**4 - 6 * p1**2 * p2 + 3 * p2**2 + 8 * p1 * p3 - 6 * p4
+        triples = count * (count - 1) * (count - 2)
+        squares = squares - 2 * three / triples + four / (triples * (count - 3))
+    return jnp.sum(squares, axis=1)
+
+
+def _left_out_units(pieces: Float[Array, "B L n"], population: Float[Array, ""]) -> Float[Array, " n+1"]:
+    """PR of all units, and without each one in turn, from second moments: their means are removed beforehand."""
+    B, L, n = pieces.shape
+
+    def add(total, piece):
+        moments = product(piece.T, piece) / L
+        return total + moments, (jnp.sum(moments**2, axis=1), jnp.diagonal(moments) ** 2)
+
+    total, (rows, own) = jax.lax.scan(add, jnp.zeros((n, n), pieces.dtype), pieces)
+    pairs = B * (B - 1)
+    rows = (jnp.sum(total**2, axis=1) - jnp.sum(rows, axis=0)) / pairs  # sum_j C_ij^2
+    squares = (jnp.diagonal(total) ** 2 - jnp.sum(own, axis=0)) / pairs  # C_ii^2
+    t = jnp.diagonal(total) / B
+    without = lambda all_, one: jnp.concatenate([all_[None], all_ - one])
+    squared_trace = without(jnp.sum(t), t) ** 2
+    trace_of_square = without(jnp.sum(rows), 2 * rows - squares)
+    number = jnp.concatenate([jnp.full(1, n, t.dtype), jnp.full(n, n - 1, t.dtype)])
+    return _of_population(squared_trace, trace_of_square, without(jnp.sum(squares), squares), number, population)
 
 
 def _traces(pieces: Float[Array, "B L n"], centre: bool) -> tuple[Float[Array, " B+1"], Float[Array, " B+1"]]:

@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from .._arguments import require_whole
 from .._results import Result
-from ._series import in_samples, sampling_interval, time_series
+from ._series import Series, in_samples, sampling_interval, time_series
 
 
 class Peaks(Result, axes={"num": "peak"}):
@@ -39,16 +39,25 @@ def power_spectrum(
 
     Source: P. D. Welch, IEEE Trans. Audio Electroacoust. 15, 70 (1967).
     """
-    x = time_series("x", x)
-    times = x.shape[0]
+    return _power_spectrum(*_segments(x, interval, segment))
+
+
+def _segments(x: ArrayLike, interval: ArrayLike, segment: ArrayLike | None) -> tuple[Series, Float[Array, ""], int]:
+    """The checked series, its interval, and the samples in a segment."""
+    series = time_series("x", x)
+    times = series.x.shape[0]
     size = times // 4 if segment is None else round(in_samples("segment", segment, interval))
     if not 4 <= size <= times:
         raise ValueError(f"`segment` must have from 4 samples to the {times} of the record, got {size}")
-    interval = sampling_interval(interval, x.dtype)
-    return jnp.arange(size // 2 + 1, dtype=x.dtype) / (size * interval), interval * _welch(x, size)
+    return series, sampling_interval(interval, series.x.dtype), size
 
 
-@partial(jax.jit, static_argnums=1)
+@partial(jax.jit, static_argnums=2)
+def _power_spectrum(series: Series, interval: Float[Array, ""], size: int):
+    frequencies = jnp.arange(size // 2 + 1, dtype=interval.dtype) / (size * interval)
+    return frequencies, series.in_unit(interval * _welch(series.x, size))
+
+
 def _welch(x: Float[Array, "time trajectories n"], size: int) -> Float[Array, " frequencies"]:
     """The power for samples a unit of time apart."""
     # The periodic window, in which zero stands once.
@@ -87,9 +96,17 @@ def dominant_frequencies(
         ValueError: if ``num_peaks`` is not a whole number from 1 to the number of inner frequencies.
     """
     require_whole("num_peaks", num_peaks)
-    frequencies, power = power_spectrum(x, interval, segment=segment)
-    if num_peaks > power.shape[0] - 2:
-        raise ValueError(f"`num_peaks` must be at most {power.shape[0] - 2}, the inner frequencies, got {num_peaks}")
+    series, interval, size = _segments(x, interval, segment)
+    inner = size // 2 - 1
+    if num_peaks > inner:
+        raise ValueError(f"`num_peaks` must be at most {inner}, the inner frequencies, got {num_peaks}")
+    return _peaks(series, interval, size, num_peaks)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _peaks(series: Series, interval: Float[Array, ""], size: int, num_peaks: int) -> Peaks:
+    # In samples and in the unit of x, in which the smallest number is far below any peak.
+    power = _welch(series.x, size)
     below, here, above = power[:-2], power[1:-1], power[2:]
     heights, peaks = jax.lax.top_k(jnp.where((here > below) & (here >= above), here, -jnp.inf), num_peaks)
     nothing = jnp.finfo(power.dtype).tiny
@@ -99,5 +116,6 @@ def dominant_frequencies(
     curvature = jnp.where(found, a - 2 * b + c, -1.0)
     shift = (a - c) / (2 * curvature)
     top = jnp.exp(b - (a - c) ** 2 / (8 * curvature))
-    positions = frequencies[1] * (1 + peaks.astype(power.dtype) + shift)
+    positions = (1 + peaks.astype(power.dtype) + shift) / (size * interval)
+    top = series.in_unit(interval * top)
     return Peaks(jnp.where(found, positions, jnp.nan), jnp.where(found, top, jnp.nan))
