@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Inexact
 
 from ._arguments import nonnegative, require, vector
+from ._numerics import is_concrete
 from ._results import one_line
 
 
@@ -38,7 +40,7 @@ class Discrete(eqx.Module):
         """The mean of a function from its samples at the values, along the first axis."""
         # A sum of products: XLA merges it with the operations around it, where a matrix product stands alone and
         # is computed in fewer digits on GPUs.
-        return jnp.sum(self.weights.astype(of.dtype).reshape(-1, *(1,) * (of.ndim - 1)) * of, axis=0)
+        return (self.weights.astype(of.dtype).reshape(-1, *(1,) * (of.ndim - 1)) * of).sum(axis=0)
 
     def moment(self, power: int) -> Float[Array, ""]:
         """The mean of x^power."""
@@ -59,9 +61,13 @@ def values_and_weights(
     x = vector(name, values)
     require(name, x, holds, expected)
     if weights is None:
-        return x, jnp.full_like(x, 1 / x.shape[0])
+        return x, jax.device_put(np.full(x.shape, 1 / x.shape[0], x.dtype))
     w = vector("weights", weights).astype(x.dtype)
     if w.shape != x.shape:
         raise ValueError(f"`weights` must have the shape of `{name}`, {x.shape}, got {w.shape}")
     require("weights", w, lambda w: nonnegative(w) & (np.sum(w) > 0), "finite numbers >= 0, not all 0")
+    # In NumPy if the weights are known, because each small operation would be compiled.
+    if is_concrete(w):
+        w = np.asarray(w)
+        return x, jax.device_put(w / np.sum(w))
     return x, w / jnp.sum(w)

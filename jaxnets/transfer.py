@@ -28,6 +28,7 @@ from ._numerics import (
     pair_density_rule,
     pair_exponential,
 )
+from ._numerics.host import namespace
 from ._public import public
 from ._results import one_line
 
@@ -155,11 +156,11 @@ class Logistic(Transfer):
         require("steepness", self.steepness, positive, "a finite number > 0")
 
     def __call__(self, x):
-        return (1 + jnp.tanh(self.steepness.astype(x.dtype) * x)) / 2
+        return (1 + namespace(x).tanh(self.steepness.astype(x.dtype) * x)) / 2
 
     def slope(self, x):
         beta = self.steepness.astype(x.dtype)
-        return beta / 2 / jnp.cosh(beta * x) ** 2
+        return beta / 2 / namespace(x).cosh(beta * x) ** 2
 
     def antiderivative(self, x):
         """(x + log cosh(beta x) / beta) / 2."""

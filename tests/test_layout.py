@@ -40,7 +40,6 @@ ARROWS = {
         "_arguments",
         "learning",
         "couplings",
-        "dynamics",
         "eigen",
         "transfer",
     },

@@ -70,8 +70,11 @@ def follow(
     still belongs to the branch. Steps are at most ``largest``, and the first is ``step``, if given. A step that fails
     is taken back and shortened. The branch is complete when it arrives at ``stop``, or when a step of at most
     ``smallest`` fails. It is cut short after ``max_steps`` attempts; then `follow` can go on from its last solution
-    with its ``step``. No gradients: what ``advance`` closes over must be `frozen`.
+    with its ``step``. No gradients: what ``advance`` closes over must be `frozen`. If ``start`` is a NumPy array, the
+    steps are taken on the host, and ``advance`` gets and returns such arrays.
     """
+    if namespace(start) is np:
+        return _follow_on_host(advance, value, start, stop, largest, smallest, max_steps, step)
     value, start = frozen((value, start))
     stop, largest, smallest = (jnp.asarray(p, start.dtype) for p in frozen((stop, largest, smallest)))
     direction = jnp.sign(stop - start)
@@ -103,6 +106,25 @@ def follow(
     index = jnp.minimum(jnp.arange(max_steps + 1, dtype=num.dtype), num - 1)
     parameters, values = jax.tree.map(lambda row: row[index], rows)
     return Branch(parameters, values, num, step, gap, beyond)
+
+
+def _follow_on_host(advance, value, start, stop, largest, smallest, max_steps, step) -> Branch:
+    y, p, gap, beyond = value, start, np.asarray(np.inf, start.dtype), value
+    step, direction, found = largest if step is None else step, np.sign(stop - start), [(start, value)]
+    for _ in range(max_steps):
+        if p == stop or gap <= smallest:
+            break
+        ahead = p + direction * step
+        ahead = np.asarray(stop if direction * (stop - ahead) <= 0 else ahead, start.dtype)
+        new, present = advance(y, p, ahead)
+        if present:
+            y, p, gap, step = new, ahead, np.asarray(np.inf, start.dtype), min(_GROWTH * step, largest)
+            found.append((p, y))
+        else:
+            beyond, gap, step = new, np.asarray(step), _CUT * step
+    rows = found + found[-1:] * (max_steps + 1 - len(found))
+    parameters, values = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
+    return Branch(parameters, values, np.asarray(len(found)), np.asarray(step), gap, beyond)
 
 
 def root_near(

@@ -14,9 +14,10 @@ def merge(
 ) -> tuple[Int[np.ndarray, " new"], Int[np.ndarray, " m"]]:
     """Positions of one representative of each distinct point, and the number of the distinct point of each of `points`.
 
-    Two points are one if no coordinate differs by more than `same` + `relative` |coordinate|. The representative is
-    the point with the smallest residual, the first of them where several have it, and representatives stand in the
-    order of their residuals. A residual that is not finite marks a search that found nothing: its number is -1.
+    Two points are one if no coordinate differs by more than the larger of `same` and `relative` |coordinate|. The
+    representative is the point with the smallest residual, the first of them where several have it, and representatives
+    stand in the order of their residuals. A residual that is not finite marks a search that found nothing: its number
+    is -1.
 
     Distinct points that are `known` before have the first numbers, in their order, and no representative: the distinct
     points are then `known` followed by `points` at the positions.
@@ -30,7 +31,7 @@ def merge(
         if not np.isfinite(residuals[i]):
             break
         count = len(known) + len(positions)
-        allowed = same + relative * np.abs(points[i])
+        allowed = np.maximum(same, relative * np.abs(points[i]))
         near = np.flatnonzero(np.all(np.abs(distinct[:count] - points[i]) <= allowed, axis=-1))
         index[i] = near[0] if len(near) else count
         if not len(near):

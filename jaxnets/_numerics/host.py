@@ -17,13 +17,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Complex, Float, Int
 
 Y = TypeVar("Y")
 
-# A step of central differences, in roots of machine precision: their error is then some eps^(2/3), which leaves
-# Newton's steps nine digits of progress each in float64.
-_DIFFERENCE = 1 / 3
+# A step is not taken below so many roundings, which is where the conditions of the equations leave it.
+_LAST = 64
 # The shortest part of a step of Newton's, in halvings.
 _HALVINGS = 12
 
@@ -31,6 +30,11 @@ _HALVINGS = 12
 def namespace(x: Any) -> ModuleType:
     """NumPy for its own arrays and `jax.numpy` for all others."""
     return np if isinstance(x, np.ndarray | np.generic) else jnp
+
+
+def plane(x: Float[Array, "..."], y: Float[Array, "..."]) -> Complex[Array, "..."]:
+    """x + i y, in the precision of x and y."""
+    return x + 1j * y if namespace(x) is np else jax.lax.complex(x, y)
 
 
 def on_host(tree: Any) -> Any:
@@ -52,7 +56,7 @@ def light(module: Any) -> Any:
 
 @functools.cache
 def _ordinary(kind: type) -> type:
-    members = {name: inspect.getattr_static(kind, name) for name in dir(kind) if not name.startswith("__")}
+    members = {name: inspect.getattr_static(kind, name) for name in dir(kind) if name == "__call__" or name[:2] != "__"}
     return type(kind.__name__, (), {name: getattr(member, "method", member) for name, member in members.items()})
 
 
@@ -86,14 +90,16 @@ def newton_on_host(
 
     A step is halved until it makes fn smaller, so that none leaves the range where fn has a meaning (NaN elsewhere).
     The search ends where no part of a step does: at rounding, or at a minimum of |fn| that is no root. Without a
-    `jacobian`, fn is differenced.
+    `jacobian`, fn is differenced to half of its digits, so that each step leaves some 1e-8 of the error.
     """
     value = fn(y)
     for _ in range(num_steps):
-        matrix = _differences(fn, y) if jacobian is None else jacobian(y)
+        matrix = _differences(fn, y, value) if jacobian is None else jacobian(y)
         if not np.all(np.isfinite(matrix)) or np.linalg.matrix_rank(matrix) < len(y):
             break
         change = np.linalg.solve(matrix, value)
+        if np.max(np.abs(change) / np.maximum(1, np.abs(y))) < _LAST * np.finfo(y.dtype).eps:
+            break
         for part in 0.5 ** np.arange(_HALVINGS, dtype=y.dtype):
             new = y - part * change
             new_value = fn(new)
@@ -105,7 +111,7 @@ def newton_on_host(
     return y, np.max(np.abs(value))
 
 
-def _differences(fn, y: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k k"]:
+def _differences(fn, y: Float[np.ndarray, " k"], value: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k k"]:
     """The Jacobian of fn."""
-    steps = np.finfo(y.dtype).eps ** _DIFFERENCE * np.maximum(1, np.abs(y))
-    return np.stack([(fn(y + h) - fn(y - h)) / (2 * np.max(h)) for h in np.diag(steps)], 1)
+    steps = np.finfo(y.dtype).eps ** 0.5 * np.maximum(1, np.abs(y))
+    return np.stack([(fn(y + h) - value) / np.max(h) for h in np.diag(steps)], 1)

@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .._arguments import nonnegative, real_array, require, require_instance, require_whole, scalar, vector
-from .._numerics import Root, frozen, polish_root
+from .._numerics import Root, frozen, is_concrete, polish_root
 from .._results import Result
 from ..couplings import DeepHebbian
-from ..replica import Hopfield, SymmetricCore, saddle, symmetric_core
+from ..replica import Hopfield, SymmetricCore, symmetric_core
+from ..replica.saddles import either_way, solve
 
 
 class ReplicaState(Result, axes={"W": "pattern"}):
@@ -71,9 +72,9 @@ def replica_state(
     return _replica_state(problem, y, num_steps)
 
 
-@eqx.filter_jit
+@either_way
 def _replica_state(problem: Hopfield, y: Float[Array, " W+1"], num_steps: int) -> ReplicaState:
-    found = saddle(problem, y, num_steps=num_steps)
+    found = solve(problem, y, num_steps)
     q, r = problem.q_and_r(found.y[-1])
     return ReplicaState(
         m=found.y[:-1],
@@ -102,6 +103,8 @@ def problem_and_guess(
     require_whole("num_steps", num_steps, least=0)
     core = symmetric_core(ensemble, guess.shape[0], core_nodes=core_nodes)
     problem = Hopfield(core, temperature, nodes=nodes)
+    if is_concrete(guess):
+        return problem, jax.device_put(np.append(guess, 0).astype(core.load.dtype))
     return problem, jnp.append(guess, 0).astype(core.load.dtype)
 
 
@@ -125,7 +128,7 @@ def correlation_profile(
     """
     require_instance("ensemble", ensemble, DeepHebbian, "a `DeepHebbian`")
     require_whole("reach", reach, least=0)
-    pure = jnp.zeros(2 * reach + 1, ensemble.load.dtype).at[reach].set(1)
+    pure = np.eye(2 * reach + 1)[reach]
     return replica_state(ensemble, pure, temperature, num_steps=num_steps, nodes=nodes, core_nodes=core_nodes)
 
 

@@ -3,18 +3,19 @@
 Each line is one of the lines of `jaxnets.replica`, for the branch of retrieval in the load or in the temperature.
 """
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .. import replica
-from .._numerics import bisect, frozen, polish_root
+from .._numerics import frozen
+from .._numerics.branches import root_near
+from .._numerics.host import loop, namespace
 from .._results import Result
 from ..couplings import DeepHebbian
 from ..replica import Hopfield, LinePoint, Saddle, SymmetricCore, symmetric_core
 from ..replica.hopfield import bulk
-from ..replica.saddles import solve
+from ..replica.saddles import POLISH, either_way, solve
 from .equilibrium import problem_and_guess
 
 # Largest overlap from which a state is one of retrieval. At a fold overlaps jump to 0, where rounding leaves 1e-9.
@@ -23,6 +24,8 @@ RETRIEVED = 1e-3
 GLASS_ERROR, ROUNDING = 1e-8, 3000
 # Steps T -> glassiness of the state at T. Each multiplies the error by some exp(-1 / 2 alpha), .04 at alpha = .15.
 CLOSER = 4
+# Halvings of a bracket of temperatures: they reach rounding in float64.
+BISECTIONS = 60
 
 
 class Transition(Result, axes={"W": "pattern"}):
@@ -70,7 +73,7 @@ def capacity(
     return _capacity(problem, y, _log_interval(problem, loads), num_steps)
 
 
-@eqx.filter_jit
+@either_way
 def _capacity(problem: Hopfield, y: Float[Array, " W+1"], log_loads, num_steps: int) -> Transition:
     end = replica.branch_end(problem, _at_log_load, y, log_loads, _retrieves, num_steps=num_steps)
     fold = replica.fold(problem, _at_log_load, end.y, end.parameter)
@@ -99,10 +102,10 @@ def coexistence(
     return _coexistence(problem, y, _log_interval(problem, loads), num_steps)
 
 
-@eqx.filter_jit
+@either_way
 def _coexistence(problem: Hopfield, y: Float[Array, " W+1"], log_loads, num_steps: int) -> Transition:
     def glass_at(problem):
-        return solve(frozen(problem), jnp.zeros_like(y), num_steps)
+        return solve(frozen(problem), namespace(y).zeros_like(y), num_steps)
 
     def is_lowest(problem, state):
         glass = glass_at(problem)
@@ -117,20 +120,21 @@ def _coexistence(problem: Hopfield, y: Float[Array, " W+1"], log_loads, num_step
 def _log_interval(problem: Hopfield, loads: tuple[float, float]) -> tuple[Float[Array, ""], Float[Array, ""]]:
     if not (len(loads) == 2 and 0 < loads[0] < loads[1]):
         raise ValueError(f"`loads` must be two numbers with 0 < loads[0] < loads[1], got {loads!r}")
-    low, high = (jnp.log(jnp.asarray(load, problem.core.load.dtype)) for load in loads)
+    low, high = (jnp.asarray(np.log(load), problem.core.load.dtype) for load in loads)
     return low, high
 
 
 def _at_log_load(problem: Hopfield, log_load: Float[Array, ""]) -> Hopfield:
-    return problem.at_load(jnp.exp(log_load))
+    return problem.at_load(namespace(log_load).exp(log_load))
 
 
 def _retrieves(problem: Hopfield, state: Saddle) -> Bool[Array, ""]:
-    return (state.stability > 0) & (jnp.max(jnp.abs(state.y[:-1])) > RETRIEVED)
+    xp = namespace(state.y)
+    return (state.stability > 0) & (xp.max(xp.abs(state.y[:-1])) > RETRIEVED)
 
 
 def _at_load(problem: Hopfield, point: LinePoint, found: Bool[Array, ""]) -> Transition:
-    load = jnp.exp(point.parameter)
+    load = namespace(point.y).exp(point.parameter)
     return _transition(load, problem.temperature, point.y, point.residual, point.converged & found)
 
 
@@ -148,28 +152,36 @@ def glass_temperature(ensemble: DeepHebbian | SymmetricCore, *, core_nodes: int 
     1987 for the Hopfield model; for other cores derived here.
     """
     num_condensed = ensemble.condensed.shape[0] if isinstance(ensemble, SymmetricCore) else 1
-    return _glass_temperature(symmetric_core(ensemble, num_condensed, core_nodes=core_nodes))
+    return _glass_temperature(Hopfield(symmetric_core(ensemble, num_condensed, core_nodes=core_nodes)))
 
 
-@eqx.filter_jit
-def _glass_temperature(core: SymmetricCore) -> Transition:
+@either_way
+def _glass_temperature(problem: Hopfield) -> Transition:
     # One equation without order parameters, m = 0 and chi = 1 / T: the lines of `replica` have no part in it.
-    def instability(log_t, core):
-        return core.load * bulk(core.eigenvalues, jnp.exp(-log_t[0])).noise[None] - jnp.exp(2 * log_t)
-
+    core, xp = problem.core, namespace(problem.core.load)
     fixed = frozen(core)
-    top = jnp.max(fixed.eigenvalues.values)
-    low = jnp.maximum(top, 0)
+    low = xp.maximum(xp.max(fixed.eigenvalues.values), 0)
     # There alpha <lambda^2> / (T - max lambda)^2 is at most 1.
-    high = low + jnp.sqrt(fixed.load) * jnp.max(jnp.abs(fixed.eigenvalues.values))
-    _, T = bisect(lambda T, core: core.load * bulk(core.eigenvalues, 1 / T).noise > T**2, low, high, fixed)
-    root = polish_root(instability, jnp.log(T)[None], core)
-    T = jnp.exp(root.value[0])
-    coarse = bulk(core.coarse, 1 / T).noise
-    error = jax.lax.stop_gradient(jnp.abs(core.load * coarse / T**2 - 1))
+    high = low + xp.sqrt(fixed.load) * xp.max(xp.abs(fixed.eigenvalues.values))
+
+    def halved(_, bracket):
+        low, high = bracket
+        middle = (low + high) / 2
+        frozen_there = fixed.load * bulk(fixed.eigenvalues, 1 / middle).noise > middle**2
+        return (xp.where(frozen_there, middle, low), xp.where(frozen_there, high, middle)), high - low
+
+    _, T = loop(halved, frozen((low, high)), BISECTIONS, numpy=xp is np)
+    root = root_near(_instability, xp.log(T)[None], core, POLISH)
+    T = xp.exp(root.value[0])
+    error = frozen(xp.abs(core.load * bulk(core.coarse, 1 / T).noise / T**2 - 1))
     right = error < GLASS_ERROR + ROUNDING * float(jnp.finfo(T.dtype).eps)
-    y = jnp.append(jnp.zeros(core.condensed.shape[0], T.dtype), 1 / T)
-    return _transition(core.load, T, y, jnp.maximum(root.residual, error), root.converged & right)
+    y = xp.append(xp.zeros(core.condensed.shape[0], T.dtype), 1 / T)
+    return _transition(core.load, T, y, xp.maximum(root.residual, error), root.converged & right)
+
+
+def _instability(log_t: Float[Array, " 1"], core: SymmetricCore) -> Float[Array, " 1"]:
+    xp = namespace(log_t)
+    return core.load * bulk(core.eigenvalues, xp.exp(-log_t[0])).noise[None] - xp.exp(2 * log_t)
 
 
 def replicon_temperature(
@@ -194,23 +206,25 @@ def replicon_temperature(
     return _replicon_temperature(problem, y, num_steps)
 
 
-@eqx.filter_jit
+@either_way
 def _replicon_temperature(problem: Hopfield, y: Float[Array, " W+1"], num_steps: int) -> Transition:
     fixed = frozen(problem)
+
+    xp = namespace(y)
 
     def closer(_, carry):
         y, T = carry
         here = fixed.at_temperature(T)
         y = solve(here, y, num_steps).y
-        return y, here.glassiness(y)
+        return (y, here.glassiness(y)), xp.ones(())
 
-    y, T = jax.lax.fori_loop(0, CLOSER, closer, (y, jnp.zeros_like(y[0])))
+    y, T = loop(closer, (y, xp.zeros_like(y[0])), CLOSER, numpy=xp is np)
     state = solve(fixed.at_temperature(T), y, num_steps)
     # The logarithm, because T may be very small.
-    at = lambda problem, log_t: problem.at_temperature(jnp.exp(log_t))
-    point = replica.vanishing(problem, at, Hopfield.replicon, state.y, jnp.log(T))
+    at = lambda problem, log_t: problem.at_temperature(namespace(log_t).exp(log_t))
+    point = replica.vanishing(problem, at, Hopfield.replicon, state.y, xp.log(T))
     found = point.converged & state.converged & _retrieves(fixed, state)
-    return _transition(problem.core.load, jnp.exp(point.parameter), point.y, point.residual, found)
+    return _transition(problem.core.load, xp.exp(point.parameter), point.y, point.residual, found)
 
 
 def _transition(load, temperature, y, residual, converged) -> Transition:

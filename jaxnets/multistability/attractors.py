@@ -3,7 +3,6 @@
 Source: Tournoy & Doiron 2022 (arXiv 2210.03241) for the flow; the counts are made here.
 """
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,9 +14,6 @@ from .._results import Result
 from ..couplings.operators import Operator
 from .flows import Flow, flow
 from .patterns import as_couplings, cast_bias, cast_patterns, is_stable, require_concrete, stable_patterns
-
-# Entries of all matrices of one batch of flows: 2^24 are 128 MB in float64.
-_ENTRIES_TOGETHER = 2**24
 
 
 class Basins(Result, axes={"k": "attractor", "m": "start", "n": "unit"}):
@@ -51,9 +47,9 @@ def basins(
     """The attractors that random starts reach, each once, with the shares of the starts that reach them.
 
     Starts are independent normal x_i of standard deviation `spread`, so that all orthants are equally likely.
-    Attractors are one if their mean activities, periods and itineraries differ by at most `same` times (1 + their
-    size). `flow` says which starts stay undecided after `max_events`. There is no promise that all attractors are
-    found. The numbers come from the random `key`.
+    Two attractors are one if no mean activity differs by more than `same`, and neither period nor itinerary by more
+    than `same` times the larger of 1 and their size. `flow` says which starts stay undecided after `max_events`. There
+    is no promise that all attractors are found. The numbers come from the random `key`.
 
     Raises:
         ValueError: if ``J`` is not one finite square matrix, ``bias`` does not fit, one of them is traced,
@@ -85,15 +81,8 @@ def basins(
 
 
 def _flows(J: Operator, b: Float[Array, " n"], starts: Float[Array, "m n"], max_events: int) -> Flow:
-    """Each start's flow, as many together as their matrices leave room for."""
-    together = max(1, _ENTRIES_TOGETHER // J.shape[-1] ** 2)
-    parts = [_many(J, b, starts[k : k + together], max_events) for k in range(0, len(starts), together)]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-
-
-@eqx.filter_jit
-def _many(J: Operator, b: Float[Array, " n"], starts: Float[Array, "m n"], max_events: int) -> Flow:
-    return jax.vmap(lambda x0: flow(J, x0, b, max_events=max_events))(starts)
+    """Each start's flow, in NumPy arrays."""
+    return jax.tree.map(np.asarray, flow(J, starts, b, max_events=max_events))
 
 
 def _labels(ends: Flow) -> Float[np.ndarray, "m n+2"]:

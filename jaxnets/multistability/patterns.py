@@ -64,16 +64,19 @@ def cast_bias(bias: Float[ArrayLike, "*n"] | None, J: Operator) -> Float[Array, 
     if array.shape not in ((), (n,)):
         raise ValueError(f"`bias` must be a number or have shape ({n},), got shape {array.shape}")
     require("bias", array, np.isfinite, "finite numbers")
+    if is_concrete(array):  # in NumPy, where nothing small is compiled
+        return jax.device_put(np.full(n, array, J.dtype))
     return jnp.broadcast_to(array.astype(J.dtype), (n,))
 
 
 def cast_patterns(patterns: ArrayLike, J: Operator) -> Float[Array, "*batch n"]:
     """Patterns of 0 and 1, of any dtype, in the precision of J."""
-    array = jnp.asarray(patterns)
+    array = np.asarray(patterns) if is_concrete(patterns) else jnp.asarray(patterns)
     if array.shape[-1:] != J.shape[-1:]:
         raise ValueError(f"`patterns` must have shape (..., {J.shape[-1]}), got {array.shape}")
     require("patterns", array, lambda s: (s == 0) | (s == 1), "made of 0 and 1")
-    return array.astype(J.dtype)
+    # A copy, whose memory nobody else has.
+    return jax.device_put(array.astype(J.dtype)) if is_concrete(array) else array.astype(J.dtype)
 
 
 def require_concrete(J: Operator | ArrayLike, bias: ArrayLike | None, instead: str) -> None:
@@ -103,14 +106,22 @@ def margins(
     """
     J = as_couplings(J)
     s, b = cast_patterns(patterns, J), cast_bias(bias, J)
-    return _margins(J, s.reshape(-1, J.shape[-1]), b).reshape(s.shape[:-1])
+    # A matrix on a CPU is multiplied by NumPy, where no new shape compiles.
+    if isinstance(J, Dense) and is_concrete(J, s, b) and jax.default_backend() == "cpu":
+        matrix, s, b = (np.asarray(x) for x in (J.matrix, s, b))
+        return jax.device_put(_least(s, (matrix @ s.reshape(-1, len(b)).T).T.reshape(s.shape) + b))
+    return _margins(J, s, b)
+
+
+def _least(s: Float[Array, "*batch n"], fields: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
+    return ((2 * s - 1) * fields).min(-1)
 
 
 @eqx.filter_jit
-def _margins(J: Operator, s: Float[Array, "P n"], b: Float[Array, " n"]) -> Float[Array, " P"]:
+def _margins(J: Operator, s: Float[Array, "*batch n"], b: Float[Array, " n"]) -> Float[Array, "*batch"]:
     with jax.default_matmul_precision("highest"):
-        fields = (J @ s.T).T + b[None]
-    return jnp.min((2 * s - 1) * fields, -1)
+        fields = (J @ s.reshape(-1, len(b)).T).T
+    return _least(s, (fields + b[None]).reshape(s.shape))
 
 
 def is_stable(
@@ -126,7 +137,8 @@ def is_stable(
     Raises:
         ValueError: where `margins` does.
     """
-    return margins(J, patterns, bias) > 0
+    found = margins(J, patterns, bias)
+    return jax.device_put(np.asarray(found) > 0) if is_concrete(found) else found > 0
 
 
 # --- all patterns
@@ -245,7 +257,7 @@ def _judged(J: Operator, b: Float[Array, " n"], candidates: Bool[np.ndarray, "P 
     """The candidates that `is_stable` accepts."""
     if len(candidates) == 0:
         return candidates
-    # In powers of two, so that few programs are compiled.
+    # Operators that are no matrix have programs of their own: in powers of two, so that few are compiled.
     room = 2 ** int(np.ceil(np.log2(len(candidates)))) - len(candidates)
     padded = np.concatenate([candidates, np.zeros((room, candidates.shape[1]), bool)])
     parts = np.split(padded, max(1, len(padded) // _JUDGED_TOGETHER))

@@ -26,13 +26,14 @@ from jaxtyping import ArrayLike, Bool, Complex, Float, Int
 from .._arguments import positive, real_array, require
 from .._numerics import is_concrete, merge
 from .._results import Result
-from ..eigen import eigenvalues
+from ..eigen import host_eigenvalues
 from ..transfer import PiecewiseLinear, Transfer, as_piecewise_linear
 
 # Numbers in one batch of sides, and of regions to be solved: 2^23 and 2^22 float64 are 64 and 32 MB.
 _SIDES_TOGETHER, _ENTRIES_TOGETHER = 2**23, 2**22
-# Fixed points on a border are found from each region that meets there. They are one within this many tolerances, which
-# leaves room for the condition of the equations on the two sides.
+# Fixed points on a border are found from each region that meets there. They are one within this many tolerances, of the
+# largest terms. In 60 random networks of rank 1 to 3 the results differed by at most 4e-6 of one; the rest is room for
+# ill-conditioned equations.
 _SAME = 100.0
 
 # --- regions
@@ -199,7 +200,7 @@ def piecewise_fixed_points(
     kappa, boundary = found.kappa[kept], found.boundary[kept]
     values = np.zeros((0, M.shape[1]), np.result_type(M.dtype, np.complex64))
     if len(kept):
-        values = np.asarray(eigenvalues(found.matrices[kept])) - 1
+        values = host_eigenvalues(found.matrices[kept]) - 1
         values = np.take_along_axis(values, np.argsort(-values.real, axis=1, stable=True), 1)
     return PiecewiseFixedPoints(
         kappa=kappa,

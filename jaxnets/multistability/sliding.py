@@ -6,9 +6,10 @@ Between events every unit has h_i = H(x_i). A unit with x_i = 0 whose field woul
 $$ J_{SS}\, h_S + J_{SA}\, h_A + b_S = 0 . $$
 
 At an event the units at 0 must be on, off or sliding consistently, which is a linear complementarity problem in
-[0, 1]. `resolve` solves it by principal pivoting from the sides that the units were about to enter. Each pivot updates
-the inverse of J_SS by a term of rank one. If the matrix -J of the units at 0 has positive principal minors (one unit:
-J_ii < 0) there is one consistent choice, else there may be several, and `resolve` returns one of them.
+[0, 1]. It is solved by principal pivoting from the sides that the units were about to enter: `pivot` while there are
+`contradictions`, and less than `most_pivots` have been made. Each pivot updates the inverse of J_SS by a term of rank
+one. If the matrix -J of the units at 0 has positive principal minors (one unit: J_ii < 0) there is one consistent
+choice, else there may be several, and the pivots end at one of them.
 
 Source: Filippov, Differential Equations with Discontinuous Righthand Sides (1988).
 """
@@ -27,7 +28,7 @@ MAX_SLIDING = 32
 _ZERO_ROUNDINGS = 512
 # h of a sliding unit may leave [0, 1] by this many roundings.
 _SLACK_ROUNDINGS = 64
-# A unique solution needs a few pivots for every unit at 0. After this many, `_pivot` changes the order; after 16 times
+# A unique solution needs a few pivots for every unit at 0. After this many, `pivot` changes the order; after 16 times
 # as many, the units are given up.
 _PIVOTS_PER_UNIT, _LAST_PIVOTS = 4, 16
 
@@ -59,39 +60,30 @@ class Sides(eqx.Module):
     inverse: Float[Array, "m m"]
 
     @classmethod
-    def none_sliding(cls, h: Float[Array, " n"]) -> "Sides":
-        """The sides h, with places for units that slide later; f is to be settled."""
-        m = min(len(h), MAX_SLIDING)
-        free = jnp.zeros(m, jnp.int32), jnp.zeros(m, bool), jnp.zeros((m, m), h.dtype)
-        return cls(h, h, jnp.zeros(len(h), bool), *free)
+    def none_sliding(cls, net: Network, h: Float[Array, " n"], places: int) -> "Sides":
+        """The sides h, with `places` for units that slide later."""
+        free = jnp.zeros(places, jnp.int32), jnp.zeros(places, bool), jnp.zeros((places, places), h.dtype)
+        return settle(net, cls(h, h, jnp.zeros(len(h), bool), *free))
 
 
 def settle(net: Network, sides: Sides) -> Sides:
     """The sides with h of the sliding units solved for, such that f = 0 there, and all fields."""
-    h = jnp.where(sides.sliding, 0, sides.h)
-    # The second time takes out the rounding errors of the inverse.
-    for _ in range(2):
-        h = h.at[sides.slots].add(-(sides.inverse @ (net.J @ h + net.b)[sides.slots]))
+    h = sides.h
+    if len(sides.slots):
+
+        def corrected(_, h):
+            return h.at[sides.slots].add(-(sides.inverse @ (net.J @ h + net.b)[sides.slots]))
+
+        # The second time takes out the rounding errors of the inverse.
+        h = jax.lax.fori_loop(0, 2, corrected, jnp.where(sides.sliding, 0, h))
     f = net.J @ h + net.b
     f = jnp.where(sides.sliding | (jnp.abs(f) <= net.zero), 0, f)
     return Sides(h, f, sides.sliding, sides.slots, sides.used, sides.inverse)
 
 
-def resolve(net: Network, sides: Sides, at_zero: Bool[Array, " n"]) -> tuple[Sides, Bool[Array, ""]]:
-    """Sides that contradict nothing, and whether they were found."""
-    patience = _patience(at_zero)
-
-    def wrong(carry):
-        sides, count = carry
-        return (count < _LAST_PIVOTS * patience) & jnp.any(_contradicted(sides, at_zero))
-
-    def improve(carry):
-        sides, count = carry
-        return settle(net, _pivot(net, sides, at_zero, count)), count + 1
-
-    sides, _ = jax.lax.while_loop(wrong, improve, (sides, jnp.zeros((), jnp.int32)))
-    # NaN, from a singular system, compares as no contradiction.
-    return sides, jnp.all(jnp.isfinite(sides.h)) & ~jnp.any(_contradicted(sides, at_zero))
+def most_pivots(at_zero: Bool[Array, " n"]) -> Int[Array, ""]:
+    """Pivots after which units are given up."""
+    return _LAST_PIVOTS * _patience(at_zero)
 
 
 def _patience(at_zero: Bool[Array, " n"]) -> Int[Array, ""]:
@@ -99,17 +91,22 @@ def _patience(at_zero: Bool[Array, " n"]) -> Int[Array, ""]:
     return _PIVOTS_PER_UNIT * jnp.sum(at_zero, dtype=jnp.int32) + _PIVOTS_PER_UNIT
 
 
-def _contradicted(sides: Sides, at_zero: Bool[Array, " n"]) -> Bool[Array, " n"]:
-    """Units at 0 that would not stay on their side, and sliding units whose h is outside [0, 1]."""
+def contradictions(sides: Sides, at_zero: Bool[Array, " n"]) -> Bool[Array, " n"]:
+    """Units at 0 that would not stay on their side, and sliding units whose h is outside [0, 1].
+
+    NaN, from a singular system, compares as no contradiction.
+    """
     slack = _SLACK_ROUNDINGS * jnp.finfo(sides.h.dtype).eps
     wrong_side = jnp.where(sides.h > 0.5, sides.f < 0, sides.f > 0)
     return at_zero & jnp.where(sides.sliding, (sides.h < -slack) | (sides.h > 1 + slack), wrong_side)
 
 
-def _pivot(net: Network, sides: Sides, at_zero: Bool[Array, " n"], count: Int[Array, ""]) -> Sides:
-    """A contradicted unit changes: it slides where that attracts, else it takes a side. The result is to be settled.
+def pivot(
+    net: Network, sides: Sides, at_zero: Bool[Array, " n"], wrong: Bool[Array, " n"], count: Int[Array, ""]
+) -> Sides:
+    """A unit that is `wrong` changes: it slides where that attracts, else it takes a side. The result is to be settled.
 
-    The first contradicted unit changes, by which matrices with positive principal minors are solved. For others this
+    The first such unit changes, by which matrices with positive principal minors are solved. For others this
     may go round in a circle. After a while the order therefore changes with every pivot, and repelling units slide in
     between.
     """
@@ -119,7 +116,10 @@ def _pivot(net: Network, sides: Sides, at_zero: Bool[Array, " n"], count: Int[Ar
     # Multiples of the golden ratio modulo 1 are spread evenly: another order for every count.
     shuffled = jnp.mod((unit + 1) * (count + 1).astype(dtype) * ((math.sqrt(5) - 1) / 2), 1)
     rank = jnp.where(ordered, unit, shuffled)
-    i = jnp.argmin(jnp.where(_contradicted(sides, at_zero), rank, jnp.inf)).astype(jnp.int32)
+    i = jnp.argmin(jnp.where(wrong, rank, jnp.inf)).astype(jnp.int32)
+    if not len(sides.slots):  # without places, units take sides
+        on = jnp.arange(n, dtype=i.dtype) == i
+        return eqx.tree_at(lambda sides: sides.h, sides, jnp.where(on, 1 - sides.h, sides.h))
     P, slots, slides = sides.inverse, sides.slots, sides.sliding[i]
     # Its own place, or the first that is free.
     k = jnp.where(slides, jnp.argmax(sides.used & (slots == i)), jnp.argmin(sides.used))

@@ -12,21 +12,30 @@ $$ m_\mu = \langle \xi^\mu \tanh(x / T) \rangle, \quad \chi = \langle \operatorn
    x = \sum_\mu \xi^\mu (K m)_\mu + \Delta z $$
 """
 
+from typing import ClassVar, NamedTuple
+
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._arguments import nonnegative, real_array, require, require_instance, require_whole, scalar
 from .._laws import Discrete
+from .._numerics import is_concrete
+from .._numerics.host import loop, namespace, on_host
 from .._results import one_line
 from ..couplings import DeepHebbian
-from .fields import Field, field_averages, field_law, field_slopes
+from .fields import Field, field_averages, field_entropy, field_law, field_slopes, response_slope
 from .problem import Problem
 
-# Steps of chi alone, after the steps of m at chi = 0 and before the steps of both. Newton's steps double the digits.
+# Steps of chi alone, at least. Newton's steps double the digits.
 SETTLING = 6
+# Part of the steps for m and chi without a limit, the largest part of its phase that chi may take before, and the step
+# at which a stage is over. The limit was tried on windows that convert a pattern: gamma = .6 c at alpha = .002, T = .1
+# ends in the glass from .95 on, and at limits from .8 to .9 chi stays there.
+LAST, NARROW, SHORT = 6, 0.7, 1e-5
+# Steps that one state on the host may take at least; the slowest of some fifty conversions took 130.
+PATIENCE = 300
 # Rounding errors of a covariance, in machine precisions: an eigenvalue below minus these is negative in earnest.
 ROUNDING = 1e3
 
@@ -109,13 +118,16 @@ def symmetric_core(
     if not ensemble.is_symmetric():
         raise ValueError("`ensemble` must be symmetric: an equilibrium needs J = J^T (`DeepHebbian(symmetric=True)`)")
     dtype, d = ensemble.load.dtype, ensemble.hetero.shape[0]
+    auto, hetero = ensemble.auto, ensemble.hetero
+    auto, hetero = on_host((auto, hetero)) if is_concrete(auto, hetero) else (auto, hetero)
+    xp = namespace(hetero)
     patterns = np.arange(num_condensed)
-    strengths = jnp.concatenate([ensemble.auto[None], ensemble.hetero, jnp.zeros(1, dtype)])
+    strengths = xp.concatenate([auto[None], hetero, xp.zeros(1, dtype)])
     block = strengths[np.minimum(np.abs(np.subtract.outer(patterns, patterns)), d + 1)]
     nodes = np.arange(core_nodes + 1)
     waves = 2 * np.cos(np.pi / core_nodes * np.outer(nodes, np.arange(1, d + 1)))
-    values = ensemble.auto + jnp.asarray(waves, dtype) @ ensemble.hetero
-    fine = jnp.asarray(np.where(nodes % core_nodes == 0, 0.5, 1.0), dtype)
+    values = auto + xp.asarray(waves, dtype) @ hetero
+    fine = np.where(nodes % core_nodes == 0, 0.5, 1.0).astype(dtype)
     law = Discrete(values, fine)
     # Every second node, with the same weights at both ends.
     coarse = Discrete(values[::2], fine[::2])
@@ -125,7 +137,7 @@ def symmetric_core(
 # --- averages over the eigenvalue law -------------------------------------------------------------------------
 
 
-class Bulk(eqx.Module):
+class Bulk(NamedTuple):
     """What the equations need of the patterns that are not condensed, at one chi."""
 
     log: Float[Array, ""]  # <ln(1 - chi lambda)>
@@ -136,13 +148,14 @@ class Bulk(eqx.Module):
 
 def bulk(eigenvalues: Discrete, chi: Float[Array, ""]) -> Bulk:
     """The averages; NaN where chi lambda >= 1 for some eigenvalue, because there is no such phase."""
-    margin = 1 - chi * eigenvalues.values
-    inside = jnp.all(margin > 0)
+    xp, margin = namespace(eigenvalues.values), 1 - chi * eigenvalues.values
+    inside = xp.all(margin > 0)
     # Gradients of a branch that is not taken must be finite too.
-    safe = jnp.where(inside, margin, 1)
+    safe = xp.where(inside, margin, 1)
     ratio = eigenvalues.values / safe
-    nan_outside = jnp.where(inside, 0, jnp.nan)
-    return Bulk(*(nan_outside + eigenvalues.mean(f) for f in (jnp.log(safe), ratio, ratio**2, 2 * ratio**3)))
+    nan_outside = xp.where(inside, 0, xp.nan).astype(ratio.dtype)
+    means = eigenvalues.mean(xp.stack([xp.log(safe), ratio, ratio**2, 2 * ratio**3], -1))
+    return Bulk(*(nan_outside + means))
 
 
 # --- the problem ----------------------------------------------------------------------------------------------
@@ -160,6 +173,7 @@ class Hopfield(Problem):
     Source: Amit, Gutfreund & Sompolinsky 1987; Jiang et al. 2021 (arXiv 2103.14317).
     """
 
+    in_numpy: ClassVar[bool] = True
     core: SymmetricCore
     temperature: Float[Array, ""]
     nodes: int = eqx.field(static=True)
@@ -184,42 +198,62 @@ class Hopfield(Problem):
 
     def mismatch(self, y):
         of = field_averages(self._field(y))
-        return jnp.append(of.overlaps, of.response) - y
+        return namespace(y).append(of.overlaps, of.response) - y
 
     def jacobian(self, y):
-        slopes, K, drift = field_slopes(self._field(y)), self.core.condensed, self._noise_slope(y[-1])
-        above = jnp.concatenate([slopes.overlaps_a @ K, drift * slopes.overlaps_variance[:, None]], 1)
-        below = jnp.append(2 * slopes.overlaps_variance @ K, drift * slopes.response_variance)
-        return jnp.concatenate([above, below[None]]) - jnp.eye(y.shape[0], dtype=y.dtype)
+        field, drift = self._field_and_drift(y)
+        xp, slopes, K = namespace(y), field_slopes(field), self.core.condensed
+        above = xp.concatenate([slopes.overlaps_a @ K, drift * slopes.overlaps_variance[:, None]], 1)
+        below = xp.append(2 * slopes.overlaps_variance @ K, drift * slopes.response_variance)
+        return xp.concatenate([above, below[None]]) - xp.eye(y.shape[0], dtype=y.dtype)
 
     def relaxed(self, y, num_steps):
-        """Half of the steps are m -> <xi tanh> at chi = 0, the other half solve for chi along with m.
+        """Steps m -> <xi tanh>, by which a guess becomes a state, in four stages.
 
-        A guess far from a state has units whose field is nearly 0, so that a chi solved for it would belong to the
-        glass: chi waits. Steps of m lower the energy of a core without negative eigenvalues; other cores make the steps
-        shorter. Steps of chi are Newton's, within the bounds of its phase.
+        1. m at chi = 0. A guess far from a state has units whose field is nearly 0, so that a chi solved for it would
+           belong to the glass: chi waits.
+        2. m, with chi solved along but kept away from the end of its phase (`NARROW`). A pattern that converts into a
+           broad state passes fields that are nearly 0 again, and would fall into the glass as well.
+        3. chi alone.
+        4. m, with chi solved along.
+
+        A stage ends when steps are short, and at the latest after its share of `num_steps`. The second stage may take
+        longer on the host, since a conversion may stand nearly still before it goes on. Steps of m lower the energy
+        of a core without negative eigenvalues; other cores make the steps shorter. Steps of chi are Newton's.
         """
-        T, top = self.temperature, jnp.max(self.core.eigenvalues.values)
-        tiny = float(jnp.finfo(y.dtype).tiny)
-        bottom = jnp.minimum(jnp.min(self.core.eigenvalues.values), 0)
-        stride = 1 / (1 - bottom / jnp.maximum(top, jnp.maximum(-bottom, tiny)))
+        xp, T, tiny = namespace(y), self.temperature, float(jnp.finfo(y.dtype).tiny)
+        top, bottom = xp.max(self.core.eigenvalues.values), xp.minimum(xp.min(self.core.eigenvalues.values), 0)
+        stride = 1 / (1 - bottom / xp.maximum(top, xp.maximum(-bottom, tiny)))
         # The phase ends where chi lambda = 1, and at q = 0.
-        bound = 1 / jnp.maximum(jnp.maximum(T, top), tiny)
-        half = num_steps // 2
+        bound = 1 / xp.maximum(xp.maximum(T, top), tiny)
+        # The last step of each stage. There is no hurry where no other state waits.
+        patient = max(num_steps, PATIENCE) if num_steps and xp is np else num_steps
+        last = patient - num_steps // LAST
+        ends = xp.asarray(np.array([num_steps // 2, last, last + SETTLING, patient + SETTLING]))
 
-        def step(i, y):
-            m, chi = y[:-1], y[-1]
-            field = self._field(y)
-            of = field_averages(field)
-            gain = self._noise_slope(chi) * field_slopes(field).response_variance
-            newton = (of.response - chi * gain) / jnp.where(gain < 1, 1 - gain, 1)
-            new = jnp.where(gain < 1, newton, of.response)
-            new = jnp.clip(new, chi / 2, (chi + bound) / 2)
-            alone = (i >= half) & (i < half + SETTLING)
-            m = jnp.where(alone, m, m + stride * (of.overlaps - m))
-            return jnp.append(m, jnp.where(i < half, chi, new))
+        def step(i, carry):
+            y, stage = carry
+            m = y[:-1]
+            overlaps, new = self._responses(y, bound)
+            limit = xp.where(stage == 0, 0, xp.where(stage == 1, NARROW * bound, bound))
+            new = xp.append(xp.where(stage == 2, m, m + stride * (overlaps - m)), xp.minimum(new, limit))
+            moved = xp.max(xp.abs(new - y))
+            over = (moved <= SHORT) | (i + 1 >= ends[stage])
+            # On the host the loop ends with the last stage: Newton's steps go on from there.
+            return (new, xp.where(over & (stage < 3), stage + 1, stage)), xp.where(over & (stage == 3), 0, 1)
 
-        return jax.lax.fori_loop(0, SETTLING + num_steps, step, y.at[-1].set(0))
+        start = xp.append(y[:-1], xp.zeros_like(y[-1])), xp.asarray(0 if num_steps else 2)
+        return loop(step, start, patient + SETTLING, numpy=xp is np)[0]
+
+    def _responses(self, y: Float[Array, " W+1"], bound: Float[Array, ""]) -> tuple[Array, Array]:
+        """<xi tanh>, and chi after a step of Newton's within its phase."""
+        xp, chi = namespace(y), y[-1]
+        field, drift = self._field_and_drift(y)
+        of = field_averages(field)
+        gain = drift * response_slope(field)
+        newton = (of.response - chi * gain) / xp.where(gain < 1, 1 - gain, 1)
+        new = xp.where(gain < 1, newton, of.response)
+        return of.overlaps, xp.clip(new, chi / 2, (chi + bound) / 2)
 
     def free_energy(self, y):
         return self.functional(y[:-1], *self.q_and_r(y[-1]), y[-1])
@@ -242,16 +276,17 @@ class Hopfield(Problem):
         """
         core, T = self.core, self.temperature
         a, variance, law = core.condensed @ m, core.load * r, bulk(core.eigenvalues, chi)
-        of = field_averages(self._field_law(a, variance))
+        field = self._field_law(a, variance)
+        of = field_averages(field)
         # T ln 2cosh(x / T) = x tanh(x / T) + T entropy, and the average of the first term by parts.
-        log_cosh = a @ of.overlaps + variance * of.response + T * of.entropy
+        log_cosh = a @ of.overlaps + variance * of.response + T * field_entropy(field)
         loops = core.eigenvalues.moment(1) + T * law.log - q * law.pull + r * chi
         return a @ m / 2 + core.load / 2 * loops - log_cosh
 
     def replicon(self, y):
         """1 - (alpha / T) <lambda^2 / (1 - chi lambda)^2> <sech^4(x / T)> / T; -infinity at T = 0 for any load."""
-        glassy, cold = self.glassiness(y), self.temperature == 0
-        return jnp.where(cold & (glassy > 0), -jnp.inf, 1 - glassy / jnp.where(cold, 1, self.temperature))
+        xp, glassy, cold = namespace(y), self.glassiness(y), self.temperature == 0
+        return xp.where(cold & (glassy > 0), -xp.inf, 1 - glassy / xp.where(cold, 1, self.temperature))
 
     def glassiness(self, y: Float[Array, " W+1"]) -> Float[Array, ""]:
         """The temperature below which a state with these averages would break the symmetry of replicas."""
@@ -259,20 +294,25 @@ class Hopfield(Problem):
 
     def stability(self, y):
         """1 - max eig(A K), A = dm / da with chi following; NaN where A, a covariance, is not positive."""
-        slopes, drift, K = field_slopes(self._field(y)), self._noise_slope(y[-1]), self.core.condensed
+        field, drift = self._field_and_drift(y)
+        xp, slopes, K = namespace(y), field_slopes(field), self.core.condensed
         by_variance = slopes.overlaps_variance
         following = 2 * drift / (1 - drift * slopes.response_variance)
-        values, vectors = jnp.linalg.eigh(slopes.overlaps_a + following * jnp.outer(by_variance, by_variance))
-        rounding = ROUNDING * float(jnp.finfo(y.dtype).eps) * (1 + jnp.max(jnp.abs(values)))
+        A = slopes.overlaps_a + following * xp.outer(by_variance, by_variance)
+        if xp is np and not np.all(np.isfinite(A)):  # LAPACK through NumPy raises instead
+            return np.full((), np.nan, y.dtype)
+        values, vectors = xp.linalg.eigh(A)
+        rounding = ROUNDING * float(jnp.finfo(y.dtype).eps) * (1 + xp.max(xp.abs(values)))
         # A K has the eigenvalues of A^(1/2) K A^(1/2), which is symmetric.
-        root = vectors * jnp.sqrt(jnp.maximum(values, 0))[None]
-        gain = jnp.max(jnp.linalg.eigvalsh(root.T @ K @ root))
-        return jnp.where(values[0] >= -rounding, 1 - gain, jnp.nan)
+        root = vectors * xp.sqrt(xp.maximum(values, 0))[None]
+        gain = xp.max(xp.linalg.eigvalsh(root.T @ K @ root))
+        return xp.where(values[0] >= -rounding, 1 - gain, xp.nan)
 
     def quadrature_error(self, y):
         law, coarse = bulk(self.core.eigenvalues, y[-1]), bulk(self.core.coarse, y[-1])
-        errors = [jnp.abs(a - b) / (1 + jnp.abs(a)) for a, b in ((law.pull, coarse.pull), (law.noise, coarse.noise))]
-        return jnp.max(jnp.stack([self._field(y).left_out, *errors]))
+        xp = namespace(y)
+        errors = [xp.abs(a - b) / (1 + xp.abs(a)) for a, b in ((law.pull, coarse.pull), (law.noise, coarse.noise))]
+        return xp.max(xp.stack([self._field(y).left_out, *errors]))
 
     def is_admissible(self, y, tolerance):
         # Up to rounding: a paramagnet has q = 0, and a pattern almost without noise chi = 0.
@@ -284,7 +324,9 @@ class Hopfield(Problem):
     def _field_law(self, a: Float[Array, " W"], variance: Float[Array, ""]) -> Field:
         return field_law(a, variance, self.temperature, self.nodes, self.core.patterns == "binary")
 
-    def _noise_slope(self, chi: Float[Array, ""]) -> Float[Array, ""]:
-        """d Delta^2 / d chi."""
-        law, T = bulk(self.core.eigenvalues, chi), self.temperature
-        return self.core.load * ((1 - T * chi) * law.noise_slope - T * law.noise)
+    def _field_and_drift(self, y: Float[Array, " W+1"]) -> tuple[Field, Float[Array, ""]]:
+        """The field of a unit, and the slope d Delta^2 / d chi of its variance."""
+        law, T = bulk(self.core.eigenvalues, y[-1]), self.temperature
+        q = 1 - T * y[-1]
+        drift = self.core.load * (q * law.noise_slope - T * law.noise)
+        return self._field_law(self.core.condensed @ y[:-1], self.core.load * q * law.noise), drift

@@ -13,10 +13,13 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .. import _numerics
-from .._numerics import Root, frozen, polish_root
+from .._numerics import Root, frozen
+from .._numerics.branches import root_near
+from .._numerics.host import light, namespace
 from .._results import Result
 from .problem import Problem
 from .saddles import Saddle, solve
@@ -26,6 +29,8 @@ At = Callable[[P, Float[Array, ""]], P]
 
 # Parameters of a grid, and grids, each within one step of the grid before: they leave a thousandth of the range.
 GRID, GRIDS = 32, 2
+# Largest change of an order parameter between two points of one branch that Newton's method alone may find.
+NEAR = 0.1
 # Newton steps to a line, from a thousandth of the range. At a fold the distance of y is the square root of that.
 NEWTON = 10
 
@@ -68,6 +73,8 @@ def branch_end(
     or where `holds(problem, saddle)` is False. The end is `found` if the branch holds at `interval[0]`
     and not at `interval[1]`. No gradients.
     """
+    if namespace(guess) is np:
+        return _end_on_host(problem, at, guess, interval, holds, num_steps)
     problem, guess = frozen((problem, guess))
 
     def follow(parameter, guess):
@@ -87,6 +94,27 @@ def branch_end(
     return BranchEnd(y, parameter, found)
 
 
+def _end_on_host(problem, at, guess, interval, holds, num_steps) -> BranchEnd:
+    """As fine as the last grid, by halvings: the states, from the last one on, are found one after the other."""
+
+    def follow(parameter, guess, num_steps=num_steps):
+        here = at(problem, parameter)
+        state = solve(here, guess, num_steps)
+        return state.y, bool(state.converged & holds(here, state))
+
+    parameter, beyond = (np.asarray(end, guess.dtype) for end in interval)
+    y, present = follow(parameter, guess)
+    found = present and not follow(beyond, y)[1]
+    for _ in range(round(np.log2(GRID**GRIDS)) if found else 0):
+        middle = (parameter + beyond) / 2
+        # Newton's method alone from a state near by; the iteration decides where that finds none.
+        new, present = follow(middle, y, 0)
+        if not present or np.max(np.abs(new - y)) > NEAR:
+            new, present = follow(middle, y)
+        y, parameter, beyond = (new, middle, beyond) if present else (y, parameter, middle)
+    return BranchEnd(y, parameter, np.asarray(found))
+
+
 def fold(problem: P, at: At[P], y: Float[Array, " k"], parameter: Float[Array, ""]) -> LinePoint:
     r"""The fold at which a branch turns back, near the order parameters y at `parameter`.
 
@@ -95,6 +123,7 @@ def fold(problem: P, at: At[P], y: Float[Array, " k"], parameter: Float[Array, "
     `branch_end`, with the same `problem` and `at`, gives the rough y and `parameter`. Valid for a simple fold. Newton's
     method may find a fold of another branch: the caller has to judge. Differentiable.
     """
+    at = _remembered(at)
     root = _numerics.fold(
         lambda y, p, problem: at(problem, p).mismatch(y),
         y,
@@ -116,16 +145,14 @@ def coexistence(
     The point has the order parameters of the state y. `branch_end` takes the same `problem` and `at`. Valid where
     neither state is at a fold. Differentiable.
     """
-    size = y.shape[0]
+    size, xp, at = y.shape[0], namespace(y), _remembered(at)
 
     def equations(z, problem):
         y, other, here = z[:size], z[size:-1], at(problem, z[-1])
         gap = here.free_energy(y) - here.free_energy(other)
-        return jnp.concatenate([here.mismatch(y), here.mismatch(other), gap[None]])
+        return xp.concatenate([here.mismatch(y), here.mismatch(other), gap[None]])
 
-    return _line_point(
-        polish_root(equations, jnp.append(jnp.append(y, other), parameter), problem, num_steps=NEWTON), size
-    )
+    return _line_point(root_near(equations, xp.append(xp.append(y, other), parameter), problem, NEWTON), size)
 
 
 def vanishing(
@@ -142,11 +169,28 @@ def vanishing(
     c is `scalar(problem, y)`, for example the replicon. Valid where the state is not at a fold. Differentiable.
     """
 
+    xp, at = namespace(y), _remembered(at)
+
     def equations(z, problem):
         here = at(problem, z[-1])
-        return jnp.append(here.mismatch(z[:-1]), scalar(here, z[:-1]))
+        return xp.append(here.mismatch(z[:-1]), scalar(here, z[:-1]))
 
-    return _line_point(polish_root(equations, jnp.append(y, parameter), problem, num_steps=NEWTON), y.shape[0])
+    return _line_point(root_near(equations, xp.append(y, parameter), problem, NEWTON), y.shape[0])
+
+
+def _remembered(at: At[P]) -> At[P]:
+    """On the host `at` makes the problem once for all calls at one p, and without the bookkeeping of modules."""
+    made: dict[float, P] = {}
+
+    def remembering(problem: P, p: Float[Array, ""]) -> P:
+        if namespace(p) is not np:
+            return at(problem, p)
+        if float(p) not in made:
+            made.clear()
+            made[float(p)] = light(at(problem, p))
+        return made[float(p)]
+
+    return remembering
 
 
 def _line_point(root: Root, size: int) -> LinePoint:

@@ -6,6 +6,7 @@ model are the eight methods below, so a new model is one more final `Problem`.
 """
 
 import abc
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -17,7 +18,12 @@ class Problem(eqx.Module):
 
     Parameters such as a load or a temperature are fields of the problem. Saddle points are differentiable in all of
     them, so `mismatch`, `free_energy` and `replicon` must be. The other methods need no gradients.
+
+    `in_numpy` says that all methods also take a problem and order parameters in NumPy arrays (`_numerics.host`). One
+    concrete saddle point is then found without a compiler.
     """
+
+    in_numpy: ClassVar[bool] = False
 
     @abc.abstractmethod
     def mismatch(self, y: Float[Array, " k"]) -> Float[Array, " k"]:

@@ -1,5 +1,9 @@
 """Saddle points of a replica-symmetric problem, exact to rounding and differentiable."""
 
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,12 +11,17 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .._arguments import require, require_instance, require_whole, vector
-from .._numerics import frozen, last_steps
+from .._numerics import frozen, is_concrete, last_steps
+from .._numerics.host import from_host, light, namespace, newton_on_host, on_host
 from .._results import Result
 from .problem import Problem
 
+R = TypeVar("R")
+
 # Newton steps that complete the relaxation. From an error of .01 four are enough; two more are for flat directions.
 SEARCH = 6
+# At most so many on the host, where steps are halved if they lead away.
+MOST_SEARCH = 40
 # Newton steps with gradients. n of them make derivatives up to order n exact, and the last one measures the residual.
 POLISH = 3
 # Largest residual of a converged saddle point, or so many machine precisions where these are more (single precision).
@@ -55,26 +64,69 @@ def saddle(problem: Problem, guess: Float[ArrayLike, " k"], *, num_steps: int = 
     return solve(problem, guess.astype(precision), num_steps)
 
 
-@eqx.filter_jit
 def solve(problem: Problem, guess: Float[Array, " k"], num_steps: int) -> Saddle:
-    """`saddle` for arguments that are known to be right."""
+    """`saddle` for arguments that are known to be right; NumPy arrays are answered by such."""
+    if namespace(guess) is np:
+        return _found_on_host(light(problem), guess, num_steps)
+    return (_on_host(solve) if runs_on_host(problem, guess) else _found)(problem, guess, num_steps)
+
+
+def either_way(solver: Callable[..., R]) -> Callable[..., R]:
+    """A solver of a `Problem`, its first argument, that goes to the host where it can, and is compiled elsewhere."""
+    compiled, hosted = eqx.filter_jit(solver), _on_host(solver)
+
+    @functools.wraps(solver)
+    def run(problem: Problem, *args: Any) -> R:
+        return (hosted if runs_on_host(problem, *args) else compiled)(problem, *args)
+
+    return run
+
+
+def runs_on_host(problem: Problem, *others: Any) -> bool:
+    """Whether a solver should take this one problem to the host."""
+    return problem.in_numpy and is_concrete(problem, others)
+
+
+def _on_host(solver: Callable[..., R]) -> Callable[..., R]:
+    def run(*args: Any) -> R:
+        with np.errstate(all="ignore"):  # failures are data
+            return from_host(solver(*on_host(args)))
+
+    return run
+
+
+def _found_on_host(problem: Problem, guess: Float[np.ndarray, " k"], num_steps: int) -> Saddle:
+    y = problem.relaxed(guess, num_steps)
+    y, _ = newton_on_host(problem.mismatch, y, MOST_SEARCH, problem.jacobian)
+    return _described(problem, *_newton(problem, problem, y))
+
+
+@eqx.filter_jit
+def _found(problem: Problem, guess: Float[Array, " k"], num_steps: int) -> Saddle:
     fixed = frozen(problem)
     y = fixed.relaxed(jax.lax.stop_gradient(guess), num_steps)
-
-    # A Jacobian in closed form is several times quicker than one by differentiation, and has no part in a derivative,
-    # because it multiplies a mismatch of 0.
-    def newton(y, problem):
-        step = jnp.linalg.solve(fixed.jacobian(jax.lax.stop_gradient(y)), problem.mismatch(y))
-        return y - step, jnp.max(jnp.abs(step))
-
-    y = jax.lax.fori_loop(0, SEARCH, lambda _, y: newton(y, fixed)[0], y)
-    y, miss = last_steps(newton, y, problem, POLISH)
+    y = jax.lax.fori_loop(0, SEARCH, lambda _, y: _newton(fixed, fixed, y)[0], y)
+    y, miss = last_steps(lambda y, problem: _newton(problem, fixed, y), y, problem, POLISH)
     return _described(problem, y, miss)
 
 
+def _newton(problem: Problem, fixed: Problem, y: Float[Array, " k"]) -> tuple[Float[Array, " k"], Float[Array, ""]]:
+    """The next y, and the length of the step.
+
+    A Jacobian in closed form is several times quicker than one by differentiation, and has no part in a derivative,
+    because it multiplies a mismatch of 0: it is taken of the `fixed` problem.
+    """
+    xp = namespace(y)
+    jacobian, value = fixed.jacobian(y if xp is np else jax.lax.stop_gradient(y)), problem.mismatch(y)
+    if xp is np and not np.all(np.isfinite(jacobian)):
+        return y, np.full((), np.nan, y.dtype)
+    step = xp.linalg.solve(jacobian, value)
+    return y - step, xp.max(xp.abs(step))
+
+
 def _described(problem: Problem, y: Float[Array, " k"], last_step: Float[Array, ""]) -> Saddle:
-    fixed, y_fixed = frozen(problem), jax.lax.stop_gradient(y)
-    residual = jax.lax.stop_gradient(jnp.maximum(last_step, fixed.quadrature_error(y_fixed)))
+    fixed, y_fixed = frozen((problem, y))
+    residual = frozen(namespace(y).maximum(last_step, fixed.quadrature_error(y_fixed)))
     tolerance = max(TOLERANCE, ROUNDING * float(jnp.finfo(y.dtype).eps))
     return Saddle(
         y=y,

@@ -24,6 +24,8 @@ def test_tolerances():
     points = np.array([[1000.0, 0.0], [1000.5, 0.0], [0.0, 0.4]])
     assert len(merge(points, np.zeros(3), 0.1)[0]) == 3
     assert len(merge(points, np.zeros(3), 0.1, relative=1e-3)[0]) == 2  # 0.4 of 0 is far
+    # The larger of the two, not their sum.
+    assert len(merge(np.array([[100.0], [100.15]]), np.zeros(2), 0.1, relative=1e-3)[0]) == 2
 
 
 def test_known_points_come_first():
