@@ -30,7 +30,7 @@ def measured(g: float, n: int, duration: float, dtype) -> tuple[np.ndarray, np.n
     @jax.vmap
     def exponents(x0):
         return jn.dynamics.lyapunov_spectrum(
-            net, x0, num_exponents=EXPONENTS, duration=50 + duration, discard=50.0
+            net, x0, num_exponents=EXPONENTS, duration=50 + duration, discard=50.0, key=jax.random.key(0)
         ).exponents
 
     def covariances(x0):

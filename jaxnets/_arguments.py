@@ -1,8 +1,12 @@
 """What a public function asks of its arguments: arrays of the right kind, or a `ValueError` that names the argument."""
 
+import pathlib
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import equinox as eqx
+import jax
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
@@ -46,6 +50,41 @@ def require_whole(name: str, value: int, least: int = 1) -> None:
     """Raises `ValueError` unless ``value`` is a whole number, not below ``least``."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"`{name}` must be a whole number >= {least}, got {value!r}")
+
+
+def require_key(name: str, value: Any) -> None:
+    """Raises `ValueError` unless ``value`` is one random key of JAX, of the new kind or of the old (uint32)."""
+    dtype: Any = getattr(value, "dtype", None)
+    shape = getattr(value, "shape", None)
+    is_new = isinstance(value, jax.Array) and jax.numpy.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
+    is_old = isinstance(value, jax.Array | np.ndarray) and dtype == np.uint32 and len(value.shape) == 1
+    if is_new or is_old:
+        return
+    got = f"{type(value).__name__} {value!r}" if shape is None else f"an array of shape {shape} and dtype {dtype}"
+    hint = f": `jax.random.key({value})`" if isinstance(value, int) and not isinstance(value, bool) else ""
+    raise ValueError(f"`{name}` must be one random key, such as `jax.random.key(0)`, got {got}{hint}")
+
+
+def traced_output(name: str, function: Callable, *inputs: jax.ShapeDtypeStruct) -> Any:
+    """Shape and dtype of what a user's function gives for such inputs; `ValueError` if it cannot be compiled."""
+    try:
+        return jax.eval_shape(lambda *inputs: function(*inputs), *inputs)  # JAX does not take NumPy's own functions
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"`{name}` must be made of functions of `jax.numpy`, since it is compiled (`jnp.tanh`, not `np.tanh`): "
+            f"{_place(function, error)} gives {type(error).__name__}: {reason}"
+        ) from error
+
+
+def _place(function: Callable, error: Exception) -> str:
+    """The last line of the user's own code that led to the error, or the name of the function."""
+    packages = tuple(str(pathlib.Path(file).parent) for file in (jax.__file__, np.__file__, eqx.__file__, __file__))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(packages)]
+    if not frames:
+        return f"`{getattr(function, '__name__', type(function).__name__)}`"
+    line = (frames[-1].line or "")[:100]
+    return f"line {frames[-1].lineno} of {pathlib.Path(frames[-1].filename).name}, `{line}`,"
 
 
 def real_array(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Float[Array, "..."]:

@@ -83,7 +83,8 @@ jn.plotting.estimates(gains, exponents, below, color=jn.plotting.VERMILLION, sty
 for i, g in enumerate((0.8, 1.2, 1.6, 2.2, 3.0)):
     net, run = simulate(jn.couplings.IID(g))
     variance = jnp.mean(run.states**2)
-    found = jn.dynamics.lyapunov_spectrum(net, run.final[0], num_exponents=1, duration=250.0, dt=0.1, progress=False)
+    options = dict(duration=250.0, dt=0.1, key=key_start, progress=False)
+    found = jn.dynamics.lyapunov_spectrum(net, run.final[0], num_exponents=1, **options)
     label = "one network, N = 400" if i == 0 else None
     jn.plotting.estimates([g], [variance], above, style="o", label=label)
     below.errorbar(g, found.exponents[0], 2 * found.error[0], fmt="o", ms=3.5, color=jn.plotting.BLUE)

@@ -1,8 +1,11 @@
 """Numerical methods that know nothing of networks: each has one home here, and every room takes it from here."""
 
 from .arrays import as_complex, as_float, binary_scale, frozen, is_concrete, square_modulus
+from .batches import in_batches
+from .blocking import error_of_mean
 from .branches import Branch, Fold, fold, follow
 from .circle import laurent_product, reciprocal_moments, reciprocal_moments_real
+from .damped import least_squares, least_squares_from_host
 from .distinct import merge
 from .gaussian import (
     gaussian_quadrature,
@@ -16,6 +19,7 @@ from .interpolation import cubic_interpolation
 from .roots import (
     Root,
     bisect,
+    bisect_knowing,
     find_root,
     follow_line,
     implicit_fixed_point,
@@ -36,7 +40,9 @@ __all__ = [
     "as_float",
     "binary_scale",
     "bisect",
+    "bisect_knowing",
     "cubic_interpolation",
+    "error_of_mean",
     "find_root",
     "follow_line",
     "fold",
@@ -45,12 +51,15 @@ __all__ = [
     "gaussian_quadrature",
     "implicit_fixed_point",
     "implicit_root",
+    "in_batches",
     "in_parts",
     "interval_moments",
     "is_concrete",
     "iterate",
     "last_steps",
     "laurent_product",
+    "least_squares",
+    "least_squares_from_host",
     "merge",
     "newton_in_bracket",
     "newton_step",

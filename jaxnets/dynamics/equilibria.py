@@ -1,8 +1,9 @@
 r"""Fixed points of a network, x = gamma J phi(x) + I, and their stability.
 
-Each start is a damped least-squares search (Levenberg-Marquardt) for a neighbourhood, followed by Newton steps.
-Newton's method alone wanders: of 160 starts of order one in eight i.i.d. tanh networks of 60 units, it arrives from
-112, 109, 69 and 0 at g = 1.2, 1.5, 2 and 4 (100 steps), and the damped search from 153, 154, 149 and 85.
+Each start is a damped least-squares search (Levenberg-Marquardt). Newton's method alone wanders: of 160 starts of order
+one in eight i.i.d. tanh networks of 60 units, it arrives from 112, 109, 69 and 0 at g = 1.2, 1.5, 2 and 4 (100 steps),
+and the damped search from 152, 153, 147 and 85. The damped search needs no regular Jacobian either: continuous
+attractors and networks at a bifurcation are searched as all others are.
 """
 
 from typing import Any
@@ -10,22 +11,37 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax as lx
 import numpy as np
-import optimistix as optx
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
 from tqdm import tqdm
 
 from .._arguments import positive, require, require_whole
-from .._numerics import Root, frozen, is_concrete, merge, polish_root
+from .._numerics import (
+    Root,
+    frozen,
+    implicit_root,
+    in_batches,
+    is_concrete,
+    least_squares,
+    least_squares_from_host,
+    merge,
+)
 from .._results import Result
-from .jacobians import jacobian_eigenvalues, matrices_at_once
-from .network import RateNetwork, states_of
+from ..couplings.operators import Dense
+from .jacobians import few_matrices, jacobian_eigenvalues, matrices_at_once
+from .network import Jacobian, RateNetwork, states_of
 
-# The damped search hands over to Newton steps, which double the digits, once its steps are this short; a search in
-# float32 cannot be asked for less than some 300 roundings.
-_NEAR = 1e-6
-_ROUNDINGS = 300
+# Roundings below which a residual cannot be asked to fall: in float32 the tolerance is at least 4e-4.
+_ROUNDINGS = 3000
+
+# Real parts of eigenvalues that count as 0, in units of the fastest 1 / tau and of the root of rounding (2e-7 in
+# float64, 6e-3 in float32). Where a Jacobian is singular a point is known to that root, and its eigenvalues with it.
+_MARGINAL = 16
+
+# Distance to either side of a point at which slopes are compared, and the difference that shows a kink. The slopes of a
+# smooth phi differ by 2e-5 phi'' there.
+_BESIDE = 1e-5
+_KINK = 0.05
 
 
 def find_fixed_point(
@@ -37,10 +53,13 @@ def find_fixed_point(
 
     Returns `value` (n,), the `residual` max |tau dx/dt| there, in the unit of x, and `converged`: whether the residual
     is at most `tolerance` (in float32 at most 4e-4). A search that has not come near after `max_steps` has not
-    converged; it may lie at a slow point, which is no fixed point. Noise is ignored.
+    converged; it may lie at a slow point, a minimum of |tau dx/dt| and no fixed point. Noise is ignored.
 
-    All arrays of `net` have the derivatives of the implicit function; the start x0 has none. Valid where the Jacobian
-    is regular; at a bifurcation, points are known to sqrt(tolerance) only.
+    A start that is a fixed point is returned as it is. Of a continuum of fixed points, such as a line attractor, the
+    search finds one near its start. At a bifurcation, where the residual is flat, points are known to some 1e-6 only.
+
+    All arrays of `net` have the derivatives of the implicit function; the start x0 has none. They are finite where the
+    Jacobian is regular.
 
     Works under `jit` and `vmap`; mapped searches step together until the last has ended. A step forms the Jacobian and
     costs O(n^3).
@@ -52,52 +71,104 @@ def find_fixed_point(
     x0 = states_of(net, "x0", x0)
     if x0.ndim != 1:
         raise ValueError(f"`x0` must have shape ({net.size},), got {x0.shape}: map over more with `jax.vmap`")
-    _require_autonomous(net)
+    limits = _limits(net, tolerance, max_steps)
+    if not _runs_on_host(net, x0, limits):
+        return _solve(net, x0, *limits)
+    x, velocity = _search_from_host(net, np.asarray(x0)[None], *limits, size=1)
+    residual = np.max(np.abs(velocity[0]))
+    return Root(*map(jax.device_put, (x[0], residual, residual <= limits[0])))
+
+
+def _runs_on_host(*operands: Any) -> bool:
+    """Whether the loop of a search runs on the host. An accelerator would have to wait for it."""
+    return jax.default_backend() == "cpu" and is_concrete(operands)
+
+
+def _limits(net: RateNetwork, tolerance: float, max_steps: int) -> tuple[Array | np.ndarray, Array | np.ndarray]:
+    """The tolerance and the number of steps as arrays, so that other values of them compile nothing."""
+    if callable(net.input):
+        raise ValueError(f"`input` must not depend on time where fixed points are sought, got {net.input!r}")
     require("tolerance", tolerance, positive, "a finite number > 0")
     require_whole("max_steps", max_steps)
-
-    with jax.default_matmul_precision("highest"):
-        return _solve(net, x0, tolerance, max_steps)
+    least = _ROUNDINGS * float(jnp.finfo(net.dtype).eps)
+    if is_concrete(tolerance):
+        return np.asarray(max(float(tolerance), least), net.dtype), np.asarray(max_steps)
+    return jnp.maximum(jnp.asarray(tolerance, net.dtype), least), np.asarray(max_steps)
 
 
 @eqx.filter_jit
-def _solve(net: RateNetwork, x0: Float[Array, " n"], tolerance: float, max_steps: int) -> Root:
-    near = max(_NEAR, _ROUNDINGS * float(jnp.finfo(net.dtype).eps))
-    # The normal equations square the condition number, and are faster than QR; Newton steps restore the digits.
-    search = optx.LevenbergMarquardt(rtol=near, atol=near, linear_solver=lx.Normal(lx.Cholesky()))
-    # The damping of optimistix has JAX's default precision, and all other numbers must have the same.
-    start, fixed = jax.tree.map(_as_default_float, frozen((x0, net)))
-    found = optx.root_find(_velocity, search, start, fixed, max_steps=max_steps, throw=False)
-    return polish_root(_velocity, found.value.astype(net.dtype), net, tolerance)
+def _solve(net, x0, tolerance, max_steps) -> Root:
+    with jax.default_matmul_precision("highest"):
+        x = implicit_root(_search, _velocity, (net, frozen(x0), tolerance, max_steps))
+        residual = jnp.max(jnp.abs(jax.lax.stop_gradient(_velocity(x, (net,)))))
+    return Root(x, residual, residual <= tolerance)
 
 
-def _velocity(x: Float[Array, " n"], net: RateNetwork) -> Float[Array, " n"]:
+def _search(args) -> Float[Array, " n"]:
+    net, x0, tolerance, max_steps = frozen(args)
+    return least_squares(_velocity_and_jacobian, x0, _densely(net), tolerance, max_steps)
+
+
+def _densely(net: RateNetwork) -> RateNetwork:
+    """The network with its matrix, formed once and not at each step."""
+    return net if isinstance(net.J, Dense) else eqx.tree_at(lambda net: net.J, net, Dense(_matrix(net.J)))
+
+
+@eqx.filter_jit
+def _matrix(J):
+    with jax.default_matmul_precision("highest"):
+        return J.dense()
+
+
+def _velocity(x: Float[Array, " n"], args: tuple) -> Float[Array, " n"]:
     """tau dx/dt."""
+    net = args[0]
     return net.tau * net.drift(jnp.zeros((), net.dtype), x)
 
 
-def _as_default_float(leaf: Any) -> Any:
-    return leaf.astype(jnp.result_type(float)) if eqx.is_inexact_array(leaf) else leaf
+def _velocity_and_jacobian(x: Float[Array, " n"], net: RateNetwork):
+    decay = -jnp.ones((), net.dtype)
+    return _velocity(x, (net,)), Jacobian(net.J, decay, net.row_gains, net.slopes(x)).dense()
 
 
-def _require_autonomous(net: RateNetwork):
-    if callable(net.input):
-        raise ValueError(f"`input` must not depend on time where fixed points are sought, got {net.input!r}")
+def _search_from_host(net, x0s: Float[np.ndarray, "m n"], tolerance, max_steps, size: int | None = None):
+    """The ends of searches, and tau dx/dt there, by the loop on the host."""
+    net, size = _densely(net), few_matrices(net.size) if size is None else size
+    return least_squares_from_host(lambda x: _at_many(net, x, size), x0s, tolerance, int(max_steps))
+
+
+@in_batches
+def _at_many(net: RateNetwork, x: Float[Array, "m n"]):
+    """tau dx/dt and its Jacobian."""
+    with jax.default_matmul_precision("highest"):
+        return jax.vmap(lambda x: _velocity_and_jacobian(x, net))(x)
 
 
 class FixedPoints(Result, axes={"k": "point", "m": "start", "n": "unit", "num_leading": "eigenvalue"}):
-    """Distinct fixed points, sorted by their norm, and the fate of each start.
+    """Distinct fixed points, sorted by their norm, then slow points, and the fate of each start.
 
     Points of one norm, as x and -x, are sorted by their first coordinate. The `residual` of a point is max |tau dx/dt|
-    there. The leading `eigenvalues` of its Jacobian come by falling real part, and `stable` says that all real parts
-    are negative. A point was reached from `counts` starts. For every start, `index` gives the point it reached, or -1,
-    and `start_residual` the residual where its search ended. Made by `fixed_points`.
+    there, and `speed` is |dx/dt|, the root of the sum over units. A `slow` point is no fixed point.
+
+    The leading `eigenvalues` of the Jacobian of a point come by falling real part. Of all n, `unstable` counts the
+    directions that grow, and `marginal` those that neither grow nor decay, to within rounding: one along a line
+    attractor, two at a Hopf bifurcation. `kinks` counts units at a kink of the transfer function, as at the threshold
+    of a ReLU, where eigenvalues hold on one side only. A point is `stable` if all directions decay and no unit is at a
+    kink; if not, linear terms do not show it.
+
+    A point was reached from `counts` starts. For every start, `index` gives the point it reached, or -1, and
+    `start_residual` the residual where its search ended. Made by `fixed_points`.
     """
 
     points: Float[Array, "k n"]
     residual: Float[Array, " k"]
+    speed: Float[Array, " k"]
+    slow: Bool[Array, " k"]
     eigenvalues: Complex[Array, "k num_leading"]
     stable: Bool[Array, " k"]
+    unstable: Int[Array, " k"]
+    marginal: Int[Array, " k"]
+    kinks: Int[Array, " k"]
     counts: Int[Array, " k"]
     index: Int[Array, " m"]
     start_residual: Float[Array, " m"]
@@ -105,7 +176,7 @@ class FixedPoints(Result, axes={"k": "point", "m": "start", "n": "unit", "num_le
     @property
     def converged(self) -> Bool[Array, " m"]:
         """Whether each start reached a fixed point."""
-        return self.index >= 0
+        return (self.index >= 0) & ~jnp.append(self.slow, True)[self.index]
 
 
 def fixed_points(
@@ -114,6 +185,7 @@ def fixed_points(
     *,
     tolerance: float = 1e-10,
     max_steps: int = 100,
+    speed: float | None = None,
     num_leading: int = 1,
     same: float = 1e-5,
     progress: bool = True,
@@ -124,35 +196,52 @@ def fixed_points(
 
     Each start is one `find_fixed_point`, which documents `tolerance` and `max_steps`. Two results are one
     point if no coordinate differs by more than `same`; the result of smaller residual represents it. Of each point
-    the `num_leading` eigenvalues with the largest real parts are kept. Starts are searched together as long as their
-    Jacobians have at most 2^22 entries in all; `progress` shows a bar. Fixed points can be missed: their number can
-    grow exponentially with n.
+    the `num_leading` eigenvalues with the largest real parts are kept. `progress` shows a bar. Fixed points can be
+    missed: their number can grow exponentially with n. A continuum of them, such as a line attractor, is sampled: each
+    start adds a point, with `marginal` directions.
+
+    With a `speed`, searches that end elsewhere are kept too if |dx/dt| is at most this: slow points, where a trajectory
+    lingers (ghosts of fixed points, Sussillo and Barak's q = |dx/dt|^2 / 2). A search ends at a minimum of
+    |tau dx/dt|, or after `max_steps`.
 
     Merging depends on values: under `jit` and `vmap`, and for derivatives, use `find_fixed_point`.
 
     Raises:
         ValueError: if ``x0s`` is not (m, n) with m >= 1, not finite or traced, ``num_leading`` not between 1 and n,
-            ``same`` not positive, and where `find_fixed_point` does.
+            ``same`` or ``speed`` not positive, and where `find_fixed_point` does.
     """
-    x0s = _checked_starts(net, x0s, num_leading, same)
-    found = _find_all(net, x0s, tolerance, max_steps, progress)
-    positions, index = _distinct(found, same)
-    points = jnp.asarray(found.value[positions])
-    eigenvalues = jacobian_eigenvalues(net, points, progress=progress)
-    order = jnp.lexsort((-eigenvalues.imag, -eigenvalues.real), axis=-1)
-    eigenvalues = jnp.take_along_axis(eigenvalues, order, -1)
-    return FixedPoints(
-        points=points,
-        residual=jnp.asarray(found.residual[positions]),
-        eigenvalues=eigenvalues[:, :num_leading],
-        stable=eigenvalues[:, 0].real < 0,
-        counts=jnp.asarray(np.bincount(index[index >= 0], minlength=len(positions))),
-        index=jnp.asarray(index),
-        start_residual=jnp.asarray(found.residual),
-    )
+    x0s = _checked_starts(net, x0s, num_leading, same, speed)
+    least, steps = _limits(net, tolerance, max_steps)
+    x, velocity = _find_all(net, np.asarray(x0s), least, steps, progress)
+    residual, speeds = np.max(np.abs(velocity), -1), np.linalg.norm(velocity / np.asarray(net.tau), axis=-1)
+    is_slow = (residual > least) & (speeds <= (0 if speed is None else speed))
+    positions, index = _distinct(x, np.where((residual <= least) | is_slow, residual, np.inf), is_slow, same)
+    points = x[positions]
+    eigenvalues: Any = np.asarray(jacobian_eigenvalues(net, points, progress=progress))
+    order = np.lexsort((-eigenvalues.imag, -eigenvalues.real), axis=-1)
+    eigenvalues = np.take_along_axis(eigenvalues, order, -1)
+    zero = _MARGINAL * np.sqrt(jnp.finfo(net.dtype).eps) * np.max(1 / np.asarray(net.tau))
+    kinks = _kinks(net, points)
+    fields = {
+        "points": points,
+        "residual": residual[positions],
+        "speed": speeds[positions],
+        "slow": is_slow[positions],
+        "eigenvalues": eigenvalues[:, :num_leading],
+        "stable": np.all(eigenvalues.real < -zero, -1) & (kinks == 0),
+        "unstable": np.sum(eigenvalues.real > zero, -1),
+        "marginal": np.sum(np.abs(eigenvalues.real) <= zero, -1),
+        "kinks": kinks,
+        "counts": np.bincount(index[index >= 0], minlength=len(positions)),
+        "index": index,
+        "start_residual": residual,
+    }
+    return FixedPoints(**{name: jax.device_put(value) for name, value in fields.items()})
 
 
-def _checked_starts(net: RateNetwork, x0s: ArrayLike, num_leading: int, same: float) -> Float[Array, "m n"]:
+def _checked_starts(
+    net: RateNetwork, x0s: ArrayLike, num_leading: int, same: float, speed: float | None
+) -> Float[Array, "m n"]:
     if not is_concrete(net, x0s):
         raise ValueError("`net` and `x0s` must be concrete to merge fixed points: transform `find_fixed_point` instead")
     x0s = states_of(net, "x0s", x0s)
@@ -162,31 +251,54 @@ def _checked_starts(net: RateNetwork, x0s: ArrayLike, num_leading: int, same: fl
     if num_leading > net.size:
         raise ValueError(f"`num_leading` must be at most the number of units, {net.size}, got {num_leading}")
     require("same", same, positive, "a finite number > 0")
-    _require_autonomous(net)
+    if speed is not None:
+        require("speed", speed, positive, "a finite number > 0, or None for fixed points alone")
     return x0s
 
 
-def _find_all(net: RateNetwork, x0s: Float[Array, "m n"], tolerance: float, max_steps: int, progress: bool) -> Root:
-    """The ends of all searches, as NumPy arrays."""
-    batch, roots = matrices_at_once(net.size), []
+def _find_all(net: RateNetwork, x0s: Float[np.ndarray, "m n"], tolerance, max_steps, progress: bool):
+    """The ends of all searches, and tau dx/dt there."""
+    search = _search_from_host if _runs_on_host(net) else _search_together
+    size, ends = matrices_at_once(net.size), []
     with tqdm(total=len(x0s), desc="fixed points", unit="start", delay=1, disable=not progress) as bar:
-        for first in range(0, len(x0s), batch):
-            chunk = x0s[first : first + batch]
-            roots.append(jax.block_until_ready(_find_many(net, chunk, tolerance, max_steps)))
-            bar.update(len(chunk))
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *roots)
+        for first in range(0, len(x0s), size):
+            starts = x0s[first : first + size]
+            ends.append(search(net, starts, tolerance, max_steps))
+            bar.update(len(starts))
+    return tuple(map(np.concatenate, zip(*ends, strict=True)))
+
+
+def _search_together(net, x0s, tolerance, max_steps):
+    """As `_search_from_host`, by one compiled program."""
+    x, velocity = _solve_many(net, x0s, tolerance, max_steps)
+    return np.asarray(x), np.asarray(velocity)
 
 
 @eqx.filter_jit
-def _find_many(net: RateNetwork, x0s: Float[Array, "m n"], tolerance: float, max_steps: int) -> Root:
-    return jax.vmap(lambda x0: find_fixed_point(net, x0, tolerance=tolerance, max_steps=max_steps))(x0s)
+def _solve_many(net, x0s, tolerance, max_steps):
+    x = jax.vmap(lambda x0: _solve(net, x0, tolerance, max_steps).value)(x0s)
+    with jax.default_matmul_precision("highest"):
+        return x, jax.vmap(lambda x: _velocity(x, (net,)))(x)
 
 
-def _distinct(found: Root, same: float) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the distinct points in ``found``, sorted as in `FixedPoints`, and the point of each start."""
-    positions, index = merge(found.value, np.where(found.converged, found.residual, np.inf), same)
-    points = found.value[positions]
+def _kinks(net: RateNetwork, points: Float[np.ndarray, "k n"]) -> Int[np.ndarray, " k"]:
+    """The number of units whose slope jumps at the point."""
+    if not len(points):
+        return np.zeros(0, int)
+    aside = points.dtype.type(_BESIDE)
+    above, below = (_at_many(net, points + side, few_matrices(net.size))[1] for side in (aside, -aside))
+    return np.sum(np.any(np.abs(above - below) > _KINK, 1), -1)
+
+
+def _distinct(x: np.ndarray, residual: np.ndarray, is_slow: np.ndarray, same: float) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the distinct points in ``x``, sorted as in `FixedPoints`, and the point of each start.
+
+    Ends of searches that found nothing have an infinite `residual`.
+    """
+    positions, index = merge(x, residual, same)
+    points = x[positions]
     # Norms that differ by rounding are one norm.
-    order = np.lexsort((points[:, 0], np.round(np.linalg.norm(points, axis=-1) / same)))
+    norms = np.round(np.linalg.norm(points, axis=-1) / same)
+    order = np.lexsort((points[:, 0], norms, is_slow[positions]))
     # Merged numbers become places in the order; -1 stays, as the last entry.
     return positions[order], np.append(np.argsort(order), -1)[index]

@@ -14,12 +14,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Complex, Float
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
-from .._arguments import nonnegative, positive, real_array, require
-from .._numerics import as_complex
+from .._arguments import nonnegative, positive, real_array, require, traced_output
+from .._numerics import as_complex, is_concrete
 from .._results import one_line
 from ..couplings.operators import Dense, Operator
+from ..couplings.sparse import as_operator
 from ..eigen import eigenvalues
 
 Input = Float[Array, "*n"] | Callable[[Float[Array, ""]], Float[Array, "*n"]]
@@ -36,8 +37,8 @@ class RateNetwork(eqx.Module):
     All parameters are taken in the precision of J. A batch of operators, as from `vmap` over keys, makes a batch of
     networks that share all other parameters.
 
-    Raises `ValueError` if J is not square, a parameter does not fit it or is not finite, `noise` is negative, or `tau`
-    is not positive.
+    Raises `ValueError` if J is not square or not finite, `transfer` is not elementwise or not made of functions of
+    `jax.numpy`, a parameter does not fit J or is not finite, `noise` is negative, or `tau` is not positive.
     """
 
     J: Operator
@@ -56,7 +57,7 @@ class RateNetwork(eqx.Module):
         tau: Float[ArrayLike, "*n"] = 1.0,
         row_gains: Float[ArrayLike, "*n"] = 1.0,
     ):
-        self.J = J if isinstance(J, Operator) else Dense(real_array("J", J))
+        self.J = as_operator("J", J)
         self.transfer = transfer
         self.noise = self._per_unit("noise", noise)
         self.input = input if input is None or callable(input) else self._per_unit("input", input)
@@ -75,6 +76,11 @@ class RateNetwork(eqx.Module):
     def __check_init__(self):
         if not callable(self.transfer):
             raise ValueError(f"`transfer` must be a function, such as `transfer.Tanh()`, got {self.transfer!r}")
+        states = jax.ShapeDtypeStruct((self.size,), self.dtype)
+        rates = traced_output("transfer", self.transfer, states)
+        if getattr(rates, "shape", None) != states.shape:
+            raise ValueError(f"`transfer` must give one rate for each of {self.size} units, got {rates}")
+        _require_finite(self.J)
         require("noise", self.noise, nonnegative, "finite numbers >= 0")
         require("tau", self.tau, positive, "finite numbers > 0")
         require("row_gains", self.row_gains, np.isfinite, "finite numbers")
@@ -102,6 +108,14 @@ class RateNetwork(eqx.Module):
         gains, current, tau = (along_first(values, x) for values in (self.row_gains, self.input_at(t), self.tau))
         return (-x + gains * (self.J @ self.transfer(x)) + current) / tau
 
+    def linearized(
+        self, t: Float[Array, ""], x: Float[Array, " n"], V: Float[Array, "n k"]
+    ) -> tuple[Float[Array, " n"], Float[Array, "n k"], Float[Array, " n"]]:
+        """The drift at x, the products A V of the Jacobian there with tangents, and phi'(x)."""
+        slopes = self.slopes(x)
+        gains, tau = along_first(self.row_gains, V), along_first(self.tau, V)
+        return self.drift(t, x), (-V + gains * (self.J @ (slopes[:, None] * V))) / tau, slopes
+
     def kick(self, xi: Float[Array, " n *k"]) -> Float[Array, " n *k"]:
         """The part of dx/dt due to unit white noise xi, sqrt(2) sigma xi / tau."""
         return along_first(math.sqrt(2) * self.noise / self.tau, xi) * xi
@@ -121,6 +135,26 @@ class RateNetwork(eqx.Module):
             raise ValueError(f"`x` must have shape (..., {self.size}), got {x.shape}")
         require("x", x, np.isfinite, "finite numbers")
         return Jacobian(self.J, -1 / self.tau, self.row_gains / self.tau, self.slopes(x.astype(self.dtype)))
+
+
+def _require_finite(J: Operator) -> None:
+    """Raises `ValueError` that names the place of a coupling that is NaN or infinite; traced ones pass."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(J):
+        if not eqx.is_inexact_array(leaf) or not is_concrete(leaf):
+            continue
+        # On a CPU NumPy sees the same memory; elsewhere the array stays where it is.
+        if np.all(np.isfinite(np.asarray(leaf))) if jax.default_backend() == "cpu" else _all_finite(leaf):
+            continue
+        if isinstance(J, Dense):
+            require("J", leaf, np.isfinite, "finite numbers")
+        raise ValueError(
+            f"`J` must be finite, got NaN or infinite numbers in {type(J).__name__}{jax.tree_util.keystr(path)}"
+        )
+
+
+@jax.jit
+def _all_finite(values: Array) -> Bool[Array, ""]:
+    return jnp.all(jnp.isfinite(values))
 
 
 def along_first(values: Float[Array, "*n"], x: Float[Array, " n *k"]) -> Float[Array, "..."]:
@@ -192,12 +226,16 @@ class Jacobian(eqx.Module):
 
     def eigenvalues(self) -> Complex[Array, "*batch n"]:
         """The eigenvalues of A; with one time constant, J diag(gamma phi'(x)) gives them at the cost of its rank."""
-        if self.decay.ndim == 1:
-            return eigenvalues(self.dense())
-        # diag(left) J diag(right) and J diag(right left) have the same eigenvalues.
-        gains = self.right * jnp.broadcast_to(self.left, self.right.shape)
+        J, gains, shift = self.as_product()
         # Axes broadcast from the last one, so the leading axes of a batch of networks go behind the axes of states.
-        networks = tuple(range(len(self.J.shape) - 2))
+        networks = tuple(range(len(self.J.shape) - 2)) if gains is not None else ()
         behind = tuple(k - len(networks) - 1 for k in networks)
-        found = eigenvalues(self.J, jnp.moveaxis(gains, networks, behind))
-        return as_complex(self.decay) + jnp.moveaxis(found, behind, networks)
+        found = eigenvalues(J, gains if gains is None else jnp.moveaxis(gains, networks, behind))
+        return as_complex(shift) + jnp.moveaxis(found, behind, networks)
+
+    def as_product(self) -> tuple[Operator, Float[Array, "*batch n"] | None, Float[Array, ""]]:
+        """A matrix M, gains and a number, such that A has the eigenvalues of M diag(gains), plus the number."""
+        if self.decay.ndim == 1:
+            return Dense(self.dense()), None, jnp.zeros((), self.decay.dtype)
+        # diag(left) J diag(right) and J diag(right left) have the same eigenvalues.
+        return self.J, self.right * jnp.broadcast_to(self.left, self.right.shape), self.decay

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from tqdm import tqdm
 
-from .._arguments import real_array, require, require_whole
+from .._arguments import real_array, require, require_key, require_whole, traced_output
 from .._numerics import is_concrete
 from .._results import Result
 from .adaptive import Adaptive
@@ -131,13 +131,19 @@ def simulate(
     grid = _grid(t0, dt, duration, discard, save_every)
     _require_input_shape(net)
     recorders: dict[str, Any] = record if isinstance(record, dict) else {"": States() if record is None else record}
+    if key is not None:
+        require_key("key", key)
     results, final, lost = _trajectories(net, _initial_state(net, x0), grid, key, scheme, recorders, progress)
-    finite = jnp.all(jnp.isfinite(final), -1)
-    if lost is not None and is_concrete(finite, lost):
-        _warn_of_lost(finite, lost, grid, scheme)
-    times = jnp.asarray(grid.times(), net.dtype)
+    if is_concrete(final):  # by NumPy, which compiles nothing
+        finite = np.all(np.isfinite(np.asarray(final)), -1)
+        if lost is not None:
+            _warn_of_lost(finite, int(lost), grid, scheme)
+        finite = jax.device_put(finite)
+    else:
+        finite = jnp.all(jnp.isfinite(final), -1)
+    times = jax.device_put(grid.times().astype(net.dtype))
     states = results[""] if record is None else None
-    rates = None if states is None else net.transfer(states)
+    rates = None if states is None else _rates(net.transfer, states)
     records = results if isinstance(record, dict) else None if record is None else results[""]
     return Run(times, states, rates, records, final, finite, grid.end, grid.dt * grid.stride)
 
@@ -237,7 +243,7 @@ def _require_short_steps(net: RateNetwork, dt: float) -> None:
 
 
 def _require_input_shape(net: RateNetwork) -> None:
-    shape = jax.eval_shape(net.input_at, jax.ShapeDtypeStruct((), net.dtype)).shape
+    shape = traced_output("input", net.input_at, jax.ShapeDtypeStruct((), net.dtype)).shape
     if shape not in ((), (net.size,)):
         raise ValueError(f"`input` must give a number or an array of shape ({net.size},), got shape {shape}")
 
@@ -249,8 +255,13 @@ def _only_without_noise(net: RateNetwork, x0: Array, name: str, expected: str) -
     return jnp.where(jnp.any(net.noise != 0), jnp.nan, x0)
 
 
-def _warn_of_lost(finite: Array, lost: Array, grid: _Grid, scheme: Scheme | Adaptive) -> None:
-    many = int(finite.size - jnp.sum(finite))
+@eqx.filter_jit
+def _rates(transfer: Callable, states: Array) -> Array:
+    return transfer(states)
+
+
+def _warn_of_lost(finite: np.ndarray, lost: int, grid: _Grid, scheme: Scheme | Adaptive) -> None:
+    many = int(finite.size - np.sum(finite))
     if many == 0:
         return
     first = (
@@ -291,12 +302,12 @@ class _Flow(eqx.Module):
         networks = self.net.J.shape[:-2]
         if self.many == networks:
             return x
-        return jnp.swapaxes(x.reshape(*networks, -1, x.shape[-1]), -1, -2)
+        return x.reshape(*networks, -1, x.shape[-1]).swapaxes(-1, -2)
 
     def rows(self, x: Float[Array, "*networks n _"]) -> Float[Array, "*many n"]:
         if self.many == self.net.J.shape[:-2]:
             return x
-        return jnp.swapaxes(x, -1, -2).reshape(*self.many, -1)
+        return x.swapaxes(-1, -2).reshape(*self.many, x.shape[-2])
 
     def sight(self, x: Float[Array, "*networks n _"]) -> tuple[Float[Array, "*many n"], Float[Array, "*many n"]]:
         """States and rates, as recorders see them."""
@@ -333,9 +344,10 @@ def _in_chunks(flow, recorders, x0, grid, progress):
                 bar.update(count)
             return x
 
-        x = walk(_columns(flow, x0), grid.first, grid.kept)
-        carries, outputs = _prepare(flow, recorders, x, grid.samples)
-        lost = jnp.asarray(grid.samples, jnp.int32)
+        # Few states, which NumPy turns without a program.
+        x = walk(jax.device_put(flow.columns(np.asarray(x0))), grid.first, grid.kept)
+        carries, outputs = _empty(flow, recorders, x, _places(grid.samples))
+        lost = np.asarray(grid.samples, np.int32)
         # Where kept times are further apart than a chunk, the steps between them are walked.
         together, stride = max(1, steps // grid.stride), grid.stride if grid.stride <= steps else 0
         for k in range(0, grid.samples, together):
@@ -348,7 +360,46 @@ def _in_chunks(flow, recorders, x0, grid, progress):
                 bar.update(end - begin)
             else:
                 x = walk(x, begin, end)
-    return _finish(recorders, carries, outputs), _rows(flow, x), lost
+    outputs = jax.tree.map(lambda one: _first(one, grid.samples), outputs)
+    return _finished(recorders, carries, outputs), jax.device_put(flow.rows(np.asarray(x))), lost
+
+
+def _places(samples: int) -> int:
+    """Kept times that outputs have room for: one of four numbers in each octave, since each is compiled anew."""
+    if jax.default_backend() != "cpu":
+        return samples
+    unit = 1 << max(0, (samples - 1).bit_length() - 3)
+    return -(-samples // unit) * unit
+
+
+def _first(output: Array, samples: int) -> Array:
+    return output if len(output) == samples else jax.device_put(np.asarray(output)[:samples])
+
+
+def _empty(flow, recorders, x, places: int):
+    """Carries, and outputs of all kept times, still empty."""
+    carries, output = jax.eval_shape(lambda x: _begin(flow, recorders, x), x)
+    zeros = np.zeros if jax.default_backend() == "cpu" else jnp.zeros  # NumPy compiles nothing
+    outputs = jax.tree.map(lambda one: jax.device_put(zeros((places, *one.shape), one.dtype)), output)
+    return (_carries(flow, recorders, x) if jax.tree.leaves(carries) else carries), outputs
+
+
+def _begin(flow, recorders, x):
+    seen = flow.sight(x)
+    carries = _init(recorders, *seen)
+    return carries, _update(recorders, carries, *seen)[1]
+
+
+@eqx.filter_jit
+def _carries(flow, recorders, x):
+    return _begin(flow, recorders, x)[0]
+
+
+def _finished(recorders, carries, outputs):
+    """Results of the recorders; `States` have only to be handed on."""
+    if all(type(recorder) is States for recorder in recorders.values()):
+        return outputs
+    return _finish(recorders, carries, outputs)
 
 
 def _int32(*values: int) -> tuple[np.ndarray, ...]:
@@ -356,28 +407,9 @@ def _int32(*values: int) -> tuple[np.ndarray, ...]:
 
 
 @eqx.filter_jit
-def _columns(flow, x):
-    return flow.columns(x)
-
-
-@eqx.filter_jit
-def _rows(flow, x):
-    return flow.rows(x)
-
-
-@eqx.filter_jit
 def _advance(flow, x, first, count):
     with jax.default_matmul_precision("highest"):
         return flow.advance(x, first, first + count)
-
-
-@eqx.filter_jit
-def _prepare(flow, recorders, x, samples: int):
-    """Carries, and outputs of all kept times, still empty."""
-    x, rates = flow.sight(x)
-    carries = _init(recorders, x, rates)
-    _, output = jax.eval_shape(lambda: _update(recorders, carries, x, rates))
-    return carries, jax.tree.map(lambda one: jnp.zeros((samples, *one.shape), one.dtype), output)
 
 
 # Outputs are donated, so that each chunk writes into the same memory. The first argument is not: its arrays may share

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._arguments import positive, real_array, require, scalar
+from .._arguments import positive, real_array, require, require_key, scalar
 from .._numerics import find_root, is_concrete, polish_root
 from .network import RateNetwork, along_first, require_one, states_of
 from .schemes import Drift, Scheme
@@ -54,6 +54,8 @@ def step(
     x = real_array("x", x)
     if x.ndim not in (1, 2) or len(x) != net.size:
         raise ValueError(f"`x` must have shape ({net.size},) or ({net.size}, k), got {x.shape}")
+    if key is not None:
+        require_key("key", key)
     x, t, dt = (jnp.asarray(value, net.dtype) for value in (x, t, dt))
     with jax.default_matmul_precision("highest"):
         after = advance(net, scheme, t, x, dt, key)
@@ -83,9 +85,13 @@ def noisy_drift(
     drift = over_networks(RateNetwork.drift, net, (None, 0))
     if key is None:
         return drift
-    xi = jax.random.normal(key, x.shape, x.dtype) / jnp.sqrt(dt)
-    kick = over_networks(RateNetwork.kick, net, (0,))(xi)
+    kick = over_networks(RateNetwork.kick, net, (0,))(white_noise(key, x, dt))
     return lambda t, x: drift(t, x) + kick
+
+
+def white_noise(key: PRNGKeyArray, x: Float[Array, "..."], dt: Float[Array, ""]) -> Float[Array, "..."]:
+    """The noise xi of one step, constant within it, in the shape of ``x``."""
+    return jax.random.normal(key, x.shape, x.dtype) / jnp.sqrt(dt)
 
 
 def over_networks(function: Callable, net: RateNetwork, in_axes: tuple, out_axes: Any = 0) -> Callable:

@@ -7,6 +7,9 @@ factorisation keeps several tangents apart, and their growth gives the Lyapunov 
 
 import math
 import warnings
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -16,17 +19,15 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from tqdm import tqdm
 
-from .._arguments import positive, require, require_whole, vector
-from .._numerics import is_concrete
+from .._arguments import positive, require, require_key, require_whole, vector
+from .._numerics import error_of_mean, is_concrete
+from .._numerics.blocking import BLOCKS
 from .._results import Result
 from ..couplings.operators import Operator, Sum
+from ..couplings.sparse import Sparse
 from .network import RateNetwork, states_of
 from .schemes import Scheme, rk4
-from .stepping import noisy_drift
-
-# Blocks whose scatter gives the standard errors, which are then known to 1 / sqrt(2 * 15) = 18 %. More blocks would be
-# shorter, and closer to the correlation time, below which the scatter says too little.
-BLOCKS = 16
+from .stepping import white_noise
 
 # Growth within one interval, relative to the largest growth and in units of rounding, below which an exponent is NaN.
 # Rounding errors of the largest entry of R are in all other entries, so that 1000 leaves three digits.
@@ -35,8 +36,9 @@ _SEEN = 1000
 # Part of one by which a ratio of times may exceed a whole number and still count as it: rounding of times.
 _PART = 1e-9
 
-# Number of the random key of the tangents. Step i has the noise of `fold_in(key, i)`, and no run takes 2^32 - 1 steps.
-_TANGENTS = 2**32 - 1
+# Intervals and multiplications of one compiled call at most, so that Ctrl-C and the progress bar wait for seconds.
+_CHUNK = 64
+CHUNK_WORK = 2 * 10**9
 
 
 class LyapunovSpectrum(
@@ -47,9 +49,10 @@ class LyapunovSpectrum(
     """The largest Lyapunov exponents of one orbit, falling, in the inverse of the unit of tau.
 
     `history` holds the growth rates of each interval between two QR factorisations, which end at `times`; the orbit
-    starts at time 0. The `exponents` are their means. The standard `error` comes from the means of 16 blocks of
-    consecutive intervals: it is honest if a block is longer than the correlation time of `history`, and too small
-    otherwise. `mean_trace` is the mean of tr A over the same time, which is the sum of all n exponents.
+    starts at time 0. The `exponents` are their means. The standard `error` comes from the scatter and the
+    correlation of 16 blocks of consecutive intervals. It is honest if `history` spans ten correlation times. It knows
+    nothing of states that the orbit has not visited: where attractors coexist or switch rarely, exponents from other
+    starts differ by far more. `mean_trace` is the mean of tr A over the same time, the sum of all n exponents.
     """
 
     exponents: Float[Array, "*batch num"]
@@ -69,7 +72,7 @@ def lyapunov_spectrum(
     discard: float = 50.0,
     interval: float = 0.5,
     scheme: Scheme = rk4,
-    key: PRNGKeyArray | None = None,
+    key: PRNGKeyArray,
     progress: bool = True,
 ) -> LyapunovSpectrum:
     r"""The `num_exponents` largest Lyapunov exponents of the orbit that starts at x0, with their errors.
@@ -77,9 +80,9 @@ def lyapunov_spectrum(
     $$ \dot V = A(x(t))\, V, \qquad V = Q R \text{ every interval}, \qquad
        \lambda_i = \langle \ln |R_{ii}| \rangle / \text{interval} $$
 
-    The tangents V (n, num_exponents) start at random and take the steps of x by the same scheme, which is the exact
-    derivative of the discrete flow. J multiplies V, and no Jacobian is formed. A network with noise needs a `key`; its
-    exponents belong to the noisy path that `simulate` takes with the same scheme, step and key.
+    The tangents V (n, num_exponents) start at random, by `key`, and take the steps of x by the same scheme, which is
+    the exact derivative of the discrete flow. J multiplies V, and no Jacobian is formed. The exponents of a network
+    with noise belong to the noisy path that `simulate` takes with the same scheme, step and key.
 
     The first part `discard` of the `duration` is left out, in which the tangents align at the rate of the gaps between
     exponents; it is rounded up to whole blocks, and the rest to 16 blocks of whole intervals. Steps have length `dt` or
@@ -90,21 +93,24 @@ def lyapunov_spectrum(
 
     Raises:
         ValueError: if ``x0`` is not (n,) or not finite, ``num_exponents`` not between 1 and n, a time not positive,
-            ``discard`` outside [0, duration), ``net`` a batch, or noise without a key (NaN if the noise is traced).
+            ``discard`` outside [0, duration), ``net`` a batch, or ``key`` not a random key.
     """
     x0 = _checked_start(net, x0, num_exponents)
     for name, value in (("duration", duration), ("dt", dt), ("interval", interval)):
         require(name, value, positive, "a finite number > 0")
     require("discard", discard, lambda x: (x >= 0) & (x < duration), f"in [0, duration) = [0, {duration})")
+    require_key("key", key)
+    intervals, skipped = _intervals(duration, discard, interval)
+    steps = _whole(interval / dt)
     noisy = not is_concrete(net.noise) or bool(np.any(np.asarray(net.noise)))
-    if noisy and key is None:
-        if is_concrete(net.noise):
-            raise ValueError("`key` must be a random key for a network with noise, got None")
-        # Traced noise may turn out to be 0; if not, all is NaN, as in `simulate`.
-        x0 = jnp.where(jnp.any(net.noise != 0), jnp.nan, x0)
-    flow, skipped = _flow(net, scheme, key if noisy else None, duration, dt, discard, interval)
-    start = x0, _random_tangents(net, num_exponents, jax.random.key(0) if key is None else key)
-    spectrum = _statistics(*_follow(flow, start, skipped + BLOCKS, progress), skipped, interval)
+    start = x0, _random_tangents(key, net.size, num_exponents, net.dtype)
+    flow = _Flow(net, scheme, key if noisy else None, jax.device_put(np.asarray(interval / steps, net.dtype)))
+    if is_concrete(flow, start):
+        history, traces = _in_chunks(flow, start, steps, intervals, progress)
+        spectrum = jax.tree.map(jax.device_put, _statistics(np, history[skipped:], traces[skipped:], interval, skipped))
+    else:
+        history, traces = _in_one(flow, start, steps, intervals)
+        spectrum = _statistics(jnp, history[skipped:], traces[skipped:], interval, skipped)
     _warn_of_nan(spectrum, interval)
     return spectrum
 
@@ -127,28 +133,43 @@ def _whole(ratio: float) -> int:
     return math.ceil(ratio - _PART)
 
 
-def _random_tangents(net: RateNetwork, num: int, key: PRNGKeyArray) -> Float[Array, "n num"]:
-    tangents = jax.random.normal(jax.random.fold_in(key, _TANGENTS), (net.size, num), net.dtype)
-    with jax.default_matmul_precision("highest"):
-        return jnp.linalg.qr(tangents)[0]
+def _intervals(duration: float, discard: float, interval: float) -> tuple[int, int]:
+    """The number of all intervals, and of those that are left out; the others make 16 blocks."""
+    block = _whole((duration - discard) / (BLOCKS * interval))
+    skipped = block * _whole(discard / (block * interval))
+    return skipped + BLOCKS * block, skipped
+
+
+def _random_tangents(key: PRNGKeyArray, n: int, num: int, dtype: Any) -> Float[Array, "n num"]:
+    """Orthonormal tangents, drawn on the host: JAX would compile for half a second to draw them once."""
+    numbers = jax.random.key_data(key)
+
+    def draw(numbers):
+        drawn = np.random.default_rng(np.asarray(numbers)).standard_normal((n, num))
+        return np.linalg.qr(drawn)[0].astype(dtype)
+
+    if is_concrete(numbers):
+        return jax.device_put(draw(numbers))
+    return jax.pure_callback(draw, jax.ShapeDtypeStruct((n, num), dtype), numbers, vmap_method="sequential")
 
 
 def _statistics(
-    history: Float[Array, "blocks intervals num"],
-    traces: Float[Array, "blocks intervals"],
-    skipped: int,
+    xp: ModuleType,
+    history: Any,
+    traces: Any,
     interval: float,
+    skipped: int,
 ) -> LyapunovSpectrum:
-    """Exponents and errors of the blocks after the first `skipped`."""
-    history, (blocks, intervals, num) = history[skipped:], history.shape
-    means = jnp.mean(history, 1)
-    order = jnp.argsort(-jnp.mean(means, 0))  # NaN last
+    """Exponents and errors, by NumPy or by JAX, of growth rates (intervals, num) and traces (intervals,)."""
+    exponents = xp.mean(history, 0)
+    order = xp.argsort(-exponents)  # NaN last
+    times: Any = interval * np.arange(skipped + 1, skipped + len(history) + 1)
     return LyapunovSpectrum(
-        exponents=jnp.mean(means, 0)[order],
-        error=(jnp.std(means, 0, ddof=1) / math.sqrt(BLOCKS))[order],
-        history=history.reshape(-1, num)[:, order],
-        times=interval * jnp.arange(skipped * intervals + 1, blocks * intervals + 1, dtype=history.dtype),
-        mean_trace=jnp.mean(traces[skipped:]),
+        exponents=exponents[order],
+        error=error_of_mean(xp, history)[order],
+        history=history[:, order],
+        times=xp.asarray(times, history.dtype),
+        mean_trace=xp.mean(traces),
     )
 
 
@@ -167,70 +188,90 @@ def _warn_of_nan(spectrum: LyapunovSpectrum, interval: float) -> None:
 
 
 class _Flow(eqx.Module):
-    """How a block of intervals is integrated."""
+    """How an interval is integrated."""
 
     net: RateNetwork
     scheme: Scheme = eqx.field(static=True)
     key: PRNGKeyArray | None  # None: no noise
-    dt: float = eqx.field(static=True)
-    steps: int = eqx.field(static=True)  # of an interval
-    intervals: int = eqx.field(static=True)  # of a block
+    dt: Float[Array, ""]
 
 
 Orbit = tuple[Float[Array, " n"], Float[Array, "n num"]]
-Growth = tuple[Float[Array, "intervals num"], Float[Array, " intervals"]]
+Growth = tuple[Float[Array, " num"], Float[Array, ""]]
 
 
-def _flow(net, scheme, key, duration, dt, discard, interval) -> tuple[_Flow, int]:
-    """The flow, and the number of blocks that are left out."""
-    intervals = _whole((duration - discard) / (BLOCKS * interval))
-    steps = _whole(interval / dt)
-    return _Flow(net, scheme, key, interval / steps, steps, intervals), _whole(discard / (intervals * interval))
-
-
-def _follow(flow: _Flow, orbit: Orbit, num_blocks: int, progress: bool) -> Growth:
-    """Growth rates and traces of all intervals, (num_blocks, intervals, ...)."""
-    blocks = jnp.arange(num_blocks)
-    with jax.default_matmul_precision("highest"):
-        if not is_concrete(flow, orbit):
-            return jax.lax.scan(lambda orbit, block: _advance(flow, orbit, block), orbit, blocks)[1]
-        records = []
-        for block in tqdm(blocks, desc="Lyapunov spectrum", unit="block", delay=1, disable=not progress):
-            orbit, record = _advance(flow, orbit, block)
-            records.append(jax.block_until_ready(record))
-    return jax.tree.map(lambda *parts: jnp.stack(parts), *records)
+def _in_chunks(flow: _Flow, orbit: Orbit, steps: int, intervals: int, progress: bool):
+    """Growth rates and traces of all intervals, by a program that serves any number of steps and intervals."""
+    rates, traces = [], []
+    work = steps * flow.net.size**2 * (1 + orbit[1].shape[1])
+    together = min(_CHUNK, max(1, CHUNK_WORK // work))
+    with tqdm(total=intervals, desc="Lyapunov spectrum", unit="interval", delay=1, disable=not progress) as bar:
+        for first in range(0, intervals, together):
+            count = min(together, intervals - first)
+            orbit, grown = _advance(flow, orbit, *(np.asarray(k, np.int32) for k in (steps, first, count)))
+            rates.append(np.asarray(grown[0])[:count])
+            traces.append(np.asarray(grown[1])[:count])
+            bar.update(count)
+    return np.concatenate(rates), np.concatenate(traces)
 
 
 @eqx.filter_jit
-def _advance(flow: _Flow, orbit: Orbit, block: Int[Array, ""]) -> tuple[Orbit, Growth]:
-    """State and orthonormal tangents after one more block; growth rates and mean of tr A in each interval."""
-    net, dt = flow.net, jnp.asarray(flow.dt, flow.net.dtype)
-    diagonal = _diagonal(net.J)
+def _advance(flow: _Flow, orbit: Orbit, steps: Any, first: Any, count: Any) -> tuple[Orbit, Growth]:
+    """The next `count` intervals, up to 64, from number `first` on; growth rates and traces fill the first places."""
+    dtype = flow.net.dtype
+    empty = jnp.zeros((_CHUNK, orbit[1].shape[1]), dtype), jnp.zeros(_CHUNK, dtype)
+    trace = _trace(flow.net)
 
-    def step(state, count):
-        y, unravel = ravel_pytree(state)
-        x_velocity = noisy_drift(net, state[0], dt, None if flow.key is None else jax.random.fold_in(flow.key, count))
+    def one(k, state):
+        orbit, grown = state
+        orbit, new = _interval(flow, trace, orbit, first + k, steps)
+        return orbit, jax.tree.map(lambda all, one: jax.lax.dynamic_update_index_in_dim(all, one, k, 0), grown, new)
+
+    return jax.lax.fori_loop(0, count, one, (orbit, empty))
+
+
+@eqx.filter_jit
+def _in_one(flow: _Flow, orbit: Orbit, steps: int, intervals: int) -> Growth:
+    """Growth rates and traces of all intervals, by one loop of static length for derivatives."""
+    indices = jnp.arange(intervals, dtype=jnp.int32)
+    trace = _trace(flow.net)
+    return jax.lax.scan(lambda orbit, k: _interval(flow, trace, orbit, k, steps), orbit, indices)[1]
+
+
+def _trace(net: RateNetwork) -> Callable[[Float[Array, " n"]], Float[Array, ""]]:
+    """tr A, as a function of the slopes phi'(x)."""
+    decay = -jnp.sum(jnp.broadcast_to(1 / net.tau, (net.size,)))
+    weights = net.row_gains / net.tau * _diagonal(net.J)
+    return lambda slopes: decay + jnp.sum(weights * slopes)
+
+
+def _interval(
+    flow: _Flow, trace_of: Callable, orbit: Orbit, index: Int[Array, ""], steps: int | Int[Array, ""]
+) -> tuple[Orbit, Growth]:
+    """State and orthonormal tangents after one more interval; growth rates and the mean of tr A in it."""
+    net, dt, (x, V) = flow.net, flow.dt, orbit
+    y, unravel = ravel_pytree((x, V, jnp.zeros_like(dt)))
+
+    def step(k, y):
+        count = index * steps + k
+        # The noise does not depend on x, so that tangents do not see it.
+        push = 0.0 if flow.key is None else net.kick(white_noise(jax.random.fold_in(flow.key, count), x, dt))
 
         def velocity(t, y):
             x, V, _ = unravel(y)
-            A = net.jacobian(x)
-            trace = jnp.sum(A.decay + A.left * diagonal * A.right)
-            # The noise does not depend on x, so that tangents do not see it.
-            return ravel_pytree((x_velocity(t, x), A @ V, trace))[0]
+            drift, tangents, slopes = net.linearized(t, x, V)
+            return ravel_pytree((drift + push, tangents, trace_of(slopes)))[0]
 
-        return unravel(flow.scheme(velocity, dt * count.astype(dt.dtype), y, dt)), None
+        return flow.scheme(velocity, dt * count.astype(dt.dtype), y, dt)
 
-    def interval(orbit, index):
-        counts = index * flow.steps + jnp.arange(flow.steps)
-        (x, V, trace), _ = jax.lax.scan(step, (*orbit, jnp.zeros_like(dt)), counts)
+    with jax.default_matmul_precision("highest"):
+        x, V, trace = unravel(jax.lax.fori_loop(0, steps, step, y))
         Q, R = jnp.linalg.qr(V)
-        growth = jnp.abs(jnp.diagonal(R))
-        length = flow.steps * dt
-        finite = jnp.all(jnp.isfinite(x))
-        rates = jnp.where(_is_seen(growth) & finite, jnp.log(growth), jnp.nan) / length
-        return (x, Q), (rates, jnp.where(finite, trace, jnp.nan) / length)
-
-    return jax.lax.scan(interval, orbit, block * flow.intervals + jnp.arange(flow.intervals))
+    growth = jnp.abs(jnp.diagonal(R))
+    length = jnp.asarray(steps, dt.dtype) * dt
+    finite = jnp.all(jnp.isfinite(x))
+    rates = jnp.where(_is_seen(growth) & finite, jnp.log(growth), jnp.nan) / length
+    return (x, Q), (rates, jnp.where(finite, trace, jnp.nan) / length)
 
 
 def _is_seen(growth: Float[Array, " num"]) -> Bool[Array, " num"]:
@@ -239,9 +280,13 @@ def _is_seen(growth: Float[Array, " num"]) -> Bool[Array, " num"]:
 
 
 def _diagonal(J: Operator) -> Float[Array, " n"]:
-    """The diagonal J_ii, without forming the matrix of modes."""
+    """The diagonal J_ii, without forming the matrix of modes or of sparse weights."""
     if isinstance(J, Sum):
         return sum(map(_diagonal, J.terms[1:]), _diagonal(J.terms[0]))
+    if isinstance(J, Sparse):
+        rows, columns = J.pieces.rows[:, None], J.pieces.columns
+        weights = jnp.where(columns == rows, J.pieces.weights, 0)
+        return jnp.zeros(J.shape[-1], J.dtype).at[J.pieces.rows].add(jnp.sum(weights, 1))
     factors = J.low_rank()
     return jnp.diagonal(J.dense()) if factors is None else jnp.sum(factors[0] * factors[1].T, 1)
 

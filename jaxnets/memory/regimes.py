@@ -193,6 +193,7 @@ def observe(
         duration=exponent_duration,
         discard=ALIGNING * exponent_duration,
         dt=dt,
+        key=key,
         progress=progress,
     )
     return _observation(ensemble, transfer, found, steady, spectrum.exponents[0], spectrum.error[0])

@@ -262,6 +262,7 @@ def _exponent_of_map(load: float, sizes: Sizes, key: PRNGKeyArray) -> float:
         dt=0.5,
         interval=1.0,
         scheme=_euler,
+        key=key,
         progress=False,
     )
     return float(spectrum.exponents[0])

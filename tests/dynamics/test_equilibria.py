@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compilations import compilations
 from scipy.optimize import brentq, root
 
 from jaxnets.couplings.operators import Dense, Diagonal, Modes
@@ -173,6 +174,96 @@ def test_far_starts_arrive_where_newton_alone_does_not():
     assert sum(map(newton, starts)) <= 2
 
 
+# --- singular Jacobians, slow points, kinks
+
+
+def test_a_line_attractor_keeps_each_start():
+    """x = relu(J x) for every (c, c, c, c): starts on the line are found as they are."""
+    net = RateNetwork(np.ones((4, 4)) / 4, ReLU())
+    starts = np.array([[1.0] * 4, [2.0] * 4])
+    found = _find(net, starts)
+    np.testing.assert_array_equal(found.points, starts)
+    np.testing.assert_array_equal(found.residual, 0)
+    np.testing.assert_array_equal(found.marginal, [1, 1])
+    np.testing.assert_array_equal(found.unstable, [0, 0])
+    np.testing.assert_array_equal(found.kinks, [0, 0])
+    assert not np.any(found.stable) and np.all(found.converged) and not np.any(found.slow)
+    traced = jax.jit(jax.vmap(lambda x0: find_fixed_point(net, x0)))(starts)
+    np.testing.assert_array_equal(traced.value, starts)
+    assert np.all(traced.converged)
+
+
+def test_a_ring_attractor_is_sampled_by_its_starts():
+    n = 16
+    angles = 2 * np.pi * np.arange(n) / n
+    bump = lambda angle: 3 * np.cos(angles - angle)
+    net = RateNetwork(3 / n * np.cos(angles[:, None] - angles), Tanh())
+    phases = np.linspace(0.1, 6, 9)
+    found = _find(net, np.stack([bump(phase) for phase in phases]))
+    assert len(found.points) == 9 and np.all(found.residual < 1e-10)
+    np.testing.assert_array_equal(found.marginal, 1)
+    np.testing.assert_array_equal(found.unstable, 0)
+    reached = np.angle(np.asarray(found.points)[found.index] @ np.exp(1j * angles)) % (2 * np.pi)
+    np.testing.assert_allclose(reached, phases, atol=0.02)  # a search does not slide along the ring
+
+
+def test_a_pitchfork_is_one_point():
+    """x = tanh x has one root, where all derivatives up to the second vanish."""
+    net = RateNetwork(np.eye(4), Tanh())
+    found = _find(net, np.concatenate([np.zeros((1, 4)), 2 * _normal(3, 12, 4)]))
+    assert len(found.points) == 1 and np.all(found.converged)
+    np.testing.assert_allclose(found.points, 0, atol=1e-6)
+    assert found.marginal[0] == 4 and not found.stable[0] and found.start_residual[0] == 0
+    traced = jax.jit(lambda x0: find_fixed_point(net, x0))(jnp.array([0.5, -1.0, 2.0, 0.0]))
+    np.testing.assert_allclose(traced.value, 0, atol=1e-6)
+
+
+def test_marginal_directions_are_those_of_a_hopf_bifurcation():
+    A = np.array([[0.0, -2.0, 0], [2.0, 0, 0], [0, 0, 0.5]])
+    found = _find(RateNetwork(A + np.eye(3), Linear(), tau=0.1), np.ones((1, 3)), num_leading=3)
+    assert found.marginal[0] == 2 and found.unstable[0] == 1
+    np.testing.assert_allclose(found.eigenvalues[0], [5, 20j, -20j], atol=1e-9)
+
+
+def test_slow_points_have_their_speed():
+    """x = 2 tanh x + I a little beyond the fold, where 2 sech^2 x = 1 and the two roots have just met."""
+    fold = -np.arccosh(np.sqrt(2))
+    net = RateNetwork([[2.0]], Tanh(), input=fold - 2 * np.tanh(fold) + 1e-3, tau=4.0)
+    starts = np.array([[-2.0], [-1.5], [-0.5], [3.0]])
+    found = _find(net, starts, speed=1e-3)
+    np.testing.assert_array_equal(found.slow, [False, True])
+    np.testing.assert_allclose(found.points[1], fold, atol=1e-6)
+    np.testing.assert_allclose(found.speed[1], 1e-3 / 4, rtol=1e-6)
+    np.testing.assert_array_equal(found.index, [1, 1, 1, 0])
+    np.testing.assert_array_equal(found.converged, [False, False, False, True])
+    np.testing.assert_array_equal(found.counts, [1, 3])
+    for options in ({}, {"speed": 2e-4}):
+        found = _find(net, starts, **options)
+        assert len(found.points) == 1 and not found.slow[0]
+        np.testing.assert_array_equal(found.index, [-1, -1, -1, 0])
+
+
+def test_units_at_a_kink_are_counted():
+    """At rest each unit is at the threshold; shifted by an input none is."""
+    J = 0.3 * _normal(5, 3, 3)
+    found = _find(RateNetwork(J, ReLU()), np.concatenate([np.zeros((1, 3)), _normal(6, 4, 3)]))
+    np.testing.assert_array_equal(found.points[0], 0)
+    assert found.kinks[0] == 3 and not found.stable[0]
+    found = _find(RateNetwork(np.abs(J), ReLU(), input=1.0), np.ones((1, 3)))
+    assert found.kinks[0] == 0 and found.stable[0]
+
+
+def test_other_networks_and_numbers_of_starts_compile_nothing():
+    def run(seed, m, **options):
+        net = RateNetwork(1.5 / np.sqrt(9) * _normal(seed, 9, 9), Tanh())
+        return _find(net, _normal(seed + 1, m, 9), **options)
+
+    run(0, 20)
+    with compilations() as programs:
+        run(1, 20), run(2, 70), run(0, 3, tolerance=1e-6, max_steps=50, same=1e-3, num_leading=4)
+    assert not set(programs) - {"stage"}  # of arguments
+
+
 # --- derivatives and transformations
 
 
@@ -269,6 +360,7 @@ def test_single_precision():
         ({"tolerance": 0.0}, "`tolerance`"),
         ({"max_steps": 0}, "`max_steps`"),
         ({"same": -1.0}, "`same`"),
+        ({"speed": 0.0}, "`speed`"),
     ],
 )
 def test_bad_arguments(change, message):

@@ -125,6 +125,7 @@ def test_largest_exponent_of_a_driven_sequence_in_steps_of_half_a_time_constant(
             dt=0.5,
             interval=1.0,
             scheme=_euler,
+            key=jax.random.key(seed),
         )
         found.append((spectrum.exponents[0], spectrum.error[0]))
     exponents, errors = np.array(found).T
@@ -218,6 +219,7 @@ def test_chaos_begins_between_loads(load, chaotic):
             discard=300.0,
             dt=0.2,
             interval=1.0,
+            key=jax.random.key(seed),
         )
         exponent, error = spectrum.exponents[0], spectrum.error[0]
         found.append(memory.classify(jnp.array(False), jnp.array(1.0), jnp.array(1.0), jnp.array(9.0), exponent, error))
