@@ -6,8 +6,8 @@ NumPy looks at all patterns by matrix products of many of them at once, with as 
 measured here: `product` is the matrix product of J with all patterns alone, at the best speed of square products;
 `memory` is the N / 8 bytes of bit sets that the search reads for each pattern, at the speed of a copy of 64 MB. The
 search reads its sets from the caches, and may be faster than that. Flows start from normal states of unit variance
-and end at an attractor, or after 1000 events; an event of all flows of a batch is one step. The alternative is the
-same loop over events in NumPy, for all starts together and without sliding (J_ii >= 0).
+and end at an attractor, or after 1000 events; `flow` runs them in lanes that take a new start when one ends. The
+alternative is the same loop over events in NumPy, for all starts together and without sliding (J_ii >= 0).
 """
 
 import argparse
@@ -109,9 +109,8 @@ def main(quick: bool) -> list[Row]:
             if not slides:
                 np.fill_diagonal(J, np.abs(np.diag(J)))
             x0s = rng.standard_normal((starts, n))
-            many = jax.jit(jax.vmap(lambda J, b, x0: flow(J, x0, b), (None, None, 0)))
-            first, run = seconds(lambda J=J, b=b, x0s=x0s, many=many: many(J, b, x0s))
-            ends = many(J, b, x0s)
+            first, run = seconds(lambda J=J, b=b, x0s=x0s: flow(J, x0s, b))
+            ends = flow(J, x0s, b)
             decided, events = float(jnp.mean(ends.fixed | ends.cycle)), float(jnp.sum(ends.events))
             ratio, numpy = "-", None
             if not slides:

@@ -118,8 +118,8 @@ class Row(NamedTuple):
 def solve_row(row: Row, cap: float = math.inf) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " K"]]:
     """The weights of largest margin, and the mixture of conditions that limits it, in floating point."""
     A, l, u, a = row
-    # HiGHS has absolute tolerances, so the problem is put in units: conditions in that of the largest, weights in that
-    # of the cap, or else of their largest limit, and the margin in the product of both.
+    # HiGHS has absolute tolerances, so the problem is put in units: the largest condition for conditions, the cap or
+    # else the largest limit for weights, and the product of both for margins.
     size = np.max(np.abs(A)) or 1.0
     finite = np.abs(np.concatenate([l, u]))
     unit = cap / size if 0 < cap < math.inf else np.max(finite[np.isfinite(finite)], initial=0) or 1.0
@@ -158,8 +158,8 @@ def margin_limit(
 
     $$ \Big[ \sum_j \max(l_j c_j, u_j c_j) + \sum_k y_k a_k \Big] \Big/ \sum_k y_k, \qquad c = A^T y $$
 
-    y are the weights of the `certificate`, whose own `limit` is not read. The other arguments are those of
-    `largest_margin`. The bound is infinite if a weight without limit could raise the drives.
+    y are the weights of the `certificate`, whose own `limit` is not read. `largest_margin`
+    documents the other arguments. The bound is infinite if a weight without limit could raise the drives.
     """
     A, l, u = (np.asarray(x, dtype=float) for x in (conditions, lower, upper))
     a = np.zeros(len(A)) if offset is None else np.asarray(offset, dtype=float)

@@ -84,7 +84,7 @@ def store(
        - \epsilon \sum_{j: J_{ij} \text{ exists}} s^k_j \Big] \quad > \text{margin} $$
 
     - `patterns` (P, n) of 0 and 1, of any dtype.
-    - `signs`, `mask` and `bounds` are those of `weight_limits`: signs of synapses or, (n,), of senders; existing
+    - `signs`, `mask` and `bounds`, as in `weight_limits`: signs of synapses or, (n,), of senders; existing
       synapses (if None, all but self-couplings); largest |J|. Bounds set the unit of margins. Without a bias and
       `margin` they do not affect which patterns can be stored.
     - `bias`: given, a number or (n,), or NaN (`FREE`) where it is to be found, within the largest bound of the row.
@@ -121,7 +121,7 @@ def store_widest(
 
     With kappa = margin / |w|, independent relative errors N(0, sigma^2) of the weights turn a unit in a pattern with
     probability at most Phi(-kappa / sigma). Errors of a row whose norm is below margin / sqrt(n) turn no unit. The
-    arguments are those of `store`. The quadratic programme is solved exactly: it is a least distance, whose dual is a
+    arguments are as in `store`. The quadratic programme is solved exactly: it is a least distance, whose dual is a
     non-negative least squares problem. Raises `ValueError` for shapes, entries that are not 0 or 1, and a margin that
     is not > 0. Source: Lawson & Hanson 1974, chapter 23.
     """
@@ -260,7 +260,7 @@ def storable(
     """How many patterns can be stored when they come one at a time: for each unit, the first that it cannot hold.
 
     Patterns s^0 .. s^{k-1} can be held for all k up to a unit's count and for no k beyond. `units` (all if None) must
-    hold the patterns; other units are inputs, which the patterns set. The other arguments are those of `store`; a given
+    hold the patterns; other units are inputs, which the patterns set. The other arguments are as in `store`; a given
     bias is compared with weights of at most 1. Each unit takes log2(P) linear programmes. Raises `ValueError` as
     `store`.
     """

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._arguments import nonnegative, real_array, require, require_instance, require_whole, scalar
+from .._arguments import nonnegative, real_array, require, require_instance, require_key, require_whole, scalar
 from .._results import Result
 from ..couplings import Operator
 
@@ -52,14 +52,15 @@ def glauber(
     stable against single flips; moves lower the energy as long as those chosen together hardly interact, so keep
     `fraction` well below 1: at 1 two states may alternate. The default is then 1/4.
 
-    J is used as it is given (factors of modes stay factors), in its precision; its diagonal is subtracted. `patterns`
-    (k, n) are those whose overlaps (1/n) sum_i xi_i s_i are recorded, none if None. `vmap` over operators and starts
+    J is used as it is given (factors of modes stay factors), in its precision; its diagonal is subtracted. The overlaps
+    (1/n) sum_i xi_i s_i with `patterns` (k, n) are recorded, if any are given. `vmap` over operators and starts
     runs a batch of networks.
 
     Raises:
         ValueError: if J is not known to be symmetric, spins are not +-1, shapes do not fit, the temperature is
             below 0, `num_sweeps` below 1, or the fraction not in (0, 1].
     """
+    require_key("key", key)
     require_instance("J", J, Operator, "an operator of `jaxnets.couplings`")
     if not J.symmetric or len(J.shape) != 2:
         raise ValueError(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
-from .._arguments import positive, require, require_whole
+from .._arguments import positive, require, require_key, require_whole
 from .._numerics import merge
 from .._results import Result
 from ..couplings.operators import Operator
@@ -20,7 +20,7 @@ class Basins(Result, axes={"k": "attractor", "m": "start", "n": "unit"}):
     """Attractors by falling share of the starts, and where each start went.
 
     `activities` (k, n) are the mean activities of the attractors; of a fixed point this is its pattern of 0 and 1.
-    `periods` are 0 at fixed points, `itineraries` those of `Flow`. `shares` are parts of the m starts, with their
+    `periods` are 0 at fixed points; `Flow` documents `itineraries`. `shares` are parts of the m starts, with their
     standard `error`, sqrt(p (1 - p) / m). `index` is the attractor of each start, -1 for an undecided start; the share
     of undecided starts is `undecided`.
     """
@@ -58,6 +58,7 @@ def basins(
     require_concrete(J, bias, "transform `flow` instead")
     J = as_couplings(J)
     b = cast_bias(bias, J)
+    require_key("key", key)
     require_whole("num_starts", num_starts)
     require("spread", spread, positive, "a finite number > 0")
     require("same", same, positive, "a finite number > 0")
@@ -104,7 +105,7 @@ def _merged(
 class StateGraph(Result, axes={"k": "attractor", "num_stable": "fixed_point", "n": "unit"}):
     """Attractors as nodes, and where flips of single units lead from the stable patterns, which come first.
 
-    `activities` (k, n), `periods` and `itineraries` of the nodes are those of `Basins`, and so are the `shares` of
+    `Basins` documents `activities` (k, n), `periods` and `itineraries` of the nodes, and the `shares` of
     random starts with their standard `error`. The first `num_stable` nodes are the stable patterns. `targets[a, i]` is
     the node reached from stable pattern a when unit i is flipped, -1 when undecided. `edges[a, c]` is the number of
     units whose flips lead from a to c.
@@ -136,9 +137,9 @@ def state_graph(
 
     From the fixed point f = J s + b of a stable pattern, unit i is kicked to x_i = (1 - kick) f_i: to the mirror image
     of its state with `kick` = 2, and not across 0 with `kick` < 1. The exact flow tells where this leads. Further nodes
-    (limit cycles, sliding fixed points) are those that kicks or random starts reach. The `num_starts` random starts,
-    their `spread` and `key`, `max_events` and `same` are those of `basins`. `patterns` (P, n) of 0 and 1 are the stable
-    ones to begin with, those of `stable_patterns` if None.
+    (limit cycles, sliding fixed points) are the attractors that kicks or random starts reach. `basins` documents
+    `num_starts`, `spread`, `key`, `max_events` and `same`. `patterns` (P, n) of 0 and 1 are the stable patterns to
+    begin with; if None, `stable_patterns` finds them.
 
     Raises:
         ValueError: where `basins` and `margins` do, and if ``patterns`` are not stable or ``kick`` is not positive.
@@ -146,6 +147,7 @@ def state_graph(
     require_concrete(J, bias, "transform `flow` instead")
     J = as_couplings(J)
     b = cast_bias(bias, J)
+    require_key("key", key)
     require("kick", kick, positive, "a finite number > 0")
     if patterns is None:
         patterns = stable_patterns(J, b).patterns

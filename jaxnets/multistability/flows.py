@@ -60,7 +60,7 @@ class Flow(Result, axes={"n": "unit"}):
 
     `fixed`: a fixed point, `state` = J `activity` + b, in whose orthant the flow remains from `time` on. `activity`
     is the pattern, with values between 0 and 1 in units that slide (`sliding`). `cycle`: a limit cycle of this `period`
-    (0 at fixed points, NaN when undecided); `activity` is then that of the last event. Neither: undecided after
+    (0 at fixed points, NaN when undecided); `activity` is then h at the last event. Neither: undecided after
     `max_events`, or earlier where no consistent sides were found or more than 32 units would slide at once.
     `mean_activity` is the average of h over the attractor, the same from whichever start it was reached, and
     `itinerary` a number (0 at fixed points) that also tells the order in which a cycle visits its orthants. `events` is

@@ -58,7 +58,7 @@ def as_couplings(J: Operator | Float[ArrayLike, "n n"]) -> Operator:
 
 
 def cast_bias(bias: Float[ArrayLike, "*n"] | None, J: Operator) -> Float[Array, " n"]:
-    """b as an array (n,) in the precision of J; 0 where there is none."""
+    """b as an array (n,) in the precision of J; zeros if None."""
     n = J.shape[-1]
     array = real_array("bias", 0.0 if bias is None else bias)
     if array.shape not in ((), (n,)):
@@ -315,7 +315,7 @@ def _survivors(halves: Halves, seconds: Int[np.ndarray, " m"]) -> tuple[np.ndarr
 
 
 def by_programme(J: Operator, b: Float[Array, " n"], time_limit: float, max_patterns: int) -> StablePatterns:
-    """One feasible pattern after the other, each excluded by a cut, until there is none."""
+    """One feasible pattern after the other, each excluded by a cut, until no pattern is left."""
     matrix, bias = (np.asarray(a, np.float64) for a in (J.dense(), b))
     n = len(bias)
     # The tolerance of the solver is absolute, for numbers of order one: rows are scaled to a largest field of 1.

@@ -148,12 +148,12 @@ def _intersections(A, h, subsets: Int[np.ndarray, "m r"], tolerance: float):
 class PiecewiseFixedPoints(Result, axes={"k": "fixed_point", "R": "mode", "n": "unit"}):
     """All fixed points x = M kappa of a network.
 
-    `kappa` (k, R) and `points` (k, n) are the fixed points in both coordinates. `eigenvalues` (k, R) are those of
-    N^T diag(phi') M - 1, by falling real part; the other n - R of the Jacobian are -1. `stable` says that all are in
-    the left half plane. At a `boundary` some unit is at a break point of phi, where the Jacobian jumps: eigenvalues are
-    then those of one adjacent region. They do not decide stability, and `stable` is False. `num_regions` were visited.
-    In `num_singular` of them the linear equations have no unique solution: a continuum of fixed points, if any, is not
-    listed.
+    `kappa` (k, R) and `points` (k, n) are the fixed points in both coordinates. `eigenvalues` (k, R) belong to
+    N^T diag(phi') M - 1 and come by falling real part; the other n - R of the Jacobian are -1. `stable` says that all
+    are in the left half plane. At a `boundary` some unit is at a break point of phi, where the Jacobian jumps:
+    eigenvalues are then taken from one adjacent region. They do not decide stability, and `stable` is False.
+    `num_regions` were visited. In `num_singular` of them the linear equations have no unique solution: a continuum of
+    fixed points, if any, is not listed.
     """
 
     kappa: Float[np.ndarray, "k R"]
@@ -181,8 +181,8 @@ def piecewise_fixed_points(
     $$ (1 - N^T \mathrm{diag}(a) M)\, \kappa = N^T (a \circ h + c), $$
 
     and is kept when M kappa + h lies there. Fixed points on a border where phi is continuous are kept once. Where phi
-    jumps at the border, such a point is no fixed point. Time grows as n^{R+1}. `tolerance` is that of `regions`; it
-    decides, relative to the terms of M kappa + h, which points lie on a border, and, relative to the matrix, which
+    jumps at the border, such a point is no fixed point. Time grows as n^{R+1}. `tolerance` serves `regions`; it
+    also decides, relative to the terms of M kappa + h, which points lie on a border, and, relative to the matrix, which
     equations are singular.
 
     Raises:

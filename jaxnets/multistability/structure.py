@@ -5,7 +5,7 @@ units active in s, an active unit needs more excitation than inhibition, an inac
 all magnitudes of the weights if and only if active units receive at least one + and no - from them, and inactive units
 at least one - and no +. Then s is sign-stable.
 
-Signs are +1, -1, 0 (no synapse) and, where allowed, NaN (`FREE`); `np.sign(J)` gives those of a network. A `mask` is
+Signs are +1, -1, 0 (no synapse) and, where allowed, NaN (`FREE`); `np.sign(J)` has the signs of a network. A `mask` is
 False where there is no synapse; if None, units do not couple to themselves.
 
 Source: Tournoy & Doiron 2022 (arXiv 2210.03241) for topology, sign stability, completion and compatibility.
@@ -102,7 +102,7 @@ def _indices(chosen: np.ndarray) -> tuple[int, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Need:
-    """Unit `unit` needs at least one synapse of sign `sign` from `sources`; where there is none, it cannot be held.
+    """Unit `unit` needs at least one synapse of sign `sign` from `sources`; without one, it cannot be held.
 
     `pattern` is one that asks for it. `str` gives a sentence.
     """
@@ -369,7 +369,7 @@ def completes(
 ) -> bool:
     """Whether the cue grows into the whole sign-stable pattern, for all magnitudes.
 
-    Arguments and errors are those of `closure`.
+    `closure` documents the arguments and errors.
     """
     return bool(np.all(closure(signs, pattern, cue) == np.asarray(pattern)))
 
@@ -434,7 +434,7 @@ def compatibility(
 
     A pattern that differs from a held one in unit i alone is forbidden, as i sees no difference. The union and
     intersection of two patterns (`union_and_intersection`) are compatible with them, if the two share at least two
-    units and each has at least two of its own. `signs` and `mask` are those of `weight_limits`. Raises `ValueError` for
+    units and each has at least two of its own. `weight_limits` documents `signs` and `mask`. Raises `ValueError` for
     shapes and entries.
     """
     s = as_patterns(patterns)

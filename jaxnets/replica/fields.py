@@ -2,7 +2,7 @@ r"""Averages over the field of a unit that meets patterns and noise, x = sum_mu 
 
 The condensed patterns give xi, and all others together give Gaussian noise z. Sums over the signs of W patterns double
 with each of them. Here averages are integrals of the characteristic function of x instead, which is a product over
-patterns, so that the effort grows linearly with W. `FieldAverages` lists what is averaged.
+patterns, so that the effort grows linearly with W. `FieldAverages` lists the averages.
 """
 
 from typing import NamedTuple

@@ -31,7 +31,7 @@ TOLERANCE, ROUNDING = 1e-8, 3000
 class Saddle(Result):
     """A saddle point with order parameters y, made by `saddle`.
 
-    `free_energy`, `replicon` and `stability` are those methods of the `Problem` there.
+    `free_energy`, `replicon` and `stability` are what these methods of the `Problem` give there.
     """
 
     y: Float[Array, " k"]
