@@ -106,6 +106,12 @@ def vector(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Float[Array, " 
     return array
 
 
+def require_square(name: str, shape: tuple[int, ...]) -> None:
+    """Raises `ValueError` unless the last two axes are equal."""
+    if len(shape) < 2 or shape[-1] != shape[-2]:
+        raise ValueError(f"`{name}` must be a square matrix, or a batch (..., n, n) of them, got shape {shape}")
+
+
 def square_matrix(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Float[Array, "n n"]:
     """One square matrix of finite numbers, at least 1 x 1."""
     array = real_array(name, value)

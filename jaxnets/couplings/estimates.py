@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._arguments import require_whole, square_matrix
+from .._arguments import require_key, require_whole, square_matrix
 from .._numerics import binary_scale
 from .ensemble import Ensemble
 from .modes import RandomModes
@@ -60,6 +60,7 @@ def random_modes_from_matrix(
 
     n, rank = target.size, int(np.count_nonzero(target))
     num_samples = math.ceil(2000 / n) if num_samples is None else num_samples
+    require_key("key", key)
     require_whole("num_samples", num_samples)
     require_whole("num_iterations", num_iterations)
     keys = jax.random.split(key, num_samples)
@@ -89,6 +90,7 @@ def singular_mismatch(
     `from_matrix`, and for `num_samples` < 1.
     """
     matrix = square_matrix("matrix", matrix)
+    require_key("key", key)
     require_whole("num_samples", num_samples)
     reached = _mean_singular_values(ensemble, matrix.shape[0], jax.random.split(key, num_samples))
     return _relative_rms(reached, np.asarray(jnp.linalg.svd(matrix, compute_uv=False)))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from .._arguments import correlation, nonnegative, require, require_whole, scalar
+from .._arguments import correlation, nonnegative, require, require_key, require_whole, scalar
 from .._numerics import is_concrete
 from . import operators
 from .ensemble import Ensemble, FourPoint, may_vanish, no_pole, vanishes
@@ -29,6 +29,7 @@ class IID(Ensemble):
         require("g", self.g, nonnegative, "a finite number >= 0")
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
+        require_key("key", key)
         require_whole("n", n)
         dtype = self.g.dtype if dtype is None else dtype
         return operators.Dense(self.g.astype(dtype) * jax.random.normal(key, (n, n), dtype) / math.sqrt(n))
@@ -81,6 +82,7 @@ class Elliptic(Ensemble):
         require("symmetry", self.symmetry, correlation, "a number in [-1, 1]")
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
+        require_key("key", key)
         require_whole("n", n)
         dtype = self.g.dtype if dtype is None else dtype
         x = jax.random.normal(key, (n, n), dtype) / math.sqrt(n)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, PRNGKeyArray
 
-from .._arguments import correlation, nonnegative, require, require_whole, vector
+from .._arguments import correlation, nonnegative, require, require_key, require_whole, vector
 from .._laws import Discrete, values_and_weights
 from .._numerics import as_complex, binary_scale, follow_line, last_steps
 from . import operators
@@ -47,6 +47,7 @@ class SingularModes(Ensemble):
         require("overlaps", self.overlaps, correlation, "numbers in [-1, 1]")
 
     def sample(self, n: int, *, key: PRNGKeyArray, dtype: Any = None, max_modes: int | None = None):
+        require_key("key", key)
         require_whole("n", n)
         dtype = self.values.dtype if dtype is None else dtype
         order = jnp.argsort(self.values)

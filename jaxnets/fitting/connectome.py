@@ -32,7 +32,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 from scipy.optimize import minimize_scalar
 from tqdm import tqdm
 
-from .._arguments import require_instance, require_whole
+from .._arguments import require_instance, require_key, require_whole
 from .._results import Result
 from ..couplings import Ensemble, LowRank, from_matrix
 from ..spectra.singular import observed_singular_profile, singular_profile
@@ -149,6 +149,7 @@ def fit_connectome(
         raise ValueError("`families` must have a family such as `Independent()`, got none")
     for family in families:
         require_instance("families", family, Family, "families such as `Independent()`")
+    require_key("key", key)
     require_whole("num_leading", num_leading, least=0)
     require_whole("num_scales", num_scales, least=3)
     require_whole("num_replicates", num_replicates, least=4 * num_scales)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
-from .._arguments import positive, require, require_whole, scalar
+from .._arguments import positive, require, require_key, require_whole, scalar
 from .._numerics import as_float, is_concrete
 from .._results import one_line
 
@@ -264,6 +264,7 @@ def draw_starts(
     The draws have the standard deviation `spread` in the free numbers of the transforms: a factor of e for a positive
     parameter. Raises `ValueError` for num_starts < 1, a spread that is not positive, and `params` as `fit` does.
     """
+    require_key("key", key)
     require_whole("num_starts", num_starts)
     require("spread", scalar("spread", spread), positive, "a finite number > 0")
     space = space_of(params, transforms)

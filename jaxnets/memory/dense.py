@@ -19,7 +19,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from scipy.special import erfc, erfcinv, gammaln
 from tqdm import tqdm
 
-from .._arguments import real_array, require, require_instance, require_whole
+from .._arguments import real_array, require, require_instance, require_key, require_whole
 from .._public import public
 from .._results import Result, one_line
 from ..observables import overlaps
@@ -162,6 +162,7 @@ def sampled_bit_error(
     Raises:
         ValueError: if ``n``, ``num_patterns`` or ``num_networks`` is not a whole number >= 1, 2 and 2.
     """
+    require_key("key", key)
     require_whole("n", n)
     require_whole("num_patterns", num_patterns, 2)
     require_whole("num_networks", num_networks, 2)

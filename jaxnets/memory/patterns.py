@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._arguments import positive, real_array, require, require_whole, scalar, vector
+from .._arguments import positive, real_array, require, require_key, require_whole, scalar, vector
 from .._numerics import is_concrete
 from ..couplings import Modes
 from ..couplings.operators import Shifts
@@ -19,6 +19,7 @@ from ..couplings.operators import Shifts
 
 def binary(n: int, num_patterns: int, *, key: PRNGKeyArray, dtype: Any = None) -> Float[Array, "num_patterns n"]:
     """Independent patterns of n entries +1 or -1 with equal chances; ValueError unless n, num_patterns >= 1."""
+    require_key("key", key)
     require_whole("n", n)
     require_whole("num_patterns", num_patterns)
     return jax.random.rademacher(key, (n, num_patterns), _precision(dtype)).T
@@ -26,6 +27,7 @@ def binary(n: int, num_patterns: int, *, key: PRNGKeyArray, dtype: Any = None) -
 
 def gaussian(n: int, num_patterns: int, *, key: PRNGKeyArray, dtype: Any = None) -> Float[Array, "num_patterns n"]:
     """Independent patterns of n standard normal entries; ValueError unless n, num_patterns >= 1."""
+    require_key("key", key)
     require_whole("n", n)
     require_whole("num_patterns", num_patterns)
     return jax.random.normal(key, (n, num_patterns), _precision(dtype)).T
@@ -45,6 +47,7 @@ def correlated_gaussian(
         ValueError: if ``n`` < 1, or ``correlation`` is not a symmetric matrix with unit diagonal and no negative
             eigenvalue.
     """
+    require_key("key", key)
     require_whole("n", n)
     root = _root("correlation", _correlation(correlation))
     return (jax.random.normal(key, (n, root.shape[0]), _precision(dtype)) @ root.astype(_precision(dtype))).T
@@ -67,6 +70,7 @@ def correlated_binary(
 
     Source: Van Vleck & Middleton, Proc. IEEE 54, 2 (1966).
     """
+    require_key("key", key)
     require_whole("n", n)
     sines = np.sin(np.pi / 2 * _correlation(correlation))
     root = _root("correlation", sines, " after sin(pi C / 2), the correlation of the Gaussians whose signs are taken")

@@ -44,6 +44,14 @@ def test_columns_compile_without_transposes():
     assert " transpose(" in mapped  # else the assertion above shows nothing
 
 
+def test_linearized_is_the_drift_and_its_jacobian():
+    net, x, V = _network(), jnp.asarray(X), jnp.asarray(RNG.standard_normal((N, 3)))
+    drift, tangents, slopes = net.linearized(jnp.asarray(0.7), x, V)
+    np.testing.assert_allclose(drift, net.drift(jnp.asarray(0.7), x), rtol=1e-13)
+    np.testing.assert_allclose(tangents, net.jacobian(x) @ V, atol=1e-13)
+    np.testing.assert_allclose(slopes, 1 / np.cosh(X) ** 2, rtol=1e-12)
+
+
 @pytest.mark.parametrize("coupling", ["dense", "modes"])
 def test_jacobian_is_the_derivative_of_the_drift(coupling):
     operator = J if coupling == "dense" else DeepHebbian(0.4, 0.5, (1.0,)).sample(N, key=jax.random.key(0))
@@ -114,6 +122,44 @@ def test_bad_networks(arguments, message):
 def test_a_transfer_must_be_callable():
     with pytest.raises(ValueError, match="`transfer` must be a function"):
         RateNetwork(J, "tanh")  # pyright: ignore
+
+
+def _by_numpy(x):
+    return np.tanh(2 * x)
+
+
+@pytest.mark.parametrize(
+    ("transfer", "message"),
+    [
+        (np.tanh, r"`transfer` must be made of functions of `jax.numpy`.*`tanh` gives TracerArrayConversionError"),
+        (_by_numpy, r"line \d+ of test_network.py, `return np.tanh\(2 \* x\)`, gives TracerArrayConversionError"),
+        (lambda x: x if x[0] > 0 else -x, r"`transfer` .* test_network.py, .* gives TracerBoolConversionError"),
+        (jnp.sum, f"`transfer` must give one rate for each of {N} units"),
+    ],
+)
+def test_a_transfer_must_be_compiled(transfer, message):
+    with pytest.raises(ValueError, match=message):
+        RateNetwork(J, transfer)
+
+
+def test_couplings_that_are_not_finite_are_named():
+    broken = J.copy()
+    broken[2, 5] = np.nan
+    with pytest.raises(ValueError, match="`J` must be finite numbers, got nan in row 2, column 5"):
+        RateNetwork(broken, Tanh())
+    modes = DeepHebbian(0.4, 0.5, (1.0,)).sample(N, key=jax.random.key(0))
+    with pytest.raises(ValueError, match="`J` must be finite, got NaN or infinite numbers in Modes"):
+        RateNetwork(np.inf * modes, Tanh())
+    traced = jax.jit(lambda J: RateNetwork(J, Tanh()).drift(jnp.zeros(()), jnp.ones(N)))
+    assert np.isnan(traced(jnp.asarray(broken))[2])  # under `jit` failure is data
+
+
+@pytest.mark.parametrize("dtype", [int, np.float16, ">f8", object, jnp.bfloat16])
+def test_couplings_of_other_types_are_taken_in_the_nearest(dtype):
+    matrix = np.rint(4 * J)
+    net = RateNetwork(jnp.asarray(matrix, dtype) if dtype is jnp.bfloat16 else matrix.astype(dtype), Tanh())
+    assert net.dtype == (jnp.float32 if dtype in (np.float16, jnp.bfloat16) else jnp.float64)
+    np.testing.assert_array_equal(net.J.dense(), matrix)
 
 
 @pytest.mark.parametrize("x", [np.zeros(N + 1), np.full(N, np.nan)])

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
+from compilations import compilations
 
 from jaxnets.couplings import IID, DeepHebbian
 from jaxnets.dynamics import simulation
@@ -252,6 +253,29 @@ def test_a_run_is_a_dataset_and_knows_its_interval():
     assert data.rates.dims == ("times", "trajectory", "unit") and data.final.dims == ("trajectory", "unit")
 
 
+def test_other_numbers_compile_little():
+    """Another network, start, step or key compiles nothing, and another number of kept times the rates alone."""
+    run = lambda seed, **options: simulate(_network(_coupling(seed), noise=0.3), X0 + seed, save_every=2, **options)
+    run(0, duration=10.0, key=KEY)
+    with compilations() as programs:
+        run(1, duration=10.0, key=jax.random.key(1), dt=0.05, t0=3.0)
+    assert not set(programs) - {"stage", "_threefry_seed"}  # of arguments
+    with compilations() as programs:
+        longer = run(0, duration=10.5, key=KEY)
+    assert not set(programs) - {"stage", "_rates"}
+    assert longer.states.shape == (105, 3, N)
+
+
+def test_sparse_couplings_are_their_dense_matrix():
+    matrix = scipy.sparse.random_array((N, N), density=0.3, rng=RNG, data_sampler=RNG.standard_normal)
+    sparse, dense = RateNetwork(matrix, Tanh()), RateNetwork(matrix.toarray(), Tanh())
+    runs = [simulate(net, X0, duration=1.0).states for net in (sparse, dense)]
+    np.testing.assert_allclose(*runs, atol=1e-13)
+    A, B, x = sparse.jacobian(X0[0]), dense.jacobian(X0[0]), jnp.asarray(X0[1])
+    np.testing.assert_allclose(A @ x, B @ x, atol=1e-13)
+    np.testing.assert_allclose(A.T @ x, B.T @ x, atol=1e-13)
+
+
 # --- shapes and precisions
 
 
@@ -439,6 +463,11 @@ def test_traced_noise_without_a_key_is_nan():
         ({"save_every": 1.5}, "`save_every` must be a whole number"),
         ({"t0": "now"}, "`t0` must be a finite number"),
         ({"net": _network(noise=SIGMA)}, "`key` must be a random key"),
+        ({"net": _network(noise=SIGMA), "key": 0}, r"`key` must be one random key, .* got int 0"),
+        (
+            {"net": _network(input=lambda t: np.sin(float(t)))},
+            "`input` must be made of functions of `jax.numpy`.*line",
+        ),
         ({"net": _network(noise=0.1), "scheme": Adaptive(), "key": KEY}, "`scheme` must be a fixed-step scheme"),
         (
             {"net": _network(input=lambda t: jnp.ones(N + 1))},

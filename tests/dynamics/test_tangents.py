@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse
 from compilations import compilations
 
 from jaxnets.couplings import IID
@@ -204,6 +205,14 @@ def test_other_numbers_compile_nothing():
         others = [run(1), run(0, key=key), run(0, duration=90.0, discard=3.0), run(0, dt=0.02), run(0, interval=0.3)]
     assert not set(programs) - {"stage"}  # of arguments
     assert all(np.all(other != first) for other in others)
+
+
+def test_sparse_couplings_have_the_trace_of_their_dense_matrix():
+    matrix = scipy.sparse.random_array((6, 6), density=0.5, rng=0) + scipy.sparse.diags_array(np.arange(6.0) / 4)
+    nets = RateNetwork(matrix, Tanh()), RateNetwork(matrix.toarray(), Tanh())
+    sparse, dense = (spectrum_of(net, _normal(5, 6), num_exponents=2, duration=8, discard=0) for net in nets)
+    np.testing.assert_allclose(sparse.mean_trace, dense.mean_trace, rtol=1e-12)
+    np.testing.assert_allclose(sparse.exponents, dense.exponents, atol=1e-12)
 
 
 # --- transformations, precision, failures
