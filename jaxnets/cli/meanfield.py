@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from .. import __version__, couplings, plotting
 from .. import transfer as transfers
 from .._numerics import Root
+from .._progress import moving
 from ..meanfield import Stationary, largest_lyapunov, stationary
 from ..meanfield.unit.requirements import shape_of
 from ..population import Dimension, dimension
@@ -88,16 +90,24 @@ def _solve(
         return jax.vmap(lambda g, state: dimension(state, couplings.RandomModes.of_rank(g, rank)))(g, states)
 
     g = jnp.asarray(strengths)
-    with tqdm(total=1 + len(ranks), desc="solving", unit="call") as progress:
-        states, exponents = jax.block_until_ready(solve(g))
+    with ThreadPoolExecutor() as pool, moving(tqdm(total=1 + len(ranks), desc="compiling", unit="call")) as progress:
+        # Traced one after the other, which Python does, and compiled beside each other, which takes most of the time.
+        shapes, _ = jax.eval_shape(solve, g)
+        solve_all = pool.submit(solve.lower(g).compile)
+        if np.isinf(ranks).any():
+            independent = pool.submit(with_independent_weights.lower(g, shapes).compile)
+        if np.isfinite(ranks).any():
+            modes = pool.submit(with_modes.lower(g, shapes, jnp.asarray(ranks[-1])).compile)
+        states, exponents = jax.block_until_ready(solve_all.result()(g))
         progress.update()
         dimensions = []
         for rank in ranks:
             if np.isinf(rank):
-                found = with_independent_weights(g, states)
+                found = independent.result()(g, states)
             else:
-                found = with_modes(g, states, jnp.asarray(rank))
+                found = modes.result()(g, states, jnp.asarray(rank))
             dimensions.append(jax.block_until_ready(found))
+            progress.set_description("solving", refresh=False)
             progress.update()
 
     return _dataset(strengths, ranks, states, exponents, dimensions)
