@@ -279,22 +279,26 @@ def mean_field(
     noise: Float[ArrayLike, ""] = 0.0,
     *,
     nodes: int = 801,
+    key: PRNGKeyArray | None = None,
     **parameters: ArrayLike,
 ) -> Values:
     """The stationary state of a unit for N -> infinity, and the factor of the couplings at which chaos begins.
 
-    `meanfield.stationary` gives `variance_x`, `variance_phi`, `beta` and `decay_rate`; `meanfield.chaos_onset` gives
-    `onset`. The largest exponent, `lyapunov`, is there for ensembles without memory kernel and echo, for which its
-    equation is known. `nodes` must grow with the strength g. `noise` may be traced.
+    `meanfield.stationary` gives `variance_x`, `variance_phi`, `beta`, `decay_rate` and the number of `alternatives`;
+    `meanfield.chaos_onset` gives `onset`, where rest is unstable. Where chaos appears, `chaos_appears`, and the largest
+    exponent, `lyapunov`, are there for ensembles without memory kernel and echo, for which their equations are known.
+    `nodes` must grow with the strength g. `noise` may be traced. Ensembles with a memory kernel need a `key`, for their
+    paths.
     """
     coupling, phi = _read(parameters, ensemble, transfer)
-    state = meanfield.stationary(coupling, phi, noise, nodes=nodes)
+    state = meanfield.stationary(coupling, phi, noise, nodes=nodes, key=key)
     onset = meanfield.chaos_onset(coupling, phi)
     found = {
         "variance_x": state.c_x[0],
         "variance_phi": state.c_phi[0],
         "beta": state.beta,
         "decay_rate": state.decay_rate,
+        "alternatives": state.alternatives,
         "onset": onset.value,
         "residual": state.residual,
         "converged": state.converged & onset.converged,
@@ -302,7 +306,11 @@ def mean_field(
     if state.site is None or state.site.echo is not None:
         return found
     exponent = meanfield.largest_lyapunov(state)
-    return found | {"lyapunov": exponent.value, "converged": found["converged"] & exponent.converged}
+    return found | {
+        "chaos_appears": onset.appears,
+        "lyapunov": exponent.value,
+        "converged": found["converged"] & exponent.converged,
+    }
 
 
 def dimension(
@@ -311,15 +319,17 @@ def dimension(
     noise: Float[ArrayLike, ""] = 0.0,
     *,
     nodes: int = 801,
+    key: PRNGKeyArray | None = None,
     **parameters: ArrayLike,
 ) -> Values:
     """The dimension of activity for N -> infinity: PR / N of rates, `dimension_phi`, and of states, `dimension_x`.
 
-    The standard errors are 0 unless paths are sampled. `nodes` must grow with the strength g. `noise` may be traced. A
-    network at rest has no dimension: it is NaN, and not converged.
+    The standard errors are 0 unless paths are sampled, for which ensembles with a memory kernel need a `key`. `nodes`
+    must grow with the strength g. `noise` may be traced. A network at rest has no dimension: it is NaN, and not
+    converged.
     """
     coupling, phi = _read(parameters, ensemble, transfer)
-    found = population.dimension(meanfield.stationary(coupling, phi, noise, nodes=nodes), coupling)
+    found = population.dimension(meanfield.stationary(coupling, phi, noise, nodes=nodes, key=key), coupling)
     return {
         "dimension_phi": found.phi,
         "dimension_phi_error": found.phi_error,

@@ -20,6 +20,7 @@ class Grid(NamedTuple):
     series: np.ndarray  # of the function f itself
     running_mean: np.ndarray  # of (1/t) int_0^t f
     slope: np.ndarray  # of df/dt
+    at_one: np.ndarray  # of d/dc (f + 2 t df/dt) at t = c^2 = 1: one number
 
 
 def grid(num: int) -> Grid:
@@ -32,11 +33,21 @@ def grid(num: int) -> Grid:
     u, weights = np.polynomial.legendre.leggauss((num + 1) // 2)
     powers = chebyshev.chebvander(np.outer(t, u + 1) - 1, num - 1)
     running_mean = series @ np.einsum("iqk,q->ik", powers, weights / 2) @ series
-    return Grid(t, series, running_mean, chebyshev.chebder(series, scl=2, axis=0))
+    # In t = (x + 1) / 2 the k-th polynomial has the slope 2 k^2 at t = 1, and the second one 4 k^2 (k^2 - 1) / 3.
+    k2 = np.arange(num) ** 2.0
+    at_one = (6 * 2 * k2 + 4 * 4 * k2 * (k2 - 1) / 3) @ series
+    return Grid(t, series, running_mean, chebyshev.chebder(series, scl=2, axis=0), at_one)
+
+
+def basis(num: int, t: Float[Array, " T"]) -> Float[Array, "num T"]:
+    """The first ``num`` polynomials at t, for series at many places: ``coefficients @ basis(num, t)``."""
+    x = 2 * t - 1
+    step = lambda pair, _: ((pair[1], 2 * x * pair[1] - pair[0]), pair[0])
+    return jax.lax.scan(step, (jnp.ones_like(x), x), None, length=num)[1]
 
 
 def evaluate(coefficients: Float[Array, " num"], t: Float[Array, ""]) -> Float[Array, ""]:
-    """The series at t (Clenshaw's recurrence)."""
+    """The series at one t (Clenshaw's recurrence)."""
     x = 2 * t - 1
 
     def step(carry, c):

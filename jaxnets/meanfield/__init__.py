@@ -7,18 +7,20 @@ from .._public import public
 from .static.stability import StaticStability, static_stability
 from .static.state import Input, StaticState, static_state
 from .static.states import StaticStates, static_states
-from .unit.energy import stationary
 from .unit.lyapunov import largest_lyapunov
-from .unit.onset import chaos_onset
+from .unit.onset import Onset, chaos_onset
 from .unit.sampled import stationary_by_paths
 from .unit.state import Stationary, Units
+from .unit.states import StationaryStates, stationary, stationary_states
 
 __all__ = [
     "Input",
+    "Onset",
     "StaticStability",
     "StaticState",
     "StaticStates",
     "Stationary",
+    "StationaryStates",
     "Units",
     "chaos_onset",
     "largest_lyapunov",
@@ -27,6 +29,7 @@ __all__ = [
     "static_states",
     "stationary",
     "stationary_by_paths",
+    "stationary_states",
 ]
 
 __dir__ = public(__name__)

@@ -15,10 +15,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from .._arguments import require, require_instance, require_whole, vector
-from .._numerics import cubic_interpolation, frozen
+from .._numerics import cubic_interpolation, frozen, is_concrete
 from .._numerics.filon import spectra
 from .._results import Result
 from ..couplings import Ensemble
@@ -78,6 +78,8 @@ def dimension(
     state serves ensembles of one strength and any effective rank.
 
     `z_scored` measures the activity of each unit in units of its own standard deviation, which matters with row gains.
+    Samples of N units are then larger by the part 4 (sum p^3 / sum p^2 - sum p^2), p the shares of the eigenvalues of
+    their covariance: variances of units scatter by 2 / PR. It falls like 1 / N.
     With row gains the ensemble must have no memory kernel.
 
     There are `nodes` frequencies in each of two directions. `residual` is the largest of the relative difference from
@@ -146,7 +148,6 @@ def _checked(state: Stationary, ensemble: Ensemble | None, nodes: int) -> Ensemb
     return ensemble
 
 
-@eqx.filter_jit
 def _pair_covariance(
     state: Stationary,
     ensemble: Ensemble,
@@ -156,22 +157,34 @@ def _pair_covariance(
     nodes: int,
 ) -> PairCovariance:
     """With squared output weights of each gain, 1 if None."""
+    weights = (W2_phi, W2_x)
+    if not is_concrete(state, ensemble, lags, weights):
+        return _with_gradient(state, ensemble, lags, weights, nodes)
+    # One small program for both rules.
+    total = _alone(state, ensemble, lags, weights, nodes, np.asarray(nodes))
+    coarse = _alone(_every_second_lag(state), ensemble, lags, weights, nodes, np.asarray(int(_COARSER * nodes)))
+    return _judged(state, lags, total, coarse)
 
-    def integral(state, ensemble, nodes, stride):
-        units = state.units
-        if units is None:
-            pairs = alike(state, ensemble)
-        else:
-            ones = jnp.ones_like(units.beta)
-            W2 = (ones if W2_phi is None else W2_phi, ones if W2_x is None else W2_x)
-            pairs = unlike(units, ensemble, W2[0], W2[1])
-        return _integral(state, ensemble, pairs, lags, nodes, stride)
 
+@eqx.filter_jit
+def _with_gradient(state, ensemble, lags, weights, nodes):
     fixed_state, fixed_ensemble = frozen((state, ensemble))
-    total = integral(fixed_state, fixed_ensemble, nodes, 1)
-    coarse = integral(state, ensemble, int(_COARSER * nodes), _STRIDE)
+    total = _integral(fixed_state, fixed_ensemble, lags, weights, nodes, nodes, 1)
+    coarse = int(_COARSER * nodes)
+    coarse = _integral(state, ensemble, lags, weights, coarse, coarse, _STRIDE)
     # The value of `total`, with the derivatives of `coarse`.
-    total = jax.lax.stop_gradient(total - coarse) + coarse
+    return _judged(state, lags, jax.lax.stop_gradient(total - coarse) + coarse, coarse)
+
+
+@eqx.filter_jit
+def _alone(state, ensemble, lags, weights, nodes, count):
+    return _integral(state, ensemble, lags, weights, nodes, count, 1)
+
+
+@eqx.filter_jit
+def _judged(
+    state: Stationary, lags: Float[Array, " L"], total: Float[Array, "2 L"], coarse: Float[Array, "2 L"]
+) -> PairCovariance:
     misses = [
         jnp.max(jnp.abs(coarse - total) / jnp.max(jnp.abs(total), axis=1, keepdims=True)),
         # A tail e^{-rate tau} has corrections of this relative order.
@@ -183,22 +196,43 @@ def _pair_covariance(
     return PairCovariance(lags, total[0], total[1], residual, state.converged & (residual <= tolerance))
 
 
+def _every_second_lag(state: Stationary) -> Stationary:
+    """The state on lags twice as far apart, as many as before: beyond the last lag functions decay exponentially."""
+    lags, rate = np.asarray(state.lags), np.asarray(state.decay_rate)
+
+    def thinned(c):
+        c = np.asarray(c)
+        kept = c[..., ::_STRIDE]
+        beyond = np.exp(-rate * (_STRIDE * lags[kept.shape[-1] :] - lags[-1 - (lags.size - 1) % _STRIDE]))
+        return np.concatenate([kept, kept[..., -1:] * beyond], axis=-1)
+
+    fields = lambda s: (s.c_x, s.c_phi, *(() if s.units is None else (s.units.c_x, s.units.c_phi)))
+    return eqx.tree_at(lambda s: (s.lags, *fields(s)), state, (_STRIDE * lags, *map(thinned, fields(state))))
+
+
 def _integral(
-    state: Stationary, ensemble: Ensemble, pairs: Pairs, lags: Float[Array, " L"], nodes: int, stride: int
+    state: Stationary,
+    ensemble: Ensemble,
+    lags: Float[Array, " L"],
+    weights: tuple[Float[Array, " K"] | None, Float[Array, " K"] | None],
+    nodes: int,
+    count: int | Int[Array, ""],
+    stride: int,
 ) -> Float[Array, "2 L"]:
-    """The double integral for rates and states, from every ``stride``-th lag."""
+    """The double integral for rates and states, from every ``stride``-th lag, with ``count`` of ``nodes`` nodes."""
+    pairs = _pairs(state, ensemble, *weights)
     spacing = stride * (state.lags[1] - state.lags[0])
     c = pairs.functions[:, ::stride]
-    spectra_at = lambda a, b: spectra(c, spacing, state.decay_rate, a, b)
-
-    zero = jnp.zeros(1, c.dtype)
-    width = jnp.pi * c[0, 0] / spectra_at(zero, zero)[0, 0, 0]
-    b, db = _half_line(width, nodes)
+    # The scale of b need not be exact: a sum over the lags in place of the spectrum at 0.
+    width = jnp.pi * c[0, 0] / (2 * spacing * (jnp.sum(c[0]) - c[0, 0] / 2) + 2 * c[0, -1] / state.decay_rate)
+    b, db = _half_line(width, nodes, count)
     S2 = pairs.response(b)
     power = jax.vmap(lambda s: r_and_power(ensemble, s)[1])(S2)
-    a, da = _half_line(jnp.clip(jnp.min(1 - power), _NARROWEST, 1), nodes)  # the width of the ridge
+    a, da = _half_line(jnp.clip(jnp.min(1 - power), _NARROWEST, 1), nodes, count)  # the width of the ridge
     S1 = pairs.response(b[:, None] + a[None])
-    C2, C1 = spectra_at(zero, b)[:, 0].T, spectra_at(b, a).transpose(1, 2, 0)
+    # At b, and at b + a.
+    C = spectra(c, spacing, state.decay_rate, b, jnp.append(jnp.zeros(1, a.dtype), a)).transpose(1, 2, 0)
+    C2, C1 = C[:, 0], C[:, 1:]
 
     def point(a, b, s1, s2, c1, c2):
         """The part of pairs, for both signs of w_2, times the cosines of each."""
@@ -220,12 +254,28 @@ def _integral(
     return pairs.single(_at_lags(c, spacing, state.decay_rate, lags)) + excess
 
 
-def _half_line(scale: Float[Array, ""], nodes: int) -> tuple[Float[Array, " nodes"], Float[Array, " nodes"]]:
-    """Frequencies from 0 to the highest, dense up to `scale`, and the weights of an integral over them."""
+def _pairs(
+    state: Stationary, ensemble: Ensemble, W2_phi: Float[Array, " K"] | None, W2_x: Float[Array, " K"] | None
+) -> Pairs:
+    if state.units is None:
+        return alike(state, ensemble)
+    ones = jnp.ones_like(state.units.beta)
+    return unlike(state.units, ensemble, ones if W2_phi is None else W2_phi, ones if W2_x is None else W2_x)
+
+
+def _half_line(
+    scale: Float[Array, ""], nodes: int, count: int | Int[Array, ""]
+) -> tuple[Float[Array, " nodes"], Float[Array, " nodes"]]:
+    """Frequencies from 0 to the highest, dense up to `scale`, and the weights of an integral over them.
+
+    The first `count` are a rule, the rest has no weight.
+    """
     scale = jax.lax.stop_gradient(scale)
-    t = jnp.linspace(_FIRST, jnp.log(_HIGHEST / scale), nodes)
+    numbers, count = jnp.asarray(np.arange(nodes), scale.dtype), jnp.asarray(count, scale.dtype)
+    spacing = (jnp.log(_HIGHEST / scale) - _FIRST) / (count - 1)
+    t = _FIRST + spacing * numbers
     w = scale * jnp.exp(t - jnp.exp(-t))
-    return w, (t[1] - t[0]) * w * (1 + jnp.exp(-t))
+    return w, jnp.where(numbers < count, spacing * w * (1 + jnp.exp(-t)), 0)
 
 
 def _at_lags(

@@ -14,7 +14,7 @@ from jaxtyping import Array, Complex, Float
 from .._numerics import as_complex, square_modulus
 from ..couplings import Ensemble
 from ..meanfield import Stationary, Units
-from .sums import four_point_sum, four_point_sum_x
+from .sums import four_point_sums
 
 
 class Pairs(NamedTuple):
@@ -33,8 +33,7 @@ def alike(state: Stationary, ensemble: Ensemble) -> Pairs:
     def added(w1, w2, s1, s2, c1, c2):
         """C C (K - 1)."""
         z1, z2 = noise / ((1 + w1**2) * c1[1]), noise / ((1 + w2**2) * c2[1])
-        K = jnp.stack([four_point_sum(ensemble, s1, s2), four_point_sum_x(ensemble, s1, s2, z1, z2)])
-        return c1 * c2 * (K - 1)
+        return c1 * c2 * (jnp.stack(four_point_sums(ensemble, s1, s2, z1, z2)) - 1)
 
     return Pairs(state.response, jnp.stack([state.c_phi, state.c_x]), jnp.square, added)
 

@@ -46,10 +46,7 @@ def four_point_sum(ensemble: Ensemble, s1: Complex[ArrayLike, ""], s2: Complex[A
 
 @eqx.filter_jit
 def _four_point_sum(ensemble: Ensemble, s1: Complex[Array, ""], s2: Complex[Array, ""]) -> Float[Array, ""]:
-    (_, power1), (_, power2) = r_and_power(ensemble, s1), r_and_power(ensemble, s2)
-    pair = _pair(ensemble, s1, s2)
-    total = square_modulus(pair.F) * (pair.b - 1 + 2 * (pair.P * pair.V1 * pair.V2).real)
-    return jnp.where((power1 < 1) & (power2 < 1), total, jnp.nan)
+    return four_point_sums(ensemble, s1, s2, jnp.zeros_like(s1.real), jnp.zeros_like(s1.real))[0]
 
 
 def four_point_sum_x(
@@ -86,15 +83,27 @@ def _four_point_sum_x(
     z1: Float[Array, ""],
     z2: Float[Array, ""],
 ) -> Float[Array, ""]:
+    return four_point_sums(ensemble, s1, s2, z1, z2)[1]
+
+
+def four_point_sums(
+    ensemble: Ensemble,
+    s1: Complex[Array, ""],
+    s2: Complex[Array, ""],
+    z1: Float[Array, ""],
+    z2: Float[Array, ""],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """`four_point_sum` and `four_point_sum_x`, from the parts that they share."""
     (r1, power1), (r2, power2) = r_and_power(ensemble, s1), r_and_power(ensemble, s2)
     pair = _pair(ensemble, s1, s2)
+    rates = square_modulus(pair.F) * (pair.b - 1 + 2 * (pair.P * pair.V1 * pair.V2).real)
     # Written in A_k - 1 and F - 1: with A_k and F themselves the terms would cancel for small S_k.
     e1, e2 = s1 * r1, s2 * r2
     A1, A2 = 1 + e1, 1 + e2
     n1, n2 = square_modulus(A1) / (1 - power1), square_modulus(A2) / (1 - power2)
     m1, m2 = n1 * power1 + square_modulus(e1), n2 * power2 + square_modulus(e2)
-    Q1 = jnp.conj(A1) / as_complex(1 - power1) * pair.F * pair.V1 - 1
-    Q2 = jnp.conj(A2) / as_complex(1 - power2) * jnp.conj(pair.F) * pair.V2 - 1
+    Q1 = jnp.conj(A1) * as_complex(1 / (1 - power1)) * pair.F * pair.V1 - 1
+    Q2 = jnp.conj(A2) * as_complex(1 / (1 - power2)) * jnp.conj(pair.F) * pair.V2 - 1
     recurrent = (
         n1 * n2 * (square_modulus(pair.F) * pair.b - 2 * pair.f.real - square_modulus(pair.f))
         - (m1 + 2 * e1.real) * (m2 + 2 * e2.real)
@@ -105,8 +114,9 @@ def _four_point_sum_x(
     first = 2 * n1 * (A2 * pair.P * pair.F * pair.V1).real - n1 - both
     second = 2 * n2 * (A1 * pair.P * jnp.conj(pair.F) * pair.V2).real - n2 - both
     y1, y2 = (1 - z1 * (1 + 2 * e1.real)) / m1, (1 - z2 * (1 + 2 * e2.real)) / m2
-    total = y1 * y2 * recurrent + y1 * z2 * first + y2 * z1 * second + z1 * z2 * both
-    return jnp.where((power1 < 1) & (power2 < 1), total, jnp.nan)
+    states = y1 * y2 * recurrent + y1 * z2 * first + y2 * z1 * second + z1 * z2 * both
+    stationary = (power1 < 1) & (power2 < 1)
+    return jnp.where(stationary, rates, jnp.nan), jnp.where(stationary, states, jnp.nan)
 
 
 class _Pair(eqx.Module):
@@ -124,6 +134,10 @@ def _pair(ensemble: Ensemble, s1: Complex[Array, ""], s2: Complex[Array, ""]) ->
     at = ensemble.four_point(s1, s2)
     size1, size2 = s1 * jnp.conj(s1), s2 * jnp.conj(s2)
     recurrence = at.kappa * jnp.conj(s1) * s2
-    F = 1 / (1 - recurrence)
-    P = 1 / (1 - s1 * s2 * at.T)
+    F, P = _inverse(1 - recurrence), _inverse(1 - s1 * s2 * at.T)
     return _Pair(F, recurrence * F, P, 1 + size1 * s2 * at.u1, 1 + size2 * s1 * at.u2, (at.b * size1 * size2).real)
+
+
+def _inverse(z: Complex[Array, ""]) -> Complex[Array, ""]:
+    """1 / z of numbers of order one: XLA's complex division guards against overflow, at ten times the instructions."""
+    return jnp.conj(z) * as_complex(1 / square_modulus(z))

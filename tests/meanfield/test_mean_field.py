@@ -33,6 +33,7 @@ def _given(ensemble, noise=0.4):
         c_x_error=lags,
         c_phi_error=lags,
         response_error=zero,
+        alternatives=jnp.array(0),
         residual=zero,
         converged=jnp.array(True),
     )

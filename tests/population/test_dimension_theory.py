@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compilations import compilations
 from scipy.linalg import expm, solve_continuous_lyapunov
 
 from jaxnets import Discrete
@@ -332,6 +333,18 @@ def test_equal_gains_are_part_of_the_strength():
     for z_scored in (False, True):
         found = dimension(gained, _modes(1.5, 0.5), z_scored=z_scored)
         np.testing.assert_allclose([found.phi, found.x], [expected.phi, expected.x], rtol=1e-7)
+
+
+def test_another_point_compiles_nothing():
+    """Another strength, rank, or transfer parameter; and one program gives both rules of a single point."""
+    for g in (2.0, 3.0):
+        alone = dimension(stationary(IID(g), Tanh()), _modes(g, 0.5))
+        with compilations() as programs:
+            dimension(stationary(IID(1.1 * g), Tanh()), _modes(1.1 * g, 0.25))
+    assert not programs
+    at_once = _with_modes(np.array([3.0]), np.array([0.5]))
+    np.testing.assert_allclose([alone.phi, alone.x], [at_once.phi[0], at_once.x[0]], rtol=1e-9)
+    np.testing.assert_allclose(alone.residual, at_once.residual[0], rtol=0.1)
 
 
 @pytest.mark.slow

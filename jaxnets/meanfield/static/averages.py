@@ -25,10 +25,14 @@ class Averages(eqx.Module):
 
 
 class GaussianField(eqx.Module):
-    """A Gaussian field h = mean + sqrt(variance) z by nodes z and weights; x(h) there, and x at h = mean."""
+    """A Gaussian field h = mean + sqrt(variance) z by nodes z and weights; x(h) there, and x at h = mean.
+
+    `coarser` are the weights of another rule, on nodes of its own, if one was asked for.
+    """
 
     z: Float[Array, " k"]
     weights: Float[Array, " k"]
+    coarser: Float[Array, " k"]
     x: Float[Array, " k"]
     x_of_mean: Float[Array, ""]
 
@@ -53,18 +57,29 @@ def settle(transfer: Transfer, h: Float[Array, "..."], r: Float[Array, ""]) -> F
 
 
 def gaussian_field(
-    transfer: Transfer, mean: Float[Array, ""], variance: Float[Array, ""], r: Float[Array, ""], nodes: int
+    transfer: Transfer,
+    mean: Float[Array, ""],
+    variance: Float[Array, ""],
+    r: Float[Array, ""] | None,
+    nodes: int,
+    coarser: int = 0,
 ) -> GaussianField:
     """A quadrature of the field: two Gauss-Legendre rules that meet where x = 0.
 
     There phi may have a kink, and smooth functions as tanh have their nearest poles. At variance 0 the nodes are those
-    of variance 1.
+    of variance 1. r is None where nothing answers: then x = h.
     """
     spread = jnp.sqrt(jnp.where(has_spread(variance), variance, 1))
-    kink = (-r * transfer(jnp.zeros_like(mean)) - mean) / spread
-    z, weights = split_quadrature(kink[None], nodes, _WIDTH)
-    x = settle(transfer, jnp.append(mean + spread * z, mean), r)
-    return GaussianField(z, weights, x[:-1], x[-1])
+    at_zero = mean if r is None else r * transfer(jnp.zeros_like(mean)) + mean
+    z, weights = split_quadrature(-(at_zero / spread)[None], nodes, _WIDTH)
+    none = jnp.zeros_like(weights)
+    if coarser:
+        y, others = split_quadrature(-(at_zero / spread)[None], coarser, _WIDTH)
+        none = jnp.append(none, others)
+        z, weights = jnp.append(z, y), jnp.append(weights, jnp.zeros_like(others))
+    h = jnp.append(mean + spread * z, mean)
+    x = h if r is None else settle(transfer, h, r)
+    return GaussianField(z, weights, none, x[:-1], x[-1])
 
 
 def has_spread(variance: Float[Array, ""]) -> Bool[Array, ""]:
@@ -73,16 +88,28 @@ def has_spread(variance: Float[Array, ""]) -> Bool[Array, ""]:
 
 
 def averages(
-    transfer: Transfer, mean: Float[Array, ""], variance: Float[Array, ""], r: Float[Array, ""], nodes: int
+    transfer: Transfer, mean: Float[Array, ""], variance: Float[Array, ""], r: Float[Array, ""] | None, nodes: int
 ) -> Averages:
     """The averages by quadrature; at variance 0, and below, the Taylor series f + variance f'' / 2.
 
     Newton's method visits negative variances on its way to a state at rest, whose derivatives need the series as well.
     """
     field = gaussian_field(transfer, mean, variance, r, nodes)
+    return averages_over(transfer, field, field.weights, variance, r)
+
+
+def averages_over(
+    transfer: Transfer,
+    field: GaussianField,
+    weights: Float[Array, " k"],
+    variance: Float[Array, ""],
+    r: Float[Array, ""] | None,
+) -> Averages:
+    """`averages` over a field with the weights of a rule."""
+    r = jnp.zeros_like(variance) if r is None else r
     phi, slope = transfer(field.x), transfer.slope(field.x)
     response = slope / (1 - r * slope)
-    over_spread = jnp.stack([phi, phi**2, response, response**2]) @ field.weights
+    over_spread = jnp.stack([phi, phi**2, response, response**2]) @ weights
 
     def bend(x):
         return jax.jvp(transfer.slope, (x,), (jnp.ones_like(x),))[1]

@@ -13,17 +13,15 @@ E[u phi] = Cov(u, h) S. Loadings of another law would change `order_parameters`,
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax as lx
 import numpy as np
-import optimistix as optx
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from ..._arguments import nonnegative, positive, real_array, require, require_instance, require_whole, scalar
-from ..._numerics import as_complex, frozen, polish_root
+from ..._numerics import as_complex, frozen, is_concrete, least_squares, least_squares_from_host, polish_root
 from ..._results import Result, one_line
 from ...couplings import Ensemble, FiniteRank
 from ...transfer import Transfer
-from .averages import Averages, averages, gaussian_field, has_spread
+from .averages import Averages, averages, averages_over, gaussian_field, has_spread
 
 # Largest residual of a converged state. The equations are met to rounding, so that it bounds the error of averages: for
 # tanh and 100 nodes that is far below, for a phi with a kink away from x = 0 it asks for more nodes.
@@ -32,6 +30,8 @@ _ROUNDINGS = 3000.0  # the tolerance in float32, as in `polish_root`
 # Where the damped search stops. Each Newton step after it squares the error.
 _SEARCHED, _SEARCHED_ROUNDINGS, _MOST_STEPS = 1e-8, 300.0, 200
 _NEWTON_STEPS = 4
+# Guesses of one program, where there are several.
+_BLOCK = 8
 # Newton steps move an isolated solution by less than this part of its size. From a ring of solutions, whose Jacobian is
 # singular, they move further.
 _MOVED = 1e-3
@@ -223,44 +223,108 @@ def first_guess(
     left = kappa + problem.input.left
     mean, uniform = problem.input.mean + problem.modes.uniform @ left, problem.modes.uniform
     variance = variance + problem.input.variance + jnp.sum((1 - uniform) * left**2)
-    of = averages(problem.transfer, mean, variance, jnp.zeros_like(mean), nodes)
+    of = averages(problem.transfer, mean, variance, None, nodes)
     return jnp.concatenate([kappa, jnp.stack([of.power, of.response])])
 
 
-@eqx.filter_jit
 def solve(problem: Problem, kappa: Float[Array, " K"], variance: Float[Array, ""], nodes: int) -> StaticState:
     """The solution found from a guessed field: a damped search, then Newton steps that make it differentiable."""
+    if not is_concrete(problem, kappa, variance):
+        return _solve(problem, kappa, variance, nodes)
+    states = solve_from_host(problem, np.asarray(kappa)[None], np.asarray(variance)[None], nodes)
+    first = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[0]), states)
+    return eqx.tree_at(lambda s: s.problem, first, problem)
+
+
+@eqx.filter_jit
+def _solve(problem: Problem, kappa: Float[Array, " K"], variance: Float[Array, ""], nodes: int) -> StaticState:
     start = first_guess(problem, kappa, variance, nodes)
-
-    def equations(y, problem):
-        return mismatch(y, problem, nodes)
-
-    dtype = start.dtype
-    near = max(_SEARCHED, _SEARCHED_ROUNDINGS * float(jnp.finfo(dtype).eps))
-    search = optx.LevenbergMarquardt(rtol=near, atol=near, linear_solver=lx.QR())
-    # The damping of optimistix has JAX's default precision, and mixed precisions are an error.
-    guess, fixed = jax.tree.map(_as_default_float, frozen((start, problem)))
-    found = optx.root_find(equations, search, guess, fixed, max_steps=_MOST_STEPS, throw=False).value
-    found = found.astype(dtype)
-    root = polish_root(equations, found, problem, num_steps=_NEWTON_STEPS)
+    near, most = jnp.asarray(_searched(start.dtype), start.dtype), _MOST_STEPS
+    found = least_squares(lambda y, problem: _linear(y, problem, nodes), start, problem, near, most)
+    root = polish_root(lambda y, problem: mismatch(y, problem, nodes), found, problem, num_steps=_NEWTON_STEPS)
     # Newton steps leave a point that is not isolated (a ring): there the search itself is the answer.
     isolated = jnp.all(jnp.abs(root.value - found) <= _MOVED * (1 + jnp.abs(found))) & root.converged
     y = jnp.where(isolated, root.value, found)
-    missed = jnp.where(isolated, root.residual, jnp.max(jnp.abs(equations(found, frozen(problem)))))
+    missed = jnp.where(isolated, root.residual, jnp.max(jnp.abs(mismatch(found, frozen(problem), nodes))))
     return _state(problem, y, missed, nodes)
+
+
+def _linear(y: Float[Array, " K+2"], problem: Problem, nodes: int) -> tuple[Array, Array]:
+    """The mismatch and its Jacobian."""
+    return jax.jacfwd(lambda y: (mismatch(y, problem, nodes),) * 2, has_aux=True)(y)[::-1]
+
+
+def _searched(dtype) -> float:
+    return max(_SEARCHED, _SEARCHED_ROUNDINGS * float(jnp.finfo(dtype).eps))
+
+
+def solve_from_host(
+    problem: Problem, kappa: Float[np.ndarray, "b K"], variance: Float[np.ndarray, " b"], nodes: int
+) -> StaticState:
+    """`solve` from several guesses, by three small programs; every array of the state has an axis of guesses."""
+    evaluate = lambda y: _in_blocks(_linear_rows, problem, (y,), nodes)
+    start = _in_blocks(_guess_rows, problem, (kappa, variance), nodes)
+    dtype = start.dtype
+    found, value = least_squares_from_host(evaluate, start, np.asarray(_searched(dtype), dtype), _MOST_STEPS)
+    y, miss = found, np.zeros(len(found), dtype)
+    with np.errstate(all="ignore"):
+        for _ in range(_NEWTON_STEPS):
+            value_here, jacobian = evaluate(y)
+            miss = np.max(np.abs(value_here), axis=1)
+            y = y - _solved(jacobian, value_here)
+        isolated = np.all(np.abs(y - found) <= _MOVED * (1 + np.abs(found)), axis=1)
+    isolated &= miss <= max(1e-8, _ROUNDINGS * float(np.finfo(dtype).eps))
+    y = np.where(isolated[:, None], y, found)
+    missed = np.where(isolated, miss, np.max(np.abs(value), axis=1))
+    return _in_blocks(_state_rows, problem, (y, missed), nodes)
+
+
+def _solved(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Solutions of linear equations, NaN where a matrix is singular."""
+    singular = ~np.isfinite(np.linalg.det(matrices)) | (np.linalg.det(matrices) == 0)
+    safe = np.where(singular[:, None, None], np.eye(matrices.shape[1]), matrices)
+    return np.where(singular[:, None], np.nan, np.linalg.solve(safe, vectors[..., None])[..., 0])
+
+
+def _in_blocks(rows, problem: Problem, arrays: tuple[np.ndarray, ...], nodes: int):
+    """The results of a program for so many rows at a time: one row alone, or a block."""
+    count = len(arrays[0])
+    block = 1 if count == 1 else _BLOCK
+    padded = [np.concatenate([a, np.repeat(a[-1:], -count % block, axis=0)]) for a in arrays]
+    parts = [
+        rows(problem, *(jnp.asarray(a[i : i + block]) for a in padded), nodes) for i in range(0, len(padded[0]), block)
+    ]
+    return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves])[:count], *parts)
+
+
+@eqx.filter_jit
+def _guess_rows(problem, kappa, variance, nodes):
+    return jax.vmap(lambda k, v: first_guess(problem, k, v, nodes))(kappa, variance)
+
+
+@eqx.filter_jit
+def _linear_rows(problem, y, nodes):
+    return jax.vmap(lambda y: _linear(y, problem, nodes))(y)
+
+
+@eqx.filter_jit
+def _state_rows(problem, y, missed, nodes):
+    return jax.vmap(lambda y, missed: _state(problem, y, missed, nodes))(y, missed)
 
 
 def _state(problem: Problem, y: Float[Array, " K+2"], missed: Float[Array, ""], nodes: int) -> StaticState:
     """The state of the order parameters y, judged; ``missed`` is the largest error of the equations."""
     transfer, field = problem.transfer, field_at(problem, y)
-    of = averages(transfer, field.mean, field.variance, field.reaction, nodes)
-    coarse = averages(transfer, field.mean, field.variance, field.reaction, 3 * nodes // 4)
+    law = gaussian_field(transfer, field.mean, field.variance, field.reaction, nodes, 3 * nodes // 4)
+    of, coarse = (
+        averages_over(transfer, law, weights, field.variance, field.reaction) for weights in (law.weights, law.coarser)
+    )
     errors = jax.tree.map(lambda a, b: jnp.abs(a - b) / (1 + jnp.abs(a)), of, coarse)
     residual = jax.lax.stop_gradient(jnp.max(jnp.stack([missed, *jax.tree.leaves(errors)])))
 
     spread = has_spread(field.variance)
-    law = gaussian_field(transfer, field.mean, field.variance, field.reaction, nodes)
-    x = jnp.where(spread, law.x, law.x_of_mean)
+    x, weights = law.x[: 2 * nodes], law.weights[: 2 * nodes]
+    x = jnp.where(spread, x, law.x_of_mean)
     meaningful = (
         (field.variance > (_NEGATIVE if y.dtype == jnp.float64 else _NEGATIVE_SINGLE))
         & jnp.all(field.reaction * transfer.slope(x) < 1)
@@ -277,12 +341,8 @@ def _state(problem: Problem, y: Float[Array, " K+2"], missed: Float[Array, ""], 
         reaction=field.reaction,
         bulk=field.strength * of.square_response,
         x=x,
-        weights=law.weights / jnp.sum(law.weights),
+        weights=weights / jnp.sum(weights),
         residual=residual,
         converged=meaningful & (residual <= max(_TOLERANCE, _ROUNDINGS * float(jnp.finfo(y.dtype).eps))),
         problem=problem,
     )
-
-
-def _as_default_float(leaf):
-    return leaf.astype(jnp.result_type(float)) if eqx.is_inexact_array(leaf) else leaf

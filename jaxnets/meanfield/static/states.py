@@ -1,18 +1,17 @@
 """All fixed points that are found from random guesses, each once, with its stability."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
-from ..._arguments import positive, require, require_whole, scalar
+from ..._arguments import positive, require, require_key, require_whole, scalar
 from ..._numerics import is_concrete, merge
 from ..._results import Result
 from ...couplings import Ensemble
 from ...transfer import Transfer
 from .stability import StaticStability, static_stability
-from .state import Input, Problem, StaticState, problem_of, solve
+from .state import Input, StaticState, problem_of, solve_from_host
 
 # Guesses of the variance are scale^2 e^{2 z}, z a standard normal number: most lie within three orders of magnitude.
 _LOG_SPREAD = 2.0
@@ -61,6 +60,7 @@ def static_states(
     problem = problem_of(ensemble, transfer, input)
     if not is_concrete(problem):
         raise ValueError("`ensemble` and `input` must be concrete to merge solutions: transform `static_state` instead")
+    require_key("key", key)
     require_whole("num_starts", num_starts)
     require_whole("nodes", nodes, least=20)
     scale = scalar("scale", scale)
@@ -72,7 +72,7 @@ def static_states(
     scale = scale.astype(dtype)
     kappa = scale * jax.random.normal(key_kappa, (num_starts, K), dtype)
     variance = scale**2 * jnp.exp(_LOG_SPREAD * jax.random.normal(key_variance, (num_starts,), dtype))
-    found = _solve_many(problem, kappa.at[0].set(0), variance.at[0].set(0), nodes)
+    found = solve_from_host(problem, *(np.asarray(a.at[0].set(0)) for a in (kappa, variance)), nodes)
 
     y = np.concatenate([found.kappa, np.stack([found.rate_power, found.response], -1)], -1)
     kept, index = merge(y, np.where(found.converged, found.residual, np.inf), same, relative=same)
@@ -80,15 +80,10 @@ def static_states(
         raise ValueError(f"`num_starts` must reach a solution, got none from {num_starts}: try others, or more `nodes`")
     order = np.lexsort((*y[kept, :K].T[::-1], np.round(np.asarray(found.variance)[kept] / same)))
     kept = kept[order]
-    state = jax.tree.map(lambda leaf: leaf[kept], found)
+    state = jax.tree.map(lambda leaf: jnp.asarray(leaf[kept]), found)
     return StaticStates(
         state=state,
         stability=jax.vmap(static_stability)(state),
         counts=jnp.asarray(np.bincount(index[index >= 0], minlength=len(kept))[order]),
         failed=jnp.asarray(np.sum(index < 0)),
     )
-
-
-@eqx.filter_jit
-def _solve_many(problem: Problem, kappa: Float[Array, "m K"], variance: Float[Array, " m"], nodes: int) -> StaticState:
-    return jax.vmap(lambda kappa, variance: solve(problem, kappa, variance, nodes))(kappa, variance)

@@ -4,9 +4,10 @@ Perturbations grow as the ground state of a particle in the well 1 - g^2 <phi' p
 lag that is known on the lags of the state. Numerov's scheme follows its wave function from both ends.
 """
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ..._numerics import Root, bisect, polish_root
 from .state import Stationary
@@ -37,24 +38,36 @@ def largest_lyapunov(state: Stationary) -> Root:
     site = state.site
     if site is None or site.echo is not None:
         raise ValueError("`state` must come from an ensemble without memory kernel and echo: none is derived there")
-    U_inf = state.decay_rate**2  # 1 - g^2 <phi'>^2
-    well = site.strength * state.c_slope - (1 - U_inf)
-    spacing = state.lags[1] - state.lags[0]
-    kink = site.strength * state.c_slope_kink
-    q, missed = _ground_decay(well, kink, spacing)
-    coarse, _ = _ground_decay(well[::2], kink, 2 * spacing)
+    return _exponent(site.strength, state.c_slope, state.c_slope_kink, state.lags, state.decay_rate, state.converged)
+
+
+@eqx.filter_jit
+def _exponent(
+    strength: Float[Array, ""],
+    c_slope: Float[Array, " T"],
+    slope_kink: Float[Array, ""],
+    lags: Float[Array, " T"],
+    decay_rate: Float[Array, ""],
+    converged: Bool[Array, ""],
+) -> Root:
+    U_inf = decay_rate**2  # 1 - g^2 <phi'>^2
+    well = strength * c_slope - (1 - U_inf)
+    spacing = lags[1] - lags[0]
+    kink = strength * slope_kink
+    # The search takes every second lag, and so does the error.
+    coarse, missed = _ground_decay(well[::2], kink, 2 * spacing)
+    q, missed_by_all = _polished(coarse, well, kink, spacing)
 
     def exponent(q):
         return -1 + jnp.sqrt(1 - U_inf + q**2)
 
     value = exponent(q)
     # Fourth order: the error is a fifteenth of the difference.
-    misses = [jnp.abs(value - exponent(coarse)) / 15, jnp.abs(well[-1]), missed]
+    misses = [jnp.abs(value - exponent(coarse)) / 15, jnp.abs(well[-1]), missed, missed_by_all]
     residual = jax.lax.stop_gradient(jnp.max(jnp.stack(misses)))
-    return Root(value, residual, state.converged & (residual <= _TOLERANCE))
+    return Root(value, residual, converged & (residual <= _TOLERANCE))
 
 
-@jax.jit
 def _ground_decay(
     well: Float[Array, " T"], kink: Float[Array, ""], h: Float[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -71,9 +84,15 @@ def _ground_decay(
 
     deepest = jnp.sqrt(jnp.maximum(jnp.max(fixed[0]), 0))
     low, high = bisect(is_below, jnp.zeros_like(h), deepest, fixed, _HALVINGS)
-    q = (low + high) / 2
+    return _polished((low + high) / 2, well, kink, h)
+
+
+def _polished(
+    q: Float[Array, ""], well: Float[Array, " T"], kink: Float[Array, ""], h: Float[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """As `_ground_decay`, from a guess of q."""
     # Each solution is stable where psi grows along its way: the two meet at the turning point.
-    meet = jnp.argmax(fixed[0][:-1] <= q**2)
+    meet = jax.lax.stop_gradient(jnp.argmax(well[:-1] <= q**2))
 
     def mismatch(q, args):
         left, right = _ratios(q[0], *args)

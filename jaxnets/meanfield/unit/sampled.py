@@ -17,14 +17,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, PRNGKeyArray
 
-from ..._arguments import nonnegative, positive, require, require_whole, scalar
+from ..._arguments import nonnegative, positive, require, require_key, require_whole, scalar
 from ..._numerics import as_complex, frozen, implicit_fixed_point, is_concrete
 from ...couplings import Ensemble
 from ...transfer import Transfer
 from .field import Averages, Grid, Problem, Unknowns, quadrature_error
-from .onset import chaos_onset
+from .onset import rest_onset
 from .paths import white
-from .requirements import is_odd, require_no_mean
+from .requirements import Shape, require_no_mean, shape_of
 from .response import dressed
 from .self_consistency import answer, follow, solve, update
 from .state import Stationary, either
@@ -44,7 +44,7 @@ def stationary_by_paths(
     transfer: Transfer,
     noise: Float[ArrayLike, ""] = 0.0,
     *,
-    key: PRNGKeyArray,
+    key: PRNGKeyArray | None,
     num_paths: int = 256,
     period: float = 400.0,
     max_lag: float = 60.0,
@@ -60,13 +60,13 @@ def stationary_by_paths(
        R(w) = r(S(w)), \qquad S = \langle \delta \phi / \delta \eta \rangle $$
 
     Solved on `num_paths` sampled paths of length `period`, whose random numbers `key` draws, with lags of spacing `dt`
-    up to `max_lag`, and up to `memory` for R and S. Where R = 0 no paths are needed, and the result has no sampling
-    error. `c_x_error`, `c_phi_error` and `response_error` are standard errors, from the scatter of the solutions of
-    eight groups of paths; they fall like 1 / sqrt(num_paths period). The error of the grid is of order dt^2, below 1e-3
-    by default. `noise` and `nodes` are as in `stationary`.
+    up to `max_lag`, and up to `memory` for R and S. Where R = 0 no paths are needed, and no `key`, and the result has
+    no sampling error. `c_x_error`, `c_phi_error` and `response_error` are standard errors, from the scatter of the
+    solutions of eight groups of paths; they fall like 1 / sqrt(num_paths period). The error of the grid is of order
+    dt^2, below 1e-3 by default. `noise` and `nodes` are as in `stationary`.
 
-    The state is the one reached while the memory grows from none, and an additional noise falls from 1 to 0. Below the
-    onset of chaos and without noise it is x = 0. `residual` is the relative error of self-consistency, or of Gaussian
+    The state is the one reached while the memory grows from none, and an additional noise falls to 0. Below the onset
+    of chaos and without noise it is x = 0. `residual` is the relative error of self-consistency, or of Gaussian
     averages. `converged` asks for `tolerance` within `max_steps` steps, and for C^phi and S that vanish, up to their
     errors, at the last lags: if not, give a larger `max_lag`, or `memory`.
 
@@ -75,24 +75,25 @@ def stationary_by_paths(
     with paths.
 
     Raises:
-        ValueError: for an ensemble with a finite-rank part, phi that is not odd, negative noise, num_paths < 16 or not
-            a multiple of 8, nodes < 41, a time or tolerance <= 0, and unless 10 dt <= memory <= max_lag <= period / 4.
+        ValueError: for an ensemble with a finite-rank part, or with a memory kernel and no `key`; phi that is not odd,
+            or has no slope at 0; negative noise, num_paths < 16 or not a multiple of 8, nodes < 41, a time or
+            tolerance <= 0, and unless 10 dt <= memory <= max_lag <= period / 4.
 
     Source: Sompolinsky & Zippelius 1982 (symmetric couplings); Stern, Sompolinsky & Abbott 2014 (sampled paths);
     Martí, Brunel & Ostojic 2018 (partial symmetry).
     """
     require_no_mean(ensemble)
     dtype = ensemble.variance().dtype
-    odd = is_odd(transfer, dtype)
+    shape = shape_of(transfer, dtype)
     sigma = scalar("noise", noise).astype(dtype)
+    require_key("key", key)
     require("noise", sigma, nonnegative, "a finite number >= 0")
     require("tolerance", tolerance, positive, "a finite number > 0")
     require_whole("nodes", nodes, least=41)
     grid = _grid(period, max_lag, memory, dt, sigma)
     normal = _random_numbers(ensemble, key, num_paths, grid)
-    return _solved(
-        Problem(ensemble, transfer, sigma, jnp.ones_like(sigma), grid, normal, nodes), tolerance, max_steps, odd
-    )
+    problem = Problem(ensemble, transfer, sigma, jnp.ones_like(sigma), grid, normal, nodes)
+    return _solved(problem, tolerance, max_steps, shape)
 
 
 def _grid(period: float, max_lag: float, memory: float, dt: float, like: Float[Array, ""]) -> Grid:
@@ -113,7 +114,7 @@ def _grid(period: float, max_lag: float, memory: float, dt: float, like: Float[A
 
 
 def _random_numbers(
-    ensemble: Ensemble, key: PRNGKeyArray, num_paths: int, grid: Grid
+    ensemble: Ensemble, key: PRNGKeyArray | None, num_paths: int, grid: Grid
 ) -> Complex[Array, "2 paths F/2+1"] | None:
     """Random numbers of the paths, exactly white within each group; None without memory kernel."""
     require_whole("num_paths", num_paths, least=2 * _GROUPS)
@@ -121,26 +122,32 @@ def _random_numbers(
         raise ValueError(f"`num_paths` must be a multiple of {_GROUPS}, got {num_paths}")
     if not ensemble.has_memory():
         return None
+    if key is None:
+        raise ValueError(
+            "`key` must be a key, which draws the paths that an ensemble with a memory kernel needs, got None: give "
+            "`key=jax.random.key(0)`"
+        )
     draw = lambda key: white(key, num_paths // _GROUPS, grid)
     return jnp.concatenate(jax.vmap(draw)(jax.random.split(key, _GROUPS)), axis=1)
 
 
-def _solved(problem: Problem, tolerance: float, max_steps: int, odd: Bool[Array, ""]) -> Stationary:
+def _solved(problem: Problem, tolerance: float, max_steps: int, shape: Shape) -> Stationary:
     """The active state, or the state of rest where there is neither noise nor chaos."""
-    onset = chaos_onset(problem.ensemble, problem.transfer)
+    onset = rest_onset(problem.ensemble, problem.transfer)
     quiet = (problem.sigma == 0) & ~(onset.value < 1)
-    rest = _at_rest(problem, onset.converged & odd)
+    rest = _at_rest(problem, onset.converged & shape.odd)
     if is_concrete(quiet) and quiet:
         return rest
-    # At rest the state of unit noise is computed, and not used, so that no derivative divides by 0.
-    active = _active(eqx.tree_at(lambda p: p.sigma, problem, jnp.where(quiet, 1, problem.sigma)), tolerance, max_steps)
-    return either(quiet, rest, eqx.tree_at(lambda s: s.converged, active, active.converged & odd))
+    # At rest a state with noise is computed, and not used, so that no derivative divides by 0.
+    eased = jnp.where(quiet, shape.scale, problem.sigma)
+    active = _active(eqx.tree_at(lambda p: p.sigma, problem, eased), tolerance, max_steps, shape.scale)
+    return either(quiet, rest, eqx.tree_at(lambda s: s.converged, active, active.converged & shape.odd))
 
 
-def _active(problem: Problem, tolerance: float, max_steps: int) -> Stationary:
+def _active(problem: Problem, tolerance: float, max_steps: int, scale: Float[Array, ""]) -> Stationary:
     """The state with C^x(0) > 0."""
-    fixed = frozen(problem)
-    found = follow(fixed, _start(fixed), tolerance, max_steps)
+    fixed, scale = frozen((problem, scale))
+    found = follow(fixed, _start(fixed, scale), tolerance, max_steps, scale)
     unknowns = implicit_fixed_point(lambda u, problem: update(problem, u), found.unknowns, problem)
     averages = answer(problem, unknowns)
     errors = _errors(fixed, found.unknowns)
@@ -153,13 +160,14 @@ def _active(problem: Problem, tolerance: float, max_steps: int) -> Stationary:
     return _state(problem, unknowns, averages, errors, residual, ended & (residual <= tolerance))
 
 
-def _start(problem: Problem) -> Unknowns:
-    """The state without memory, with an additional noise of 1."""
+def _start(problem: Problem, scale: Float[Array, ""]) -> Unknowns:
+    """The state without memory, with an additional noise of the scale of phi."""
     grid = problem.grid
     decay = jnp.exp(-grid.lags())
-    guess = Unknowns(grid.taper() * decay / 2, decay[: grid.K] / 2)
+    size = problem.transfer(scale)
+    guess = Unknowns(size**2 * grid.taper() * decay / 2, size / scale * decay[: grid.K] / 2)
     eased = eqx.tree_at(
-        lambda p: (p.sigma, p.memory, p.normal), problem, (problem.sigma + 1, jnp.zeros_like(grid.h), None)
+        lambda p: (p.sigma, p.memory, p.normal), problem, (problem.sigma + scale, jnp.zeros_like(grid.h), None)
     )
     return solve(eased, guess, _START_TOLERANCE, _START_STEPS).unknowns
 
@@ -239,6 +247,7 @@ def _state(
         c_x_error=errors.c_x,
         c_phi_error=errors.c_phi,
         response_error=errors.response,
+        alternatives=jnp.full((), -1),
         residual=jax.lax.stop_gradient(residual),
         converged=converged,
     )

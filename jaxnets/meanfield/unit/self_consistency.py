@@ -21,8 +21,9 @@ from .paths import path_averages
 _WINDOW, _RANK = 10, 1e-6
 # No step changes C^phi by more than this part of its size, so that C^phi(0) stays positive.
 _LARGEST_CHANGE = 0.5
-# The way from no memory and an additional noise of 1: stages, steps at each, and the part of the paths they take. Their
-# solutions are starting points, which need few digits.
+# The way from no memory and an additional noise: stages, steps at each, and the part of the paths they take. Their
+# solutions are starting points, which need few digits. It is not `branches.follow`, which takes back a step that fails:
+# after two steps of the acceleration on a part of the paths nothing tells a failure, so that each stage is taken once.
 _STAGES, _STEPS_PER_STAGE, _FEWER_PATHS = 10, 2, 4
 
 
@@ -48,8 +49,8 @@ def update(problem: Problem, unknowns: Unknowns) -> Unknowns:
 
 
 @eqx.filter_jit
-def follow(problem: Problem, start: Unknowns, tolerance: float, max_steps: int) -> Solution:
-    """The solution reached from ``start``, a state without memory whose noise is larger by 1.
+def follow(problem: Problem, start: Unknowns, tolerance: float, max_steps: int, noise: Float[Array, ""]) -> Solution:
+    """The solution reached from ``start``, a state without memory whose noise is larger by ``noise``.
 
     The noise falls to its value while the memory grows, in stages with a part of the paths; then as `solve`.
     """
@@ -58,7 +59,13 @@ def follow(problem: Problem, start: Unknowns, tolerance: float, max_steps: int) 
 
     def stage(unknowns, part):
         eased = Problem(
-            problem.ensemble, problem.transfer, problem.sigma + 1 - part, part, problem.grid, few, problem.nodes
+            problem.ensemble,
+            problem.transfer,
+            problem.sigma + noise * (1 - part),
+            part,
+            problem.grid,
+            few,
+            problem.nodes,
         )
         return _accelerated(eased, unknowns, jnp.zeros_like(part), _STEPS_PER_STAGE).unknowns, None
 

@@ -12,7 +12,7 @@ reads one works with it.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Complex, Float
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
 
 from ..._laws import Discrete
 from ..._numerics import as_complex
@@ -46,6 +46,9 @@ class Stationary(Result, axes={"T": "lags", "K": "impulse_lag"}, units={"lags": 
     `impulse` is S(tau) on the first lags, or None where S(tau) = beta e^{-tau}. In a state from sampled paths
     `decay_rate` is the rate of an exponential with the same correlation time, and `c_x_error`, `c_phi_error` and
     `response_error` are standard errors, the last one of S at frequency 0.
+
+    `alternatives` counts other stable states, which have a larger variance: `stationary_states` returns them. It is -1
+    where none were sought, as on sampled paths.
     """
 
     lags: Float[Array, " T"]
@@ -62,6 +65,7 @@ class Stationary(Result, axes={"T": "lags", "K": "impulse_lag"}, units={"lags": 
     c_x_error: Float[Array, " T"]
     c_phi_error: Float[Array, " T"]
     response_error: Float[Array, ""]
+    alternatives: Int[Array, ""]
     residual: Float[Array, ""]
     converged: Bool[Array, ""]
 
