@@ -1,9 +1,13 @@
 """The setting of every test: float64, no silent promotion of types or ranks, no window, one BLAS thread a process."""
 
 import os
+import pathlib
 
 # Before NumPy is imported: small eigenproblems are far slower with several threads, and the tests run in parallel.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# The command keeps compiled programs in the user's cache folder unless JAX is told something else.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")
 
 import jax
 import matplotlib
@@ -22,8 +26,14 @@ def pytest_configure(config):
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 
+# Linux lets a process hold 65530 memory maps, and the compiler crashes beyond. Each compiled program takes a few.
+_MOST_MAPS = 30_000
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_compiled_programs():
-    """A process holds only so many compiled programs (memory maps) before the compiler crashes."""
+    """Programs are kept from file to file, since most files use the same small ones, until there are too many."""
     yield
-    jax.clear_caches()
+    maps = pathlib.Path("/proc/self/maps")
+    if not maps.exists() or maps.read_text().count("\n") > _MOST_MAPS:
+        jax.clear_caches()
