@@ -17,7 +17,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Float, Int
 
 Y = TypeVar("Y")
 
@@ -32,7 +32,7 @@ def namespace(x: Any) -> ModuleType:
     return np if isinstance(x, np.ndarray | np.generic) else jnp
 
 
-def plane(x: Float[Array, "..."], y: Float[Array, "..."]) -> Complex[Array, "..."]:
+def plane(x: Any, y: Any) -> Any:
     """x + i y, in the precision of x and y."""
     return x + 1j * y if namespace(x) is np else jax.lax.complex(x, y)
 

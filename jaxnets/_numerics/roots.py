@@ -107,15 +107,37 @@ def bisect(
 
 
 def _bisect(is_below, low, high, args, num_steps):
-    def halve(_, bracket):
-        low, high = bracket
-        middle = (low + high) / 2
-        below = is_below(middle, args)
-        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+    return bisect_knowing(lambda x, args: (is_below(x, args), ()), low, high, (), args, num_steps)[:2]
 
-    # Inside the loop too: what `is_below` closes over may carry tangents.
-    bracket, args = frozen(((low, high), args))
-    return jax.lax.fori_loop(0, num_steps, lambda i, b: jax.lax.stop_gradient(halve(i, b)), bracket)
+
+def bisect_knowing(
+    look: Callable[[Array, Any], tuple[Bool[Array, "..."], Y]],
+    low: Inexact[Array, "..."],
+    high: Inexact[Array, "..."],
+    known: Y,
+    args: Any,
+    num_steps: int | Int[Array, ""],
+) -> tuple[Array, Array, Y]:
+    """The ends of `bisect`, and what else ``look(x, args)`` found at `high`: it returns this beside `is_below`.
+
+    One copy of `look` does both. Without steps, it looks at `high` alone. `known` has the shapes and types of what it
+    finds, and any values.
+    """
+    low, high, args = frozen((low, high, args))
+    some = len(jax.tree.leaves(known)) > 0
+
+    def step(count, bracket):
+        low, high, known = bracket
+        middle = (low + high) / 2
+        if some:  # a step more than halvings, the first one, which finds what is known at `high`
+            middle = jnp.where(count == 0, high, middle)
+        below, found = look(middle, args)
+        below = below & (count > 0) if some else below
+        known = jax.tree.map(lambda old, new: jnp.where(below, old, new), known, found)
+        # Inside the loop too: what `look` closes over may carry tangents.
+        return jax.lax.stop_gradient((jnp.where(below, middle, low), jnp.where(below, high, middle), known))
+
+    return jax.lax.fori_loop(0 if some else 1, num_steps + 1, step, (low, high, known))
 
 
 def newton_in_bracket(
@@ -233,7 +255,7 @@ def find_root(
 def _newton_step(fn, y, args):
     """The next y, the error of y and of the equations, each on its own scale, and that of the equations alone."""
     jacobian, value = jax.jacfwd(lambda y: (fn(y, args),) * 2, has_aux=True)(y)
-    change = jnp.linalg.solve(jacobian, value)
+    change = _solve(jacobian, value)
     y, miss = y - change, jnp.max(jnp.abs(value))
     return y, jnp.maximum(jnp.max(jnp.abs(change) / (1 + jnp.abs(y))), miss), miss
 
@@ -333,7 +355,9 @@ def implicit_root(
 
 
 def _solve(matrix: Float[Array, "k k"], vector: Float[Array, " k"]) -> Float[Array, " k"]:
-    """The solution of linear equations; of two in closed form, since a decomposition takes longer to compile."""
+    """The solution of linear equations; of one or two in closed form: a decomposition takes longer to compile."""
+    if vector.shape[0] == 1:
+        return vector / matrix[0]
     if vector.shape[0] != 2:
         return jnp.linalg.solve(matrix, vector)
     (a, b), (c, d) = matrix

@@ -23,12 +23,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float, Inexact, PRNGKeyArray
 
-from .._arguments import require, scalar
+from .._arguments import require, require_key, scalar
 from .._laws import Discrete
 from .._numerics import as_complex, as_float, is_concrete
 from .._results import one_line
 from . import operators
 from .parts import FiniteRank, Site, joined, no_modes, sum_of_sites
+
+# Points on a curve of poles. With d + 1 equal strengths lambda is 0 at multiples of 2 pi / (d + 1): 120 points contain
+# these zeros for d + 1 = 2 to 6, 8, 10, 12.
+CURVE_POINTS = 120
 
 
 class FourPoint(eqx.Module):
@@ -116,6 +120,13 @@ class Ensemble(eqx.Module):
         them, so they seed its search.
         """
 
+    def pole_curves(self) -> Complex[Array, "c k"]:
+        """The closed curves that the poles fill, none for most ensembles: each k points at equal steps of an angle.
+
+        Poles on one curve belong to one component of the support, however thin the support is between them.
+        """
+        return as_complex(jnp.zeros((0, CURVE_POINTS), self.variance().dtype))
+
     @abc.abstractmethod
     def is_symmetric(self) -> bool:
         """True if every sample has J = J^T; a traced parameter is never taken to make it so."""
@@ -134,6 +145,13 @@ class Ensemble(eqx.Module):
         theirs, as in `return (self.a + 0.5 * self.b).parts()`.
         """
         return (Part(1.0, self),)
+
+    def padded(self) -> "Ensemble":
+        """The same law with arrays filled up to a few sizes, so that laws of other sizes share compiled programs.
+
+        It changes no number beyond rounding. For concrete ensembles.
+        """
+        return self
 
     def site(self, certain: bool = False) -> Site | None:
         """What one unit sees of the ensemble, or None where it has a memory kernel, or an echo of only a part.
@@ -251,7 +269,11 @@ class Sum(Ensemble):
     def parts(self):
         return tuple(part for term in self.terms for part in term.parts())
 
+    def padded(self):
+        return Sum(tuple(term.padded() for term in self.terms))
+
     def sample(self, n, *, key, dtype=None, max_modes=None):
+        require_key("key", key)
         keys = jax.random.split(key, len(self.terms))
         samples = (
             term.sample(n, key=k, dtype=dtype, max_modes=max_modes) for term, k in zip(self.terms, keys, strict=True)
@@ -284,6 +306,9 @@ class Sum(Ensemble):
     def poles(self):
         return jnp.concatenate([term.poles() for term in self.terms])
 
+    def pole_curves(self):
+        return jnp.concatenate([term.pole_curves() for term in self.terms])
+
     def is_symmetric(self):
         return all(term.is_symmetric() for term in self.terms)
 
@@ -306,6 +331,9 @@ class Scaled(Ensemble):
 
     def parts(self):
         return tuple(Part(self.factor * part.factor, part.ensemble) for part in self.ensemble.parts())
+
+    def padded(self):
+        return Scaled(self.factor, self.ensemble.padded())
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
         return self.factor * self.ensemble.sample(n, key=key, dtype=dtype, max_modes=max_modes)
@@ -336,6 +364,10 @@ class Scaled(Ensemble):
     def poles(self):
         poles = self.ensemble.poles()
         return self.factor.astype(poles.dtype) * poles
+
+    def pole_curves(self):
+        curves = self.ensemble.pole_curves()
+        return self.factor.astype(curves.dtype) * curves
 
     def is_symmetric(self):
         return self.ensemble.is_symmetric()

@@ -9,7 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from .._arguments import correlation, nonnegative, positive, real_array, require, require_whole, scalar, vector
+from .._arguments import (
+    correlation,
+    nonnegative,
+    positive,
+    real_array,
+    require,
+    require_key,
+    require_whole,
+    scalar,
+    vector,
+)
 from .._laws import values_and_weights
 from .._numerics import (
     as_complex,
@@ -20,7 +30,7 @@ from .._numerics import (
     reciprocal_moments_real,
 )
 from . import operators
-from .ensemble import Ensemble, FourPoint, may_vanish, no_pole, vanishes
+from .ensemble import CURVE_POINTS, Ensemble, FourPoint, may_vanish, no_pole, vanishes
 from .parts import FiniteRank, Site
 
 
@@ -124,6 +134,7 @@ class RandomModes(Ensemble):
         return cls(amplitudes, jnp.stack([fraction, 1 - fraction]), load=load, overlap=overlap)
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
+        require_key("key", key)
         dtype = self.amplitudes.dtype if dtype is None else dtype
         columns, modes = _number_of_modes(n, self.load, max_modes)
         a = jnp.arange(columns)
@@ -235,6 +246,7 @@ class DeepHebbian(Ensemble):
             raise ValueError(f'`patterns` must be "binary" or "gaussian", got {self.patterns!r}')
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
+        require_key("key", key)
         dtype = self.load.dtype if dtype is None else dtype
         columns, modes = _number_of_modes(n, self.load, max_modes)
         draw = jax.random.rademacher if self.patterns == "binary" else jax.random.normal
@@ -300,10 +312,21 @@ class DeepHebbian(Ensemble):
     def poles(self):
         lam, _ = self._core()
         d = lam.shape[0] // 2
-        theta = 2 * np.pi * np.arange(_POLES) / _POLES
+        theta = 2 * np.pi * np.arange(CURVE_POINTS) / CURVE_POINTS
         waves = jnp.asarray(np.exp(1j * np.outer(theta, np.arange(-d, d + 1))))
         lam = as_complex(lam)
         return waves.astype(lam.dtype) @ lam
+
+    def pole_curves(self):
+        return self.poles()[None]
+
+    def padded(self):
+        """Shifts of strength 0 fill the window up to a power of two."""
+        d = self.hetero.shape[0]
+        missing = 2 ** (d - 1).bit_length() - d
+        if missing == 0 or not is_concrete(self.hetero):
+            return self
+        return eqx.tree_at(lambda e: e.hetero, self, np.append(self.hetero, np.zeros(missing, self.hetero.dtype)))
 
     def site(self, certain=False):
         is_shift = self.hetero.shape == (1,) and not self.symmetric and may_vanish(self.auto, certain)
@@ -326,11 +349,6 @@ def _moments_of_real(denominator: Complex[Array, " 2*d+1"]) -> Complex[Array, " 
     """`reciprocal_moments` of a Laurent polynomial that is real on the circle."""
     half = reciprocal_moments_real(denominator[denominator.shape[0] // 2 :])
     return jnp.concatenate([jnp.conj(half[:0:-1]), half])
-
-
-# Points on the curve lambda(theta). With d + 1 equal strengths lambda is 0 at multiples of 2 pi / (d + 1): 120 points
-# contain these zeros for d + 1 = 2 to 6, 8, 10, 12.
-_POLES = 120
 
 
 class LowRank(Ensemble):
@@ -373,6 +391,7 @@ class LowRank(Ensemble):
         require("noise", self.noise, nonnegative, "a finite number >= 0")
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
+        require_key("key", key)
         require_whole("n", n)
         dtype = self.overlaps.dtype if dtype is None else dtype
         u, w = jax.random.normal(key, (2, n, self.overlaps.shape[0]), dtype)

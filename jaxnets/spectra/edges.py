@@ -7,20 +7,31 @@ differentiable by Newton's method. To add another kind of edge, bracket it with 
 
 import functools
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Complex, Float
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 from .._laws import Discrete
-from .._numerics import Root, as_complex, bisect, find_root, frozen, is_concrete, polish_root
+from .._numerics import (
+    Root,
+    as_complex,
+    bisect,
+    find_root,
+    frozen,
+    in_parts,
+    is_concrete,
+    polish_root,
+)
+from .._numerics.host import from_host, namespace, newton_on_host, on_host, plane
 from .._results import Result
 from ..couplings import Ensemble
 from . import tolerances
 from .inside import inner_void
-from .outside import extent, image, slope
+from .outside import Image, extent, halved, halved_from_host, image, images, slope
 
 
 class Edge(Result):
@@ -32,7 +43,8 @@ class Edge(Result):
     converged: Bool[Array, ""]
 
 
-def rightmost(ensemble: Ensemble, gains: Discrete) -> Edge:
+@in_parts
+def rightmost(ensemble: Ensemble, gains: Discrete, sign: Float[ArrayLike, ""] = 1.0) -> Edge:
     """The point of the support with the largest real part (of a conjugate pair, the one with Im z >= 0).
 
     Newton's method from the best crossing of m = 1 on a family of horizontal lines in the zeta plane, on
@@ -41,40 +53,147 @@ def rightmost(ensemble: Ensemble, gains: Discrete) -> Edge:
 
     where the last is replaced by Im zeta = 0 if that crossing is on the real axis. Differentiable in every float of
     the ensemble and of the gains. Where the eigenvalues of a core of few modes come arbitrarily close to 0, so does
-    the support, and has no regular edge there: the edge is then the point 0, without a derivative.
+    the support, and has no regular edge there: the edge is then the point 0, without a derivative. For `sign` J, where
+    the sign is 1 or -1.
     """
-    start, on_axis = _edge_guess(*frozen((ensemble, gains)))
-
-    def equations(y, args):
-        ensemble, gains = args
-        return _edge_equations(ensemble, gains, y, on_axis)
-
-    # The guess is close enough for Newton's method as it is; off the axis it starts between two lines.
-    root = polish_root(equations, start, (ensemble, gains), num_steps=tolerances.EDGE_STEPS)
-    y = root.value
+    if is_concrete(ensemble, gains):
+        return _rightmost_from_host(ensemble, gains, sign)
+    ensemble = jnp.asarray(sign, gains.weights.dtype) * ensemble
     fixed = frozen((ensemble, gains))
-    reach = extent(*fixed)
-    # The crossing next to such a pole is as close to 0 as the halving is fine.
-    at_zero = _touches_zero(*fixed) & ~(start[2] > tolerances.EDGE_AT_ZERO * reach)
+    poles, reach = _frame(*fixed)
+    guess = _best_crossing(functools.partial(halved, *fixed, num_steps=tolerances.HALVINGS), poles, reach)
+    start = jnp.stack([guess.zeta.real, guess.zeta.imag, guess.z.real, guess.z.imag])
+    # The guess is close enough for Newton's method as it is; off the axis it starts between two lines.
+    root = polish_root(_edge_equations, start, (ensemble, gains, guess.on_axis), num_steps=tolerances.EDGE_STEPS)
+    y = root.value
     # The guess is a point of the edge: where Newton's method ends to its left, it left for another tangent.
     kept = y[2] > start[2] - tolerances.KEPT * reach
     return Edge(
-        jnp.where(at_zero, 0, jax.lax.complex(y[2], y[3])),
-        jnp.where(at_zero, 0, jax.lax.complex(y[0], y[1])),
-        jnp.where(at_zero, 0, root.residual),
-        at_zero | (root.converged & kept),
+        jnp.where(guess.at_zero, 0, jax.lax.complex(y[2], y[3])),
+        jnp.where(guess.at_zero, 0, jax.lax.complex(y[0], y[1])),
+        jnp.where(guess.at_zero, 0, root.residual),
+        guess.at_zero | (root.converged & kept),
     )
 
 
-def _touches_zero(ensemble: Ensemble, gains: Discrete) -> Bool[Array, ""]:
-    """Whether poles reach zeta = 0, which maps to z = 0, while m < 1 right beside it."""
-    reach = extent(ensemble, gains)
-    beside = image(ensemble, gains, as_complex(tolerances.BESIDE_ZERO * reach))
-    return _pole_at_zero(ensemble, reach) & (beside.m < 1)
+def _rightmost_from_host(ensemble: Ensemble, gains: Discrete, sign: Any) -> Edge:
+    """`rightmost` of one concrete law: on the axis from images alone, and off it from the equations alone.
+
+    So neither needs a program of derivatives, which takes longer to compile than all the rest.
+    """
+    ensemble = ensemble.padded()
+    poles, reach = on_host(_framed(ensemble, gains))
+
+    def narrow(start, end, num_steps=tolerances.HALVINGS) -> Any:  # the lines of -J are mirrored
+        *ends, at = halved_from_host(ensemble, gains, sign * start, sign * end, num_steps)
+        return *(sign * zeta for zeta in ends), Image(sign * at.z, at.m, sign * at.r)
+
+    guess: Any = _best_crossing(narrow, sign * poles, reach)
+    if guess.at_zero:
+        return Edge(*from_host((0 * guess.z, 0 * guess.z, 0 * reach, np.array(True))))
+    if guess.on_axis:
+        found = _axis_crossing(lambda zeta: narrow(zeta, zeta, 0)[2], guess.inner.real, guess.zeta.real)
+        z, zeta, residual = found.z.real + 0j, found.zeta + 0j, found.residual
+    else:
+        start = sign * np.stack([guess.zeta.real, guess.zeta.imag, guess.z.real, guess.z.imag])
+        args: Any = (ensemble, gains, np.array(False))
+        scale: Any = np.repeat(np.abs([guess.zeta, guess.z]), 2)
+        y, residual = newton_on_host(
+            lambda y: on_host(_equations(scale * y, args)), start / scale, tolerances.EDGE_STEPS
+        )
+        y = scale * y
+        if not residual <= _tolerance(reach.dtype):  # next to poles, differences may be too coarse
+            root = polish_root(_edge_equations, jnp.asarray(start), args, num_steps=tolerances.EDGE_STEPS)
+            y, residual = on_host((root.value, root.residual))
+        zeta, z = sign * (y[0] + 1j * y[1]), sign * (y[2] + 1j * y[3])
+    converged = (residual <= _tolerance(reach.dtype)) & (z.real > guess.z.real - tolerances.KEPT * reach)
+    return Edge(*from_host((z, zeta, np.asarray(residual, reach.dtype), np.asarray(converged))))
 
 
-def _pole_at_zero(ensemble: Ensemble, reach: Float[Array, ""]) -> Bool[Array, ""]:
-    return jnp.any(jnp.abs(ensemble.poles()) < tolerances.POLE_AT_ZERO * reach)
+@eqx.filter_jit
+def _framed(ensemble, gains):
+    return _frame(ensemble, gains)
+
+
+def _frame(ensemble: Ensemble, gains: Discrete) -> tuple[Complex[Array, " k"], Float[Array, ""]]:
+    """The poles, and the distance from them beyond which m < 1."""
+    return ensemble.poles(), extent(ensemble, gains)
+
+
+def _pole_at_zero(poles: Complex[Array, " k"], reach: Float[Array, ""]) -> Bool[Array, ""]:
+    return (abs(poles) < tolerances.POLE_AT_ZERO * reach).any()
+
+
+class _Guess(NamedTuple):
+    """A point on m = 1 with about the largest Re z, one inside next to it, and whether it is real, or the point 0."""
+
+    zeta: Complex[Array, ""]
+    z: Complex[Array, ""]
+    inner: Complex[Array, ""]
+    on_axis: Bool[Array, ""]
+    at_zero: Bool[Array, ""]
+
+
+def _best_crossing(narrow: Callable, poles, reach) -> _Guess:
+    """The best crossing of m = 1 on horizontal lines, which `narrow` halves as `halved`.
+
+    One line through each of the rightmost poles, which starts inside since m diverges there, and lines at heights
+    that crowd towards the real axis, which start inside only if the halving says so. The last line is one point, right
+    beside 0: if m < 1 there, and poles reach 0, which maps to z = 0, so does the support.
+    """
+    xp = namespace(poles)
+    right, top = poles.real.max(), poles.imag.max() + reach
+    above = xp.where(poles.imag >= 0, poles.real, -xp.inf)
+    rightmost_poles = poles[xp.argsort(-above, stable=True)[: tolerances.RIGHTMOST_POLES]]
+    levels = top * xp.linspace(0, 1, tolerances.HEIGHTS, dtype=top.dtype) ** 2
+    beside = tolerances.BESIDE_ZERO * reach
+    x = xp.concatenate([xp.full_like(levels, right), rightmost_poles.real, beside[None]])
+    y = xp.concatenate([levels, rightmost_poles.imag, 0 * beside[None]])
+    end = xp.append(xp.full_like(x[:-1], right + 1.01 * reach), beside)
+    start, end = plane(x, y), plane(end, y)
+
+    inner, outer, at = narrow(start, end)
+    # A line has met support if it starts in it, as lines through poles do, or if a halving moved its inner end. A line
+    # without support is halved down to its start, and one that ends in support has m > 1 at its end.
+    met = (xp.arange(x.shape[0]) >= tolerances.HEIGHTS) | (inner != start)
+    crossed = (met & (at.m < 1) & (at.m > 0.5))[:-1]
+    position = xp.where(crossed, at.z.real[:-1], -xp.inf)
+    best = xp.argmax(position)
+    # Where the whole edge has one real part (s = -1), rounding must not choose a point off the axis.
+    on_axis = position[0] >= position[best] - tolerances.ON_AXIS * reach
+    best = xp.where(on_axis, 0, best)
+    # The crossing next to a pole at 0 is as close to 0 as the halving is fine.
+    touches = _pole_at_zero(poles, reach) & (at.m[-1] < 1)
+    at_zero = touches & ~(at.z.real[best] > tolerances.EDGE_AT_ZERO * reach)
+    return _Guess(outer[best], at.z[best], inner[best], on_axis, at_zero)
+
+
+def _edge_equations(y: Float[Array, "4"], args: tuple[Ensemble, Discrete, Bool[Array, ""]]) -> Float[Array, "4"]:
+    """Zero at a vertical tangent of the boundary: zeta <G / (z - G r)> = 1, m = 1 and dm / d Im z = 0."""
+    ensemble, gains, on_axis = args
+    zeta, z = jax.lax.complex(y[0], y[1]), jax.lax.complex(y[2], y[3])
+    at = slope(ensemble, gains, zeta, z)
+    error, excess, size = _misses(ensemble, at, zeta)
+    # The sine between boundary and vertical, as zeta moves by i / (dz/dzeta) when z moves upwards.
+    lean = (jnp.conj(at.gradient * at.dz) * 1j).real / (jnp.abs(at.gradient) * jnp.abs(at.dz))
+    tilt = jax.lax.stop_gradient(jnp.abs(lean))
+    # Re z is off by the square of the lean only.
+    tangent = jnp.where(on_axis, y[1] / size, lean * jnp.maximum(tilt, tolerances.LEAST_LEAN))
+    return jnp.stack([error.real, error.imag, excess, tangent])
+
+
+_equations = eqx.filter_jit(_edge_equations)
+
+
+def _misses(ensemble, at, zeta):
+    """zeta <G / (z - G r)> - 1 and m - 1 as distances over the size: close to poles m is steep and uncertain."""
+    size = jax.lax.stop_gradient(jnp.abs(zeta) + jnp.sqrt(ensemble.variance()))
+    steepness = jax.lax.stop_gradient(size * jnp.abs(at.gradient))
+    error = as_complex(jax.lax.stop_gradient(jnp.abs(zeta)) / size) * at.error
+    return error, (at.m - 1) / jnp.maximum(1, steepness), size
+
+
+# --- where the edge meets a value -----------------------------------------------------------------------------
 
 
 def critical(
@@ -88,69 +207,66 @@ def critical(
     Newton's method for p together with the edge at p. It counts as converged only if the point it followed is still
     the rightmost one.
     """
-    start, on_axis = _edge_guess(*frozen((ensemble_at(guess), gains)))
+    start = _traced_guess(ensemble_at(guess), gains)
 
     def equations(y, args):
         ensemble_at, gains, edge = args
-        return jnp.append(_edge_equations(ensemble_at(y[4]), gains, y[:4], on_axis), y[2] / edge - 1)
+        tangent = _edge_equations(y[:4], (ensemble_at(y[4]), gains, start.on_axis))
+        return jnp.append(tangent, y[2] / edge - 1)
 
     args = (ensemble_at, gains, edge)
-    root = polish_root(equations, find_root(equations, jnp.append(start, guess), args), args)
+    y = jnp.stack([start.zeta.real, start.zeta.imag, start.z.real, start.z.imag, guess])
+    root = polish_root(equations, find_root(equations, y, args), args)
     p = root.value[4]
-    final, _ = _edge_guess(*frozen((ensemble_at(p), gains)))
-    return Root(p, root.residual, root.converged & (jnp.abs(final[2] - edge) < tolerances.FOLLOWED * jnp.abs(edge)))
+    final = _traced_guess(ensemble_at(p), gains).z.real
+    return Root(p, root.residual, root.converged & (jnp.abs(final - edge) < tolerances.FOLLOWED * jnp.abs(edge)))
 
 
-def _edge_guess(ensemble: Ensemble, gains: Discrete) -> tuple[Float[Array, " 4"], Bool[Array, ""]]:
-    """(Re zeta, Im zeta, Re z, Im z) close to the rightmost point, and whether that is on the real axis."""
-    zeta, on_axis = _best_crossing(ensemble, gains)
-    z = image(ensemble, gains, zeta).z
-    return jnp.stack([zeta.real, zeta.imag, z.real, z.imag]), on_axis
+@eqx.filter_jit
+def _traced_guess(ensemble, gains):
+    fixed = frozen((ensemble, gains))
+    return _best_crossing(functools.partial(halved, *fixed, num_steps=tolerances.HALVINGS), *_frame(*fixed))
 
 
-def _edge_equations(ensemble, gains, y, on_axis):
-    """Zero at a vertical tangent of the boundary: zeta <G / (z - G r)> = 1, m = 1 and dm / d Im z = 0."""
-    zeta, z = jax.lax.complex(y[0], y[1]), jax.lax.complex(y[2], y[3])
-    at = slope(ensemble, gains, zeta, z)
-    size = jax.lax.stop_gradient(jnp.abs(zeta) + jnp.sqrt(ensemble.variance()))
-    steepness = jax.lax.stop_gradient(size * jnp.abs(at.gradient))
-    # The sine between boundary and vertical, as zeta moves by i / (dz/dzeta) when z moves upwards.
-    lean = (jnp.conj(at.gradient * at.dz) * 1j).real / (jnp.abs(at.gradient) * jnp.abs(at.dz))
-    tilt = jax.lax.stop_gradient(jnp.abs(lean))
-    # As distances over the size: close to poles m is steep and uncertain. Re z is off by the square of the lean only.
-    misses = [
-        *(jax.lax.stop_gradient(jnp.abs(zeta)) / size * part for part in (at.error.real, at.error.imag)),
-        (at.m - 1) / jnp.maximum(1, steepness),
-        jnp.where(on_axis, y[1] / size, lean * jnp.maximum(tilt, tolerances.LEAST_LEAN)),
-    ]
-    return jnp.stack(misses)
+def critical_from_host(
+    ensemble_at: Callable[[Float[Array, ""]], Ensemble], gains: Discrete, guess: Float[Array, ""], edge: float
+) -> Root:
+    """`critical` of one concrete problem: secants of the right edge by p, for which nothing new is compiled."""
+    dtype = guess.dtype
+
+    def miss(p):
+        try:
+            ensemble = ensemble_at(from_host(np.asarray(p, dtype)))
+        except ValueError:  # a parameter out of its range
+            return np.nan
+        found = rightmost(ensemble, gains)
+        return on_host(found.z).real.item() / edge - 1 if found.converged else np.nan
+
+    p, eps = float(guess), float(jnp.finfo(dtype).eps)
+    before, value = p, miss(p)
+    p, before_value = p + tolerances.SECANT * max(abs(p), tolerances.SECANT), value
+    value = miss(p)
+    for _ in range(tolerances.SECANTS):
+        if np.isnan(value):
+            p = (p + before) / 2
+            value = miss(p)
+            continue
+        if not abs(value - before_value) > 0:  # found to rounding
+            break
+        after = p - value * (p - before) / (value - before_value)
+        before, before_value, p = p, value, after
+        value = miss(p)
+        if not abs(p - before) > 4 * eps * abs(p):
+            break
+    if abs(before_value) < abs(value):
+        p, value = before, before_value
+    residual = abs(value)
+    return Root(*from_host((np.array(p, dtype), np.array(residual, dtype), residual <= _tolerance(dtype))))
 
 
-def _best_crossing(ensemble, gains):
-    """zeta on m = 1 with about the largest Re z, and whether it lies on the real axis.
-
-    One line through each of the rightmost poles, which starts inside since m diverges there, and lines at heights
-    that crowd towards the real axis, which start inside only if the halving says so.
-    """
-    poles, reach = ensemble.poles(), extent(ensemble, gains)
-    right, top = jnp.max(poles.real), jnp.max(poles.imag) + reach
-    above = jnp.where(poles.imag >= 0, poles.real, -jnp.inf)
-    poles = poles[jnp.argsort(-above)[: tolerances.RIGHTMOST_POLES]]
-    levels = top * jnp.linspace(0, 1, tolerances.HEIGHTS, dtype=top.dtype) ** 2
-    start = jnp.concatenate([jax.lax.complex(jnp.full_like(levels, right), levels), poles])
-    end = jax.lax.complex(jnp.full_like(start.real, right + 1.01 * reach), start.imag)
-    state = jax.vmap(lambda zeta: image(ensemble, gains, zeta))
-    inner, outer = bisect(lambda zeta, _: ~(state(zeta).m < 1), start, end, None, tolerances.HALVINGS)
-    at = state(outer)
-    # A line has met support if it starts in it, as lines through poles do, or if a halving moved its inner end. A line
-    # without support is halved down to its start, and one that ends in support has m > 1 at its end.
-    met = (jnp.arange(start.shape[0]) >= tolerances.HEIGHTS) | (inner != start)
-    crossed = met & (at.m < 1) & (at.m > 0.5)
-    position = jnp.where(crossed, at.z.real, -jnp.inf)
-    best = jnp.argmax(position)
-    # Where the whole edge has one real part (s = -1), rounding must not choose a point off the axis.
-    axis = position[0] >= position[best] - tolerances.ON_AXIS * reach
-    return jnp.where(axis, outer[0], outer[best]), axis
+def _tolerance(dtype) -> float:
+    """The largest residual of a root."""
+    return max(tolerances.EDGE_RESIDUAL, tolerances.ROUNDINGS * float(jnp.finfo(dtype).eps))
 
 
 # --- crossings of the real axis -------------------------------------------------------------------------------
@@ -162,16 +278,12 @@ def real_crossings(ensemble: Ensemble, gains: Discrete, most: int) -> Float[Arra
     With traced arguments k = `most` + 2, for crossings in the plane of zeta and the ends of the inner void of singular
     modes: NaN after the last crossing, and all NaN if `most` are too few.
     """
+    if is_concrete(ensemble, gains):
+        return _crossings_from_host(ensemble, gains)
     zeta, inside = _real_axis(*frozen((ensemble, gains)))
     changes = inside[1:] != inside[:-1]
     centre, radius = inner_void(ensemble, gains)
     void = centre + jnp.stack([-radius, radius])
-    if is_concrete(ensemble, gains):
-        index = np.flatnonzero(changes)
-        # Slots in powers of two, so that few sizes are compiled.
-        slots = np.resize(index, 2 ** max(index.size - 1, 1).bit_length())
-        found = _crossings(ensemble, gains, zeta[slots], zeta[slots + 1])[: index.size]
-        return jnp.sort(jnp.concatenate([found, void]) if radius > 0 else found)
     index, count = jnp.nonzero(changes, size=most, fill_value=0)[0], jnp.sum(changes)
     # Slots without a crossing repeat the first one, because even unused derivatives must be finite.
     taken = jnp.arange(most) < count
@@ -181,22 +293,90 @@ def real_crossings(ensemble: Ensemble, gains: Discrete, most: int) -> Float[Arra
     return jnp.where(count <= most, jnp.sort(found), jnp.nan)  # NaN sorts last
 
 
+def _crossings_from_host(ensemble: Ensemble, gains: Discrete) -> Float[Array, " k"]:
+    ensemble = ensemble.padded()
+    poles, reach, centre, radius = on_host(_framed_with_void(ensemble, gains))
+    look = lambda zeta: images(ensemble, gains, zeta)
+    zeta, inside = _along_axis(lambda grid: look(grid).m, poles, reach)
+    found = []
+    for i in np.flatnonzero(inside[1:] != inside[:-1]):
+        inner, outer = (zeta[i], zeta[i + 1]) if inside[i] else (zeta[i + 1], zeta[i])
+        crossing = _axis_crossing(look, inner, outer)
+        if _pole_at_zero(poles, reach) and abs(crossing.z.real) < tolerances.CROSSING_AT_ZERO * reach:
+            found.append(0.0)
+        else:
+            found.append(crossing.z.real if crossing.residual <= _tolerance(reach.dtype) else np.nan)
+    if radius > 0:
+        found += [centre - radius, centre + radius]
+    return from_host(np.sort(np.array(found, reach.dtype)))
+
+
+@eqx.filter_jit
+def _framed_with_void(ensemble, gains):
+    return *_frame(ensemble, gains), *inner_void(ensemble, gains)
+
+
+class _Crossing(NamedTuple):
+    """A real zeta with m = 1, its z, and m - 1 as a distance over the size."""
+
+    zeta: Any
+    z: Any
+    residual: Any
+
+
+def _axis_crossing(look: Callable[[Complex[np.ndarray, " n"]], Any], inner: Any, outer: Any) -> _Crossing:
+    """Where m = 1 between two real points, inside and outside of the support: the last crossing from `inner` on.
+
+    Each look sees points that divide the bracket evenly, and others that crowd around the root of a straight line in
+    1/sqrt(m), which is close to linear in zeta. A few looks narrow the bracket down to rounding, without derivatives.
+    """
+    eps = np.finfo(type(outer)).eps
+    half = tolerances.ROW // 2
+    even, near = np.linspace(0, 1, half), 10.0 ** -np.arange(1, half // 2 + 1)
+    share, steepness, z, m = np.linspace(0, 1, tolerances.ROW), 0.0, np.nan, np.inf
+    for _ in range(tolerances.LOOKS):
+        zeta = (inner + (outer - inner) * share).astype(type(outer))
+        zeta[-1] = outer
+        at = look(zeta + 0j)
+        inside = ~(at.m < 1)
+        if inside[-1] or not inside.any():
+            return _Crossing(outer, at.z[-1], np.inf)
+        last = np.flatnonzero(inside)[-1]
+        if zeta[last + 1] != outer:
+            steepness = abs((at.m[-1] - at.m[last + 1]) / (outer - zeta[last + 1]))
+        inner, outer, z, m = zeta[last], zeta[last + 1], at.z[last + 1], at.m[last + 1]
+        if abs(outer - inner) <= 4 * eps * max(abs(inner), abs(outer)):
+            break
+        beyond, short = 1 / np.sqrt(m) - 1, 1 / np.sqrt(at.m[last]) - 1 if at.m[last] >= 1 else -1
+        guess = short / (short - beyond)
+        share = np.sort(np.concatenate([even, guess * (1 - near), guess + (1 - guess) * near]))
+    return _Crossing(outer, z, abs(m - 1) / max(1, abs(outer) * steepness))
+
+
+def _along_axis(m_at: Callable, poles, reach) -> tuple[Float[Array, " n"], Bool[Array, " n"]]:
+    """Points zeta of the real axis by size, from outside to outside, and which of them have m >= 1."""
+    xp = namespace(poles)
+    left, right = poles.real.min() - 1.01 * reach, poles.real.max() + 1.01 * reach
+    # Off a rational part of the interval, so that no real pole is a point of the grid by chance.
+    share = (xp.arange(tolerances.AXIS_POINTS, dtype=reach.dtype) + 0.37) / tolerances.AXIS_POINTS
+    beyond = reach * tolerances.BEYOND ** xp.arange(1, 7, dtype=reach.dtype)
+    grid = xp.sort(xp.concatenate([left - beyond, left + (right - left) * share, right + beyond]))
+    inside = ~(m_at(plane(grid, 0 * grid)) < 1)
+    # Each real pole is a point of its own: m diverges there, however thin the support is around it.
+    real = abs(poles.imag) < tolerances.POLE_AT_ZERO * reach
+    grid = xp.concatenate([grid, xp.where(real, poles.real, grid[0])])
+    inside = xp.concatenate([inside, real])
+    order = xp.argsort(grid, stable=True)
+    return grid[order], inside[order]
+
+
 @eqx.filter_jit
 def _real_axis(ensemble: Ensemble, gains: Discrete) -> tuple[Float[Array, " n"], Bool[Array, " n"]]:
-    """Points zeta of the real axis by size, from outside to outside, and which of them have m >= 1."""
-    poles, reach = ensemble.poles(), extent(ensemble, gains)
-    left, right = jnp.min(poles.real) - 1.01 * reach, jnp.max(poles.real) + 1.01 * reach
-    # Off a rational part of the interval, so that no real pole is a point of the grid by chance.
-    share = (jnp.arange(tolerances.AXIS_POINTS, dtype=reach.dtype) + 0.37) / tolerances.AXIS_POINTS
-    beyond = reach * tolerances.BEYOND ** jnp.arange(1, 7, dtype=reach.dtype)
-    grid = jnp.sort(jnp.concatenate([left - beyond, left + (right - left) * share, right + beyond]))
-    inside = ~(jax.lax.map(lambda zeta: image(ensemble, gains, as_complex(zeta)).m, grid, batch_size=512) < 1)
-    # Each real pole is a point of its own: m diverges there, however thin the support is around it.
-    real = jnp.abs(poles.imag) < tolerances.POLE_AT_ZERO * reach
-    grid = jnp.concatenate([grid, jnp.where(real, poles.real, grid[0])])
-    inside = jnp.concatenate([inside, real])
-    order = jnp.argsort(grid)
-    return grid[order], inside[order]
+    def m_at(grid):  # in equal batches, since a smaller last one would be a program of its own
+        rows = grid.reshape(tolerances.AXIS_BATCHES, -1)
+        return jax.lax.map(jax.vmap(lambda zeta: image(ensemble, gains, zeta).m), rows).ravel()
+
+    return _along_axis(m_at, *_frame(ensemble, gains))
 
 
 @eqx.filter_jit
@@ -206,16 +386,20 @@ def _crossings(ensemble: Ensemble, gains: Discrete, low: Float[Array, ""], high:
     fixed = frozen((ensemble, gains))
     at = lambda zeta: image(*fixed, zeta=as_complex(zeta))
     is_inside = lambda zeta: ~(at(zeta).m < 1)
-    low, high = bisect(lambda zeta, _: is_inside(zeta) == is_inside(low), low, high, None, tolerances.CROSSING_HALVINGS)
-    zeta = jnp.where(is_inside(low), high, low)  # the side on which z is known
-    start = jnp.stack([zeta, 0 * zeta, at(zeta).z.real, 0 * zeta])
-
-    def equations(y, args):
-        ensemble, gains = args
-        return _edge_equations(ensemble, gains, y, jnp.array(True))
-
-    reach = extent(*fixed)
-    at_zero = _pole_at_zero(ensemble, reach) & (jnp.abs(start[2]) < tolerances.CROSSING_AT_ZERO * reach)
-    root = polish_root(equations, start, (ensemble, gains))
+    low_inside = is_inside(low)
+    low, high = bisect(lambda zeta, _: is_inside(zeta) == low_inside, low, high, None, tolerances.CROSSING_HALVINGS)
+    zeta = jnp.where(low_inside, high, low)  # the side on which z is known
+    z = at(zeta).z.real
+    poles, reach = _frame(*fixed)
+    at_zero = _pole_at_zero(poles, reach) & (jnp.abs(z) < tolerances.CROSSING_AT_ZERO * reach)
+    root = polish_root(_axis_equations, jnp.stack([zeta, z]), (ensemble, gains))
     kept = root.converged & (jnp.abs(root.value[0] - zeta) < tolerances.CROSSING_KEPT * reach)
-    return jnp.where(at_zero, 0, jnp.where(kept, root.value[2], jnp.nan))
+    return jnp.where(at_zero, 0, jnp.where(kept, root.value[1], jnp.nan))
+
+
+def _axis_equations(y: Float[Array, "2"], args: tuple[Ensemble, Discrete]) -> Float[Array, "2"]:
+    """`_edge_equations` for real zeta and z, where only two are not 0 by symmetry."""
+    ensemble, gains = args
+    zeta, z = as_complex(y[0]), as_complex(y[1])
+    error, excess, _ = _misses(ensemble, slope(ensemble, gains, zeta, z), zeta)
+    return jnp.stack([error.real, excess])

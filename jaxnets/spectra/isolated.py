@@ -1,13 +1,19 @@
 r"""Isolated eigenvalues of J G for N -> infinity, which parts of finite rank add to a bulk."""
 
+from typing import Any
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 from .._laws import Discrete
-from .._numerics import polish_root
+from .._numerics import is_concrete, polish_root
+from .._numerics.host import from_host
 from .._results import Result
 from ..couplings import Ensemble
+from ..couplings.parts import FiniteRank
 from ..eigen import eigenvalues
 from ..transfer import Transfer
 from . import outside
@@ -45,13 +51,31 @@ def outliers(
 
     Source: Tao 2013; Benaych-Georges & Nadakuditi 2011.
     """
-    modes, rest = ensemble.finite_rank(), ensemble.bulk()
+    modes, overlaps, rest = _split(ensemble)
     if modes.rank == 0:
         raise ValueError("`ensemble` must have a `LowRank` part, got none")
     if rest is None:
         raise ValueError("`ensemble` must have a part beside `LowRank`: alone, it has the eigenvalues of `overlaps`")
-    bulk = law(rest, gains, mean=mean, variance=variance)
-    return jax.vmap(lambda mu: _outlier(bulk, mu))(eigenvalues(modes.joint_overlaps()))
+    bulk, mu = law(rest, gains, mean=mean, variance=variance), eigenvalues(overlaps)
+    if is_concrete(bulk, mu):
+        return _outliers_from_host(bulk, np.asarray(mu))
+    return jax.vmap(lambda mu: _outlier(bulk, mu))(mu)
+
+
+@eqx.filter_jit
+def _split(ensemble: Ensemble) -> tuple[FiniteRank, Any, Ensemble | None]:
+    """The modes of finite rank, their joint overlaps, and all other parts."""
+    modes = ensemble.finite_rank()
+    return modes, modes.joint_overlaps() if modes.rank > 0 else None, ensemble.bulk()
+
+
+def _outliers_from_host(bulk: SpectralLaw, mu: Complex[np.ndarray, " k"]) -> Outliers:
+    """Images of concrete mu, which are found to rounding: only their derivatives ask for more."""
+    at: Any = outside.images(bulk.ensemble.padded(), bulk.gains, mu)
+    values, weights = np.asarray(bulk.gains.values)[:, None], np.asarray(bulk.gains.weights)[:, None]
+    error = mu * np.sum(weights * values / (at.z - values * at.r), axis=0) - 1
+    residual = np.maximum(abs(error.real), abs(error.imag))
+    return Outliers(*from_host((np.where(at.m < 1, at.z, np.nan), np.isfinite(at.z), residual)))
 
 
 def _outlier(bulk: SpectralLaw, mu: Complex[Array, ""]) -> Outliers:

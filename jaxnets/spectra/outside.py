@@ -12,29 +12,86 @@ m = 1 maps to an edge or to a void of the support, and none is spurious. Source:
 (Feinberg & Zee 1997; Alt, Erdos & Kruger 2018).
 """
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+import numpy as np
+from jaxtyping import Array, Complex, Float, Int
 
 from .._laws import Discrete
-from .._numerics import as_complex, iterate
+from .._numerics import as_complex, bisect_knowing, iterate
 from ..couplings import Ensemble
 from . import tolerances
 
 
 class Image(eqx.Module):
-    """The image z of one point zeta = 1/t, and m there."""
+    """The image z of one point zeta = 1/t, and m and r there."""
 
     z: Complex[Array, ""]
     m: Float[Array, ""]
+    r: Complex[Array, ""]
 
 
 def image(ensemble: Ensemble, gains: Discrete, zeta: Complex[Array, ""]) -> Image:
-    """z and m at zeta."""
+    """z, m and r at zeta."""
     r, kappa = ensemble.r_and_kappa(1 / zeta)
     z = _preimage(gains, zeta, r)
-    return Image(z, kappa * _square_resolvent(gains, z, r))
+    return Image(z, kappa * _square_resolvent(gains, z, r), r)
+
+
+def halved(
+    ensemble: Ensemble,
+    gains: Discrete,
+    start: Complex[Array, " n"],
+    end: Complex[Array, " n"],
+    num_steps: int | Int[Array, ""],
+) -> tuple[Complex[Array, " n"], Complex[Array, " n"], Image]:
+    """Lines of the zeta plane from points with m >= 1 to others, halved; their ends, and images of the outer."""
+
+    def look(zeta, law):
+        ensemble, gains = law
+        at = jax.vmap(lambda zeta: image(ensemble, gains, zeta))(zeta)
+        return ~(at.m < 1), at
+
+    return bisect_knowing(look, start, end, Image(end, end.real, end), (ensemble, gains), num_steps)
+
+
+def halved_from_host(
+    ensemble: Ensemble,
+    gains: Discrete,
+    start: Complex[np.ndarray, " n"],
+    end: Complex[np.ndarray, " n"],
+    num_steps: int = 0,
+) -> tuple[Complex[np.ndarray, " n"], Complex[np.ndarray, " n"], Image]:
+    """`halved` for any number of concrete lines, by one compiled program for few at a time.
+
+    Without steps this gives the images of any concrete points, the ends.
+    """
+    dtype = np.result_type(gains.weights.dtype, np.complex64)
+    # Full rows of the last line: other points could need more steps than all that are asked for.
+    index = np.minimum(np.arange(-(-end.size // tolerances.ROW) * tolerances.ROW), end.size - 1)
+    rows = index.reshape(-1, tolerances.ROW)
+    leaves, structure = jax.tree.flatten((ensemble, gains))
+    is_array = [isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves]
+    arrays = [leaf if known else None for leaf, known in zip(leaves, is_array, strict=True)]
+    others = tuple(None if known else leaf for leaf, known in zip(leaves, is_array, strict=True))
+    start, end = (line.astype(dtype) for line in (start, end))
+    found = [_halved(structure, others, arrays, start[row], end[row], np.asarray(num_steps)) for row in rows]
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[: end.size], *found)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))  # `filter_jit` would take longer than the program
+def _halved(structure, others, arrays, start, end, num_steps):
+    leaves = [array if other is None else other for array, other in zip(arrays, others, strict=True)]
+    ensemble, gains = jax.tree.unflatten(structure, leaves)
+    return halved(ensemble, gains, start, end, num_steps)
+
+
+def images(ensemble: Ensemble, gains: Discrete, zeta: Complex[np.ndarray, " n"]) -> Image:
+    """z, m and r at any number of concrete points, as NumPy arrays."""
+    return halved_from_host(ensemble, gains, zeta, zeta)[2]
 
 
 def _square_resolvent(gains, z, r):
@@ -89,6 +146,13 @@ class Slope(eqx.Module):
 
 def slope(ensemble: Ensemble, gains: Discrete, zeta: Complex[Array, ""], z: Complex[Array, ""]) -> Slope:
     """How m and z change with zeta, where zeta <G / (z - G r)> = 1 ties z to zeta."""
+    return image_and_slope(ensemble, gains, zeta, z)[1]
+
+
+def image_and_slope(
+    ensemble: Ensemble, gains: Discrete, zeta: Complex[Array, ""], z: Complex[Array, ""] | None = None
+) -> tuple[Complex[Array, ""], Slope]:
+    """z, sought at zeta where it is not given, and the `slope` there: one evaluation of the ensemble serves both."""
     one = jnp.ones_like(zeta)
 
     def blocks(zeta):
@@ -100,6 +164,7 @@ def slope(ensemble: Ensemble, gains: Discrete, zeta: Complex[Array, ""], z: Comp
     # Mapped, as every copy of the blocks takes long to compile.
     (r, kappa), (dr, (kappa_x, kappa_y)) = jax.vmap(along, out_axes=(None, 0))(jnp.stack([one, 1j * one]))
     dr = dr[0]
+    z = _preimage(gains, zeta, r) if z is None else z
     g = as_complex(gains.values)
     inverse = 1 / (z - g * r)
     a, b, c = (gains.mean(f) for f in (g * inverse, g * inverse**2, (g * inverse) ** 2))
@@ -108,7 +173,7 @@ def slope(ensemble: Ensemble, gains: Discrete, zeta: Complex[Array, ""], z: Comp
     q = gains.mean(power)
     dq = -2 * gains.mean(as_complex(power) * inverse * (dz - g * dr))  # dq/dx = Re, dq/dy = -Im
     x, y = kappa_x * q + kappa * dq.real, kappa_y * q - kappa * dq.imag
-    return Slope(kappa * q, jax.lax.complex(x, y), dz, zeta * a - 1)
+    return z, Slope(kappa * q, jax.lax.complex(x, y), dz, zeta * a - 1)
 
 
 def extent(ensemble: Ensemble, gains: Discrete) -> Float[Array, ""]:

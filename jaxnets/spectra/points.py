@@ -1,13 +1,16 @@
 """Points in the plane that are distributed as a spectral law: a spectrum without its fluctuations."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from .._arguments import require_whole
-from .._numerics import as_complex
+from .._numerics import is_concrete
+from .._numerics.host import from_host, namespace, on_host, plane
 from . import tolerances
-from .outside import extent, image
+from .outside import extent, image, images
 from .spectral_law import SpectralLaw
 
 _GOLDEN = 0.6180339887498949  # its multiples modulo 1 fill an interval evenly, and never repeat
@@ -30,63 +33,90 @@ def quantiles(law: SpectralLaw, n: int) -> Complex[Array, " n"]:
         ValueError: if ``n`` is not a whole number >= 1.
     """
     require_whole("n", n)
-    left, right = law.left_edge(), law.right_edge()
-    zeros = jnp.round(n * law.zero_mass()).astype(int)
-    index = jnp.arange(n)
+    left, right, zero_mass = law.left_edge(), law.right_edge(), law.zero_mass()
+    if not is_concrete(law):
+        return _quantiles(law, n, left, right, zero_mass)
+    return from_host(_quantiles(law, n, *on_host((left, right, zero_mass))).astype(_complex_type(law)))
+
+
+def _quantiles(law, n, left, right, zero_mass):
+    """In NumPy where the edges are NumPy numbers."""
+    xp, dtype = namespace(left), left.dtype
+    zeros = xp.round(n * zero_mass).astype(int)
+    index = xp.arange(n)
     if law.is_symmetric():
         x, cell = _centres(left, right, tolerances.CELLS**2)
-        mass = _mass(law.density(as_complex(x)))
-        at = (index.astype(x.dtype) + 0.5) / jnp.maximum(n - zeros, 1).astype(x.dtype)
-        points = _quantile(jnp.clip(at, 0, 1), mass, left, cell)
-        return as_complex(jnp.where(index < n - zeros, points, 0))
+        mass = _mass(law, x, 0 * x)
+        at = (index.astype(dtype) + 0.5) / xp.maximum(n - zeros, 1).astype(dtype)
+        points = _quantile(xp.clip(at, 0, 1), mass, left, cell)
+        points = xp.where(index < n - zeros, points, 0)
+        return plane(points, 0 * points)
 
     rest = n - zeros
-    pair = (index // 2).astype(left.dtype)
-    u = jnp.clip((2 * pair + 1) / jnp.maximum(rest, 1).astype(left.dtype), 0, 1)
+    pair = (index // 2).astype(dtype)
+    u = xp.clip((2 * pair + 1) / xp.maximum(rest, 1).astype(dtype), 0, 1)
     v = (_GOLDEN * pair + 0.5) % 1
 
     top = _height(law, left, right)
     mass, (x_cell, y_cell) = _cells(law, left, right, top)
-    columns = jnp.sum(mass, 1)
-    x = _quantile(u, columns, left, x_cell)
-    column = jnp.clip(((x - left) / x_cell).astype(int), 0, tolerances.CELLS - 1)
-    y = jax.vmap(lambda at, mass: _quantile(at, mass, jnp.zeros_like(top), y_cell))(v, mass[column])
-    y = jnp.where((index == rest - 1) & (index % 2 == 0), 0, jnp.where(index % 2 == 0, y, -y))
-    return jnp.where(index < rest, jax.lax.complex(x, y), 0)
+    x = _quantile(u, xp.sum(mass, 1), left, x_cell)
+    column = xp.clip(((x - left) / x_cell).astype(int), 0, tolerances.CELLS - 1)
+    along = lambda at, mass: _quantile(at, mass, xp.zeros_like(top), y_cell)
+    if xp is np:
+        y = np.array([along(at, mass) for at, mass in zip(v, mass[column], strict=True)])
+    else:
+        y = jax.vmap(along)(v, mass[column])
+    y = xp.where((index == rest - 1) & (index % 2 == 0), 0, xp.where(index % 2 == 0, y, -y))
+    return plane(xp.where(index < rest, x, 0), xp.where(index < rest, y, 0))
+
+
+def _complex_type(law):
+    return np.result_type(law.gains.weights.dtype, np.complex64)
 
 
 def _height(law, left, right):
     """The largest imaginary part of the support, with a cell above it."""
-    radius = extent(law.ensemble, law.gains) + jnp.max(jnp.abs(law.ensemble.poles()))
-    angle = jnp.linspace(0, jnp.pi, 33).astype(left.dtype)
-    zeta = jax.lax.complex(radius * jnp.cos(angle), radius * jnp.sin(angle))
-    around = jax.vmap(lambda zeta: image(law.ensemble, law.gains, zeta).z)(zeta)  # a curve around the support
-    bound = jnp.nanmax(jnp.abs(around))
-    mass, (_, cell) = _cells(law, left, right, bound)
-    occupied = jnp.any(mass > 0, 0)
-    return cell * (2 + jnp.max(jnp.where(occupied, jnp.arange(tolerances.CELLS), 0))).astype(cell.dtype)
+    xp = namespace(left)
+    radius = _radius(law)
+    angle = xp.linspace(0, np.pi, 33).astype(left.dtype)
+    if xp is np:
+        radius = np.asarray(radius)
+        around = images(law.ensemble, law.gains, plane(radius * np.cos(angle), radius * np.sin(angle))).z
+    else:  # a curve around the support
+        zeta = plane(radius * jnp.cos(angle), radius * jnp.sin(angle))
+        around = jax.vmap(lambda zeta: image(law.ensemble, law.gains, zeta).z)(zeta)
+    mass, (_, cell) = _cells(law, left, right, xp.nanmax(abs(around)))
+    occupied = xp.any(mass > 0, 0)
+    return cell * (2 + xp.max(xp.where(occupied, xp.arange(tolerances.CELLS), 0))).astype(cell.dtype)
+
+
+@eqx.filter_jit
+def _radius(law: SpectralLaw) -> Float[Array, ""]:
+    return extent(law.ensemble, law.gains) + jnp.max(jnp.abs(law.ensemble.poles()))
 
 
 def _cells(law, left, right, top):
     """Mass of each cell of a grid over the upper half of the support, and the sides of a cell."""
-    cells = tolerances.CELLS
-    (x, x_cell), (y, y_cell) = _centres(left, right, cells), _centres(jnp.zeros_like(top), top, cells)
-    x, y = jnp.broadcast_to(x[:, None], (cells, cells)), jnp.broadcast_to(y[None], (cells, cells))
-    z = jax.lax.complex(x, y)
-    return _mass(law.density(z)), (x_cell, y_cell)
+    xp, cells = namespace(left), tolerances.CELLS
+    (x, x_cell), (y, y_cell) = _centres(left, right, cells), _centres(xp.zeros_like(top), top, cells)
+    x, y = xp.broadcast_to(x[:, None], (cells, cells)), xp.broadcast_to(y[None], (cells, cells))
+    return _mass(law, x, y), (x_cell, y_cell)
 
 
 def _centres(start, stop, num) -> tuple[Float[Array, " num"], Float[Array, ""]]:
-    cell = (stop - start) / num
-    return start + cell * (jnp.arange(num).astype(cell.dtype) + 0.5), cell
+    xp, cell = namespace(start), (stop - start) / num
+    return start + cell * (xp.arange(num).astype(cell.dtype) + 0.5), cell
 
 
-def _mass(density):
-    return jnp.where(density > 0, density, 0)  # 0 too where it was not found
+def _mass(law, x, y):
+    xp, density = namespace(x), law.density(plane(x, y))
+    density = on_host(density) if xp is np else density
+    return xp.where(density > 0, density, 0)  # 0 too where it was not found
 
 
 def _quantile(at, mass, start, cell):
     """Points at which the cumulated mass of cells in a row reaches the fractions `at` of its sum."""
-    cumulated = jnp.concatenate([jnp.zeros(1, mass.dtype), jnp.cumsum(mass)])
-    edges = start + cell * jnp.arange(mass.shape[0] + 1).astype(cell.dtype)
-    return jnp.interp(at * cumulated[-1], cumulated, edges)
+    xp = namespace(mass)
+    cumulated = xp.concatenate([xp.zeros(1, mass.dtype), xp.cumsum(mass)])
+    edges = start + cell * xp.arange(mass.shape[0] + 1).astype(cell.dtype)
+    return xp.interp(at * cumulated[-1], cumulated, edges)

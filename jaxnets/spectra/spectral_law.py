@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from .._arguments import require, require_whole
+from .._arguments import positive, require, require_whole
 from .._laws import Discrete
-from .._numerics import Root, as_complex, as_float, is_concrete
+from .._numerics import Root, as_float, is_concrete
+from .._numerics.host import from_host, on_host
 from .._results import one_line
 from ..couplings import Ensemble
 from ..transfer import Transfer
@@ -68,11 +69,17 @@ class SpectralLaw(eqx.Module):
 
         For a symmetric ensemble the spectrum is real and this is the density per unit length at real z, 0 elsewhere.
         """
-        return _mapped(_line_density if self.is_symmetric() else _area_density, self, _as_points(z, self))
+        points = _as_points(z, self)
+        if self.is_symmetric():
+            return _mapped(_line_density, self, points)
+        if is_concrete(self, points):
+            return _from_host(self, points)[0]
+        return _mapped(_area_density, self, points)
 
     def solve(self, z: Complex[ArrayLike, "..."]) -> Point:
         """The Hermitised Green's function at z: t, u, g, whether z is in the support, residual and convergence."""
-        return _mapped(_solve, self, _as_points(z, self))
+        points = _as_points(z, self)
+        return _from_host(self, points)[1] if is_concrete(self, points) else _mapped(_solve, self, points)
 
     def right_edge(self) -> Float[Array, ""]:
         """The largest real part in the support, the atom at 0 not counted; differentiable, vmappable."""
@@ -80,17 +87,15 @@ class SpectralLaw(eqx.Module):
 
     def left_edge(self) -> Float[Array, ""]:
         """The smallest real part in the support, the atom at 0 not counted: minus the right edge for -J."""
-        return -_edge(self, -1.0)
+        return _edge(self, -1.0)
 
     def rightmost(self) -> Edge:
         """Where the right edge is, with the residual of its equations."""
-        return _rightmost(self.ensemble, self.gains)
+        return edges.rightmost(self.ensemble, self.gains)
 
     def zero_mass(self) -> Float[Array, ""]:
         """The fraction of eigenvalues that are exactly 0, because the rank of J or of G is less than N."""
-        active = self.gains.mean((self.gains.values != 0).astype(self.gains.values.dtype))
-        rank = jnp.minimum(self.ensemble.rank_fraction(), active)
-        return jnp.maximum(1 - rank, 0)
+        return _zero_mass(self.ensemble, self.gains)
 
     def is_symmetric(self) -> bool:
         """True if the spectrum is real because J is symmetric and no gain is negative (known only if not traced)."""
@@ -102,8 +107,19 @@ class SpectralLaw(eqx.Module):
 @eqx.filter_jit
 def _mapped(of_point: Callable, law: SpectralLaw, z: Complex[Array, "..."]):
     """``of_point(law, z)``, some points at a time."""
-    flat = jax.lax.map(lambda x: of_point(law, x), z.ravel(), batch_size=tolerances.BATCH)
-    return jax.tree.map(lambda leaf: leaf.reshape(z.shape), flat)
+    # Filled up to whole batches: a rest of another size would be compiled as well.
+    rows = max(-(-z.size // tolerances.BATCH), 1)
+    filled = z.ravel() if rows == 1 else jnp.resize(z, rows * tolerances.BATCH)
+    of_row = jax.vmap(lambda x: of_point(law, x))
+    found = jax.lax.map(of_row, filled.reshape(rows, -1)) if rows > 1 else of_row(filled)
+    return jax.tree.map(lambda leaf: leaf.ravel()[: z.size].reshape(z.shape), found)
+
+
+def _from_host(law: SpectralLaw, z: Complex[np.ndarray, "..."]):
+    """Densities and solutions at concrete points."""
+    value, point = inside.densities(law.ensemble, law.gains, z.ravel())
+    value = np.where(point.converged, value, np.nan)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf.reshape(z.shape)), (value, point))
 
 
 def _area_density(law, z):
@@ -120,13 +136,20 @@ def _solve(law, z):
     return inside.solve(law.ensemble, law.gains, z)
 
 
-_rightmost = eqx.filter_jit(edges.rightmost)
+@eqx.filter_jit
+def _zero_mass(ensemble: Ensemble, gains: Discrete) -> Float[Array, ""]:
+    active = gains.mean((gains.values != 0).astype(gains.values.dtype))
+    return jnp.maximum(1 - jnp.minimum(ensemble.rank_fraction(), active), 0)
 
 
 def _edge(law: SpectralLaw, sign: float) -> Float[Array, ""]:
     """Right edge for sign J; one trace serves both signs."""
-    edge = _rightmost(jnp.asarray(sign, law.gains.weights.dtype) * law.ensemble, law.gains)
-    return jnp.where(edge.converged, edge.z.real, jnp.nan)
+    of_type = np.asarray(sign, law.gains.weights.dtype)
+    edge = edges.rightmost(law.ensemble, law.gains, of_type)
+    if is_concrete(edge):
+        edge = on_host(edge)
+        return from_host(of_type * np.where(edge.converged, edge.z.real, np.nan))
+    return of_type * jnp.where(edge.converged, edge.z.real, jnp.nan)
 
 
 def law(
@@ -148,9 +171,20 @@ def law(
 
     Source: Feinberg & Zee 1997; Alt, Erdos & Kruger 2018 (Hermitised Dyson equations).
     """
-    if is_concrete(ensemble.variance()) and not np.all(np.asarray(ensemble.variance()) > 0):
-        raise ValueError(f"`ensemble` must have a positive variance, got {ensemble.variance()}: it has no bulk")
-    return SpectralLaw(ensemble, _gains(gains, mean, variance, ensemble.variance().dtype))
+    power = _variance(ensemble.padded())
+    if is_concrete(power) and not np.all(np.asarray(power) > 0):
+        raise ValueError(f"`ensemble` must have a positive variance, got {power}: it has no bulk")
+    return SpectralLaw(ensemble, _gains(gains, mean, variance, power.dtype))
+
+
+@eqx.filter_jit
+def _variance(ensemble: Ensemble) -> Float[Array, ""]:
+    return ensemble.variance()
+
+
+@eqx.filter_jit
+def _slope_law(transfer: Transfer, mean: Float[Array, ""], variance: Float[Array, ""]) -> Discrete:
+    return transfer.slope_law(mean, variance)
 
 
 def _gains(gains, mean, variance, dtype) -> Discrete:
@@ -158,30 +192,32 @@ def _gains(gains, mean, variance, dtype) -> Discrete:
         if variance is None:
             raise ValueError("`variance` of the input must be given with a transfer function, got None")
         variance = as_float(variance).astype(dtype)
-        if is_concrete(variance) and not (np.isfinite(variance) and variance > 0):
+        if is_concrete(variance) and not positive(np.asarray(variance)):
             raise ValueError(f"`variance` must be a finite number > 0, got {variance}")
-        return gains.slope_law(as_float(mean).astype(dtype), variance)
+        return _slope_law(gains, as_float(mean).astype(dtype), variance)
     if variance is not None:
         raise ValueError("`variance` belongs to a transfer function in `gains`, got it without one")
     if gains is None:
-        return Discrete(jnp.ones(1, dtype), jnp.ones(1, dtype))
+        return Discrete(np.ones(1, dtype), np.ones(1, dtype))
     if not isinstance(gains, Discrete):
         values = as_float(gains)
         if values.ndim != 1 or values.shape[0] == 0:
             raise ValueError(f"`gains` must be a non-empty 1-d array, got shape {values.shape}")
         require("gains", values, np.isfinite, "finite numbers")
-        gains = Discrete(values, jnp.full_like(values, 1 / values.shape[0]))
+        gains = Discrete(values)
     found = jax.tree.map(lambda x: x.astype(dtype), gains)
     if is_concrete(found):
-        centre = float(found.moment(1))
-        if abs(centre) <= tolerances.ZERO_MEAN * np.max(np.abs(found.values)):
+        values, weights = np.asarray(found.values), np.asarray(found.weights)
+        centre = float(weights @ values)
+        if abs(centre) <= tolerances.ZERO_MEAN * np.max(np.abs(values)):
             raise ValueError(f"`gains` must have a mean that is not 0, got {centre}")
     return found
 
 
-def _as_points(z, law: SpectralLaw) -> Complex[Array, "..."]:
-    """z as complex numbers of the precision of the law."""
-    return jnp.asarray(z).astype(as_complex(law.gains.weights).dtype)
+def _as_points(z, law: SpectralLaw) -> Complex[np.ndarray | Array, "..."]:
+    """z as complex numbers of the precision of the law, on the host if they are concrete."""
+    dtype = np.result_type(law.gains.weights.dtype, np.complex64)
+    return np.asarray(z).astype(dtype) if is_concrete(z) else jnp.asarray(z).astype(dtype)
 
 
 def critical_value(
@@ -198,7 +234,8 @@ def critical_value(
     the root does not converge if the edge never gets there, or jumps between far points on the way. Raises `ValueError`
     as `law` for the ensemble at the guess and the gains. Source: as `law`.
     """
-    guess = as_float(guess)
-    closed = eqx.filter_closure_convert(ensemble_at, guess)
+    guess, edge = as_float(guess), as_float(edge)
     bulk = law(ensemble_at(guess), gains)
-    return edges.critical(closed, bulk.gains, guess, as_float(edge))
+    if is_concrete(bulk, guess, edge):
+        return edges.critical_from_host(ensemble_at, bulk.gains, guess, float(edge))
+    return edges.critical(eqx.filter_closure_convert(ensemble_at, guess), bulk.gains, guess, edge)

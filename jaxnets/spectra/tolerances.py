@@ -13,6 +13,7 @@ LONGEST_STEP = 2.0  # of log z: gains that vary by decades spread z as much, and
 # --- edges (`edges`): together they miss none of 768 edges of random deep-Hebbian laws, and 10 in float32
 HEIGHTS = 12  # horizontal lines that seek the rightmost point, crowding towards the real axis
 RIGHTMOST_POLES = 32  # a line through each; a law may have a pole for each of thousands of amplitudes
+ROW = 48  # points whose images are computed in one call: all lines of the search, of which there are 44 at most
 HALVINGS = 16  # of each line: to 1e-5 of the support, from where Newton's method converges
 EDGE_STEPS = 10  # Newton steps, as the guess may lie between two lines
 ON_AXIS = 1e-4  # a point of the real axis this close to the best counts as best: halvings are no finer
@@ -20,10 +21,15 @@ KEPT = 1e-3  # Newton's method may end this far left of the guess, which is a po
 POLE_AT_ZERO = 1e-9  # a pole this close to zeta = 0 is at 0, up to rounding
 BESIDE_ZERO = 1e-6  # the point that decides if m < 1 right beside such a pole
 EDGE_AT_ZERO = 1e-4  # edges this close to such a pole are the point 0
+EDGE_RESIDUAL = 1e-8  # of the equations, above which the search has failed
+LOOKS = 12  # of the search between two points of the axis; three or four narrow a bracket down to rounding
+SECANT = 1e-4  # first step of a secant, relative
+SECANTS = 30
 LEAST_LEAN = 0.01  # sine of the boundary with the vertical below which its equation is linear, above quadratic
 FOLLOWED = 1e-3  # the critical edge must still be the rightmost point to this
 AXIS_POINTS = 2048  # of the real axis, on which crossings are sought: features of 1/2000 are seen, as by `boundary`
 BEYOND = 1.6  # factor by which the axis is continued until m < 1, six times at most: saturated gains reach further
+AXIS_BATCHES = 4  # in which traced images on the axis are computed; they divide 2048 + 12
 CROSSING_HALVINGS = 40  # of a cell: to 1e-15 of the support
 CROSSING_KEPT = 1e-6  # Newton's method may move a crossing by this; else it has left for another one
 CROSSING_AT_ZERO = 1e-3  # crossings this close to a pole at 0 are the point 0: averages are uncertain there
@@ -37,6 +43,7 @@ NEWTON_STEPS = 8, 6  # of the first attempt, and more of each that follows
 SINGULAR_LEAST = 1e-6  # of x = 1/sqrt(c) in singular modes, which is 0 on the edge of the inner void
 BESIDE_ORIGIN = 1e-4  # z = 0 is replaced by a point this far from it (over g): t may have a pole there
 RESIDUAL = 1e-5  # of a solution: averages over two close angles where 1 - lambda t vanishes have 6 to 8 digits
+ROUNDINGS = 3000  # the residual may be this many roundings, which a well-conditioned solution in float32 reaches
 
 # --- the density on a line (`inside`)
 LINE_DAMPED = 32  # steps of the first attempt; each further attempt takes twice as many
@@ -47,12 +54,23 @@ LINE_MARGIN = 1e-6  # m may exceed 1 by this off the support
 LINE_DECAYED = 1e-2  # off the support the imaginary part of the iteration has fallen below this with eta
 
 # --- closed curves (`boundary`)
-COARSE = 96  # cells of the first grid along the real axis; all grids and curves of a ring take 30 ms
-REFINE = 3  # factor of each refinement; odd, so that no row of points ever falls on the real axis, where poles are
-FINEST = 27  # COARSE * FINEST cells at most, 1/2600 of the axis
+COARSE = 96  # cells of the grid along the real axis
+PATCH = 9  # points across a square around a smallest m, which shrinks by 3
+PATCHES = 4  # squares; the last one has points 1/100 of a cell apart
 RESOLUTION = 2000  # curves smaller than the support by more than this may be of the grid's making
 ON_CURVE = 1e-3  # |m - 1| of a refined point; others are left out
-CURVE_STEPS = 5  # Newton steps to the curve from the grid
+CURVE_STEPS = 6  # Newton steps to the curve from the grid
+LAST_STEPS = 2  # Newton steps from the cubics between followed points
+SEEDS = 8  # of each polygon of the grid
+FRONTS = 256  # points of curves evaluated together
+FOLLOW_STEPS = 3000  # of each front
+SHORTEST_STEP = 1e-8  # over the size: a front that needs shorter steps is given up
+STEP_ERROR = 0.2  # Newton's first correction of a step, over the distance to the poles; it may not reach the other side
+STEP_MISS = 0.1  # |m - 1| after it
+WALL = 8  # points of a curve of poles for each pole: chords are off by 1/100000 of the size
+WALL_ANGLE = 0.3  # sine of the angle above which a step crosses a curve of poles, below which it runs beside it
+TURNED = 0.01  # over the size: fronts that end this close to 0 go on beside the next branch of poles through 0
+STEP_TURN = 0.5  # of the tangent in a step, in radians
 THINNEST = 1e-6  # density on the line that still belongs to the support
 TIP_HALVINGS = 30  # of the gap in which a tip of an interval lies
 CHUNK = 1024  # points evaluated in one call, so that every call has one shape
@@ -61,4 +79,5 @@ CHUNK = 1024  # points evaluated in one call, so that every call has one shape
 ZERO_EIGENVALUE = 1e-6  # of the largest: smaller ones are zeros of a matrix of low rank, up to rounding
 CELLS = 64  # of the grid of a law along each axis, for its quantiles
 BATCH = 512  # points of a density solved together: memory stays bounded, and slow points do not hold up all others
+FEW = 16  # points up to which a smaller batch is compiled instead
 ZERO_MEAN = 1e-6  # of the largest gain: a smaller mean is 0, up to rounding

@@ -9,6 +9,7 @@ from compilations import compilations
 from jaxnets._numerics import roots
 from jaxnets._numerics.roots import (
     bisect,
+    bisect_knowing,
     find_root,
     follow_line,
     implicit_fixed_point,
@@ -277,3 +278,12 @@ def test_solvers_in_parts():
     np.testing.assert_allclose(jax.grad(solver)(4.0), 1 / 4, rtol=1e-14)
     np.testing.assert_allclose(jax.vmap(solver)(jnp.array([4.0, 9.0])), [2, 3], rtol=1e-14)
     assert within == [False, True, True]
+
+
+@pytest.mark.parametrize("num_steps", [0, 1, 30])
+def test_bisections_know_what_they_found_at_their_end(num_steps):
+    looked = lambda x, a: (x**2 < a, x**3)
+    ends = jnp.zeros(2), jnp.full(2, 4.0)
+    low, high, cube = bisect_knowing(looked, *ends, ends[0], jnp.array([2.0, 15.9]), jnp.asarray(num_steps))
+    np.testing.assert_array_equal((low, high), bisect(lambda x, a: x**2 < a, *ends, jnp.array([2.0, 15.9]), num_steps))
+    np.testing.assert_allclose(cube, high**3)
