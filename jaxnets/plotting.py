@@ -206,7 +206,7 @@ def raster(
 ) -> Axes:
     """Every unit as a row, whose colour is its value in time.
 
-    From dark at -`top` to light at `top`, the largest of `values` if None; `times` are those of `values`.
+    From dark at -`top` to light at `top`, the largest of `values` if None; `values` are given at `times`.
     """
     ax = _activity(ax, "time (τ)", "unit")
     values = np.asarray(values)

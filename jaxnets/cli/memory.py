@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from .. import __version__, computations, dynamics, plotting, sweeps
 from .. import memory as memories
 from .. import transfer as transfers
+from .._progress import moving, stage
 from ..memory import Regime
 from ..observables.online import Overlaps
 from .inputs import evaluate, vocabulary
@@ -94,7 +96,9 @@ def _distinct(option: str, values: tuple[float, ...], *, positive: bool = False)
 
 def _computed(options: Options) -> xr.Dataset:
     key_recall, key_spins = jax.random.split(jax.random.key(options.seed))
-    parts = [_recalled(options, key_recall), _regimes(options), _converted(options, key_spins)]
+    with stage("recalling a sequence"):
+        recalled = _recalled(options, key_recall)
+    parts = [recalled, _regimes(options), _converted(options, key_spins)]
     attributes = {name: value for name, value in vars(options).items() if name not in ("loads", "strengths", "out")}
     attributes |= {name: list(attributes[name]) for name in ("window", "lengths")}
     attributes |= {"time_unit": "tau", "regimes": [regime.name for regime in Regime]}
@@ -140,7 +144,8 @@ def _regimes(options: Options) -> xr.Dataset:
     found = sweeps.open(options.out / SWEEP).drop_vars(["status", "converged"]).rename(names)
     trials = found.regime.transpose("load", "strength", "trial").values
     line = jax.vmap(lambda load: memories.instability(load, options.window, options.auto, transfer=options.phi()))
-    unstable = line(jnp.asarray(rows))
+    with stage("where rest is unstable"):
+        unstable = jax.block_until_ready(line(jnp.asarray(rows)))
     return found.drop_vars("regime").assign(
         regime=(("load", "strength"), np.asarray(memories.majority(trials))),
         instability=(("load",), np.where(unstable.converged, unstable.value, np.nan)),
@@ -152,7 +157,7 @@ def _converted(options: Options, key: Array) -> xr.Dataset:
     exact, sampled = [], []
     num_patterns = 2 * REACH + 1
     distance = np.abs(np.subtract.outer(np.arange(num_patterns), np.arange(num_patterns)))
-    for d in tqdm(options.lengths, desc="Conversion", unit="window", delay=1):
+    for d in _shown(options.lengths):
         window = np.full(d, options.conversion / d)
         core = np.concatenate([[1.0], window, np.zeros(num_patterns)])[np.minimum(distance, d + 1)]
         pure = np.eye(num_patterns)[REACH]
@@ -169,6 +174,11 @@ def _converted(options: Options, key: Array) -> xr.Dataset:
         {"conversion_exact": (dims, np.array(exact)), "conversion_sampled": (dims, np.array(sampled))},
         {"length": np.asarray(options.lengths), "distance": np.arange(REACH + 1)},
     )
+
+
+def _shown(lengths: tuple[int, ...]) -> Iterator[int]:
+    with moving(tqdm(lengths, desc="converting", unit="window")) as bar:
+        yield from bar
 
 
 # --- writing, printing and drawing

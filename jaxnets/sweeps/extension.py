@@ -1,4 +1,4 @@
-"""Extending a sweep: the points of a larger one that are not among those of a smaller one, as boxes of a grid.
+"""Extending a sweep: the points that a larger one has beside a smaller one, as boxes of a grid.
 
 A sweep grows along its axes. For each axis that has new values there is one box: these values, times the old values of
 all axes before it, times all values of the axes after it. Boxes do not overlap. What was computed stays where it is,
@@ -18,7 +18,7 @@ def whole(sweep: Sweep) -> Region:
 
 
 def grid_of(region: Region) -> Grid:
-    """Raises `ValueError` for what is no region."""
+    """The points of a region."""
     return Grid(expanded(region["static"]), expanded(region["axes"]), range(*region["realisations"]))
 
 

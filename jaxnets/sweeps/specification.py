@@ -207,7 +207,7 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of the points that share their static values: axes and realisations."""
+        """The lengths of the axes and of the realisations, of points that share their static values."""
         return (*(len(axis) for axis in self.axes), len(self.realisations))
 
     @property

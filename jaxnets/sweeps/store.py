@@ -140,7 +140,7 @@ class Manifest:
 
     @property
     def grid(self) -> Grid:
-        """All points; those of a part lie among them by their values."""
+        """All points, among which the points of a part are found by their values."""
         return self.sweep.grid
 
     @property

@@ -102,7 +102,7 @@ def _opened(function: str, folder: str, digest: str) -> tuple[Manifest, Computat
         raise ValueError(f"`output`: {folder} has become another sweep")
     run = computation(to_text(manifest.sweep))
     if any(run.results(part.grid) != part.results for part in manifest.parts):
-        raise ValueError(f"`function`: the results of {function} are not those of {folder}")
+        raise ValueError(f"`function`: the results of {function} differ from the results in {folder}")
     return manifest, run
 
 
