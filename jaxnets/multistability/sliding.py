@@ -81,9 +81,9 @@ def settle(net: Network, sides: Sides) -> Sides:
     return Sides(h, f, sides.sliding, sides.slots, sides.used, sides.inverse)
 
 
-def most_pivots(at_zero: Bool[Array, " n"]) -> Int[Array, ""]:
-    """Pivots after which units are given up."""
-    return _LAST_PIVOTS * _patience(at_zero)
+def most_pivots(sides: Sides, at_zero: Bool[Array, " n"]) -> Int[Array, ""]:
+    """Pivots after which units are given up: at once without places, where another order would let units slide."""
+    return (_LAST_PIVOTS if len(sides.slots) else 1) * _patience(at_zero)
 
 
 def _patience(at_zero: Bool[Array, " n"]) -> Int[Array, ""]:
