@@ -97,6 +97,9 @@ def fit(
     `max_steps`; `converged` says which. `starts`, a tree like `params` with one more axis in front (see `draw_starts`),
     replaces the one start by many, which run together. A start whose loss becomes NaN ends there with its best point.
 
+    Free numbers should be of order one: L-BFGS, unlike `least_squares`, depends on their units. `Positive` makes any
+    unit of a parameter one.
+
     Errors are valid, as standard errors, if the loss is minus a log-likelihood and a parabola within them; `profile`
     does not need the parabola. Directions without curvature are named in a `NotIdentifiable` warning.
 
