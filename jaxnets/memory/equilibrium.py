@@ -52,8 +52,8 @@ def replica_state(
     The search takes `num_steps` steps m -> <xi tanh>, at most half of them at chi = 0 (the noise of patterns at random)
     and the others with chi solved along, first away from the end of its phase, and then Newton steps. With num_steps=0
     it is Newton's method alone, which finds unstable states too. One state by itself is computed in NumPy, and may take
-    up to 300 steps where a pattern converts slowly; under `jit` and `vmap` it takes exactly `num_steps`. The state is differentiable in every float of the ensemble, and in the temperature where that
-    is positive.
+    up to 300 steps where a pattern converts slowly; under `jit` and `vmap` it takes exactly `num_steps`. The state is
+    differentiable in every float of the ensemble, and in the temperature where that is positive.
 
     Valid for N -> infinity where `replicon` = 1 - (alpha / T^2) <lambda^2 / (1 - chi lambda)^2> <sech^4(x/T)> is
     positive. At T = 0 it is -infinity for every alpha > 0: the symmetric solution is then an approximation, good as
