@@ -50,8 +50,7 @@ def reciprocal_moments(denominator: Complex[Array, " 2*d+1"], doublings: int = 1
 
     start = [denominator[i] for i in range(num)]
     last, steps = jax.lax.scan(square, start, None, length=doublings)
-    constant = [1 / c if k == d else jnp.zeros_like(c) for k, c in enumerate(last)]
-    moments, _ = jax.lax.scan(unsquare, constant, steps, reverse=True)
+    moments, _ = jax.lax.scan(unsquare, _of_one_pair(last[d - 1], last[d], last[d + 1], d), steps, reverse=True)
     return jnp.stack(moments)
 
 
@@ -94,6 +93,18 @@ def reciprocal_moments_real(denominator: Complex[Array, " d+1"], doublings: int 
 
     start = [denominator[0].real, *(denominator[k] for k in range(1, d + 1))]
     last, steps = jax.lax.scan(square, start, None, length=doublings)
-    constant = [1 / last[0], *(jnp.zeros_like(c) for c in last[1:])]
-    moments, _ = jax.lax.scan(unsquare, constant, steps, reverse=True)
+    final = _of_one_pair(jnp.conj(last[1]), as_complex(last[0]), last[1], d)[d:] if d else [1 / last[0]]
+    moments, _ = jax.lax.scan(unsquare, [final[0].real, *final[1:]], steps, reverse=True)
     return jnp.stack([as_complex(c) for c in moments])
+
+
+def _of_one_pair(below: Array, middle: Array, above: Array, d: int) -> list[Array]:
+    """Moments k = -d..d of below / w + middle + above w.
+
+    What squaring leaves if one pair of roots lies next to the circle and all others are far from it. A real
+    denominator of more such pairs may make the square of s negative: then nothing is known, and s is `middle`.
+    """
+    ratio = 4 * above * below / middle**2
+    s = middle * jnp.sqrt(1 - jnp.where(ratio.real < 1, ratio, 0))
+    inner, outer = -2 * below / (middle + s), -2 * above / (middle + s)  # the root within, and 1 / the root outside
+    return [(outer ** (-k) if k < 0 else inner**k) / s for k in range(-d, d + 1)]

@@ -1,4 +1,4 @@
-"""The boundary of the support: closed curves m(zeta) = 1, found on an adaptive grid and refined to the equations.
+"""The boundary of the support: closed curves m(zeta) = 1, found on an adaptive grid and beside poles, and followed.
 
 The search runs on the host, since the number of curves depends on the values. It sees components and voids wider than
 about 1/2000 of the support, and no smaller ones.
@@ -6,6 +6,7 @@ about 1/2000 of the support, and no smaller ones.
 contourpy and trees of SciPy are imported where they are used: they take a fifth of the time of all of JAX.
 """
 
+import warnings
 from typing import NamedTuple
 
 import equinox as eqx
@@ -16,24 +17,24 @@ from jaxtyping import ArrayLike, Bool, Complex
 from numpy.typing import NDArray
 
 from .._laws import Discrete
-from .._numerics import as_complex, bisect
+from .._numerics import bisect, in_batches
 from ..couplings import Ensemble
 from . import tolerances
 from .inside import inner_void, line_density
-from .outside import extent, image, preimage_step, slope, stability
-
-Points = NDArray[np.complex128]  # of a plane; a closed curve repeats its first point at the end
+from .levels import Level, Loop, Points, follow_levels, onto
+from .outside import extent, image, image_and_slope
 
 
 def closed_curves(ensemble: Ensemble, gains: Discrete, num: int, symmetric: bool) -> list[Points]:
     """Curves of ``num`` points in the z plane, first repeated last: edges by falling size, then voids.
 
-    ``symmetric`` says that the spectrum is real.
+    ``symmetric`` says that the spectrum is real. Warns of curves that could not be followed to their end.
     """
     edges, voids = [], []
-    for curve, is_edge in _refined(ensemble, gains, *_loops(ensemble, gains), num):
-        (edges if is_edge else voids).append(curve)
-    centre, radius = (float(x) for x in inner_void(ensemble, gains))
+    loops = _loops(ensemble, gains)
+    for loop, curve in zip(loops, _resampled(ensemble, gains, loops, num), strict=True):
+        (edges if _area(loop.zeta) > 0 else voids).append(curve)  # the support lies on the left
+    centre, radius = (float(x) for x in _inner_void(ensemble, gains))
     if radius > 0:
         circle = np.exp(2j * np.pi * np.arange(num) / (num - 1))
         circle[-1] = circle[0]
@@ -43,6 +44,14 @@ def closed_curves(ensemble: Ensemble, gains: Discrete, num: int, symmetric: bool
     if symmetric:
         edges = _with_tips(ensemble, gains, edges)
     return sorted(edges, key=_size, reverse=True) + sorted(voids, key=_size, reverse=True)
+
+
+_inner_void = eqx.filter_jit(inner_void)
+
+
+@eqx.filter_jit
+def _poles_and_reach(ensemble, gains):
+    return ensemble.poles(), 1.1 * extent(ensemble, gains), ensemble.pole_curves()
 
 
 def _host(array: ArrayLike) -> Points:
@@ -56,27 +65,59 @@ def _size(curve: Points) -> float:
 # --- search in the zeta plane ---------------------------------------------------------------------------------
 
 
-def _level(ensemble: Ensemble, gains: Discrete, zeta: jax.Array) -> jax.Array:
+@in_batches
+def _level_batch(law, zeta):
     """1/sqrt(m) - 1: negative where there is support, near linear in the distance from poles and far away."""
-    return 1 / jnp.sqrt(image(ensemble, gains, zeta).m) - 1
+    return jax.vmap(lambda zeta: 1 / jnp.sqrt(image(*law, zeta).m) - 1)(zeta)
 
 
-_level_chunk = eqx.filter_jit(jax.vmap(_level, in_axes=(None, None, 0)))
+@in_batches
+def _slope_batch(law, zeta):
+    z, at = jax.vmap(lambda zeta: image_and_slope(*law, zeta))(zeta)
+    return z, at.m, at.gradient
 
 
 def _levels(ensemble, gains, zeta: Points) -> np.ndarray:
     """The level at any array of points."""
-    flat = zeta.ravel()
-    chunks = np.concatenate([flat, np.ones(-flat.size % tolerances.CHUNK)]).reshape(-1, tolerances.CHUNK)
-    values = np.concatenate([np.asarray(_level_chunk(ensemble, gains, jnp.asarray(chunk))) for chunk in chunks])
-    # At a pole m is infinite, which arithmetic may call NaN.
-    return np.nan_to_num(values[: flat.size], nan=-1.0).reshape(zeta.shape)
+    values = _level_batch((ensemble, gains), zeta.ravel(), tolerances.CHUNK)
+    return np.nan_to_num(values, nan=-1.0).reshape(zeta.shape)  # at a pole m is infinite, which may come out as NaN
 
 
-def _loops(ensemble, gains) -> tuple[list[Points], float]:
-    """Closed polygons in the zeta plane on which m = 1, to the precision of the grid, and the size of its cells."""
-    poles = _host(ensemble.poles())
-    reach = 1.1 * float(extent(ensemble, gains))
+def _loops(ensemble, gains) -> list[Loop]:
+    """The closed curves m = 1 of the zeta plane, conjugate ones too."""
+    at = lambda zeta: Level(*_slope_batch((ensemble, gains), zeta, tolerances.FRONTS))
+    poles, reach, curves = (np.asarray(x) for x in _poles_and_reach(ensemble, gains))
+    polygons, cell, thin = _polygons(ensemble, gains, _host(poles), float(reach))
+    places = [np.linspace(0, polygon.size - 1, tolerances.SEEDS, endpoint=False).astype(int) for polygon in polygons]
+    seeds = np.concatenate([thin, *(polygon[place] for polygon, place in zip(polygons, places, strict=True))])
+    seeds = seeds[seeds.imag > -cell / 4]
+    if seeds.size == 0:
+        return []
+    size = _size(np.append(poles, np.concatenate(polygons) if polygons else poles)) + cell
+    nearest = np.abs(seeds[:, None] - _host(poles)[None]).min(1)
+    seeds, level = onto(at, seeds, np.minimum(cell, nearest) / 2, tolerances.CURVE_STEPS)
+    seeds = seeds[np.abs(level.m - 1) < tolerances.ON_CURVE]
+    # The conjugate of each: their curves run the other way.
+    loops, stray = follow_levels(at, np.concatenate([seeds, np.conj(seeds)]), size, list(map(_finer, curves)))
+    if stray.size:
+        where = ", ".join(f"{z:.3g}" for z in at(stray[:3]).z)
+        warnings.warn(
+            f"the boundary was not followed to its end near z = {where}: curves there may be missing", stacklevel=4
+        )
+    return [_with_real_points(at, loop) for loop in loops]
+
+
+def _finer(curve: Points) -> Points:
+    """A closed curve of an angle, between whose points a trigonometric polynomial is exact; the first repeated last."""
+    waves, num = np.fft.fft(curve), curve.size
+    padded = np.zeros(tolerances.WALL * num, complex)
+    padded[: num // 2], padded[-(num // 2) :] = waves[: num // 2], waves[-(num // 2) :]
+    fine = np.fft.ifft(padded) * tolerances.WALL
+    return np.append(fine, fine[0])
+
+
+def _polygons(ensemble, gains, poles: Points, reach: float) -> tuple[list[Points], float, Points]:
+    """Polygons close to m = 1 where the support is not thin, the size of cells, and points beside thin support."""
     for _ in range(6):
         left, right = poles.real.min() - reach, poles.real.max() + reach
         cell = (right - left) / tolerances.COARSE
@@ -88,17 +129,58 @@ def _loops(ensemble, gains) -> tuple[list[Points], float]:
         if min(level[0].min(), level[-1].min(), level[:, 0].min(), level[:, -1].min()) > 0:
             break
         reach *= tolerances.BEYOND  # the support of strongly spread gains reaches further than their moments say
-    widths = _widths(ensemble, gains, poles, cell)
-    # A width that no grid here resolves must not call for the finest one.
-    finest = max(widths[widths > cell / tolerances.FINEST].min(initial=2 * cell) / 2, cell / tolerances.FINEST)
-    while cell > 1.01 * finest:
-        x, y, level = _refined_grid(ensemble, gains, x, y, level, poles, poles[widths < 3 * cell])
-        cell = x[1] - x[0]
     import contourpy
 
     lines = contourpy.contour_generator(x, y, level).lines(0.0)
-    loops = [_host(np.asarray(line) @ np.array([1, 1j])) for line in lines]
-    return [loop for loop in loops if _size(loop) > 4 * cell], cell
+    polygons = [_host(np.asarray(line) @ np.array([1, 1j])) for line in lines]
+    hidden = [_beside_thin(ensemble, gains, poles, cell), _beside_small_voids(ensemble, gains, x, y, level)]
+    return polygons, cell, np.concatenate(hidden)
+
+
+def _beside_thin(ensemble, gains, poles, cell) -> Points:
+    """Points outside the support, on two sides of each pole of the upper half plane around which it is thin."""
+    poles = poles[poles.imag > -cell / 4]
+    distances = cell * 4.0 ** np.arange(-10, 2)
+    around = np.exp(1j * np.pi * (np.arange(8) + 0.3) / 4)
+    # Elsewhere the grid sees the support around the pole.
+    near = _levels(ensemble, gains, poles[:, None] + 2 * cell * around) > 0
+    poles = poles[near.any(1)]
+    if poles.size == 0:
+        return poles
+    points = poles[:, None, None] + distances[:, None] * around
+    free = _levels(ensemble, gains, points) > 0
+    entered = free[:, 1:] & ~free[:, :-1]  # the pole's own neighbourhood ends between the two
+    first = np.where(entered.any(1), np.argmax(entered, 1) + 1, distances.size)  # by pole and direction
+    found = []
+    for k in np.flatnonzero(first.min(1) < distances.size):
+        one = np.argmin(first[k])
+        across = [(one + 3) % 8, (one + 4) % 8, (one + 5) % 8]
+        other = min(across, key=lambda direction: first[k, direction])
+        found += [points[k, first[k, j], j] for j in (one, other) if first[k, j] < distances.size]
+    return np.array(found, np.complex128)
+
+
+def _beside_small_voids(ensemble, gains, x, y, level) -> Points:
+    """Points next to the edge of voids between the points of a grid, around each smallest m above 1 on it."""
+    inner = level[1:-1, 1:-1]
+    beside = [
+        level[1 + i : level.shape[0] - 1 + i, 1 + j : level.shape[1] - 1 + j] for i in (-1, 0, 1) for j in (-1, 0, 1)
+    ]
+    rows, columns = np.nonzero((inner < 0) & (inner >= np.maximum.reduce(beside)) & (y[1:-1, None] > 0))
+    cell, places = x[1] - x[0], x[columns + 1] + 1j * y[rows + 1]
+    around = np.linspace(-1, 1, tolerances.PATCH)
+    around, found = around + 1j * around[:, None], []
+    for _ in range(tolerances.PATCHES):
+        if places.size == 0:
+            break
+        points = places[:, None, None] + cell * around
+        free = _levels(ensemble, gains, points)
+        best = np.argmax(free.reshape(places.size, -1), 1)
+        places = points.reshape(places.size, -1)[np.arange(places.size), best]
+        open_ = free.max((1, 2)) > 0
+        found.append(places[open_])
+        places, cell = places[~open_], cell / (tolerances.PATCH // 2 - 1)
+    return np.concatenate([*found, np.zeros(0)])
 
 
 def _on_grid(ensemble, gains, x, y, wanted: np.ndarray, level: np.ndarray) -> np.ndarray:
@@ -111,111 +193,77 @@ def _on_grid(ensemble, gains, x, y, wanted: np.ndarray, level: np.ndarray) -> np
     return np.concatenate([new[::-1], new])
 
 
-def _refined_grid(ensemble, gains, x, y, level, poles, thin_poles):
-    """The grid with smaller cells, evaluated where that can change the curves, else interpolated."""
-    from scipy.ndimage import binary_dilation
-    from scipy.spatial import KDTree
-
-    corners = [level[:-1, :-1], level[1:, :-1], level[:-1, 1:], level[1:, 1:]]
-    low, high = np.minimum.reduce(corners), np.maximum.reduce(corners)
-    variation = high - low
-    crossed = (low < 0) & (high > 0)
-    # Corners with one sign may still hide a small void or component, at poles and wherever the level varies by as much
-    # as its distance from 0. Crossed cells are refined only where the support is thin: Newton's method moves their
-    # curves later.
-    hiding = ~crossed & (low < variation) & (high > -variation)
-    cell = x[1] - x[0]
-    centres = (x[:-1] + cell / 2)[None] + 1j * (y[:-1] + cell / 2)[:, None]
-    thin = np.zeros_like(crossed)
-    if thin_poles.size:
-        tree = KDTree(np.stack([thin_poles.real, np.abs(thin_poles.imag)], -1))
-        where = np.nonzero(crossed)
-        points = np.stack([centres[where].real, np.abs(centres[where].imag)], -1)
-        thin[where] = tree.query(points)[0] < (x[-1] - x[0]) / 16
-    column, row = ((poles.real - x[0]) // cell).astype(int), ((poles.imag - y[0]) // cell).astype(int)
-    hiding[row, column] = hiding[-1 - row, column] = True
-    fine = np.kron(binary_dilation(hiding | thin, np.ones((3, 3))), np.ones((tolerances.REFINE,) * 2, bool))
-    points = np.zeros((fine.shape[0] + 1, fine.shape[1] + 1), bool)
-    for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        points[i : i + fine.shape[0], j : j + fine.shape[1]] |= fine
-    x_fine, y_fine = np.linspace(x[0], x[-1], points.shape[1]), np.linspace(y[0], y[-1], points.shape[0])
-    return x_fine, y_fine, _on_grid(ensemble, gains, x_fine, y_fine, points, _interpolated(_interpolated(level).T).T)
+# --- from loops to curves -------------------------------------------------------------------------------------
 
 
-def _interpolated(level: np.ndarray) -> np.ndarray:
-    """Linear interpolation along the first axis, to the points of the refined grid."""
-    fraction = np.arange(tolerances.REFINE)[None, :, None] / tolerances.REFINE
-    within = level[:-1, None] * (1 - fraction) + level[1:, None] * fraction
-    return np.concatenate([within.reshape(-1, level.shape[1]), level[-1:]])
+def _area(zeta: Points) -> float:
+    """Twice the area of a polygon, positive if it runs counter-clockwise."""
+    return float(np.sum((np.conj(zeta) * np.roll(zeta, -1)).imag))
 
 
-def _widths(ensemble, gains, poles, cell) -> np.ndarray:
-    """For each pole the distance to a point with m < 1, from 4 cells down to 1/64 of one (0 where it is less)."""
-    distances = cell * 2.0 ** np.arange(-6, 3)
-    around = np.exp(1j * np.pi * (np.arange(8) + 0.3) / 4)
-    level = _levels(ensemble, gains, poles[:, None, None] + distances[:, None] * around)
-    free = np.any(level > 0, axis=2)
-    width = np.where(free, distances, np.inf).min(axis=1)
-    return np.where(free[:, 0], 0, width)
+def _with_real_points(at, loop: Loop) -> Loop:
+    """The loop with its points on the real axis, the rightmost of them first; edges and tips are there."""
+    after = np.roll(loop.zeta, -1)
+    before = np.flatnonzero((loop.zeta.imag > 0) != (after.imag > 0))
+    if before.size == 0:
+        return loop
+    a, b = loop.zeta[before], after[before]
+    real = _host(a.real - a.imag * (b.real - a.real) / (b.imag - a.imag))
+    real, level = onto(at, real, np.abs(b - a) / 2, tolerances.CURVE_STEPS)
+    real = _host(real.real)
+    good = np.abs(level.m - 1) < tolerances.ON_CURVE
+    before, real, z, tangent = before[good], real[good], _host(level.z.real)[good], level.tangent[good]
+    zeta = np.insert(loop.zeta, before + 1, real)
+    z, tangent = np.insert(loop.z, before + 1, z), np.insert(loop.tangent, before + 1, tangent)
+    start = np.argmax(np.where(zeta.imag == 0, z.real, -np.inf))
+    return Loop(*(np.roll(column, -start) for column in (zeta, z, tangent)))
 
 
-# --- from polygons to curves ----------------------------------------------------------------------------------
-
-
-@eqx.filter_jit
-def _project_chunk(ensemble, gains, zeta, cell):
-    def newton(carry, _):
-        zeta, z = carry
-        at = slope(ensemble, gains, zeta, z)
-        # In the level 1/sqrt(m) - 1, and never further than half a cell: where the support is thin, the other side
-        # is near.
-        distance = 2 * at.m * (jnp.sqrt(at.m) - 1) / jnp.abs(at.gradient)
-        step = as_complex(jnp.clip(distance, -cell / 2, cell / 2) / -jnp.abs(at.gradient)) * at.gradient
-        zeta = zeta + step
-        z = z + step * at.dz
-        return (zeta, z + preimage_step(ensemble, gains, zeta, z)), at.gradient
-
-    def one(zeta):
-        start = zeta, image(ensemble, gains, zeta).z
-        (zeta, z), gradients = jax.lax.scan(newton, start, None, length=tolerances.CURVE_STEPS)
-        return zeta, z, gradients[-1], jnp.abs(stability(ensemble, gains, zeta, z) - 1)
-
-    return jax.vmap(one)(zeta)
-
-
-def _project(ensemble, gains, zeta, cell):
-    """Points moved along the gradient of m onto m = 1, their images z, the gradient there and |m - 1|."""
-    chunks = np.concatenate([zeta, np.full(-zeta.size % tolerances.CHUNK, zeta[0])]).reshape(-1, tolerances.CHUNK)
-    parts = [_project_chunk(ensemble, gains, jnp.asarray(chunk), cell) for chunk in chunks]
-    return [np.concatenate([np.asarray(part) for part in column])[: zeta.size] for column in zip(*parts, strict=True)]
-
-
-def _refined(ensemble, gains, loops, cell, num) -> list[tuple[Points, bool]]:
-    """For each loop ``num`` points of the exact curve, about equally spaced in z, and whether it is an edge."""
+def _resampled(ensemble, gains, loops: list[Loop], num: int) -> list[Points]:
+    """For each loop ``num`` points z of the exact curve, about equally spaced in z, the first repeated last."""
     if not loops:
         return []
-    loops = [_from_real_axis(loop) for loop in loops]
-    evenly = np.concatenate([_resampled(loop, loop, num) for loop in loops])
-    projected = [a.reshape(-1, num) for a in _project(ensemble, gains, evenly, cell)]
-    curves = [
-        (zeta[exact], z[exact])
-        for zeta, z, _, miss in zip(*projected, strict=True)
-        # With widely spread gains Newton's method for z can fail near zeta = 0: too often, and this is no curve.
-        if np.mean(exact := miss < tolerances.ON_CURVE) > 0.5
-    ]
-    if not curves:
-        return []
-    evenly = np.concatenate([_resampled(*curve, num) for curve in curves])
-    refined = []
-    for zeta, z, gradient, miss in zip(
-        *(a.reshape(-1, num) for a in _project(ensemble, gains, evenly, cell)), strict=True
+    places = [_evenly(loop, num) for loop in loops]
+    zeta = np.concatenate([_between(loop, *place) for loop, place in zip(loops, places, strict=True)])
+    at = lambda zeta: Level(*_slope_batch((ensemble, gains), zeta, tolerances.FRONTS))
+    apart = np.concatenate(
+        [np.abs(np.diff(loop.zeta, append=loop.zeta[0]))[k] for loop, (k, _) in zip(loops, places, strict=True)]
+    )
+    _, level = onto(at, zeta, apart / 4, tolerances.LAST_STEPS)
+    curves = []
+    for loop, place, z, miss in zip(
+        loops, places, level.z.reshape(-1, num), np.abs(level.m - 1).reshape(-1, num), strict=True
     ):
-        exact = miss < tolerances.ON_CURVE
-        is_edge = _is_edge(zeta[exact], gradient[exact])
-        if not exact.all():
-            z = _resampled(z[exact], z[exact], num)
-        refined.append((np.append(z[:-1], z[0]), is_edge))
-    return refined
+        k, fraction = place
+        straight = loop.z[k] * (1 - fraction) + np.roll(loop.z, -1)[k] * fraction
+        z = np.where(miss < tolerances.ON_CURVE, z, straight)
+        curves.append(np.append(z[:-1], z[0]))
+    return curves
+
+
+def _evenly(loop: Loop, num: int) -> tuple[NDArray, NDArray]:
+    """Segments of the loop, and fractions of them, at ``num`` equal steps of the length in z; the first comes last.
+
+    A vertex on the real axis half way round is kept: there edges are, and tips that even steps would cut off.
+    """
+    steps = np.abs(np.diff(loop.z, append=loop.z[0]))
+    length = np.concatenate([[0], np.cumsum(steps)])
+    on_axis = np.flatnonzero(loop.zeta.imag == 0)
+    middle = length[on_axis[np.argmin(np.abs(length[on_axis] - length[-1] / 2))]] if on_axis.size else 0.0
+    first = round((num - 1) * middle / length[-1])
+    places = np.concatenate(
+        [np.linspace(0, middle, first, endpoint=False), np.linspace(middle, length[-1], num - first)]
+    )
+    segment = np.minimum(np.searchsorted(length, places, side="right") - 1, steps.size - 1)
+    return segment, (places - length[segment]) / np.where(steps[segment] > 0, steps[segment], 1)
+
+
+def _between(loop: Loop, segment, fraction) -> Points:
+    """Points of the loop between its vertices, by cubics of its tangents."""
+    a, b = loop.zeta[segment], np.roll(loop.zeta, -1)[segment]
+    chord, u = np.abs(b - a), fraction
+    leave, arrive = chord * loop.tangent[segment], chord * np.roll(loop.tangent, -1)[segment]
+    return a + (b - a) * u**2 * (3 - 2 * u) + leave * u * (1 - u) ** 2 - arrive * u**2 * (1 - u)
 
 
 @eqx.filter_jit
@@ -247,38 +295,6 @@ def _with_tips(ensemble, gains, curves: list[Points]) -> list[Points]:
     ends = np.where(np.abs(ends - found) > size / tolerances.RESOLUTION, ends, found)  # else the curves are as good
     pairs = zip(curves, found, ends, strict=True)
     return [_host(np.interp(curve.real, before, after)) for curve, before, after in pairs]
-
-
-def _is_edge(zeta, gradient) -> bool:
-    """Whether m, which exceeds 1 on the support, falls towards the outside of the closed curve."""
-    tangent = np.roll(zeta, -1) - np.roll(zeta, 1)
-    area = np.sum((np.conj(zeta) * np.roll(zeta, -1)).imag)  # positive if counter-clockwise
-    return bool(np.sign(area) * np.sum((np.conj(-1j * tangent) * gradient / np.abs(gradient)).real) < 0)
-
-
-def _from_real_axis(loop: Points) -> Points:
-    """The closed polygon with its points on the real axis as vertices, starting at the rightmost if there is any."""
-    before = np.nonzero(np.diff(loop.imag > 0))[0]
-    if before.size == 0:
-        return loop
-    a, b = loop[before], loop[before + 1]
-    real = _host(a.real - a.imag * (b.real - a.real) / (b.imag - a.imag))
-    loop = np.insert(loop[:-1], before + 1, real)
-    start = np.argmax(np.where(loop.imag == 0, loop.real, -np.inf))
-    return np.concatenate([loop[start:], loop[: start + 1]])
-
-
-def _resampled(points: Points, measure: Points, num: int) -> Points:
-    """``num`` points of the closed polygon ``points``, at equal steps of the length of ``measure``.
-
-    A vertex on the real axis half way round is kept: there edges are, and tips that even steps would cut off.
-    """
-    length = np.concatenate([[0], np.cumsum(np.abs(np.diff(measure)))])
-    on_axis = np.nonzero(np.abs(points.imag) < 1e-9 * _size(points))[0]
-    middle = length[on_axis[np.argmin(np.abs(length[on_axis] - length[-1] / 2))]] if on_axis.size else 0.0
-    first = round((num - 1) * middle / length[-1])
-    at = np.concatenate([np.linspace(0, middle, first, endpoint=False), np.linspace(middle, length[-1], num - first)])
-    return np.interp(at, length, points.real) + 1j * np.interp(at, length, points.imag)
 
 
 # --- eigenvalues and curves -----------------------------------------------------------------------------------

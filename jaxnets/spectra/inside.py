@@ -13,13 +13,16 @@ a result certifies itself however it was found. Source: theory of Hermitised Dys
 Helton, Rashidi Far & Speicher 2007).
 """
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
 from .._laws import Discrete
-from .._numerics import Root, as_complex, find_root, frozen, iterate, polish_root, square_modulus
+from .._numerics import as_complex, find_root, frozen, implicit_root, in_batches, iterate, polish_root, square_modulus
 from .._results import Result
 from ..couplings import Ensemble, Scaled, Sum
 from . import tolerances
@@ -37,17 +40,17 @@ class Point(Result):
 
 
 class _Chart(eqx.Module):
-    """The ensemble with the coordinate c in which its h is one smooth function all over the support.
+    """The ensemble, with coordinates c in which its h is one smooth function all over the support.
 
-    Without singular modes c = u. For singular modes h(u) has two branches, which join if c = 1/x^2. One such part is
-    the `pivot`; further ones keep to their outer branch.
+    Without singular modes c = u, one number. For singular modes h(u) has branches, which join as functions of
+    c = 1/x^2. So each such part, a `pivot`, has a c of its own, and u is the same for all of them.
     """
 
-    pivot: Discrete | None
+    pivots: tuple[Discrete, ...]
     rest: Ensemble | None
 
     def u(self, c):
-        return c if self.pivot is None else c * _pivot_means(self.pivot, c)[0] ** 2
+        return c[0] if not self.pivots else c[0] * _pivot_means(self.pivots[0], c[0])[0] ** 2
 
     def rest_blocks(self, t, u):
         if self.rest is None:
@@ -55,12 +58,22 @@ class _Chart(eqx.Module):
         s, _, h = self.rest.blocks(jnp.conj(t), t, -u, physical=True)
         return s, h.real
 
-    def blocks(self, t, c):
-        s, h = self.rest_blocks(t, self.u(c))
-        if self.pivot is not None:
-            v, w = _pivot_means(self.pivot, c)
-            h = h + w / v**2
-        return s, h
+    def blocks(self, t, c) -> "_Blocks":
+        if not self.pivots:
+            return _Blocks(*self.rest_blocks(t, c[0]), c[0], c[1:])
+        v, w = jnp.stack([jnp.stack(_pivot_means(law, c[k])) for k, law in enumerate(self.pivots)], 1)
+        u = c * v**2
+        s, h = self.rest_blocks(t, u[0])
+        return _Blocks(s, h + jnp.sum(w / v**2), u[0], u[1:] - u[0])
+
+
+class _Blocks(eqx.Module):
+    """s, h and u at (t, c), and by how much the u of further pivots exceed the u of the first one."""
+
+    s: Complex[Array, ""]
+    h: Float[Array, ""]
+    u: Float[Array, ""]
+    apart: Float[Array, " k"]
 
 
 def _pivot_means(law: Discrete, c: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -70,14 +83,14 @@ def _pivot_means(law: Discrete, c: Float[Array, ""]) -> tuple[Float[Array, ""], 
 
 
 def _chart(ensemble: Ensemble) -> _Chart:
-    pivot, rest = None, []
+    pivots, rest = [], []
     for factor, part in ensemble.parts():
-        known = part.singular_law() if pivot is None else None
+        known = part.singular_law()
         if known is not None:
-            pivot = Discrete(jnp.abs(factor * known.values), known.weights)
+            pivots.append(Discrete(jnp.abs(factor * known.values), known.weights))
         else:
             rest.append(Scaled(factor, part))
-    return _Chart(pivot, Sum(tuple(rest)) if rest else None)
+    return _Chart(tuple(pivots), Sum(tuple(rest)) if rest else None)
 
 
 def inner_void(ensemble: Ensemble, gains: Discrete) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -87,93 +100,156 @@ def inner_void(ensemble: Ensemble, gains: Discrete) -> tuple[Float[Array, ""], F
 
     with r_0 and kappa_0 of the rest of the ensemble at t = 0. In this disc T = 0 while S diverges, so that no zeta maps
     into it. For singular modes alone and G = 1, the radius is the inner one of the single ring (Guionnet et al. 2011).
+    Of a sum of several, at most one part, which outweighs all others, has such a disc.
     """
     chart = _chart(ensemble)
     zero = jnp.zeros_like(ensemble.variance())
-    if chart.pivot is None:
+    if not chart.pivots:
         return zero, zero
     r0, kappa0 = (zero, zero) if chart.rest is None else chart.rest.r_and_kappa(as_complex(zero))
-    values, weights = chart.pivot.values, chart.pivot.weights
-    invertible = jnp.all((values > 0) | (weights == 0)) & jnp.all((gains.values != 0) | (gains.weights == 0))
-    inverse_square = jnp.sum(weights / jnp.where(values > 0, values, 1) ** 2)
+    powers = jnp.stack([pivot.moment(2) for pivot in chart.pivots])
+    margins = [_reserve(pivot) - (jnp.sum(powers) - power) for pivot, power in zip(chart.pivots, powers, strict=True)]
+    reserve = jnp.max(jnp.stack(margins)) - kappa0 - r0.real**2
+    invertible = jnp.all((gains.values != 0) | (gains.weights == 0))
     inverse_gains = 1 / jnp.where(gains.values == 0, 1, gains.values)
     a, b = gains.mean(inverse_gains), gains.mean(inverse_gains**2)
     centre = r0.real * a / b
-    square = (1 / inverse_square - kappa0 - r0.real**2) / b + centre**2
+    square = reserve / b + centre**2
     open_ = invertible & (square > 0)
     return centre, jnp.where(open_, jnp.sqrt(jnp.where(open_, square, 1)), 0)
 
 
-class _State(eqx.Module):
-    """The equations at a guess (t, c) for one z: `error` and one of `slack` and c vanish at the solution."""
+def _reserve(pivot: Discrete) -> Float[Array, ""]:
+    """1 / <s^-2>, 0 if some s is 0."""
+    positive = pivot.values > 0
+    inverse_square = jnp.sum(pivot.weights / jnp.where(positive, pivot.values, 1) ** 2)
+    return jnp.where(jnp.all(positive | (pivot.weights == 0)), 1 / inverse_square, 0)
 
-    error: Float[Array, " 2"]
-    slack: Float[Array, ""]
-    green: Complex[Array, ""]
+
+# --- the solution at a point ----------------------------------------------------------------------------------
 
 
 def solve(ensemble: Ensemble, gains: Discrete, z: Complex[Array, ""]) -> Point:
     """The physical solution at z, differentiable in z, the ensemble and the gains."""
-    chart, z, scale = _problem(ensemble, z)
-    root, inside = _root(chart, gains, z, scale)
-    return _point(ensemble, gains, z, root, inside, _state(root.value, chart, gains, z, scale))
-
-
-def _problem(ensemble, z):
-    """Chart, z and unit of t. A point next to 0 replaces z = 0: t may have a pole there, but the density is smooth."""
-    scale = jnp.sqrt(ensemble.variance())
-    beside = tolerances.BESIDE_ORIGIN * scale
-    return _chart(ensemble), jnp.where(jnp.abs(z) < beside, as_complex(beside), z), scale
-
-
-def _root(chart, gains, z, scale) -> tuple[Root, Bool[Array, ""]]:
-    """(Re t, Im t, c), differentiable, and whether c > 0."""
-    y, inside = _search(*frozen((chart, gains, z, scale)))
-
-    def equations(y, args):  # one of the two factors of the complementarity
-        state = _state(y, *args)
-        return jnp.append(state.error, jnp.where(inside, state.slack, scale**2 * y[2]))
-
-    return polish_root(equations, y, (chart, gains, z, scale), tolerances.RESIDUAL, num_steps=1), inside
-
-
-def _point(ensemble, gains, z, root, inside, state) -> Point:
-    """The root as a solution, if it has the signs of the physical one or z is in the void where nothing is solved."""
-    y, scale = root.value, jnp.sqrt(ensemble.variance())
-    certified = jnp.where(inside, scale**2 * y[2], state.slack) > -tolerances.UNSURE
-    centre, radius = inner_void(ensemble, gains)
-    in_void = jnp.abs(z - as_complex(centre)) < radius
-    zero = jnp.zeros_like(z)
-    return Point(
-        jnp.where(in_void, zero, jax.lax.complex(y[0], y[1])),
-        jnp.where(in_void, 0, _chart(ensemble).u(y[2])),
-        jnp.where(in_void, zero, state.green),
-        inside & ~in_void,
-        jnp.where(in_void, 0, root.residual),
-        in_void | (root.converged & certified),
-    )
+    problem = _problem(ensemble, gains, z)
+    y = implicit_root(_search, _equations, problem)
+    state = _state(y, problem)
+    return _point(ensemble, y, state.errors, state.slack, state.green, problem)
 
 
 def density(ensemble: Ensemble, gains: Discrete, z: Complex[Array, ""]) -> tuple[Float[Array, ""], Point]:
     """rho(z) = (1/pi) dg / d conj z = (d_x Re g - d_y Im g) / 2 pi, per unit area, and the solution there."""
-    chart, z, scale = _problem(ensemble, z)
-    root, inside = _root(chart, gains, z, scale)
+    problem = _problem(ensemble, gains, z)
+    y = implicit_root(_search, _equations, problem)
+    return _density(ensemble, y, _linearised(y, problem), problem)
 
-    def stacked(state):
-        return jnp.stack([*state.error, state.slack, state.green.real, state.green.imag])
 
-    def along_y(y):
-        blocks = chart.blocks(jax.lax.complex(y[0], y[1]), y[2])
-        state = _state(y, chart, gains, z, scale, blocks)
-        return stacked(state), (state, blocks)
+class _Problem(eqx.Module):
+    """What the equations depend on; `scale` is the unit of z and of 1/t."""
 
-    by_y, (state, blocks) = jax.jacfwd(along_y, has_aux=True)(root.value)
-    # The R-transform does not depend on z.
-    along_x = lambda x: stacked(_state(root.value, chart, gains, jax.lax.complex(x[0], x[1]), scale, blocks))
-    by_x = jax.jacfwd(along_x)(jnp.stack([z.real, z.imag]))
-    dg = by_x[3:] - by_y[3:] @ jnp.linalg.solve(by_y[:3], by_x[:3])
-    point = _point(ensemble, gains, z, root, inside, state)
+    chart: _Chart
+    gains: Discrete
+    z: Complex[Array, ""]
+    scale: Float[Array, ""]
+
+
+def _problem(ensemble: Ensemble, gains: Discrete, z: Complex[Array, ""]) -> _Problem:
+    """A point next to 0 replaces z = 0: t may have a pole there, but the density is smooth."""
+    scale = jnp.sqrt(ensemble.variance())
+    beside = tolerances.BESIDE_ORIGIN * scale
+    return _Problem(_chart(ensemble), gains, jnp.where(jnp.abs(z) < beside, as_complex(beside), z), scale)
+
+
+def _is_inside(y) -> Bool[Array, ""]:
+    """Outside, the search makes c exactly 0."""
+    return jnp.max(y[2:]) > 0
+
+
+def _point(ensemble, y, errors, slack, green, problem: _Problem) -> Point:
+    """y as a solution, if it has the signs of the physical one or z is in the void where nothing is solved."""
+    inside, zero = _is_inside(y), jnp.zeros_like(green)
+    size = problem.scale**2 * jnp.max(y[2:])
+    misses = jnp.where(inside, jnp.max(jnp.abs(errors)), jnp.maximum(jnp.max(jnp.abs(errors[:2])), jnp.abs(size)))
+    residual = jax.lax.stop_gradient(misses)
+    tolerance = max(tolerances.RESIDUAL, tolerances.ROUNDINGS * float(jnp.finfo(y.dtype).eps))
+    certified = jnp.where(inside, size, slack) > -tolerances.UNSURE
+    centre, radius = inner_void(ensemble, problem.gains)
+    in_void = jnp.abs(problem.z - as_complex(centre)) < radius
+    return Point(
+        jnp.where(in_void, zero, jax.lax.complex(y[0], y[1])),
+        jnp.where(in_void, 0, problem.chart.u(y[2:])),
+        jnp.where(in_void, zero, green),
+        inside & ~in_void,
+        jnp.where(in_void, 0, residual),
+        in_void | ((residual <= tolerance) & certified),
+    )
+
+
+def _density(ensemble, y, at: "_Linear", problem: _Problem) -> tuple[Float[Array, ""], Point]:
+    """Density and solution at y, from the equations at a point so close that they are linear between the two."""
+    n = y.shape[0]
+    moved = at.values + jnp.sum(at.by_y * (y - at.y)[None], 1)
+    by_z = _slopes_by_z(at, problem)
+    dg = by_z[n:] - at.by_y[n:] @ _solved(at.by_y[:n], by_z[:n])
+    point = _point(ensemble, y, at.values[:n], moved[2], jax.lax.complex(moved[n], moved[n + 1]), problem)
     return jnp.where(point.inside, (dg[0, 0] - dg[1, 1]) / (2 * jnp.pi), 0), point
+
+
+# --- many concrete points -------------------------------------------------------------------------------------
+
+
+def densities(
+    ensemble: Ensemble, gains: Discrete, z: Complex[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " n"], Point]:
+    """`density` at many concrete points, by two small compiled programs that are driven from the host.
+
+    Points that are found leave, so that a slow one does not hold up the others.
+    """
+    law, size = (ensemble, gains), tolerances.BATCH if z.size > tolerances.FEW else tolerances.FEW
+    num_pivots = len(eqx.filter_eval_shape(_chart, ensemble).pivots)
+    one, left = np.ones_like(z.real), np.arange(z.size)
+    state = one, 0 * z, np.ones((z.size, num_pivots), one.dtype), one.copy()
+    y = np.zeros((z.size, 2 + max(num_pivots, 1)), one.dtype)
+    for trial in range(tolerances.ATTEMPTS):
+        steps = np.int32(tolerances.DAMPED * 2**trial)
+        found = _approach_many(law, (z[left], tuple(array[left] for array in state)), size, steps)
+        for array, new in zip((*state, y), (*found[0], found[1]), strict=True):
+            array[left] = new
+        lost = [left[:0]]
+        for _ in range(_newton_steps(trial)):
+            y[left], miss, _ = _advance_many(law, (z[left], y[left]), size, np.bool_(False))
+            lost.append(left[np.isnan(miss)])
+            left = left[miss > tolerances.UNSURE]
+            if left.size == 0:
+                break
+        left = np.concatenate([left, *lost])
+        if left.size == 0:
+            break
+    return _advance_many(law, (z, y), size, np.bool_(True))[2]
+
+
+@in_batches
+def _approach_many(law, rows, steps):
+    return jax.vmap(lambda z, state: _approach(_problem(*law, z), state, steps))(*rows)
+
+
+@in_batches
+def _advance_many(law, rows, wanted):
+    """One Newton step from each y, the error of the equations before it, and the answer after it where it is wanted."""
+    z, y = rows
+
+    def advance(z, y):
+        problem = _problem(*law, z)
+        at = _linearised(y, problem)
+        return *_newton(y, at.values, at.by_y, problem), at
+
+    y, miss, at = jax.vmap(advance)(z, y)
+    answers = functools.partial(jax.vmap(lambda z, y, at: _density(law[0], y, at, _problem(*law, z))), z, y, at)
+    none = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(answers))
+    return y, miss, jax.lax.cond(wanted, answers, lambda: none)
+
+
+# --- on a line ------------------------------------------------------------------------------------------------
 
 
 def line_density(ensemble: Ensemble, gains: Discrete, x: Float[Array, ""]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
@@ -233,6 +309,39 @@ def line_density(ensemble: Ensemble, gains: Discrete, x: Float[Array, ""]) -> tu
     return jnp.maximum(-gains.mean(inverse).imag / jnp.pi, 0), found
 
 
+# --- equations ------------------------------------------------------------------------------------------------
+
+
+class _State(eqx.Module):
+    """The equations at y = (Re t, Im t, *c) for one z, and g.
+
+    `errors` are two real equations for t, the slack, and one for each pivot after the first. The slack has the sign of
+    1 - h <G^2/D>. At the solution all but the slack vanish, slack and c are >= 0, and one of the two vanishes.
+    """
+
+    errors: Float[Array, " n"]
+    green: Complex[Array, ""]
+
+    @property
+    def slack(self):
+        return self.errors[2]
+
+
+def _state(y, problem: _Problem, blocks: _Blocks | None = None) -> _State:
+    """The equations at y; `blocks` may be given if the blocks of the chart at y are known."""
+    t, c, scale = jax.lax.complex(y[0], y[1]), y[2:], problem.scale
+    at = problem.chart.blocks(t, c) if blocks is None else blocks
+    square, mean, green = _averages(problem.gains, problem.z, at.s, at.u * at.h**2)
+    error = as_complex(scale) * (t - mean)
+    if not problem.chart.pivots:
+        slack = 1 / (at.h * square) - 1  # close to linear in c
+    else:  # towards the inner void of singular modes h <G^2/D> tends to 1 and u to 0 as 1/c, for every z
+        rise = 1 + scale**2 * jnp.maximum(jnp.max(c), 0)
+        slack = (1 - at.h * square) * rise
+    apart = at.apart if len(problem.chart.pivots) < 2 else at.apart * scale**2 * rise
+    return _State(jnp.concatenate([jnp.stack([error.real, error.imag, slack]), apart]), green)
+
+
 def _averages(gains, z, s, k):
     """<G^2/D>, <G conj(z - G s)/D> and <conj(z - G s)/D> with D = |z - G s|^2 + G^2 k."""
     g = gains.values
@@ -242,73 +351,145 @@ def _averages(gains, z, s, k):
     return gains.mean(g**2 * inverse), gains.mean(as_complex(g) * over), gains.mean(over)
 
 
-def _state(y, chart, gains, z, scale, blocks=None) -> _State:
-    """The two real equations for t, and slack, which has the sign of 1 - h <G^2/D>.
-
-    At the solution slack and c are both >= 0, and one of the two vanishes. `blocks` may be given if the blocks of the
-    chart at y are known.
-    """
-    t, c = jax.lax.complex(y[0], y[1]), y[2]
-    s, h = chart.blocks(t, c) if blocks is None else blocks
-    square, mean, green = _averages(gains, z, s, chart.u(c) * h**2)
-    error = as_complex(scale) * (t - mean)
-    if chart.pivot is None:
-        slack = 1 / (h * square) - 1  # close to linear in c
-    else:  # towards the inner void of singular modes h <G^2/D> tends to 1 as 1/c, for every z
-        slack = (1 - h * square) * (1 + scale**2 * jnp.maximum(c, 0))
-    return _State(jnp.stack([error.real, error.imag]), slack, green)
+def _equations(y, problem: _Problem):
+    """Zero at the solution: the errors inside; outside, c in place of the slack and of what ties the pivots."""
+    errors = _state(y, problem).errors
+    return jnp.where(_is_inside(y), errors, jnp.concatenate([errors[:2], problem.scale**2 * y[2:]]))
 
 
-def _search(chart, gains, z, scale):
-    """(t, c) to some digits, and whether c > 0: inside the support.
+class _Linear(eqx.Module):
+    """The errors and (Re g, Im g) at y with their slopes by y, and the blocks of the chart there."""
+
+    y: Float[Array, " n"]
+    values: Float[Array, " n+2"]
+    by_y: Float[Array, "n+2 n"]
+    blocks: _Blocks
+
+
+def _linearised(y, problem: _Problem) -> _Linear:
+    def along_y(y):
+        blocks = problem.chart.blocks(jax.lax.complex(y[0], y[1]), y[2:])
+        values = _stacked(_state(y, problem, blocks))
+        return values, (values, blocks)
+
+    by_y, (values, blocks) = jax.jacfwd(along_y, has_aux=True)(y)
+    return _Linear(y, values, by_y, blocks)
+
+
+def _slopes_by_z(at: _Linear, problem: _Problem) -> Float[Array, "n+2 2"]:
+    """By Re z and Im z, on which the blocks do not depend."""
+
+    def along_z(x):
+        moved = eqx.tree_at(lambda problem: problem.z, problem, jax.lax.complex(x[0], x[1]))
+        return _stacked(_state(at.y, moved, at.blocks))
+
+    return jax.jacfwd(along_z)(jnp.stack([problem.z.real, problem.z.imag]))
+
+
+def _stacked(state: _State):
+    return jnp.concatenate([state.errors, jnp.stack([state.green.real, state.green.imag])])
+
+
+def _solved(matrix: Float[Array, "n n"], columns: Float[Array, "n k"]) -> Float[Array, "n k"]:
+    """The solutions of linear equations; of three in closed form, which is faster to compile and to run."""
+    if matrix.shape[0] != 3:
+        return jnp.linalg.solve(matrix, columns)
+    a, b, c = matrix.T
+    rows = jnp.stack([_cross(b, c), _cross(c, a), _cross(a, b)])
+    return jnp.sum(rows[:, :, None] * columns[None], 1) / jnp.sum(a * rows[0])
+
+
+def _cross(a, b):
+    return jnp.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
+
+
+# --- search ---------------------------------------------------------------------------------------------------
+
+
+def _search(problem: _Problem) -> Float[Array, " n"]:
+    """y to rounding, with c = 0 outside the support.
 
     First a damped iteration of the equations with a regulariser eta > 0: every step keeps the signs, and it converges
     for every z. Then Newton's method at eta = 0, on both sides of the boundary at once. If this fails, the iteration
     goes on with a smaller eta.
     """
-
-    def damped(_, carry):
-        v, t, b, eta, ratio = carry
-        s, h = chart.rest_blocks(t, v**2)
-        total = eta + b + v * h
-        square, mean, _ = _averages(gains, z, s, total**2)
-        v_new = total * square
-        if chart.pivot is not None:
-            x = jnp.maximum(1 / v_new - b, tolerances.SINGULAR_LEAST * scale)
-            b = (b + x / _pivot_means(chart.pivot, 1 / x**2)[0] - x) / 2
-        return (v + v_new) / 2, (t + mean) / 2, b, eta * ratio, ratio
-
-    def equations(y):
-        state = _state(y, chart, gains, z, scale)
-        value = jnp.append(state.error, state.slack)
-        return value, value
+    dtype, num_pivots = problem.scale.dtype, len(problem.chart.pivots)
 
     def newton(carry, _):
-        # Not Newton's method alone: the complementarity c, slack >= 0, c slack = 0 of the linearised equations is
-        # solved exactly. Its solution has error = slack = 0 if c > 0 there, else it is the point c = 0 of the line
-        # error = 0 through that point. If slack falls with c along the line, both may hold, and the factor that is
-        # smaller by now decides.
-        y, _ = carry
-        jacobian, value = jax.jacfwd(equations, has_aux=True)(y)
-        change, line = jnp.linalg.solve(jacobian, jnp.stack([value, jnp.eye(3, dtype=y.dtype)[2]], 1)).T
-        a = scale**2 * y[2]
-        miss = jnp.max(jnp.abs(value.at[2].set(jnp.minimum(value[2], a))))
-        y = y - change
-        inside = (y[2] > 0) & ((line[2] > 0) | (value[2] < a))
-        return (jnp.where(inside, y, (y - y[2] / line[2] * line).at[2].set(0)), inside), miss
+        y, before = carry
+
+        def errors(y):
+            value = _state(y, problem).errors
+            return value, value
+
+        by_y, values = jax.jacfwd(errors, has_aux=True)(y)
+        y, miss = _newton(y, values, by_y, problem)
+        return (y, miss), before  # so that one more step follows the one that has converged
 
     def attempt(carry):
-        trial, v, t, b, eta, *_ = carry
-        steps = tolerances.DAMPED * 2**trial
-        ratio = jnp.exp(-jnp.log(tolerances.REGULARISER) / steps.astype(float)).astype(scale.dtype)  # of successive eta
-        v, t, b, eta, _ = jax.lax.fori_loop(0, steps, damped, (v, t, b, eta, ratio))
-        c = v**2 if chart.pivot is None else 1 / jnp.maximum(1 / v - b, tolerances.SINGULAR_LEAST * scale) ** 2
-        start = jnp.stack([t.real, t.imag, c]), jnp.zeros((), bool)
-        first, more = tolerances.NEWTON_STEPS
-        (y, inside), miss = iterate(newton, start, None, tolerances.UNSURE, first + more * trial)
-        return trial + 1, v, t, b, eta, y, inside, ~(miss < tolerances.UNSURE)
+        trial, state, *_ = carry
+        state, y = _approach(problem, state, tolerances.DAMPED * 2**trial)
+        start = y, jnp.array(jnp.inf, dtype)
+        (y, _), miss = iterate(newton, start, None, tolerances.UNSURE, 1 + _newton_steps(trial))
+        return trial + 1, state, y, ~(miss < tolerances.UNSURE)
 
-    b, no = jnp.zeros_like(scale) if chart.pivot is None else scale, jnp.zeros((), bool)
-    start = (jnp.zeros((), int), 1 / scale, jnp.zeros_like(z), b, scale, jnp.zeros(3, scale.dtype), no, ~no)
-    *_, y, inside, _ = jax.lax.while_loop(lambda carry: carry[-1] & (carry[0] < tolerances.ATTEMPTS), attempt, start)
-    return y, inside
+    one = jnp.ones_like(problem.scale)
+    state = one, jnp.zeros_like(problem.z), jnp.ones(num_pivots, dtype), one
+    start = jnp.zeros((), int), state, jnp.zeros(2 + max(num_pivots, 1), dtype), jnp.ones((), bool)
+    return jax.lax.while_loop(lambda carry: carry[-1] & (carry[0] < tolerances.ATTEMPTS), attempt, start)[2]
+
+
+def _newton_steps(trial):
+    first, more = tolerances.NEWTON_STEPS
+    return first + more * trial
+
+
+def _approach(problem: _Problem, state, steps):
+    """Damped steps of the regularised equations, and y there.
+
+    The state is v = sqrt(u), t, for each pivot its share x - 1/v of the self-energy, and eta, in units of the scale. It
+    starts at 1, 0, 1 and 1.
+    """
+    chart, gains, z, scale = problem.chart, problem.gains, problem.z, problem.scale
+    ratio = jnp.exp(-jnp.log(tolerances.REGULARISER) / steps.astype(float)).astype(scale.dtype)  # of successive eta
+    least = tolerances.SINGULAR_LEAST * scale
+
+    def damped(_, carry):
+        v, t, b, eta = carry
+        s, h = chart.rest_blocks(t, v**2)
+        total = eta + jnp.sum(b) + v * h
+        square, mean, _ = _averages(gains, z, s, total**2)
+        v_new = total * square
+        if chart.pivots:
+            x = jnp.maximum(1 / v_new - b, least)
+            means = jnp.stack([_pivot_means(law, 1 / x[k] ** 2)[0] for k, law in enumerate(chart.pivots)])
+            b = (b + x / means - x) / 2
+        return (v + v_new) / 2, (t + mean) / 2, b, eta * ratio
+
+    v, t, b, eta = state
+    v, t, b, eta = jax.lax.fori_loop(0, steps, damped, (v / scale, t / as_complex(scale), b * scale, eta * scale))
+    c = 1 / jnp.maximum(1 / v - b, least) ** 2 if chart.pivots else v[None] ** 2
+    y = jnp.concatenate([jnp.stack([t.real, t.imag]), c])
+    return (v * scale, t * as_complex(scale), b / scale, eta / scale), y
+
+
+def _newton(y, values, by_y, problem: _Problem):
+    """The next y, and the error of the equations at this one.
+
+    Not Newton's method alone: the complementarity c, slack >= 0, c slack = 0 of the linearised equations is solved
+    exactly. Their solution has slack = 0 if c > 0 there, else it is the point c = 0 of the line on which all errors but
+    the slack vanish. If the slack falls with c along the line, both may hold, and the factor that is smaller by now
+    decides. Of several pivots, the largest c decides: one c diverges towards an inner void while the others vanish.
+    """
+    n, square = y.shape[0], problem.scale**2
+    values, third = values[:n], jnp.eye(n, dtype=y.dtype)[2]
+    change, line = _solved(by_y[:n], jnp.stack([values, third], 1)).T
+    lead = 2 if n == 3 else 2 + jnp.argmax(y[2:])
+    size = square * y[lead]
+    miss = jnp.max(jnp.abs(values.at[2].set(jnp.minimum(values[2], size))))
+    moved = y - change
+    inside = (moved[lead] > 0) & ((line[lead] > 0) | (values[2] < size))
+    outside = (moved - moved[lead] / line[lead] * line).at[2:].set(0)
+    if n > 3:
+        moved = moved.at[2:].set(jnp.maximum(moved[2:], y[2:] / 10))
+    return jnp.where(inside, moved, outside), miss

@@ -1,0 +1,68 @@
+"""Thin supports: how many curves there are, against the components that a flood of the zeta plane finds."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxnets.couplings import IID, DeepHebbian
+from jaxnets.spectra import contains, law
+from jaxnets.spectra.outside import extent, image
+
+
+def _kinds(curves):
+    """Numbers of edges and of voids."""
+    depths = [sum(bool(contains(other, curve[:1])[0]) for other in curves if other is not curve) for curve in curves]
+    return sum(depth % 2 == 0 for depth in depths), sum(depth % 2 == 1 for depth in depths)
+
+
+def _flooded_voids(spectrum, core, num=420, least=12):
+    """Bounded regions m < 1 of the zeta plane, of more than some cells, that lambda(theta) parts."""
+    from scipy.ndimage import label
+
+    powers = np.arange(1, core.hetero.size + 1)
+    curve = float(core.auto) + np.exp(-1j * np.outer(np.linspace(0, 2 * np.pi, 200001), powers)) @ core.hetero
+    reach = 1.15 * float(extent(spectrum.ensemble, spectrum.gains))
+    left, right, top = curve.real.min() - reach, curve.real.max() + reach, curve.imag.max() + reach
+    cell = (right - left) / num
+    half = int(np.ceil(top / cell))
+    x, y = left + cell * (np.arange(num) + 0.513), cell * (np.arange(half) + 0.5)
+    m = jax.jit(jax.vmap(lambda zeta: image(spectrum.ensemble, spectrum.gains, zeta).m))
+    upper = np.stack([np.asarray(m(x + 1j * height)) < 1 for height in y])
+    free = np.concatenate([upper[::-1], upper])
+    column = np.clip(((curve.real - left) / cell - 0.013).astype(int), 0, num - 1)
+    free[np.clip(np.floor(curve.imag / cell).astype(int) + half, 0, 2 * half - 1), column] = False
+    labels, _ = label(free)
+    sizes = np.bincount(labels[free])
+    sizes[labels[0, 0]] = 0
+    return int(np.sum(sizes >= least))
+
+
+def test_a_thin_ring_is_one_component():
+    """|lambda| is .0685 at least, where the support is 1/20000 as thin as long: one edge, and a void in each loop."""
+    assert _kinds(law(DeepHebbian(0.05, 0.3, (0.45,) * 4)).boundary(num_points=256)) == (1, 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("load", [0.01, 0.05, 0.3])
+@pytest.mark.parametrize(
+    "auto, hetero",
+    [
+        (0.3, (0.9,)),
+        (0.5, (0.5, 0.4)),
+        (0.3, (0.6, 0.6, 0.6)),
+        (0.3, (0.45,) * 4),
+        (1.0, (1.0,)),
+    ],
+)
+def test_counts_are_those_of_a_flood(load, auto, hetero):
+    core = DeepHebbian(load, auto, hetero)
+    spectrum = law(core)
+    assert _kinds(spectrum.boundary(num_points=512)) == (1, _flooded_voids(spectrum, core))
+
+
+@pytest.mark.slow
+def test_noise_fills_the_thin_places():
+    core = DeepHebbian(0.05, 0.3, (0.45,) * 4)
+    spectrum = law(core + 0.05 * IID())
+    edges, voids = _kinds(spectrum.boundary(num_points=512))
+    assert edges == 2 and voids == _flooded_voids(spectrum, core)  # the zeros are an island in the ring
