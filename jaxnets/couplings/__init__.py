@@ -9,6 +9,7 @@ from .modes import DeepHebbian, LowRank, RandomModes
 from .operators import Core, Dense, Diagonal, Modes, Operator, Shifts
 from .parts import FiniteRank, Site
 from .singular import SingularModes
+from .sparse import Sparse
 
 __all__ = [
     "IID",
@@ -30,6 +31,7 @@ __all__ = [
     "Shifts",
     "SingularModes",
     "Site",
+    "Sparse",
     "Sum",
     "from_matrix",
     "larva_connectome",

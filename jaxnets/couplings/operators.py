@@ -24,7 +24,7 @@ from .._numerics import as_float
 from .._results import one_line
 
 
-def _per_network(method):
+def per_network(method):
     """Extends a method written for one network to a batch, by `vmap` over the leading axes of all leaves."""
 
     @functools.wraps(method)
@@ -138,7 +138,7 @@ class Dense(Operator):
         return self._symmetric
 
     def __matmul__(self, x):
-        _require_one_network(self)
+        require_one_network(self)
         return self.matrix @ x
 
     @property
@@ -195,7 +195,7 @@ class Modes(Operator):
         return self._right_rows is None and self.core.symmetric
 
     def __matmul__(self, x):
-        _require_one_network(self)
+        require_one_network(self)
         # Not `left.T @ x`, which is several times slower for a vector.
         inputs = (x.T @ self.left).T if self._right_rows is None else self._right_rows @ x
         return self.left @ (self.core @ inputs) / self.shape[-1]
@@ -208,7 +208,7 @@ class Modes(Operator):
         left, core_right = self.low_rank()
         return left @ core_right
 
-    @_per_network
+    @per_network
     def low_rank(self):
         return self.left, self.core @ self.right.T / self.shape[-1]
 
@@ -262,7 +262,7 @@ class Sum(Operator):
         return Sum(tuple(term.scaled(factor) for term in self.terms))
 
 
-def _require_one_network(operator: Operator):
+def require_one_network(operator: Operator):
     if len(operator.shape) > 2:
         raise ValueError(f"`@` multiplies by one network: map a batch of shape {operator.shape} with `jax.vmap`")
 

@@ -20,7 +20,9 @@ from jaxtyping import Array, ArrayLike, Complex, Float
 from .._arguments import real_array, require
 from .._numerics import as_complex, binary_scale, is_concrete
 from ..couplings.operators import Dense, Operator
+from ..couplings.sparse import Sparse, as_operator
 
+_MOST_UNITS = 20_000  # of a sparse network that is made dense: 3 GB in float64
 _MOST_ENTRIES = 2**27  # of the matrices solved at once: 1 GB in float64, and six times as much while they are solved
 
 
@@ -29,6 +31,7 @@ def eigenvalues(
 ) -> Complex[Array, "*batch n"]:
     """Eigenvalues of J diag(gains), in no particular order.
 
+    `J` is an operator, an array, or a sparse matrix of SciPy or JAX, which is made dense here (`leading` does without).
     The leading axes of `J` and `gains` are batches and broadcast. An operator of P < n modes costs O(n P^2 + P^3)
     instead of O(n^3), and its n - P zeros are restored, exact, at the end. Works under `jit` and `vmap`; derivatives
     are exact where the eigenvalues are simple (first ones only, unless J is symmetric). Rounding errors are the
@@ -59,7 +62,7 @@ def host_eigenvalues(
     Raises `ValueError` when `J` is not square, not real or not finite, or when `gains` does not fit its last axis.
     """
     if gains is None and _is_plain(J):
-        return _of_matrix(J)
+        return _of_matrix(np.asarray(J))
     J, gains = _checked(J, gains)
     matrix, scale, symmetric = _reduced_once(J, gains)
     matrix, scale = (np.asarray(x) if num is None else np.asarray(x)[:num] for x in (matrix, scale))
@@ -97,7 +100,7 @@ def batched_eigenvalues(
     Raises `ValueError` when `J` is not square, not real or not finite, or when `guesses` do not fit its last axis
     (finiteness is checked on concrete arrays only: under `jit` NaN is returned).
     """
-    matrix = _as_operator(J).dense()
+    matrix = as_operator("J", J).dense()
     if matrix.shape[-1] == 0:
         raise ValueError(f"`J` must have at least one row, got shape {matrix.shape}")
     if not _finite_if_known(matrix):
@@ -123,8 +126,11 @@ def batched_eigenvalues(
 
 
 def _checked(J, gains) -> tuple[Operator, Float[Array, "*batch n"] | None]:
-    if not isinstance(J, Operator):
-        J = _as_operator(J)
+    J = as_operator("J", J)
+    if isinstance(J, Sparse) and J.shape[-1] > _MOST_UNITS:
+        raise ValueError(
+            f"`J` is sparse, and all {J.shape[-1]} eigenvalues need the dense matrix: `leading` gives some"
+        )
     if gains is not None:
         gains = _as_gains(gains, J)
     for name, value in (("J", J), ("gains", gains)):
@@ -272,13 +278,6 @@ def _same_batch(*arrays: Float[Array, "..."]) -> list[Float[Array, "..."]]:
     """Broadcasts the leading axes of matrices, and leaves their last two."""
     batch = jnp.broadcast_shapes(*(x.shape[:-2] for x in arrays))
     return [jnp.broadcast_to(x, (*batch, *x.shape[-2:])) for x in arrays]
-
-
-def _as_operator(J: ArrayLike) -> Operator:
-    J = real_array("J", J)
-    if J.ndim < 2 or J.shape[-1] != J.shape[-2]:
-        raise ValueError(f"`J` must be a square matrix, or a batch (..., n, n) of them, got shape {J.shape}")
-    return Dense(J)
 
 
 def _as_gains(gains: ArrayLike, J: Operator) -> Float[Array, "*batch n"]:

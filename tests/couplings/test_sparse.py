@@ -1,0 +1,92 @@
+"""Sparse couplings against dense ones, from SciPy and JAX, and wherever couplings are taken."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse
+from jax.experimental.sparse import BCOO, BCSR
+
+import jaxnets as jn
+from jaxnets.couplings import Sparse
+
+N = 60
+MATRIX = scipy.sparse.random_array((N, N), density=0.4, rng=np.random.default_rng(0))
+DENSE = MATRIX.toarray()
+DENSE[7] = 0  # a unit that receives nothing
+MATRIX = scipy.sparse.coo_array(DENSE)
+X = jnp.asarray(np.random.default_rng(1).standard_normal((N, 3)))
+FORMS = {
+    "COO": MATRIX,
+    "CSC": MATRIX.tocsc(),
+    "CSR": scipy.sparse.csr_matrix(MATRIX),
+    "LIL": MATRIX.tolil(),
+    "BCOO": BCOO.fromdense(jnp.asarray(DENSE)),
+    "BCOO, padded": BCOO.fromdense(jnp.asarray(DENSE), nse=2 * MATRIX.nnz),
+    "BCSR": BCSR.fromdense(jnp.asarray(DENSE)),
+    "dense": DENSE,
+    "doubled": scipy.sparse.coo_array(
+        (np.tile(MATRIX.data / 2, 2), (np.tile(MATRIX.row, 2), np.tile(MATRIX.col, 2))), shape=(N, N)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_forms(name):
+    J = Sparse(FORMS[name])
+    assert J.shape == (N, N) and J.dtype == jnp.float64 and J.low_rank() is None and not J.symmetric
+    np.testing.assert_allclose(J.to_scipy().toarray(), DENSE, atol=1e-15)
+    np.testing.assert_allclose(J.T.to_scipy().toarray(), DENSE.T, atol=1e-15)
+
+
+def test_products_are_those_of_the_matrix():
+    J = Sparse(MATRIX)
+    for operator, matrix in ((J, DENSE), (J.T, DENSE.T), (-0.5 * J, -0.5 * DENSE), (J + 2.0 * J, 3 * DENSE)):
+        np.testing.assert_allclose(operator.dense(), matrix, atol=1e-14)
+        np.testing.assert_allclose(operator @ X, matrix @ X, atol=1e-13)
+        np.testing.assert_allclose(operator @ X[:, 0], matrix @ X[:, 0], atol=1e-13)
+    batch = jax.vmap(lambda q: q * J)(jnp.array([1.0, 2.0]))
+    assert batch.shape == (2, N, N)
+    np.testing.assert_allclose(batch.dense()[1], 2 * DENSE)
+    np.testing.assert_allclose(jax.vmap(lambda J: J @ X[:, 0])(batch)[1], 2 * DENSE @ X[:, 0], atol=1e-13)
+    slope = jax.grad(lambda x: jnp.sum((J @ x) ** 2))(X[:, 0])
+    np.testing.assert_allclose(slope, 2 * DENSE.T @ (DENSE @ X[:, 0]), atol=1e-12)
+
+
+def test_single_precision_and_symmetry():
+    both = DENSE + DENSE.T
+    J = Sparse(scipy.sparse.csr_array(both.astype(np.float32)), symmetric=True)
+    assert J.dtype == jnp.float32 and J.T is J and J.symmetric
+    np.testing.assert_allclose(J @ X[:, 0].astype(jnp.float32), both @ X[:, 0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["CSC", "BCOO"])
+def test_a_sparse_network_runs_as_the_dense_one(form):
+    runs = []
+    for J in (FORMS[form], DENSE):
+        net = jn.dynamics.RateNetwork(J, jn.transfer.Tanh())
+        assert isinstance(net.J, Sparse) == (J is not DENSE)
+        runs.append(jn.dynamics.simulate(net, X[:, 0], duration=1.0, dt=0.1, progress=False).final)
+    np.testing.assert_allclose(*runs, atol=1e-12)
+
+
+def test_eigenvalues_of_sparse_matrices():
+    exact = np.sort(np.abs(np.linalg.eigvals(DENSE)))
+    np.testing.assert_allclose(np.sort(np.abs(jn.eigen.eigenvalues(MATRIX))), exact, atol=1e-10)
+    large = scipy.sparse.eye_array(30_000)
+    with pytest.raises(ValueError, match="`J` is sparse, and all 30000 eigenvalues .* `leading` gives some"):
+        jn.eigen.eigenvalues(large)
+
+
+@pytest.mark.parametrize(
+    "matrix, message",
+    [
+        (scipy.sparse.coo_array(np.ones((2, 3))), r"must be a square matrix, got shape \(2, 3\)"),
+        (scipy.sparse.coo_array(1j * np.eye(2)), "must be real numbers, got dtype complex128"),
+        (scipy.sparse.coo_array(np.array([[0, 1], [np.nan, 0]])), "must be finite, got nan in row 1, column 0"),
+        ("text", "must be real numbers"),
+    ],
+)
+def test_bad_matrices(matrix, message):
+    with pytest.raises(ValueError, match="`matrix` " + message):
+        Sparse(matrix)
