@@ -9,6 +9,7 @@ from jaxnets._numerics import (
     as_complex,
     as_float,
     gaussian_quadrature,
+    in_batches,
     is_concrete,
     laurent_product,
     reciprocal_moments,
@@ -107,3 +108,27 @@ def test_gaussian_quadrature():
     z, weights = gaussian_quadrature()
     np.testing.assert_allclose([jnp.sum(weights * z**k) for k in (0, 2, 4, 6)], [1, 1, 3, 15], rtol=1e-9)
     np.testing.assert_allclose(jnp.sum(weights * jnp.cos(3 * z)), np.exp(-4.5), rtol=1e-10)
+
+
+@pytest.mark.parametrize("miss", [0.1, 1e-3, 1e-5])
+def test_moments_of_a_root_next_to_the_circle(miss):
+    """D = |P|^2 with P of roots at three places: residues, however close one of them is to the circle."""
+    roots = np.array([(1 - miss) * np.exp(0.7j), 0.3, -0.5])
+    P = np.poly(roots)[::-1]
+    D = np.asarray(laurent_product(P, np.conj(P[::-1])))
+    slopes = np.polyval(np.polyder(D[::-1]), roots)
+    expected = np.array([np.sum(roots ** (k + 2) / slopes) for k in range(4)])
+    for found in (reciprocal_moments_real(D[3:]), reciprocal_moments(jnp.asarray(D))[3:]):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-16 / miss**2 + 1e-9 * abs(expected[0]))
+
+
+def test_batches_of_one_size_serve_any_number_of_rows():
+    @in_batches
+    def scaled(factor, rows, more):
+        return rows[0] * factor, rows[1].sum(1) + more
+
+    rows = np.arange(7.0), np.arange(14.0).reshape(7, 2)
+    for size in (2, 7, 16):
+        twice, sums = scaled(jnp.array(2.0), rows, size, np.float64(1))
+        np.testing.assert_array_equal(twice, 2 * rows[0])
+        np.testing.assert_array_equal(sums, rows[1].sum(1) + 1)

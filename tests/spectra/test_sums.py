@@ -33,7 +33,6 @@ def test_the_order_of_two_singular_modes():
     edges, density = _agree([S([1.0]) + S([2.0]), S([2.0]) + S([1.0])], z)
     np.testing.assert_allclose(edges[1:], [-(5**0.5), -(3**0.5), 3**0.5, 5**0.5], rtol=1e-9)
     np.testing.assert_array_equal(density > 0, (z > 3**0.5) & (z < 5**0.5))
-    # r^2 = x_1 x_2 + ... of two rotations: 1 - n = (r^2 - 3) ... is the share beyond; known from quadrature: .1453.
     np.testing.assert_allclose(density[4], 0.1453, atol=5e-5)
 
 
