@@ -7,6 +7,7 @@ values, because Gaussian modes broaden them: <s^4> = g^4 (2 + 1/PR^D).
 
 import importlib.resources
 import math
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -15,20 +16,47 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._arguments import require_key, require_whole, square_matrix
 from .._numerics import binary_scale
-from .ensemble import Ensemble
-from .modes import RandomModes
+from .ensemble import Ensemble, Sum
+from .modes import LowRank, RandomModes
 from .singular import SingularModes
 
 
-def from_matrix(matrix: Float[ArrayLike, "n n"]) -> SingularModes:
-    """The ensemble with the singular values of `matrix`, in decreasing order, and its `overlaps` u_a . v_a.
+@typing.overload
+def from_matrix(matrix: Float[ArrayLike, "n n"], means: None = None) -> SingularModes: ...
+@typing.overload
+def from_matrix(matrix: Float[ArrayLike, "n n"], means: str) -> Sum: ...
+def from_matrix(matrix: Float[ArrayLike, "n n"], means: str | None = None) -> SingularModes | Sum:
+    r"""The ensemble with the singular values of `matrix`, in decreasing order, and its `overlaps` u_a . v_a.
 
     Values below the rounding of the decomposition are set to 0. So are their overlaps, which are arbitrary. All other
     overlaps say whether independent modes are a fair model: by chance they have mean 0 and variance 1/n.
-    Raises `ValueError` if `matrix` is not a square matrix of finite real numbers.
+
+    A mean weight is one large singular value, and where excitation and inhibition differ the means of the columns are.
+    As part of the bulk it dominates <s^4>, as if there were many such modes: effective rank and dimension come out too
+    small. `means` sets it apart, as a `LowRank` part beside the `SingularModes` of the rest: "columns" the mean of each
+    column (of all that a unit sends, so of each type of sender),
+
+    $$ J_{ij} = m_j + \mathrm{rest}, \qquad O = \sum_j m_j, \qquad \sigma = n\, \mathrm{sd}(m_j), $$
+
+    with O the overlap and sigma the noise of the uniform `LowRank`; "all" takes the mean of all weights, with no noise.
+    A network of n units has no dimension below 1/n: where theory says so, n is too small for it.
+
+    Raises `ValueError` if `matrix` is not a square matrix of finite real numbers, and for any other `means`.
     """
-    values, overlaps = _values_and_overlaps(matrix)
-    return SingularModes(values, overlaps=overlaps)
+    if means not in (None, "columns", "all"):
+        raise ValueError(f'`means` must be "columns", "all" or None, got {means!r}')
+    matrix = square_matrix("matrix", matrix)
+    if means is None:
+        values, overlaps = _values_and_overlaps(matrix)
+        return SingularModes(values, overlaps=overlaps)
+    n = matrix.shape[0]
+    columns = jnp.mean(matrix, axis=0)
+    columns = columns if means == "columns" else jnp.full_like(columns, jnp.mean(columns))
+    values, overlaps = _values_and_overlaps(matrix - columns[None])
+    scale = binary_scale(columns)[0]
+    spread = jnp.std(columns / scale) * scale if means == "columns" else jnp.zeros_like(scale)
+    uniform = LowRank(n * jnp.mean(columns), noise=n * spread, uniform=True)
+    return Sum((SingularModes(values, overlaps=overlaps), uniform))
 
 
 def random_modes_from_matrix(

@@ -51,9 +51,9 @@ def leading(
     Raises `ValueError` for `num` < 1 or not below n, an unknown order, and for J as `eigenvalues`.
     """
     operator = as_operator("J", J)
-    if len(operator.shape) > 2:
+    *batch, n, _ = operator.shape
+    if batch:
         raise ValueError(f"`J` must be one network, got a batch of shape {operator.shape}")
-    n = operator.shape[-1]
     require_whole("num", num)
     if num >= max(n, 2):
         raise ValueError(f"`num` must be below the number of units {n}, got {num}: `eigenvalues` gives all")
@@ -65,10 +65,11 @@ def leading(
         return Leading(jnp.asarray(values), jnp.asarray(zero), jnp.asarray(True))
     product, scale = _product(operator)
     start = np.random.default_rng(0).standard_normal(n)
-    linear = scipy.sparse.linalg.LinearOperator((n, n), product, dtype=np.float64)
+    library: Any = scipy.sparse.linalg  # whose annotations are narrower than what it takes
+    linear = library.LinearOperator((n, n), product, dtype=np.float64)
     converged = True
     try:
-        values, vectors = scipy.sparse.linalg.eigs(
+        values, vectors = library.eigs(
             linear, num + 1, which=_ORDER[order], v0=start, tol=accuracy, maxiter=max_restarts
         )
     except scipy.sparse.linalg.ArpackNoConvergence as error:
@@ -80,7 +81,7 @@ def leading(
         )
     kept = _first(values, num, order, index=True)
     values, vectors = np.asarray(values)[kept], np.asarray(vectors)[:, kept]
-    images = np.stack([product(v.real) + 1j * product(v.imag) for v in vectors.T], axis=1)
+    images = np.array([product(v.real) + 1j * product(v.imag) for v in vectors.T]).reshape(-1, n).T
     residual = np.linalg.norm(images - values * vectors, axis=0)
     return Leading(jnp.asarray(values * scale), jnp.asarray(residual * scale), jnp.asarray(converged))
 

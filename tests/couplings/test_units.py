@@ -117,3 +117,20 @@ def test_the_r_transform_of_a_multiple(name, dtype, q):
     exact = _ensembles(1.0)[name].blocks(*(np.asarray(x) for x in (0.2 - 0.1j, 0.2 + 0.1j, -0.1 + 0j)))
     for value, expected, power in zip(found, exact, (1, 1, 2), strict=True):
         np.testing.assert_allclose(np.asarray(value).astype(complex) / q**power, expected, 1e-4, 1e-5)
+
+
+@pytest.mark.parametrize("dtype, q", [(np.float64, 1.0), (np.float64, 1e-30), (np.float32, 1e15)])
+def test_means_are_set_apart(dtype, q):
+    matrix = _in_unit(MATRIX + np.where(np.arange(12) < 9, 1.0, -2.0)[None], dtype, q)
+    rtol, exact = 1e3 * np.finfo(dtype).eps, matrix.astype(float) / q
+    for means, part in (("columns", exact.mean(0)), ("all", np.full(12, exact.mean()))):
+        bulk, mean = jn.couplings.from_matrix(matrix, means=means).terms
+        singular = np.linalg.svd(exact - part[None], compute_uv=False)
+        np.testing.assert_allclose(np.asarray(bulk.values, float) / q, singular, rtol, 10 * rtol)
+        np.testing.assert_allclose(float(mean.overlaps[0, 0]) / q, 12 * exact.mean(), rtol)
+        np.testing.assert_allclose(float(mean.noise) / q, 12 * np.std(part), rtol, 10 * rtol)
+        assert mean.uniform
+    whole = jn.couplings.from_matrix(matrix).effective_rank()  # the mean mode counted as bulk
+    assert whole < 0.3 * abs(jn.couplings.from_matrix(matrix, means="columns").effective_rank())
+    with pytest.raises(ValueError, match="`means` must be"):
+        jn.couplings.from_matrix(matrix, means="rows")
