@@ -131,7 +131,7 @@ def test_linear_networks_and_the_order_of_the_scheme(ensemble):
 @pytest.mark.slow
 @pytest.mark.parametrize("ensemble", [Elliptic(0.5, 0.5), RandomModes.flat(0.3, overlap=-0.5)])
 def test_rest(ensemble):
-    state = stationary(ensemble, Tanh())
+    state = stationary(ensemble, Tanh(), key=KEY)
     assert state.converged and state.residual < 1e-10
     assert np.all(state.c_phi == 0) and state.variance == 0
     w = jnp.array([0.0, 0.5, 3.0])

@@ -72,7 +72,7 @@ def test_chaos_appears_at_a_fold(ensemble):
     assert onset.converged and onset.appears < 0.95 * onset.value
     below, above = (stationary_states(s * onset.appears * ensemble, STEEP, **SMALL) for s in (0.9999, 1.0001))
     assert below.stable.shape == (1,) and above.stable.shape == (3,)
-    np.testing.assert_allclose(above.state.variance[1], above.state.variance[2], rtol=0.1)
+    np.testing.assert_allclose(above.state.variance[1], above.state.variance[2], rtol=0.3)
 
 
 def test_onset_without_a_fold():
@@ -101,10 +101,10 @@ def test_units_of_x(q):
 
 
 def test_two_levels_of_noise():
-    """With noise of .1 there are a quiet and a chaotic state; the quiet one is taken."""
-    found = stationary_states(IID(0.9), STEEP, 0.1, **SMALL)
+    """With noise of .05 there are a quiet and a chaotic state; the quiet one is taken."""
+    found = stationary_states(IID(0.9), STEEP, 0.05, **SMALL)
     np.testing.assert_array_equal(found.stable, [True, False, True])
-    np.testing.assert_allclose(stationary(IID(0.9), STEEP, 0.1, **SMALL).variance, found.state.variance[0], rtol=1e-9)
+    np.testing.assert_allclose(stationary(IID(0.9), STEEP, 0.05, **SMALL).variance, found.state.variance[0], rtol=1e-9)
 
 
 @pytest.mark.slow
@@ -194,7 +194,7 @@ def test_another_point_compiles_nothing():
         stationary(IID(g), Steepening(jnp.asarray(0.0), jnp.asarray(1.0)), **SMALL)
         chaos_onset(IID(g), STEEP)
     with compilations() as programs:
-        state = stationary(IID(3.0), STEEP, **SMALL)
+        state = stationary(IID(1.1), STEEP, **SMALL)
         rest = stationary(IID(0.4), STEEP, **SMALL)
         chaos_onset(IID(0.5), Steepening(jnp.asarray(1.0), jnp.asarray(2.0)))
     assert not programs

@@ -28,8 +28,9 @@ _DIGITS = 23.0
 _FEWEST = 49
 # Points of z and of u in a tile: of 801 nodes one tenth are points of incomplete tiles, and a tile fits in the cache.
 _TILE = (49, 100)
-# Parts of the nodes between two kinks, of u and of z: 50 and 100 by default. clip(x, -1, 1) has its C^phi to 1e-8 then.
-_PER_OWN, _PER_SHARED = 16, 8
+# Parts of the nodes between two kinks, of u and of z: 50 and 100 by default, and no fewer. clip(x, -1, 1) has its C^phi
+# to 1e-8 then.
+_PER_OWN, _PER_SHARED, _FEWEST_BY_PIECES = 16, 8, 800
 
 
 def covariances(
@@ -164,6 +165,7 @@ def _between_kinks(
     nodes: int,
 ) -> Float[Array, ""]:
     """<phi phi> by Gauss-Legendre rules between kinks: of u given z, and of z, where <phi>_u bends next to kinks."""
+    nodes = max(nodes, _FEWEST_BY_PIECES)
     at, shared, own = breaks / jnp.sqrt(variance), jnp.sqrt(correlation), jnp.sqrt(1 - correlation)
 
     def given(z):

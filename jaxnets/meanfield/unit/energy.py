@@ -38,8 +38,9 @@ _LOG_RANGE, _LOG_RANGE_SINGLE = 28.0, 14.0
 # parabola through three energies. The last part is 3e-5 of ln C_0; Newton steps follow, which square the error. So the
 # search takes a quarter of the nodes.
 _PARTS, _ROUNDS, _COARSER, _FEWEST = 128, 3, 4, 41
-# Points of Phi between two kinks, as many as `Transfer.antiderivative` takes.
-_PIECE = 64
+# Between two kinks: points of Phi, as many as `Transfer.antiderivative` takes, and the fewest nodes, of which averages
+# take a half and a quarter.
+_PIECE, _FEWEST_BY_PIECES = 64, 200
 # From the host: points of the first round, points of one program, and later rounds, whose last part is 3e-7. There the
 # energy is linear to rounding.
 _WIDE, _FEW, _SECTIONS = 65, 13, 6
@@ -108,6 +109,7 @@ def _rules(
         weights = jnp.stack([fine, jnp.zeros_like(fine).at[::2].set(coarse)])
         return z.astype(deviation.dtype), weights.astype(deviation.dtype)
     at = breaks.astype(deviation.dtype) / deviation
+    nodes = max(nodes, _FEWEST_BY_PIECES)
     (z, fine), (y, coarse) = (split_quadrature(at, nodes // parts, _WIDTH) for parts in (2, 4))
     weights = jnp.stack([jnp.append(fine, jnp.zeros_like(coarse)), jnp.append(jnp.zeros_like(fine), coarse)])
     return jnp.append(z, y), weights / jnp.sum(weights, axis=1, keepdims=True)
@@ -232,6 +234,35 @@ def table(problem: Problem, low: float, high: float, num: int = _WIDE) -> Table:
     parts = [_row(problem, jnp.asarray(row, problem.sigma.dtype)) for row in rows]
     e, found = (np.concatenate([np.asarray(part[k]) for part in parts])[:num] for k in range(2))
     return Table(u, e, found, np.asarray(parts[0][2]))
+
+
+def roots(problem: Problem, at: Table, rounds: int = 2) -> list[tuple[float, float, bool]]:
+    """Intervals of ln C_0 with one root of the energy each, and whether it rises there, in rising order.
+
+    Next to an extremum that may reach 0 between two points, more points are taken.
+    """
+    e = at.energy
+    found = [
+        (float(at.u[i]), float(at.u[i + 1]), bool(e[i] < 0))
+        for i in np.flatnonzero((e[:-1] < 0) != (e[1:] < 0))
+        if np.isfinite(e[i] + e[i + 1])
+    ]
+    bend = np.abs(e[:-2] - 2 * e[1:-1] + e[2:])
+    distance = np.abs(e)
+    lowest = (distance[1:-1] <= distance[:-2]) & (distance[1:-1] <= distance[2:]) & (distance[1:-1] < bend)
+    alike = ((e[:-2] < 0) == (e[1:-1] < 0)) & ((e[1:-1] < 0) == (e[2:] < 0))
+    for i in np.flatnonzero(lowest & alike) + 1:
+        if rounds:
+            found += roots(problem, table(problem, at.u[i - 1], at.u[i + 1]), rounds - 1)
+    return sorted(found)
+
+
+def least_of(
+    problem: Problem, at: Table, found: list[tuple[float, float, bool]], growth: np.ndarray, count: int
+) -> Variance:
+    """The smallest root at which the energy rises; one that has not converged if there is none."""
+    low, high = next(((low, high) for low, high, rising in found if rising), (at.u[0], at.u[1]))
+    return variance_within(problem, low, high, growth, count)
 
 
 def variance_within(problem: Problem, low: float, high: float, growth: np.ndarray, count: int) -> Variance:

@@ -12,7 +12,7 @@ from ..._numerics import is_concrete
 from ..._results import Result
 from ...couplings import Ensemble, Site
 from ...transfer import Transfer
-from .energy import Problem, Table, Variance, least_variance, limits, rises, table, variance_within, with_noise
+from .energy import Problem, Variance, least_of, least_variance, limits, roots, table, variance_within, with_noise
 from .orbit import orbit
 from .requirements import Shape, require_no_mean, shape_of
 from .sampled import stationary_by_paths
@@ -136,16 +136,15 @@ def stationary_states(
 
     solve = lambda root, at_rest: _finished(ensemble, problem, shape, root, row_gains is not None, at_rest)
     at = table(problem, *limits(problem, shape.scale))
-    roots = _roots(problem, at)
-    count = sum(stable for *_, stable in roots)
+    found_roots = roots(problem, at)
+    count = sum(stable for *_, stable in found_roots)
     found: list[tuple[Stationary, bool]] = []
     if without_noise:
         eased = eqx.tree_at(lambda p: p.sigma, problem, shape.scale)
         noisy = table(eased, *limits(eased, shape.scale))
-        first = int(np.argmax(rises(noisy.energy)[0]))
-        root = variance_within(eased, noisy.u[first], noisy.u[first + 1], at.growth, count)
+        root = least_of(eased, noisy, roots(eased, noisy), at.growth, count)
         found.append((solve(root, True), bool(at.growth <= 1)))
-    for low, high, stable in roots:
+    for low, high, stable in found_roots:
         found.append((solve(variance_within(problem, low, high, at.growth, count), False), stable))
     if not found:
         raise ValueError(f"`noise` and `ensemble` must have a stationary state, got none for {noise!r}, {ensemble!r}")
@@ -155,17 +154,6 @@ def stationary_states(
     others = np.array([total - stable for _, stable in found])
     state = eqx.tree_at(lambda s: s.alternatives, state, jnp.asarray(others))
     return StationaryStates(state, jnp.asarray(np.array([stable for _, stable in found])))
-
-
-def _roots(problem: Problem, at: Table, rounds: int = 2) -> list[tuple[float, float, bool]]:
-    """Intervals of ln C_0 with one root of the energy each, and whether it rises there, in rising order."""
-    up, dips = rises(at.energy)
-    down, tops = rises(-at.energy)
-    found = [(at.u[i], at.u[i + 1], bool(up[i])) for i in np.flatnonzero(up | down)]
-    for i in np.flatnonzero(dips | tops) + 1:
-        if rounds:  # two roots between points
-            found += _roots(problem, table(problem, at.u[i - 1], at.u[i + 1]), rounds - 1)
-    return sorted(found)
 
 
 def _is_zero(noise: Float[ArrayLike, ""]) -> bool:
@@ -221,14 +209,13 @@ def _in_one(ensemble: Ensemble, problem: Problem, shape: Shape, keep_units: bool
 def _least_variance_from_host(problem: Problem, scale: Float[Array, ""]) -> Variance:
     """`least_variance`, by small programs."""
     at = table(problem, *limits(problem, scale))
-    up, dips = rises(at.energy)
-    count = np.sum(up) + np.sum(dips)
+    found = roots(problem, at)
+    count = sum(rising for *_, rising in found)
     if not float(problem.sigma) and at.growth <= 1:
         problem = eqx.tree_at(lambda p: p.sigma, problem, scale)
         at = table(problem, *limits(problem, scale))
-        up, _ = rises(at.energy)
-    first = int(np.argmax(up))
-    return variance_within(problem, at.u[first], at.u[first + 1], at.growth, count)
+        found = roots(problem, at)
+    return least_of(problem, at, found, at.growth, count)
 
 
 @eqx.filter_jit
