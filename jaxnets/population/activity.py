@@ -78,8 +78,8 @@ def dimension(
     state serves ensembles of one strength and any effective rank.
 
     `z_scored` measures the activity of each unit in units of its own standard deviation, which matters with row gains.
-    Samples of N units then have more, by the part 4 (sum p^3 / sum p^2 - sum p^2) to leading order, with p the shares of
-    the eigenvalues of their covariance: a third at N = 1000 where PR / N is .015.
+    Samples of N units then have more, by the part 4 (sum p^3 / sum p^2 - sum p^2) to leading order, with p the shares
+    of the eigenvalues of their covariance: a third at N = 1000 where PR / N is .015.
     With row gains the ensemble must have no memory kernel.
 
     There are `nodes` frequencies in each of two directions. `residual` is the largest of the relative difference from
