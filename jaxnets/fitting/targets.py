@@ -68,7 +68,7 @@ class SpectralStatistics(Result, axes={"S": "spectrum", "R": "circle", "R+1+K": 
 def spectral_statistics(
     eigenvalues: Complex[ArrayLike, "S n"], *, num_radii: int = 8, num_traces: int = 3
 ) -> SpectralStatistics:
-    r"""Numbers that say almost all that eigenvalues know. Their errors are far smaller than the errors of a density.
+    r"""Numbers that say almost all that eigenvalues know, with errors far below the errors of a density.
 
     $$ \mathrm{Var}\, N(\text{circle}) = L \sqrt{\rho} / \pi $$
 
