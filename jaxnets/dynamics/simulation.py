@@ -243,6 +243,8 @@ def _require_short_steps(net: RateNetwork, dt: float) -> None:
 
 
 def _require_input_shape(net: RateNetwork) -> None:
+    if not callable(net.input):  # checked when the network was made
+        return
     shape = traced_output("input", net.input_at, jax.ShapeDtypeStruct((), net.dtype)).shape
     if shape not in ((), (net.size,)):
         raise ValueError(f"`input` must give a number or an array of shape ({net.size},), got shape {shape}")
@@ -378,7 +380,11 @@ def _first(output: Array, samples: int) -> Array:
 
 def _empty(flow, recorders, x, places: int):
     """Carries, and outputs of all kept times, still empty."""
-    carries, output = jax.eval_shape(lambda x: _begin(flow, recorders, x), x)
+    if all(type(recorder) is States for recorder in recorders.values()):  # as most; tracing takes milliseconds
+        seen = jax.ShapeDtypeStruct((*flow.many, flow.net.size), flow.net.dtype)
+        carries, output = dict.fromkeys(recorders), dict.fromkeys(recorders, seen)
+    else:
+        carries, output = jax.eval_shape(lambda x: _begin(flow, recorders, x), x)
     zeros = np.zeros if jax.default_backend() == "cpu" else jnp.zeros  # NumPy compiles nothing
     outputs = jax.tree.map(lambda one: jax.device_put(zeros((places, *one.shape), one.dtype)), output)
     return (_carries(flow, recorders, x) if jax.tree.leaves(carries) else carries), outputs

@@ -194,7 +194,7 @@ def test_a_line_attractor_keeps_each_start():
 
 
 def test_a_ring_attractor_is_sampled_by_its_starts():
-    n = 16
+    n = 64  # with fewer units tanh sees the grid, and prefers some places on the ring
     angles = 2 * np.pi * np.arange(n) / n
     bump = lambda angle: 3 * np.cos(angles - angle)
     net = RateNetwork(3 / n * np.cos(angles[:, None] - angles), Tanh())
@@ -261,7 +261,7 @@ def test_other_networks_and_numbers_of_starts_compile_nothing():
     run(0, 20)
     with compilations() as programs:
         run(1, 20), run(2, 70), run(0, 3, tolerance=1e-6, max_steps=50, same=1e-3, num_leading=4)
-    assert not set(programs) - {"stage"}  # of arguments
+    assert set(programs) <= {"jit(stage)"}  # of arguments
 
 
 # --- derivatives and transformations

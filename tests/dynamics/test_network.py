@@ -104,7 +104,7 @@ def test_precision_is_that_of_the_coupling():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"J": np.zeros((3, 4))}, "`matrix` must be square"),
+        ({"J": np.zeros((3, 4))}, "`J` must be a square matrix"),
         ({"noise": -0.1}, "`noise` must be"),
         ({"noise": np.ones(N + 1)}, "`noise` must be a number or have shape"),
         ({"tau": 0.0}, "`tau` must be"),

@@ -259,10 +259,10 @@ def test_other_numbers_compile_little():
     run(0, duration=10.0, key=KEY)
     with compilations() as programs:
         run(1, duration=10.0, key=jax.random.key(1), dt=0.05, t0=3.0)
-    assert not set(programs) - {"stage", "_threefry_seed"}  # of arguments
+    assert set(programs) <= {"jit(stage)", "jit(_threefry_seed)"}  # of arguments
     with compilations() as programs:
         longer = run(0, duration=10.5, key=KEY)
-    assert not set(programs) - {"stage", "_rates"}
+    assert set(programs) <= {"jit(stage)", "jit(_rates)"}
     assert longer.states.shape == (105, 3, N)
 
 
