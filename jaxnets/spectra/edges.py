@@ -79,7 +79,7 @@ def rightmost(ensemble: Ensemble, gains: Discrete, sign: Float[ArrayLike, ""] = 
 def _rightmost_from_host(ensemble: Ensemble, gains: Discrete, sign: Any) -> Edge:
     """`rightmost` of one concrete law: on the axis from images alone, and off it from the equations alone.
 
-    So neither needs a program of derivatives, which takes longer to compile than all the rest.
+    So neither needs a program of derivatives, which takes longer to compile than all the rest; it is the last resort.
     """
     ensemble = ensemble.padded()
     poles, reach = on_host(_framed(ensemble, gains))
@@ -91,21 +91,22 @@ def _rightmost_from_host(ensemble: Ensemble, gains: Discrete, sign: Any) -> Edge
     guess: Any = _best_crossing(narrow, sign * poles, reach)
     if guess.at_zero:
         return Edge(*from_host((0 * guess.z, 0 * guess.z, 0 * reach, np.array(True))))
+    start = sign * np.stack([guess.zeta.real, guess.zeta.imag, guess.z.real, guess.z.imag])
+    args: Any = (ensemble, gains, np.array(guess.on_axis))
     if guess.on_axis:
         found = _axis_crossing(lambda zeta: narrow(zeta, zeta, 0)[2], guess.inner.real, guess.zeta.real)
-        z, zeta, residual = found.z.real + 0j, found.zeta + 0j, found.residual
+        y, residual = sign * np.stack([found.zeta, 0 * found.zeta, found.z.real, 0 * found.zeta]), found.residual
     else:
-        start = sign * np.stack([guess.zeta.real, guess.zeta.imag, guess.z.real, guess.z.imag])
-        args: Any = (ensemble, gains, np.array(False))
         scale: Any = np.repeat(np.abs([guess.zeta, guess.z]), 2)
         y, residual = newton_on_host(
             lambda y: on_host(_equations(scale * y, args)), start / scale, tolerances.EDGE_STEPS
         )
         y = scale * y
-        if not residual <= _tolerance(reach.dtype):  # next to poles, differences may be too coarse
-            root = polish_root(_edge_equations, jnp.asarray(start), args, num_steps=tolerances.EDGE_STEPS)
-            y, residual = on_host((root.value, root.residual))
-        zeta, z = sign * (y[0] + 1j * y[1]), sign * (y[2] + 1j * y[3])
+    if not residual <= _tolerance(reach.dtype):
+        # The image was not found at one end of the bracket, or next to poles the differences were too coarse.
+        root = polish_root(_edge_equations, jnp.asarray(start), args, num_steps=tolerances.EDGE_STEPS)
+        y, residual = on_host((root.value, root.residual))
+    zeta, z = sign * plane(y[0], y[1]), sign * plane(y[2], y[3])
     converged = (residual <= _tolerance(reach.dtype)) & (z.real > guess.z.real - tolerances.KEPT * reach)
     return Edge(*from_host((z, zeta, np.asarray(residual, reach.dtype), np.asarray(converged))))
 
