@@ -58,8 +58,8 @@ def find_fixed_point(
     A start that is a fixed point is returned as it is. Of a continuum of fixed points, such as a line attractor, the
     search finds one near its start. At a bifurcation, where the residual is flat, points are known to some 1e-6 only.
 
-    All arrays of `net` have the derivatives of the implicit function; the start x0 has none. They are finite where the
-    Jacobian is regular.
+    All arrays of `net` have the derivatives of the implicit function; the start x0 has none. Derivatives are finite
+    where the Jacobian is regular. Valid for any elementwise phi with a slope.
 
     Works under `jit` and `vmap`; mapped searches step together until the last has ended. A step forms the Jacobian and
     costs O(n^3).
