@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "jaxnets"
 ARROWS = {
     "_numerics": set(),
     "_arguments": {"_numerics"},
-    "_laws": {"_arguments"},
+    "_laws": {"_numerics", "_arguments"},
     "_expressions": set(),
     "_files": set(),
     "_results": set(),
