@@ -42,7 +42,7 @@ class MatrixFile:
 def read_matrix(
     path: str | Path, *, name: str | None = None, transpose: bool = False, kind: str | None = None
 ) -> MatrixFile:
-    """The weights of a network in a file: a square matrix or a list of edges.
+    """The weights of a network in the file at `path`: a square matrix or a list of edges.
 
     Tables of text (.csv, .tsv, .txt and so on, or packed as .gz) may have commas, semicolons, tabs or white space,
     quotes, decimal commas, comments, any encoding and end of line, and a first row or column of labels, numbers too.

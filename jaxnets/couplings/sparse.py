@@ -48,7 +48,8 @@ class Sparse(Operator):
     """J given by its weights that are not 0, with the rows in pieces of 16 weights, the last one of each row padded.
 
     `matrix` is a sparse matrix of SciPy or JAX (BCOO, BCSR), or an array whose zeros are left out; weights given twice
-    are added. `symmetric=True` promises J = J^T, which is not checked. Of 100 weights a row, float32 takes 9 bytes a
+    are added. `symmetric=True` promises J = J^T, which is not checked; `transposed` takes
+    the transpose of `matrix`. Of 100 weights a row, float32 takes 9 bytes a
     weight and float64 13. Products with the transpose are slower.
 
     Raises `ValueError` when `matrix` is not square, not real or not finite.

@@ -45,8 +45,9 @@ def leading(
 
     J is an operator, an array or a sparse matrix, of which products with vectors alone are taken: 1e7 weights of 1e5
     units need no more memory than they have. Where a pair of conjugates would be cut, both are given. Runs on the CPU
-    (ARPACK, in float64) and starts from a fixed vector, so that a second call gives the same. Within the bulk of a
-    random matrix eigenvalues are dense, and few converge; outliers do at once. Not for `jit`, `vmap` or derivatives.
+    (ARPACK, in float64) and starts from a fixed vector, so that a second call gives the same. It stops at the relative
+    `accuracy`, or with a warning after `max_restarts`. Valid for any real J; within the bulk of a random matrix
+    eigenvalues are dense, and few converge, while outliers do at once. Not for `jit`, `vmap` or derivatives.
 
     Raises `ValueError` for `num` < 1 or not below n, an unknown order, and for J as `eigenvalues`.
     """
