@@ -17,6 +17,8 @@ def moving(bar: tqdm) -> Iterator[tqdm]:
 
     def draw():
         while not ended.wait(0.5):
+            if bar.delay:
+                bar.last_print_t = bar.start_t + bar.delay  # so that the bar knows that it has been drawn
             bar.refresh()
 
     drawer = threading.Thread(target=draw, daemon=True)
@@ -31,6 +33,7 @@ def moving(bar: tqdm) -> Iterator[tqdm]:
 
 @contextmanager
 def stage(text: str, progress: bool = True) -> Iterator[tqdm]:
-    """A line with a clock for work of which nothing can be counted; `set_description` changes its text."""
-    with moving(tqdm(desc=text, bar_format="{desc}: {elapsed}", leave=False, disable=not progress)) as bar:
+    """A line with a clock for work of half a second or more that cannot be counted; `set_description` changes it."""
+    bar = tqdm(desc=text, bar_format="{desc}: {elapsed}", leave=False, disable=not progress, delay=0.1)
+    with moving(bar):
         yield bar
