@@ -80,8 +80,8 @@ for name, (value, error, true) in rows.items():
 # left and test them on the right:
 #
 # - independent weights,
-# - Gaussian modes whose amplitudes fall exponentially with their rank, with an overlap $\rho$ of the patterns that they read and
-#   write.
+# - Gaussian modes whose amplitudes fall exponentially with their rank, with an overlap $\rho$ of the patterns that they
+#   read and write.
 #
 # The mean of counts is one mode that stands far apart, and `num_leading=1` keeps it so.
 

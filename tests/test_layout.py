@@ -157,9 +157,9 @@ def test_every_import_is_written_as_one():
         assert not {"__import__", "import_module", "importlib.import_module"} & set(called), path
 
 
-@pytest.mark.parametrize("module", ["engine", "parameters"])
+@pytest.mark.parametrize("module", ["engine", "parameters", "squares"])
 def test_the_engine_of_fits_knows_no_physics(module):
-    rooms = "fitting.engine", "fitting.parameters", "_arguments", "_numerics", "_results"
+    rooms = "fitting.engine", "fitting.parameters", "fitting.squares", "_arguments", "_numerics", "_results"
     own = {f"jaxnets.{name}" for name in rooms}
     names = [name for name in imports_of(PACKAGE / "fitting" / f"{module}.py") if name[0] == "jaxnets"]
     assert {".".join(name[:3] if name[1] == "fitting" else name[:2]) for name in names} <= own

@@ -21,7 +21,8 @@ A failed search is data: NaN, or a `Root` that has not converged. Nothing here r
 and whose start and `args` are concrete, is a small compiled program of its own: it is compiled once per process, shapes
 and types, whatever the numbers. Traced searches become part of the program around them. For this, equations take what
 they depend on as `args`, and close over nothing: a function within a function is a new one at each call, and what it
-closes over may be traced. A solver that is a sequence of such searches is decorated with `in_parts`.
+closes over may be traced. A solver that is a sequence of such searches is decorated with `in_parts`. Inside `jit`, a
+problem of constants is solved while the program around it is traced.
 """
 
 import functools
@@ -67,7 +68,10 @@ def in_parts(solver: Callable[P, Y]) -> Callable[P, Y]:
 
     @functools.wraps(solver)
     def run(*args: P.args, **kwargs: P.kwargs) -> Y:
-        return (solver if is_concrete(args, kwargs) else whole)(*args, **kwargs)
+        if not is_concrete(args, kwargs):
+            return whole(*args, **kwargs)
+        with jax.ensure_compile_time_eval():
+            return solver(*args, **kwargs)
 
     return run
 
@@ -80,7 +84,10 @@ def _is_alone(fn: Callable, *operands: Any) -> bool:
 
 def _run(search: Callable, fn: Callable, *operands: Any) -> Any:
     """search(fn, *operands), as a program of its own if it stands alone."""
-    return _program(search, fn, *operands) if _is_alone(fn, *operands) else search(fn, *operands)
+    if not _is_alone(fn, *operands):
+        return search(fn, *operands)
+    with jax.ensure_compile_time_eval():
+        return _program(search, fn, *operands)
 
 
 @eqx.filter_jit
@@ -263,10 +270,11 @@ def _newton_step(fn, y, args):
 def _newton_from_host(fn, y, args, num_steps, tolerance=-1.0):
     """Steps of one compiled program, which `find_root` and `polish_root` share: y, and the last miss."""
     miss = jnp.inf
-    for _ in range(num_steps):
-        y, error, miss = _program(_newton_step, fn, y, args)
-        if not float(error) > tolerance:  # a number, since a comparison of arrays would be compiled
-            break
+    with jax.ensure_compile_time_eval():
+        for _ in range(num_steps):
+            y, error, miss = _program(_newton_step, fn, y, args)
+            if not float(error) > tolerance:  # a number, since a comparison of arrays would be compiled
+                break
     return y, miss
 
 

@@ -30,7 +30,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code.
 
     0, 1 for a reproduction that misses a tolerance, 2 for input to be mended, 130 when interrupted. `args` are the
-    words after `jaxnets`; None takes them from the process.
+    words after `jaxnets`; None takes them from the process. A `ValueError` for input becomes one line and the code 2.
     """
     parser = argparse.ArgumentParser(prog="jaxnets", add_help=False, allow_abbrev=False)
     parser.add_argument("--cache", type=Path)

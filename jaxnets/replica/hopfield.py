@@ -168,7 +168,8 @@ class Hopfield(Problem):
        \langle \operatorname{sech}^2(x / T) \rangle / T - \chi \big) $$
 
     `temperature` is T >= 0, and averages over the field x have so many `nodes`. A guess is (m, chi), but only m counts:
-    the iteration takes steps of m at chi = 0 first. Raises `ValueError` for a negative temperature and nodes < 20.
+    the iteration takes steps of m at chi = 0 first. As `in_numpy` says, all methods take NumPy arrays too. Raises
+    `ValueError` for a negative temperature and nodes < 20.
 
     Source: Amit, Gutfreund & Sompolinsky 1987; Jiang et al. 2021 (arXiv 2103.14317).
     """
@@ -210,12 +211,10 @@ class Hopfield(Problem):
     def relaxed(self, y, num_steps):
         """Steps m -> <xi tanh>, by which a guess becomes a state, in four stages.
 
-        1. m at chi = 0. A guess far from a state has units whose field is nearly 0, so that a chi solved for it would
-           belong to the glass: chi waits.
-        2. m, with chi solved along but kept away from the end of its phase (`NARROW`). A pattern that converts into a
-           broad state passes fields that are nearly 0 again, and would fall into the glass as well.
-        3. chi alone.
-        4. m, with chi solved along.
+        The first moves m at chi = 0: a guess far from a state has units whose field is nearly 0, and a chi solved for
+        it would belong to the glass. The second moves m with chi solved along, but kept away from the end of its phase
+        (`NARROW`): a pattern that converts into a broad state passes fields that are nearly 0 again, and would fall
+        into the glass as well. The third moves chi alone, and the fourth m with chi solved along.
 
         A stage ends when steps are short, and at the latest after its share of `num_steps`. The second stage may take
         longer on the host, since a conversion may stand nearly still before it goes on. Steps of m lower the energy

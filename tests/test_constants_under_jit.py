@@ -1,0 +1,53 @@
+"""Answers about constants inside a function that is being compiled, mapped or differentiated: the same as outside."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnets import couplings, dynamics, fitting, meanfield, memory, multistability, observables, population, spectra
+from jaxnets.transfer import ReLU, Tanh
+
+DEEP = couplings.DeepHebbian(0.5, 0.5, (0.6,))
+IID = couplings.IID(1.8)
+J = np.random.default_rng(0).standard_normal((6, 6)) / np.sqrt(6)
+PLANE = np.random.default_rng(1).standard_normal((3, 8, 2)) / 2
+
+
+def _static():
+    return meanfield.static_state(couplings.IID(0.5) + couplings.LowRank(2.0), Tanh())
+
+
+CASES = {
+    "right edge": lambda: spectra.law(DEEP).right_edge(),
+    "right edge with gains": lambda: spectra.law(DEEP, Tanh(), variance=0.5).right_edge(),
+    "density": lambda: spectra.law(IID).density(jnp.asarray([0.3 + 0.4j, 3.0])),
+    "real crossings": lambda: jnp.nansum(spectra.law(DEEP).real_crossings()),
+    "critical value": lambda: spectra.critical_value(lambda g: couplings.IID(g), 0.9).value,
+    "outliers": lambda: spectra.outliers(IID + couplings.LowRank(3.0)).values,
+    "eigenvalues": lambda: jnp.sort_complex(spectra.eigenvalues(jnp.asarray(J))),
+    "onset": lambda: meanfield.chaos_onset(DEEP, Tanh()).value,
+    "stationary": lambda: meanfield.stationary(IID, Tanh()).c_phi[0],
+    "exponent": lambda: meanfield.largest_lyapunov(meanfield.stationary(IID, Tanh())).value,
+    "dimension": lambda: population.dimension(meanfield.stationary(IID, Tanh()), IID).phi,
+    "static": lambda: _static().kappa,
+    "static stability": lambda: meanfield.static_stability(_static()).outliers,
+    "capacity": lambda: memory.capacity(couplings.DeepHebbian(0.1, 1.0, (0.0,), symmetric=True), [1.0], 0.2).load,
+    "fixed points": lambda: (
+        dynamics.fixed_points(dynamics.RateNetwork(J, Tanh()), jnp.zeros((1, 6)), progress=False).points
+    ),
+    "patterns": lambda: multistability.is_stable(J, np.ones((1, 6))),
+    "piecewise": lambda: multistability.piecewise_fixed_points(*PLANE[:2], ReLU(), PLANE[2, :, 0]).kappa,
+    "participation": lambda: observables.participation_ratio(jnp.asarray(J), 1.0),
+    "fit": lambda: fitting.fit(lambda p: jnp.sum((p - 1.3) ** 2), jnp.asarray([0.2])).params,
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_constants(name):
+    """`jit` of a function that asks about constants stages no branch that only numbers can decide."""
+    alone = jax.tree.map(np.asarray, CASES[name]())
+    assert np.all(np.isfinite(alone))
+    beside = lambda x: (x, jnp.asarray(CASES[name]()))
+    np.testing.assert_allclose(jax.jit(beside)(1.0)[1], alone, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(jax.vmap(beside, out_axes=(0, None))(jnp.ones(2))[1], alone, rtol=1e-9, atol=1e-12)
