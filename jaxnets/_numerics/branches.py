@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from .arrays import frozen
 from .host import namespace, newton_on_host
@@ -35,15 +35,15 @@ class Branch(NamedTuple):
     ends within `gap` of its last solution. `beyond` is what was found at the end of the last step that failed.
     """
 
-    parameters: Float[Array, " max_steps+1"]
+    parameters: Float[Any, " max_steps+1"]
     values: Any
-    num: Int[Array, ""]
-    step: Float[Array, ""]
-    gap: Float[Array, ""]
+    num: Int[Array | np.ndarray, ""]
+    step: Float[Array | np.ndarray, ""]
+    gap: Float[Array | np.ndarray, ""]
     beyond: Any
 
     @property
-    def parameter(self) -> Float[Array, ""]:
+    def parameter(self) -> Float[Any, ""]:
         """The last parameter with a solution."""
         return self.parameters[-1]
 
@@ -54,9 +54,9 @@ class Branch(NamedTuple):
 
 
 def follow(
-    advance: Callable[[Any, Float[Array, ""], Float[Array, ""]], tuple[Any, Array]],
+    advance: Callable[[Any, Float[Any, ""], Float[Any, ""]], tuple[Any, Bool[Any, ""]]],
     value: Any,
-    start: Float[Array, ""],
+    start: Float[Array | np.ndarray, ""],
     stop: Float[ArrayLike, ""],
     *,
     largest: Float[ArrayLike, ""],
@@ -128,7 +128,7 @@ def _follow_on_host(advance, value, start, stop, largest, smallest, max_steps, s
 
 
 def root_near(
-    fn: Callable[[Float[Array, " k"], Any], Float[Array, " k"]], y: Float[Array, " k"], args: Any, num_steps: int
+    fn: Callable[[Float[Any, " k"], Any], Float[Any, " k"]], y: Float[Any, " k"], args: Any, num_steps: int
 ) -> Root:
     """`polish_root`, and the same root of NumPy arrays on the host, with no derivatives."""
     if namespace(y) is jnp:
@@ -147,8 +147,8 @@ class Fold(NamedTuple):
 
 def fold(
     fn: Callable[[Float[Array, " k"], Float[Array, ""], Any], Float[Array, " k"]],
-    y: Float[Array, " k"],
-    parameter: Float[Array, ""],
+    y: Float[Array | np.ndarray, " k"],
+    parameter: Float[Array | np.ndarray, ""],
     args: Any,
     *,
     jacobian: Callable[[Float[Array, " k"], Float[Array, ""], Any], Float[Array, "k k"]] | None = None,

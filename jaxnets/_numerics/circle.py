@@ -1,5 +1,7 @@
 """Laurent polynomials, and exact averages over the unit circle of their reciprocals."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Inexact
@@ -38,7 +40,7 @@ def reciprocal_moments(denominator: Complex[Array, " 2*d+1"], doublings: int = 1
 
     def square(coefficients, _):
         mirrored = alternate(coefficients)
-        squared = [sum(coefficients[i] * mirrored[j] for i, j in pairs[m]) for m in range(num)]
+        squared: list[Any] = [sum(coefficients[i] * mirrored[j] for i, j in pairs[m]) for m in range(num)]
         scale = 1 / squared[d]
         return [scale * c for c in squared], (coefficients, scale)
 

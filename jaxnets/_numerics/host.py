@@ -17,7 +17,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 Y = TypeVar("Y")
 
@@ -66,9 +66,7 @@ def from_host(tree: Any) -> Any:
     return jax.tree.map(jax.device_put, tree)
 
 
-def loop(
-    step: Callable[[Int[Array, ""], Y], tuple[Y, Float[Array, ""]]], start: Y, num_steps: int, *, numpy: bool
-) -> Y:
+def loop(step: Callable[[Int[Any, ""], Y], tuple[Y, Float[Any, ""]]], start: Y, num_steps: int, *, numpy: bool) -> Y:
     """What `num_steps` of y, moved = step(i, y) make of `start`; on the host (`numpy`) until nothing has moved."""
     if not numpy:
         return jax.lax.fori_loop(0, num_steps, lambda i, y: step(i, y)[0], start)
@@ -81,11 +79,11 @@ def loop(
 
 
 def newton_on_host(
-    fn: Callable[[Float[np.ndarray, " k"]], Float[np.ndarray, " k"]],
-    y: Float[np.ndarray, " k"],
+    fn: Callable[[Float[Any, " k"]], Float[Any, " k"]],
+    y: Float[Any, " k"],
     num_steps: int,
-    jacobian: Callable[[Float[np.ndarray, " k"]], Float[np.ndarray, "k k"]] | None = None,
-) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, ""]]:
+    jacobian: Callable[[Float[Any, " k"]], Float[Any, "k k"]] | None = None,
+) -> tuple[Float[Any, " k"], Float[Any, ""]]:
     """A root of fn near y, and max |fn| there, by at most `num_steps` of Newton's.
 
     A step is halved until it makes fn smaller, so that none leaves the range where fn has a meaning (NaN elsewhere).

@@ -213,7 +213,7 @@ class _Lanes(eqx.Module):
 @eqx.filter_jit
 def _flows(J, b, starts: Float[Array, "m n"], *options) -> Flow:
     problem, m = _Problem.of(J, b, *options), len(starts)
-    begin, step, end = (jax.vmap(fn) for fn in (partial(_start, problem), partial(_step, problem), _end))
+    begin, step, end = jax.vmap(partial(_start, problem)), jax.vmap(partial(_step, problem)), jax.vmap(_end)
     over = jax.vmap(partial(_is_over, problem))
     index = jnp.arange(min(m, max(1, _TOGETHER // len(b))))
 

@@ -13,7 +13,7 @@ Source: Tournoy & Doiron 2022 (arXiv 2210.03241) for stability; the searches are
 """
 
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -71,7 +71,7 @@ def cast_bias(bias: Float[ArrayLike, "*n"] | None, J: Operator) -> Float[Array, 
 
 def cast_patterns(patterns: ArrayLike, J: Operator) -> Float[Array, "*batch n"]:
     """Patterns of 0 and 1, of any dtype, in the precision of J."""
-    array = np.asarray(patterns) if is_concrete(patterns) else jnp.asarray(patterns)
+    array: Any = np.asarray(patterns) if is_concrete(patterns) else jnp.asarray(patterns)
     if array.shape[-1:] != J.shape[-1:]:
         raise ValueError(f"`patterns` must have shape (..., {J.shape[-1]}), got {array.shape}")
     require("patterns", array, lambda s: (s == 0) | (s == 1), "made of 0 and 1")

@@ -201,12 +201,12 @@ def piecewise_fixed_points(
     values = np.zeros((0, M.shape[1]), np.result_type(M.dtype, np.complex64))
     if len(kept):
         values = host_eigenvalues(found.matrices[kept]) - 1
-        values = np.take_along_axis(values, np.argsort(-values.real, axis=1, stable=True), 1)
+        values = np.take_along_axis(values, np.argsort(-np.real(values), axis=1, stable=True), 1)
     return PiecewiseFixedPoints(
         kappa=kappa,
         points=kappa @ M.T,
         eigenvalues=values,
-        stable=np.all(values.real < 0, 1) & ~boundary,
+        stable=np.all(np.real(values) < 0, 1) & ~boundary,
         boundary=boundary,
         num_regions=len(pieces),
         num_singular=int(np.sum(found.singular)),

@@ -181,7 +181,7 @@ def _point(J: Float[np.ndarray, "n n"], b: Float[np.ndarray, " n"], x: Float[np.
     )
     found = scale * y
     values = host_eigenvalues(J * (ahead * phi.slope(ahead * found))) - 1
-    leading = values[np.argmax(values.real)]
+    leading = values[np.argmax(np.real(values))]
     limit = _TANGENTS * np.max(np.abs(tangent)) + _NEWTON_MISS * scale
     near = (residual <= _converged(b)) & (np.max(np.abs(found - x)) <= limit)
     return _Point(found, leading.real, np.abs(leading.imag) > _COMPLEX, near)

@@ -9,7 +9,7 @@ Newton's method is best served by a p of order one: pass the logarithm of a para
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -112,7 +112,8 @@ def _end_on_host(problem, at, guess, interval, holds, num_steps) -> BranchEnd:
         if not present or np.max(np.abs(new - y)) > NEAR:
             new, present = follow(middle, y)
         y, parameter, beyond = (new, middle, beyond) if present else (y, parameter, middle)
-    return BranchEnd(y, parameter, np.asarray(found))
+    end: Any = y, parameter, np.asarray(found)
+    return BranchEnd(*end)
 
 
 def fold(problem: P, at: At[P], y: Float[Array, " k"], parameter: Float[Array, ""]) -> LinePoint:

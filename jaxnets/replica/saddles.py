@@ -95,7 +95,7 @@ def _on_host(solver: Callable[..., R]) -> Callable[..., R]:
     return run
 
 
-def _found_on_host(problem: Problem, guess: Float[np.ndarray, " k"], num_steps: int) -> Saddle:
+def _found_on_host(problem: Any, guess: Float[Any, " k"], num_steps: int) -> Saddle:
     y = problem.relaxed(guess, num_steps)
     y, _ = newton_on_host(problem.mismatch, y, MOST_SEARCH, problem.jacobian)
     return _described(problem, *_newton(problem, problem, y))
@@ -119,7 +119,7 @@ def _newton(problem: Problem, fixed: Problem, y: Float[Array, " k"]) -> tuple[Fl
     xp = namespace(y)
     jacobian, value = fixed.jacobian(y if xp is np else jax.lax.stop_gradient(y)), problem.mismatch(y)
     if xp is np and not np.all(np.isfinite(jacobian)):
-        return y, np.full((), np.nan, y.dtype)
+        return y, xp.full((), np.nan, y.dtype)
     step = xp.linalg.solve(jacobian, value)
     return y - step, xp.max(xp.abs(step))
 

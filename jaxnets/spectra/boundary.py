@@ -66,13 +66,13 @@ def _size(curve: Points) -> float:
 
 
 @in_batches
-def _level_batch(law, zeta):
+def _level_batch(law: tuple[Ensemble, Discrete], zeta):
     """1/sqrt(m) - 1: negative where there is support, near linear in the distance from poles and far away."""
     return jax.vmap(lambda zeta: 1 / jnp.sqrt(image(*law, zeta).m) - 1)(zeta)
 
 
 @in_batches
-def _slope_batch(law, zeta):
+def _slope_batch(law: tuple[Ensemble, Discrete], zeta):
     z, at = jax.vmap(lambda zeta: image_and_slope(*law, zeta))(zeta)
     return z, at.m, at.gradient
 
@@ -180,7 +180,7 @@ def _beside_small_voids(ensemble, gains, x, y, level) -> Points:
         open_ = free.max((1, 2)) > 0
         found.append(places[open_])
         places, cell = places[~open_], cell / (tolerances.PATCH // 2 - 1)
-    return np.concatenate([*found, np.zeros(0)])
+    return np.concatenate([*found, np.zeros(0, np.complex128)])
 
 
 def _on_grid(ensemble, gains, x, y, wanted: np.ndarray, level: np.ndarray) -> np.ndarray:

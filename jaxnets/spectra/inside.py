@@ -207,7 +207,7 @@ def densities(
     """
     law, size = (ensemble, gains), tolerances.BATCH if z.size > tolerances.FEW else tolerances.FEW
     num_pivots = len(eqx.filter_eval_shape(_chart, ensemble).pivots)
-    one, left = np.ones_like(z.real), np.arange(z.size)
+    one, left = np.ones_like(np.real(z)), np.arange(z.size)
     state = one, 0 * z, np.ones((z.size, num_pivots), one.dtype), one.copy()
     y = np.zeros((z.size, 2 + max(num_pivots, 1)), one.dtype)
     for trial in range(tolerances.ATTEMPTS):
@@ -229,12 +229,12 @@ def densities(
 
 
 @in_batches
-def _approach_many(law, rows, steps):
+def _approach_many(law: tuple[Ensemble, Discrete], rows, steps):
     return jax.vmap(lambda z, state: _approach(_problem(*law, z), state, steps))(*rows)
 
 
 @in_batches
-def _advance_many(law, rows, wanted):
+def _advance_many(law: tuple[Ensemble, Discrete], rows, wanted):
     """One Newton step from each y, the error of the equations before it, and the answer after it where it is wanted."""
     z, y = rows
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from . import tolerances
@@ -20,12 +20,12 @@ Points = NDArray[np.complex128]
 class Level(NamedTuple):
     """z, m and dm/dx + i dm/dy at points zeta."""
 
-    z: Complex[np.ndarray, " n"]
+    z: Points
     m: Float[np.ndarray, " n"]
-    gradient: Complex[np.ndarray, " n"]
+    gradient: Points
 
     @property
-    def change(self) -> Complex[np.ndarray, " n"]:
+    def change(self) -> Points:
         """Newton's step to m = 1 along the gradient.
 
         Outside the support 1/m is the better variable, inside 1/sqrt(m): next to a line of poles m falls as
@@ -36,7 +36,7 @@ class Level(NamedTuple):
         return -factor * self.m * (self.m - 1) * self.gradient / size**2
 
     @property
-    def tangent(self) -> Complex[np.ndarray, " n"]:
+    def tangent(self) -> Points:
         """The unit vector along the level that has the larger m on its left."""
         return -1j * self.gradient / np.abs(self.gradient)
 
@@ -47,9 +47,9 @@ Field = Callable[[Points], Level]
 class Loop(NamedTuple):
     """A closed curve: its points zeta, the first not repeated, with their images z and unit tangents."""
 
-    zeta: Complex[np.ndarray, " n"]
-    z: Complex[np.ndarray, " n"]
-    tangent: Complex[np.ndarray, " n"]
+    zeta: Points
+    z: Points
+    tangent: Points
 
 
 def onto(at: Field, zeta: Points, longest: Float[np.ndarray, " n"], num: int) -> tuple[Points, Level]:

@@ -99,7 +99,7 @@ def _square_resolvent(gains, z, r):
     return gains.mean(gains.values**2 / jnp.abs(z - as_complex(gains.values) * r) ** 2)
 
 
-def _preimage(gains: Discrete, zeta, r):
+def _preimage(gains: Discrete, zeta, r) -> Complex[Array, ""]:
     """z with <G / (z - G r)> = 1 / zeta, NaN where it is not found. No reverse mode."""
     g = as_complex(gains.values)
     if g.shape[0] == 1:

@@ -5,6 +5,7 @@ that finite-rank parts add. New questions to a law are methods of `SpectralLaw`.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -111,7 +112,7 @@ def _mapped(of_point: Callable, law: SpectralLaw, z: Complex[Array, "..."]):
     """``of_point(law, z)``, some points at a time."""
     # Filled up to whole batches: a rest of another size would be compiled as well.
     rows = max(-(-z.size // tolerances.BATCH), 1)
-    filled = z.ravel() if rows == 1 else jnp.resize(z, rows * tolerances.BATCH)
+    filled = z.ravel() if rows == 1 else jnp.resize(z, (rows * tolerances.BATCH,))
     of_row = jax.vmap(lambda x: of_point(law, x))
     found = jax.lax.map(of_row, filled.reshape(rows, -1)) if rows > 1 else of_row(filled)
     return jax.tree.map(lambda leaf: leaf.ravel()[: z.size].reshape(z.shape), found)
@@ -151,7 +152,7 @@ def _edge(law: SpectralLaw, sign: float) -> Float[Array, ""]:
     if is_concrete(edge):
         edge = on_host(edge)
         return from_host(of_type * np.where(edge.converged, edge.z.real, np.nan))
-    return of_type * jnp.where(edge.converged, edge.z.real, jnp.nan)
+    return jnp.where(edge.converged, edge.z.real, jnp.nan) * of_type
 
 
 def law(
@@ -216,7 +217,7 @@ def _gains(gains, mean, variance, dtype) -> Discrete:
     return found
 
 
-def _as_points(z, law: SpectralLaw) -> Complex[np.ndarray | Array, "..."]:
+def _as_points(z, law: SpectralLaw) -> Complex[Any, "..."]:
     """z as complex numbers of the precision of the law, on the host if they are concrete."""
     dtype = np.result_type(law.gains.weights.dtype, np.complex64)
     return np.asarray(z).astype(dtype) if is_concrete(z) else jnp.asarray(z).astype(dtype)

@@ -72,7 +72,8 @@ def static_states(
     scale = scale.astype(dtype)
     kappa = scale * jax.random.normal(key_kappa, (num_starts, K), dtype)
     variance = scale**2 * jnp.exp(_LOG_SPREAD * jax.random.normal(key_variance, (num_starts,), dtype))
-    found = solve_from_host(problem, *(np.asarray(a.at[0].set(0)) for a in (kappa, variance)), nodes)
+    guesses = (np.asarray(a.at[0].set(0)) for a in (kappa, variance))
+    found = solve_from_host(problem, *guesses, nodes=nodes)
 
     y = np.concatenate([found.kappa, np.stack([found.rate_power, found.response], -1)], -1)
     kept, index = merge(y, np.where(found.converged, found.residual, np.inf), same, relative=same)

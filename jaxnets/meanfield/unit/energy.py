@@ -14,13 +14,13 @@ a state, once C_0 is known. Row gains average over gains; another ensemble witho
 `Site`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from ..._laws import Discrete
 from ..._numerics import frozen, gaussian_quadrature, is_concrete, polish_root, split_quadrature
@@ -144,17 +144,17 @@ class Variance(NamedTuple):
     roots at which the energy rises, of the noise that the problem has.
     """
 
-    log: Float[Array, " 1"]
-    residual: Float[Array, ""]
-    converged: Bool[Array, ""]
-    averages: Float[Array, "2 K 3"]
-    growth: Float[Array, ""]
-    count: Int[Array, ""]
+    log: Float[Array | np.ndarray, " 1"]
+    residual: Float[Array | np.ndarray, ""]
+    converged: Bool[Array | np.ndarray, ""]
+    averages: Float[Any, "2 K 3"]
+    growth: Float[Array | np.ndarray, ""]
+    count: Int[Array | np.ndarray, ""]
 
 
 def limits(problem: Problem, scale: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The range of ln C_0; ``scale`` is the scale of phi."""
-    on = np if is_concrete(problem.sigma, scale) else jnp
+    on: Any = np if is_concrete(problem.sigma, scale) else jnp
     scale, sigma = on.asarray(scale), on.asarray(problem.sigma)
     middle = 2 * on.log(scale)
     noise = on.where(sigma > 0, 2 * on.log(on.where(sigma > 0, sigma, 1)), -on.inf)
@@ -227,7 +227,7 @@ def _row(problem: Problem, u: Float[Array, " n"]) -> tuple[Float[Array, "..."], 
     return *jax.vmap(at)(u), growth_of(problem)
 
 
-def table(problem: Problem, low: float, high: float, num: int = _WIDE) -> Table:
+def table(problem: Problem, low: Float[ArrayLike, ""], high: Float[ArrayLike, ""], num: int = _WIDE) -> Table:
     """At `num` ln C_0 in equal distances; one small program takes few of them at a time."""
     u = np.linspace(low, high, num)
     rows = np.resize(u, (-(-num // _FEW), _FEW))

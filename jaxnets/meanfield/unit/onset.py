@@ -1,5 +1,7 @@
 """Where chaos begins: the scale of the couplings from which rest is unstable, and from which there is another state."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -71,7 +73,8 @@ def chaos_onset(ensemble: Ensemble, transfer: Transfer) -> Onset:
     site = ensemble.site(certain=True)
     if site is None:
         root = rest_onset(ensemble, transfer)
-        return Onset(root.value, np.full((), np.nan, dtype), root.residual, root.converged)
+        unknown: Any = np.full((), np.nan, dtype)
+        return Onset(root.value, unknown, root.residual, root.converged)
     return _with_fold(site, transfer, shape)
 
 

@@ -83,8 +83,8 @@ def _values(transfer: Transfer, x: Float[Array, " n"]) -> tuple[Float[Array, " n
     return transfer(x), transfer(-x), slope, bend
 
 
-def _scale(values: tuple[Float[Array, " n"], ...], dtype: Any) -> Float[Array, ""]:
-    on = jnp if not is_concrete(values) else np
+def _scale(values: tuple[Float[Array | np.ndarray, " n"], ...], dtype: Any) -> Float[Any, ""]:
+    on: Any = jnp if not is_concrete(values) else np
     x = _grid(dtype)[1:].astype(dtype)
     gain = on.abs(values[0][1:] / x)
     gain = on.where(on.isfinite(gain), gain, 0)
@@ -92,7 +92,7 @@ def _scale(values: tuple[Float[Array, " n"], ...], dtype: Any) -> Float[Array, "
     return on.where(last == gain.shape[0] - 1, 1, on.asarray(x)[last]).astype(dtype)
 
 
-def _even_part(values: tuple[Float[Array, " n"], ...], dtype: Any) -> Float[Array, ""]:
+def _even_part(values: tuple[Float[Array | np.ndarray, " n"], ...], dtype: Any) -> Float[Any, ""]:
     """The largest |phi(x) + phi(-x)| up to some scales, over the largest |phi| there."""
     on = jnp if not is_concrete(values) else np
     near = _grid(dtype).astype(dtype) <= _SCALES * _scale(values, dtype)
