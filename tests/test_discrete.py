@@ -62,5 +62,5 @@ def test_refusals_name_the_argument(arguments, name):
 
 def test_names_of_the_package():
     assert jn.Discrete is Discrete and {"Discrete", "Root"} <= set(dir(jn))
-    found = jn.meanfield.chaos_onset(jn.couplings.IID(1.0), jn.transfer.Tanh())
+    found = jn.spectra.critical_value(jn.couplings.IID, 0.9)
     assert isinstance(found, jn.Root)

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -195,14 +196,16 @@ def _results(plain: dict[str, Any]) -> Results:
     return {name: (tuple(shape), dtype) for name, (shape, dtype) in plain.items()}
 
 
-def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """The entries that differ, a line each."""
-    lines = []
-    for name in {**old, **new}:
-        before, after = (json.dumps(side.get(name)) for side in (old, new))
-        if before != after:
-            lines.append(f"{name}: {clip(before)} there, {clip(after)} now")
-    return lines
+def differences(old: Any, new: Any, name: str = "") -> list[str]:
+    """The entries that differ, a line each, of dictionaries and of lists of them."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        pairs = [(f"{name}.{key}".lstrip("."), old.get(key), new.get(key)) for key in {**old, **new}]
+    elif isinstance(old, list) and isinstance(new, list) and any(isinstance(entry, dict) for entry in old):
+        pairs = [(f"{name}[{k}]", *entries) for k, entries in enumerate(itertools.zip_longest(old, new))]
+    else:
+        before, after = json.dumps(old), json.dumps(new)
+        return [] if before == after else [f"{name}: {clip(before)} there, {clip(after)} now"]
+    return [line for name, before, after in pairs for line in differences(before, after, name)]
 
 
 # --- chunks

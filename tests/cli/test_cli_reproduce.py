@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jaxnets import papers, plotting
-from jaxnets.cli import main
+from jaxnets.cli import commands, main
 from jaxnets.papers import Comparison, Figure, Paper, agrees, markdown
 from jaxnets.papers import multistability2023 as multistability
 from jaxnets.papers.comparison import error_of_one, standard_error
@@ -115,8 +115,15 @@ def _paper(number: str, *, misses: bool = False, stops: bool = False) -> Paper:
     return Paper(number, f"Subject of {number}", "Choices.", {"points": points, "last": last}, 3, 7)
 
 
+def use(monkeypatch, *those):
+    """Other papers, whose numbers the command knows before it imports them."""
+    numbers = [number for paper in those for number in (paper.number, paper.companion) if number]
+    monkeypatch.setattr(papers, "ALL", those)
+    monkeypatch.setattr(commands, "PAPERS", numbers)
+
+
 def test_outputs(here, capsys, monkeypatch):
-    monkeypatch.setattr(papers, "ALL", (_paper("1.1"), dataclasses.replace(_paper("1.2"), companion="1.3")))
+    use(monkeypatch, _paper("1.1"), dataclasses.replace(_paper("1.2"), companion="1.3"))
     assert command("--quick") == 0
     assert sorted(os.listdir(here / "reproduction")) == [
         "1.1-last.png",
@@ -137,14 +144,14 @@ def test_outputs(here, capsys, monkeypatch):
 
 
 def test_a_number_that_misses_is_told_by_the_exit_code(here, capsys, monkeypatch):
-    monkeypatch.setattr(papers, "ALL", (_paper("1.1", misses=True),))
+    use(monkeypatch, _paper("1.1", misses=True))
     assert command() == 1
     assert "| missed | 1 | 2" in capsys.readouterr().out
     assert "**misses**" in (here / "reproduction" / "reproduction.md").read_text()
 
 
 def test_an_interruption_keeps_what_is_done(here, capsys, monkeypatch):
-    monkeypatch.setattr(papers, "ALL", (_paper("1.1", stops=True), _paper("1.2")))
+    use(monkeypatch, _paper("1.1", stops=True), _paper("1.2"))
     assert command() == 130
     assert "1 of 4 figures are in reproduction" in capsys.readouterr().err
     assert sorted(os.listdir(here / "reproduction")) == ["1.1-points.png", "reproduction.md"]
@@ -153,7 +160,7 @@ def test_an_interruption_keeps_what_is_done(here, capsys, monkeypatch):
 
 
 def test_refusals(here, capsys, monkeypatch):
-    monkeypatch.setattr(papers, "ALL", (_paper("1.1"),))
+    use(monkeypatch, _paper("1.1"))
     assert command("1.2") == 2
     assert "`PAPER` must be one of 1.1, got 1.2" in capsys.readouterr().err
     (here / "reproduction").mkdir()

@@ -130,7 +130,7 @@ def test_zipped_axes_grow_by_rows():
         ({"axes": {"y": [0.5]}}, r'axes: {"x": \[0.5, 0.7, 0.9\]} there, {"y"'),
         ({"static": {"scale": [1.0]}}, r"static.scale: scale=2 there, but not now"),
         ({"seed": 1}, r"seed: 0 there, 1 now"),
-        ({"batch": 8}, r"parts: "),
+        ({"batch": 8}, r"parts\[0\].batches: \[4, 4\] there, \[8, 8\] now"),
     ],
 )
 def test_what_is_no_extension_is_refused(there, change, line):
