@@ -2,12 +2,17 @@
 
 import os
 import pathlib
+import tempfile
 
 # Before NumPy is imported: small eigenproblems are far slower with several threads, and the tests run in parallel.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# The command keeps compiled programs in the user's cache folder unless JAX is told something else.
+# All processes of a run share what they compile, and keep nothing beyond it, in the user's cache folder neither.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")
+    _folder = tempfile.TemporaryDirectory(prefix="jaxnets-programs-", ignore_cleanup_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _folder.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    # With a limit, JAX locks the folder while it reads or writes.
+    os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(2**32)
 
 import jax
 import matplotlib

@@ -224,6 +224,7 @@ def test_orthants():
         np.testing.assert_allclose(found, 0.25 + np.arcsin(c) / (2 * np.pi), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transfer", [Tanh(), *KINKED], ids=repr)
 def test_slopes_of_products_are_those_of_price(transfer):
     """d/dC_xy is <phi' phi'> also at C_xy = 0, where it is the product of the mean slopes."""
@@ -240,6 +241,7 @@ def test_slopes_of_products_are_those_of_price(transfer):
     )
 
 
+@pytest.mark.slow
 def test_averages_keep_their_precision_and_map():
     covariance = jnp.eye(2, dtype=jnp.float32)
     for transfer in (Tanh(), STEPS):

@@ -1,7 +1,7 @@
 """Eigenvalues of couplings and Jacobians, one or a batch: the one door to `eig`. It knows no theory."""
 
 from .._public import public
-from .leading import Leading, leading
+from .krylov import Leading, leading
 from .values import batched_eigenvalues, eigenvalues, host_eigenvalues
 
 __all__ = ["Leading", "batched_eigenvalues", "eigenvalues", "host_eigenvalues", "leading"]

@@ -77,6 +77,7 @@ def test_h_is_holomorphic_and_solves_its_equation_off_the_axis():
         np.testing.assert_allclose(jax.grad(h, holomorphic=True)(p), (h(p + 1e-5) - h(p - 1e-5)) / 2e-5, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_derivatives_of_h_to_second_order():
     values, weights, step = jnp.array([1.8, 0.2, 0.7]), jnp.array([0.3, 0.5, 0.2]), 1e-4
     h = jax.jit(lambda values, p: _traced_h(values, weights, p))
@@ -153,6 +154,7 @@ def test_samples_of_equal_values_are_uniform_orthogonal_matrices():
 # --- from a matrix
 
 
+@pytest.mark.slow
 def test_a_matrix_of_independent_weights_has_no_modes():
     n = 200
     w = 1.5 / np.sqrt(n) * np.random.default_rng(0).standard_normal((n, n))
@@ -174,6 +176,7 @@ def test_values_and_overlaps_of_known_matrices():
     np.testing.assert_allclose(ensemble.rank_fraction(), 0.8)
 
 
+@pytest.mark.slow
 def test_gaussian_modes_are_recovered_from_their_sample():
     modes = RandomModes.two_valued(2.0, 0.3, 0.2, overlap=0.5)
     w = modes.sample(150, key=KEY).dense()
@@ -205,6 +208,7 @@ def test_larva(side, n, synapses, rank):
     assert n * np.mean(measured.overlaps**2) > 2 and measured.overlaps[0] > 0.3  # 1 and 0 for independent modes
 
 
+@pytest.mark.slow
 def test_gaussian_modes_reproduce_the_larva():
     w = larva_connectome("left")
     measured = from_matrix(w)

@@ -56,6 +56,7 @@ WITH_LOW_RANK = Mixture(Elliptic(0.5, 0.4), LowRank(-2.0))
 SINGULAR = Mixture(SingularModes([0.3, 1.0, 1.6]), IID(0.4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixture", [MEMORYLESS, SINGULAR], ids=["modes", "singular"])
 def test_its_law(mixture):
     found, expected = (spectra.law(e) for e in same(mixture))

@@ -160,6 +160,7 @@ def test_noise_of_a_step_is_what_it_says():
     assert abs(kick.mean() / expected) < 4 / np.sqrt(n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_stationary_covariance_of_linear_networks(seed):
     """A C + C A^T + 2 sigma^2 / tau^2 = 0; trajectories are independent, and steps cost dt^2."""
@@ -279,6 +280,7 @@ def test_sparse_couplings_are_their_dense_matrix():
 # --- shapes and precisions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", [heun, Adaptive()])
 def test_many_states_are_a_loop(scheme):
     net, x0 = _network(), RNG.standard_normal((2, 3, N))
@@ -429,6 +431,7 @@ def test_overflow_is_reported():
     np.testing.assert_array_equal(traced.finite, [False, True, False])
 
 
+@pytest.mark.slow
 def test_running_out_of_steps_is_reported():
     scheme = Adaptive(max_steps=20)
     with pytest.warns(RuntimeWarning, match="1 of 1 trajectories .* max_steps = 20 steps, first at the kept time"):

@@ -155,6 +155,7 @@ def test_the_density_of_two_units_is_that_of_their_samples():
     assert abs(covariance[0, 1]) > 20 * errors[0, 1]
 
 
+@pytest.mark.slow
 def test_derivatives_of_the_density():
     def density(x, x_next, matrix, sigma, tau, gains, dt, t):
         net = _network(matrix, noise=sigma, tau=tau, row_gains=gains)

@@ -141,6 +141,7 @@ def test_failure_is_seen(solved, name):
     assert not solved[name][1].converged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-9), (np.float32, 1e-2)])
 def test_recurrence_against_eigenvalues(dtype, tolerance):
     """p'/p is the sum of 1/(z - lambda); the backward error is |p| / |x|, and no less than the least singular value."""
@@ -166,6 +167,7 @@ def test_recurrence_against_eigenvalues(dtype, tolerance):
     assert np.all(exact >= least) and np.all(found.miss > exact / 2.5) and np.all(found.miss < 1.5 * exact)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_kernel_against_loop(dtype):
     """The kernel for GPUs, interpreted, does what the loop does, alone and mapped."""
@@ -204,6 +206,7 @@ def test_small_matrices(n):
         assert _distance(roots.values[i], np.linalg.eigvals(A[i])) < 1e-11
 
 
+@pytest.mark.slow
 def test_fall_back(monkeypatch):
     """Only what has not converged goes to LAPACK; without any, the host is not asked, under `vmap` neither."""
     calls = []

@@ -117,6 +117,7 @@ def test_interval_and_profile():
     assert np.isnan(outside.high)
 
 
+@pytest.mark.slow
 def test_profile_of_a_linear_model_is_its_standard_error():
     found = least_squares(linear, {"slopes": np.zeros(3)}, X, Y)
     best, error = found.params["slopes"][2], found.error["slopes"][2]
@@ -202,6 +203,7 @@ def double_well(params):
     return jnp.where(jnp.abs(x) < 2, (x**2 - 1) ** 2 + 0.2 * x, jnp.nan)
 
 
+@pytest.mark.slow
 def test_the_best_of_many_starts():
     starts = {"x": jnp.array([0.9, 3.0, -0.5, 1.5])}
     found = fit(double_well, {"x": 0.9}, starts=starts)
@@ -262,6 +264,7 @@ def test_drawn_starts():
 # --- composition
 
 
+@pytest.mark.slow
 def test_jit_and_vmap_over_data():
     data = jnp.asarray(RNG.standard_normal((4, 40))) + Y[None]
     one = lambda y: least_squares(linear, {"slopes": jnp.zeros(3)}, jnp.asarray(X), y).params["slopes"]

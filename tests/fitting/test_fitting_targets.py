@@ -76,6 +76,7 @@ def test_statistics_of_spectra():
     assert np.sqrt(data.covariance()[R, R]) * data.error[R] == pytest.approx(0.68 * 0.5 / 500)
 
 
+@pytest.mark.slow
 def test_the_part_that_is_zero():
     """Falls on with the rank where some eigenvalues are 0; not for noise of full rank, nor where gains make zeros."""
     lam = np.concatenate([even_disc(400, 1.0), np.zeros(100)])[None]

@@ -225,6 +225,7 @@ def test_widest_meets_the_optimality_conditions_near_capacity():
         assert np.min(y) > -1e-9 * np.max(np.abs(y))
 
 
+@pytest.mark.slow
 def test_sparsest_is_the_least_of_all_vertices():
     """A least sum is at a vertex: as many conditions that bind as weights that do not vanish."""
     rng = np.random.default_rng(5)
@@ -268,6 +269,7 @@ def test_the_best_of_all_weights():
 # --- how many
 
 
+@pytest.mark.slow
 def test_storable_is_the_first_that_fails():
     rng = np.random.default_rng(7)
     for _ in range(8):
@@ -288,6 +290,7 @@ def test_storable_is_the_first_that_fails():
 # --- factorisation
 
 
+@pytest.mark.slow
 def test_factorisation_round_trip():
     rng = np.random.default_rng(8)
     for _ in range(20):

@@ -139,6 +139,7 @@ class Softsign(Transfer):
         return 1 / (1 + jnp.abs(x)) ** 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "transfer, phi", [(Clip(), lambda x: np.clip(x, -1, 1)), (Softsign(), lambda x: x / (1 + np.abs(x)))]
 )

@@ -176,6 +176,7 @@ def test_a_linear_chain_is_a_cascade_of_filters():
     assert found.success
 
 
+@pytest.mark.slow
 def test_retrieve_is_simulate_and_measure_for_all_starts():
     patterns = memory.binary(200, 8, key=jax.random.key(0))
     net = RateNetwork(memory.hebbian(patterns, 0.0, (1.5,)), Tanh())

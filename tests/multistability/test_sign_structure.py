@@ -302,6 +302,7 @@ def test_coupling_against_the_identity():
     assert outcomes == {(True, True), (True, False), (False, True), (False, False)}
 
 
+@pytest.mark.slow
 def test_coupling_against_random_networks():
     """Of many networks that hold two patterns, none has a further stable pattern that is not compatible with them."""
     rng = np.random.default_rng(7)
@@ -320,6 +321,7 @@ def test_coupling_against_random_networks():
     assert seen > 10
 
 
+@pytest.mark.slow
 def test_union_and_intersection_are_always_compatible():
     rng = np.random.default_rng(8)
     checked = 0

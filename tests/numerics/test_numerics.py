@@ -96,6 +96,7 @@ def test_reciprocal_moments_of_a_root_next_to_the_circle():
         np.testing.assert_allclose(found, np.array([1, a]) / (1 - a**2), rtol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_reciprocal_moments_are_differentiable(which):
     moment = lambda a: _both(a)[which][1].real

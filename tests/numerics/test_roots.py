@@ -139,6 +139,7 @@ def test_failure_is_data():
     assert not found.residual[1] < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unroll", [False, True])
 def test_last_steps_double_the_order_of_exact_derivatives(unroll):
     step = lambda x, a: newton_step(lambda x: x**2 - a, x)

@@ -205,7 +205,7 @@ def test_the_bias_of_the_ratio_is_taken_out():
     scales = jnp.array([3.0, 1.0, 1.0, 0.5])
     expected = jnp.sum(scales**2) ** 2 / jnp.sum(scales**4)
     draw = lambda key: scales[None, None] * jax.random.normal(key, (48, 1, 4))
-    found = jax.vmap(lambda key: _from_blocks(draw(key), 16, 3, 0, False).value)(
+    found = jax.vmap(lambda key: _from_blocks(draw(key), None, 16, 3, 0, False).value)(
         jax.random.split(jax.random.key(0), 8000)
     )
     error = float(jnp.std(found)) / len(found) ** 0.5

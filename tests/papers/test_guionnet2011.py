@@ -28,6 +28,7 @@ def test_density_of_the_ring():
     np.testing.assert_allclose(law(RING.ensemble()).density(z), density, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_values_that_include_zero_close_the_void():
     ensemble = SingularModes(np.array([0.0, 1.0]), np.array([0.2, 0.8]))
     spectrum = law(ensemble)

@@ -17,6 +17,7 @@ def _edges(ensemble):
     return edge.z, edge.zeta, edge.converged
 
 
+@pytest.mark.slow
 def test_one_neighbour_and_hopfield():
     loads, gammas = jnp.array([0.3, 0.02, 0.138, 0.5, 2.0]), jnp.array([0.5, 0.0, 0.0, 0.0, 0.0])
     ensembles = jax.vmap(lambda load, gamma: DeepHebbian(load, 1.0, gamma[None], symmetric=True))(loads, gammas)
@@ -63,6 +64,7 @@ def test_anti_hebbian():
         np.testing.assert_allclose(found.value[8 + d :], 0, atol=0.01)
 
 
+@pytest.mark.slow
 def test_small_loads_keep_the_profile():
     """Up to alpha about .0005 at gamma = .7, where fields of the profile come close to 0; then it is lost."""
     ensemble = lambda load: DeepHebbian(load, 1.0, (0.7,), symmetric=True)

@@ -19,6 +19,7 @@ def _right_edges(ensemble):
     return law(ensemble).right_edge()
 
 
+@pytest.mark.slow
 def test_right_edges_of_one_shift():
     loads, autos = jnp.array([1.5, 1.5, 1.5, 0.02, 0.1, 0.4, 3.0]), jnp.array([0.0, 0.5, 1.0, 0.0, 0.0, 0.0, 0.0])
     gammas = jnp.array([1.0, 1.0, 1.0, 0.5, 1.0, 1.5, 2.0])
@@ -70,6 +71,7 @@ def test_the_threshold_is_gone_beyond_the_load_at_which_auto_alone_is_unstable()
     assert not np.any(_thresholds(0.5, 1, [1.05 * gone], start=0.3).converged)
 
 
+@pytest.mark.slow
 def test_density_on_the_real_axis_with_gains():
     spectrum = law(DeepHebbian(1.5, 1.0, (1.0,)), Tanh(), variance=0.5)
     np.testing.assert_allclose(spectrum.density(np.array([2.0, 1.0])), [0.0826, 0.2261], atol=1e-4)

@@ -335,6 +335,7 @@ def test_equal_gains_are_part_of_the_strength():
         np.testing.assert_allclose([found.phi, found.x], [expected.phi, expected.x], rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_another_point_compiles_nothing():
     """Another strength, rank, or transfer parameter; and one program gives both rules of a single point."""
     for g in (2.0, 3.0):

@@ -92,6 +92,7 @@ def _mean_of_differences(ensemble, factors):
     return total
 
 
+@pytest.mark.slow
 @names
 def test_sums_against_the_matrix_equation(name):
     ensemble, s1, s2 = CASES[name]
@@ -102,6 +103,7 @@ def test_sums_against_the_matrix_equation(name):
     np.testing.assert_allclose(linear_sum(ensemble, s1, np.conj(s2)), mirrored, rtol=1e-11)
 
 
+@pytest.mark.slow
 @names
 def test_sums_of_states_against_the_matrix_equation(name):
     ensemble, s1, s2 = CASES[name]
@@ -162,6 +164,7 @@ def test_sums_against_samples(name):
     assert np.all(scatter[1] < scatter[0])
 
 
+@pytest.mark.slow
 def test_cross_spectrum_of_a_sample():
     J = HEBBIAN.sample(300, key=jax.random.key(0))
     s, c0 = jnp.array([[0.3 + 0.2j], [0.25 - 0.1j]]), jnp.array([[1.0], [0.5]])

@@ -36,6 +36,7 @@ def test_real_crossings_of_exact_laws(ensemble, gains, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_traced_real_crossings():
     """Of the void gamma (1 -+ load)^..., padded by NaN; the derivatives, and too few slots."""
 

@@ -377,6 +377,7 @@ def test_rightmost_points_off_the_axis():
     assert highest - 1e-9 < edge.z.real < highest * (1 + 1e-3)
 
 
+@pytest.mark.slow
 def test_right_edges_between_the_lines_and_close_to_poles():
     """Pairs between the lines that seek them, and thin supports, where m is steep and in single precision uncertain."""
 
@@ -536,6 +537,7 @@ def test_gains_of_one_are_no_gains():
     np.testing.assert_allclose(0.6 * _solve(OVERLAPPING, 0.6 * z, np.full(4, 0.6)).green, green, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_law_of_gains_is_read_as_its_samples():
     weighted, samples = law(RING, Discrete([0.5, 1.0], [0.75, 0.25])), law(RING, np.array([0.5, 0.5, 0.5, 1.0]))
     np.testing.assert_allclose(weighted.right_edge(), samples.right_edge(), rtol=1e-12)

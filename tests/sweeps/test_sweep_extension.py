@@ -140,6 +140,7 @@ def test_what_is_no_extension_is_refused(there, change, line):
     assert files_of(there) == before
 
 
+@pytest.mark.slow
 def test_two_workers_extend_what_one_process_began(there):
     run(there, realisations=3)
     here = sweeps.open(there)
