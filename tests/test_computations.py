@@ -64,6 +64,7 @@ POINTS = {
 QUICK = ("eigenvalues",)  # to compile
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", POINTS)
 def test_traces_under_jit_and_vmap(name):
     """To numbers, or arrays of fixed shapes, in the precision of the point."""

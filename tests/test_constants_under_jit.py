@@ -37,7 +37,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK = {"right edge", "critical value", "outliers", "eigenvalues", "patterns", "fit"}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+)
 def test_constants(name):
     """`jit` of a function that asks about constants stages no branch that only numbers can decide."""
     alone = jax.tree.map(np.asarray, CASES[name]())

@@ -321,6 +321,7 @@ def test_laws_and_tools_print_in_one_line():
 # --- results of solvers
 
 
+@pytest.mark.slow
 def test_stationary_state():
     states = jax.vmap(lambda g: jn.meanfield.stationary(jn.couplings.IID(g=g), jn.transfer.Tanh()))(
         jnp.array([1.5, 2.0])

@@ -181,6 +181,7 @@ PAIRS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transfer", EVERY, ids=repr)
 @pytest.mark.parametrize("pair", PAIRS)
 def test_averages_over_two_inputs(transfer, pair):

@@ -345,6 +345,7 @@ def test_batches_over_any_field_are_loops(name):
             np.testing.assert_allclose(found[i], expected, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_a_traced_load_keeps_its_modes():
     # Silent columns do not move the variance, and the ring closes at the traced number of patterns.
     J = jax.vmap(lambda load: DeepHebbian(load, 0.0, (1.0,)).sample(60, key=KEY, max_modes=60))(jnp.array([0.2, 0.9]))
@@ -365,6 +366,7 @@ def test_single_precision(name):
     assert ENSEMBLES[name].sample(8, key=KEY, dtype=jnp.float32).dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_gradients_of_the_r_transform():
     names = ("elliptic", "two-valued modes", "deep-Hebbian")
     flat, unravel = ravel_pytree(sum((ENSEMBLES[name] for name in names[1:]), ENSEMBLES[names[0]]))

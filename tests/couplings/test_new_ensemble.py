@@ -35,6 +35,7 @@ def test_it_is_short():
     assert len((ROOT / "docs" / "new_ensemble.py").read_text().splitlines()) < 40
 
 
+@pytest.mark.slow
 def test_a_sample_has_its_moments():
     n = 400
     J = jax.vmap(lambda key: RELAY.sample(n, key=key).dense())(jax.random.split(jax.random.key(0), 4))

@@ -114,6 +114,7 @@ def test_symmetry_is_declared_only_where_it_is_certain():
     assert not _operators()["sum"].symmetric
 
 
+@pytest.mark.slow
 def test_a_batch_is_the_loop_over_its_networks():
     @jax.jit
     def build(xi, size):
@@ -137,6 +138,7 @@ def test_a_batch_is_the_loop_over_its_networks():
         _ = batch @ x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ring", "chain", "symmetric"])
 def test_gradients_reach_every_field(name):
     J, x, y = _operators()[name], _normal(5, N), _normal(6, N)

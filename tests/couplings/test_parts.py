@@ -66,6 +66,7 @@ def test_its_law(mixture):
     assert np.all(np.isfinite(found.density(z)))
 
 
+@pytest.mark.slow
 def test_its_void():
     found, expected = (spectra.law(Mixture(SingularModes([1.0, 1.6]), IID(0.1))), spectra.law(SINGULAR.sum()))
     assert found.density(np.array([0.05]))[0] == 0 < expected.density(np.array([0.05]))[0]

@@ -39,6 +39,7 @@ def test_forms(name):
     np.testing.assert_allclose(J.T.to_scipy().toarray(), DENSE.T, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_products_are_those_of_the_matrix():
     J = Sparse(MATRIX)
     for operator, matrix in ((J, DENSE), (J.T, DENSE.T), (-0.5 * J, -0.5 * DENSE), (J + 2.0 * J, 3 * DENSE)):

@@ -267,6 +267,7 @@ def test_other_networks_and_numbers_of_starts_compile_nothing():
 # --- derivatives and transformations
 
 
+@pytest.mark.slow
 def test_derivatives_of_a_fixed_point():
     net, step = _everything(), 1e-5
     weights = jnp.asarray(_normal(3, 5))

@@ -128,6 +128,7 @@ def test_quiescence_below_the_onset():
 # --- noise
 
 
+@pytest.mark.slow
 def test_strong_order_with_noise():
     """One Brownian path, refined: the increments of coarse steps are sums of the finest, given as an input."""
     finest, T, sigma = 2**-10, 1.0, 0.3
@@ -331,6 +332,7 @@ def test_noise_in_single_precision():
     assert simulate(net, X0, duration=0.5, key=KEY).states.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_under_transformations():
     net = _network(noise=0.3)
     run = partial(simulate, duration=3.05, discard=0.45, save_every=4, key=KEY)

@@ -78,6 +78,7 @@ def test_without_noise_no_key_is_needed():
     assert np.isnan(traced(0.1)).all()
 
 
+@pytest.mark.slow
 def test_steps_are_mapped_and_in_the_precision_of_the_network():
     keys = jax.random.split(KEY, 4)
     found = jax.vmap(lambda key: step(_network(), heun, 0.0, X, 0.1, key))(keys)
@@ -170,6 +171,7 @@ def test_derivatives_of_the_density():
         np.testing.assert_allclose(jnp.sum(gradient * direction), (up - down) / (2 * h), rtol=2e-7, err_msg=f"{k}")
 
 
+@pytest.mark.slow
 def test_no_density_is_nan():
     one = lambda J, dt: step_log_density(RateNetwork([[J]], Linear(), noise=0.5), heun, 0.0, [0.1], [0.1], dt)
     assert np.isfinite(one(2.0, 0.3))

@@ -235,6 +235,7 @@ def test_networks_are_mapped():
     np.testing.assert_allclose(mapped[1], one(jax.tree.map(lambda leaf: leaf[1], couplings)), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_derivative_of_an_exponent():
     matrix = _non_normal_matrix()
 

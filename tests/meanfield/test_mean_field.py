@@ -42,6 +42,7 @@ def _given(ensemble, noise=0.4):
 S, C_PHI = 0.8 / (2 + 1j * np.asarray(W)), 1 / (0.25 + np.asarray(W) ** 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ensemble", "r", "kappa"),
     [
@@ -59,6 +60,7 @@ def test_kernel_and_noise_of_a_given_response(ensemble, r, kappa):
     np.testing.assert_allclose(state.noise_spectrum(W), kappa * C_PHI + 2 * 0.4**2, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ensemble", "sigma"), [(IID(1.8), 0.4), (DeepHebbian(0.7, 0.0, (1.6,)), 0.0)])
 def test_without_memory_the_noise_makes_all_of_x(ensemble, sigma):
     """(1 + w^2) C^x = C^eta, from the orbit of the energy."""
@@ -67,6 +69,7 @@ def test_without_memory_the_noise_makes_all_of_x(ensemble, sigma):
     np.testing.assert_allclose((1 + W**2) * state.spectrum_x(W), state.noise_spectrum(W), rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_mapped_and_differentiated():
     def noise(g):
         return stationary(IID(g), Erf(), 0.3, nodes=101, num_lags=129, max_lag=30.0).noise_spectrum(
@@ -82,6 +85,7 @@ def test_mapped_and_differentiated():
     np.testing.assert_allclose(slopes, central, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_mapped_state_keeps_its_ensembles():
     states = eqx.filter_vmap(lambda g: stationary(IID(g), Erf(), nodes=41, num_lags=17))(jnp.array([1.5, 2.0]))
     np.testing.assert_array_equal(states.ensemble.variance(), [2.25, 4.0])

@@ -134,6 +134,7 @@ def test_equation_of_the_shift():
         np.testing.assert_allclose((1 + w**2) * C_x, kappa.real * C_phi, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_only_the_strength_matters():
     g = 2.5
     same = [
@@ -186,6 +187,7 @@ def test_no_stationary_state_is_not_converged():
 # --- Lyapunov exponent ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ground_state_of_an_exact_well():
     # Poeschl-Teller: n (n + 1) / cosh^2 has its ground state at q = n.
     errors = []
@@ -295,6 +297,7 @@ def test_onset(ensemble, transfer, expected):
     assert stationary(1.01 * onset.value * ensemble, transfer).variance > 0
 
 
+@pytest.mark.slow
 def test_onset_and_its_gradient_by_an_overlap():
     """The edge of flat modes is rho (1 + load) + sqrt(load) (1 + rho^2), also at the rho = 0 that leaves no memory."""
     load, rho = 0.7, jnp.array([0.0, 0.3, -0.3, 1.0])

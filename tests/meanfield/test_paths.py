@@ -49,6 +49,7 @@ def test_spectrum_of_a_kink():
     assert errors[1] < 1e-4 and errors[0] / errors[1] > 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ensemble", [Elliptic(0.5, 0.6), RandomModes.flat(0.3, overlap=0.6)])
 def test_paths_of_linear_units_are_gaussian(ensemble):
     """With the exact response x = y for linear units: what is integrated differs from it by the error of the grid."""

@@ -75,6 +75,7 @@ def test_chaos_appears_at_a_fold(ensemble):
     np.testing.assert_allclose(above.state.variance[1], above.state.variance[2], rtol=0.3)
 
 
+@pytest.mark.slow
 def test_onset_without_a_fold():
     for transfer in (Tanh(), Erf(), clipped_linear(-1.0, 1.0)):
         onset = chaos_onset(IID(2.0), transfer)

@@ -59,6 +59,7 @@ def test_mode_near_onset():
         np.testing.assert_allclose(state.kappa[0] ** 2 / excess, 1, atol=1.5 * excess)
 
 
+@pytest.mark.slow
 def test_erf_has_closed_forms():
     g, mu2 = 1.3, 0.4
     state = static_state(IID(g) + LowRank(0.0), Erf(), Input(variance=mu2))

@@ -145,6 +145,7 @@ def test_gradients():
     np.testing.assert_allclose(cold, (high - low) / (2 * step), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_many_at_once():
     loads, temperatures = jnp.linspace(0.02, 0.1, 4), jnp.array([0.0, 0.1, 0.3, 1.5])
     solve = lambda load, T: replica_state(window(load, 0.2), PURE, T)

@@ -22,6 +22,7 @@ def window(load, *hetero):
 # --- the measure ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fraction", [pytest.param(0.1, marks=pytest.mark.slow), 0.5, 1.0])
 def test_gibbs_by_enumeration(fraction):
     """Ten spins: all pair correlations and the energy, at any fraction, within 5 standard errors of chains."""

@@ -190,6 +190,7 @@ def test_retrieve_is_simulate_and_measure_for_all_starts():
     assert found.success.all()
 
 
+@pytest.mark.slow
 def test_mapped_over_networks():
     def of(key):
         patterns = memory.binary(150, 6, key=key)

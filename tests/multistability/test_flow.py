@@ -44,6 +44,7 @@ def test_one_event():
     np.testing.assert_allclose(found.trajectory.at(after)[0], -1 + np.exp(-0.7), rtol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 5])
 def test_period_of_a_ring_of_inhibition(n):
     r"""Each unit follows the last after tau, so that T = 2 n tau.
@@ -166,6 +167,7 @@ def plain_loop(W, b, x, max_events=500):
     return np.array(times), np.array(states), None
 
 
+@pytest.mark.slow
 def test_events_are_those_of_a_plain_loop():
     compared = 0
     for seed in range(12):
@@ -322,6 +324,7 @@ def test_the_index_of_a_start_is_where_its_flow_ends():
     np.testing.assert_allclose(found.activities[found.index[decided]], ends.mean_activity[decided], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_graph_of_a_bistable_unit():
     graph = state_graph(np.array([[2.0]]), -1.0, num_starts=200, key=jax.random.key(0))
     np.testing.assert_array_equal(graph.activities, [[0], [1]])

@@ -275,6 +275,7 @@ def identity_forbids(S, on, others):
     return linprog(np.zeros(len(S)), A_eq=M, b_eq=np.append(np.zeros(len(M) - 1), 1), method="highs-ipm").status == 0
 
 
+@pytest.mark.slow
 def test_coupling_against_the_identity():
     rng = np.random.default_rng(6)
     outcomes = set()

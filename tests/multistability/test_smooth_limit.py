@@ -78,6 +78,7 @@ def test_states_stay_above_the_end_and_leave_below_it():
     assert ended >= 2
 
 
+@pytest.mark.slow
 def test_the_logistic_function():
     phi, x = Logistic(1.7), jnp.linspace(-2, 2, 9)
     at = lambda t: phi(jnp.asarray(t))

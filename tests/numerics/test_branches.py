@@ -31,6 +31,7 @@ def test_saddle_node():
     assert abs(root.value.direction[0]) == pytest.approx(1, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [-1, 1])
 def test_both_folds_of_a_cusp_and_their_slopes(side):
     @jax.jit

@@ -70,6 +70,7 @@ def test_reciprocal_moments_against_the_trapezoid_rule(d, kind):
     np.testing.assert_allclose(reciprocal_moments(jnp.asarray(D)), expected, rtol=1e-10, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [1, 2, 3, 6])
 def test_moments_of_a_real_denominator(d):
     rng = np.random.default_rng(d)

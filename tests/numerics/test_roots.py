@@ -171,6 +171,7 @@ def test_implicit_roots_evaluate_the_equations_for_derivatives_alone():
     assert calls
 
 
+@pytest.mark.slow
 def test_implicit_roots_of_two_and_three_unknowns():
     """y^3 = A a for matrices A, elementwise: dy/da = A / (3 y^2), here with the unknowns mixed."""
     for k in (2, 3):

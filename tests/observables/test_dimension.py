@@ -43,6 +43,7 @@ def dimension(C):
 # --- the estimate
 
 
+@pytest.mark.slow
 def test_linear_networks_within_the_stated_error():
     repeats, times = 120, 1600
     A, C = linear_network(40, 0.6)

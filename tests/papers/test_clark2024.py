@@ -31,6 +31,7 @@ def test_effective_rank_of_exponential_amplitudes():
         np.testing.assert_allclose(found, scale * np.tanh(1 / scale), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_equal_overlaps_give_an_ellipse():
     D, load, rho = 1.4, 0.7, 0.6
     ensemble = RandomModes.flat(D, load, rho)

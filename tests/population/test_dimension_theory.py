@@ -107,6 +107,7 @@ def test_spectrum_of_an_exponential():
     assert errors[0] / errors[1] > 14 and errors[1] < 1e-5
 
 
+@pytest.mark.slow
 def test_spectrum_of_a_smooth_function():
     """pi / cosh(pi w / 2), at sums of frequencies."""
     a, b = np.array([0.0, 0.3, 2.0]), np.array([0.1, 1.5])
@@ -258,6 +259,7 @@ def test_lags_against_samples():
     assert found.phi[2] / found.phi[0] > 2 * np.exp(-2 * 0.8 * 3)
 
 
+@pytest.mark.slow
 def test_a_state_knows_its_ensemble():
     """Without another ensemble the own one is taken; another effective rank has the same state."""
     ensemble = _modes(0.6, 0.25)
@@ -370,6 +372,7 @@ def test_equation_of_the_field():
     assert rest.units.c_x.shape == rest.units.c_phi.shape == (3, rest.lags.size) and np.all(rest.units.c_x == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ensemble", [IID(1.0), RandomModes.flat(1.0)], ids=["iid", "modes"])
 def test_unlike_units_against_samples(ensemble):
     """Sums over pairs of the sampled (1 - Gamma S J)^{-1} c_0 (1 - Gamma S J)^{-dagger}, at two frequencies."""

@@ -183,6 +183,7 @@ def test_cross_spectrum_of_a_sample():
 # --- limits and transformations
 
 
+@pytest.mark.slow
 def test_without_recurrence():
     np.testing.assert_allclose(linear_sum(HEBBIAN, 0.0, 0.3 + 0.2j), dressed_power(HEBBIAN, 0.3 + 0.2j), rtol=1e-12)
     np.testing.assert_allclose(linear_sum(IID(0.0), 0.4, 0.3), 1.0, rtol=1e-14)

@@ -58,6 +58,7 @@ def test_free_energy_is_stationary():
             np.testing.assert_allclose(slope, 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_temperature_of_breaking():
     """`glassiness` is the temperature at which the replicon of a state would vanish."""
     core, y = symmetric_core(window(0.1), 1), jnp.array([0.9, 0.2])

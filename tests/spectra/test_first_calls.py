@@ -46,6 +46,7 @@ def test_one_law_has_the_edges_of_a_traced_one(gains):
     np.testing.assert_allclose(found[-1], spectrum.right_edge(), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_an_edge_off_the_axis():
     """A conjugate pair; the number is that of the compiled loop, in float64."""
     edge = law(DeepHebbian(0.3, 0.0, (-1.0, -0.5))).rightmost()
@@ -84,6 +85,7 @@ def test_outliers_of_one_law_are_those_of_a_traced_one():
     assert np.isnan(found.values).sum() == 1 and found.residual.max() < 1e-12
 
 
+@pytest.mark.slow
 def test_padded_ensembles_are_the_same_law():
     a = DeepHebbian(0.5, 0.3, (0.5, 0.2, 0.1))
     ensemble = 0.5 * a - IID(0.3)

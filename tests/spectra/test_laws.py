@@ -87,6 +87,7 @@ def test_round_densities(name):
     np.testing.assert_allclose(law(system.ensemble()).zero_mass(), system.zero_mass, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_noise_turns_the_zeros_into_a_disc_inside_the_void():
     system = SYSTEMS["shift and noise"]
     edge, island, void = law(system.ensemble()).boundary(num_points=96)

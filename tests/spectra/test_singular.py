@@ -54,6 +54,7 @@ def test_counts_of_symmetric_modes_are_those_of_marchenko_and_pastur(sign, load)
         np.testing.assert_allclose(Q, Q_exact, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ensemble",
     [

@@ -36,6 +36,7 @@ def test_the_order_of_two_singular_modes():
     np.testing.assert_allclose(density[4], 0.1453, atol=5e-5)
 
 
+@pytest.mark.slow
 def test_multiples_of_a_sum():
     z = np.array([0.5, 1.75, 1.8, 1.9, 2.1])
     edges, density = _answers(S([1.0]) + S([2.0]), z)

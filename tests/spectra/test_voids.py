@@ -32,6 +32,7 @@ def of_one_shift(load, gamma):
     return spectra.void_area(spectra.law(DeepHebbian(load, hetero=(gamma,))))
 
 
+@pytest.mark.slow
 def test_one_shift_is_exact():
     found = jax.jit(jax.vmap(of_one_shift))(LOADS, GAMMAS)
     assert found.converged.all()
