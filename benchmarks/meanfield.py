@@ -15,10 +15,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.polynomial import Chebyshev
-from scipy.fft import dct
-from scipy.integrate import solve_ivp
-from scipy.optimize import brentq
+import scripts
 from table import Row
 
 import jaxnets as jn
@@ -31,55 +28,6 @@ def theory(g, rank):
     state = jn.meanfield.stationary(ensemble, jn.transfer.Tanh())
     found = jn.population.dimension(state)
     return jnp.stack([found.phi, found.x]), found.converged & state.converged
-
-
-def by_scipy(g, rank, nodes=201, degree=50, spacing=0.08):
-    """PR^phi/N and PR^x/N: energy condition, orbit in l = -ln C/C(0), cosine transform, sum over two frequencies."""
-    z = np.linspace(-9, 9, nodes)
-    weights = np.exp(-(z**2) / 2)
-    weights /= weights.sum()
-
-    def energy(c):
-        Phi = np.log(np.cosh(np.sqrt(c) * z))
-        return g**2 * (weights @ Phi**2 - (weights @ Phi) ** 2) - c**2 / 2
-
-    c0 = brentq(energy, 1e-3, 2 * g**2, xtol=1e-14)
-    beta = weights @ np.cosh(np.sqrt(c0) * z) ** -2
-    rate = np.sqrt(1 - (g * beta) ** 2)
-
-    def G(t):  # C^phi = n G(n^2) at correlation n
-        n = np.sqrt(t)
-        shared = [np.tanh(np.sqrt(c0) * (np.sqrt(m) * z[:, None] + np.sqrt(1 - m) * z)) @ weights for m in n]
-        return np.array([weights @ f**2 for f in shared]) / n
-
-    share = Chebyshev.interpolate(G, degree, domain=[0, 1])
-    u, gauss = np.polynomial.legendre.leggauss(degree)  # an integral over a small t would lose digits
-    mean = Chebyshev.interpolate(lambda t: share(np.outer(t, (u + 1) / 2)) @ gauss / 2, degree, domain=[0, 1])
-    last = max(16 / rate, 8 / rate**2)
-    tau = np.linspace(0, last, int(last / spacing))
-
-    def force(_, y):
-        t = np.exp(-2 * y[0])
-        return [y[1], g**2 / c0 * (share(t) - mean(t))]
-
-    orbit = solve_ivp(force, (0, tau[-1]), [0, 0], method="DOP853", t_eval=tau, rtol=1e-9, atol=1e-9)
-    n = np.exp(-orbit.y[0])
-    C_phi, C_x = n * share(n**2), c0 * n
-    # Sums at the spacing pi / T are exact up to e^{-2 T width}, and the ridge has the width rate^2. Spectra of smooth
-    # activity fall exponentially.
-    w = np.pi * np.arange(tau.size) / last
-    w = w[w < 40 * rate]
-    phi, x = (np.concatenate([s[:0:-1], s]) for s in (tau[1] * dct(c, 1)[: w.size] for c in (C_phi, C_x)))
-    S = beta / (1 + 1j * np.concatenate([-w[:0:-1], w]))
-    ladder = g**2 * np.conj(S)[:, None] * S
-    both, pairs = np.abs(ladder) ** 2, 1 / np.abs(1 - ladder) ** 2
-    area = (w[1] / (2 * np.pi)) ** 2
-    return np.array(
-        [
-            C_phi[0] ** 2 / (area * phi @ ((1 + both / rank) * pairs) @ phi),
-            C_x[0] ** 2 / (area * x @ ((2 + 1 / rank - both) * pairs) @ x),
-        ]
-    )
 
 
 def timed(function, *args, repeats=3):
@@ -110,7 +58,7 @@ def main(quick: bool, full: bool = False) -> list[Row]:
     # Every point, or one in nine: both ends of the strengths, and all ranks, since 9 and 4 have no common divisor.
     chosen = np.arange(0, g.size, 1 if full or quick else 9)
     began = time.perf_counter()
-    other = np.array([by_scipy(g[i], rank[i]) for i in chosen])
+    other = np.array([scripts.dimension(g[i], rank[i]) for i in chosen])
     scipy_seconds = (time.perf_counter() - began) * g.size / chosen.size
     difference = np.max(np.abs(np.asarray(found)[chosen] / other - 1))
 

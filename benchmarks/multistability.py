@@ -17,6 +17,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scripts
 from table import Row
 
 from jaxnets.multistability import flow, stable_patterns
@@ -30,17 +31,6 @@ def seconds(run, repeats: int = 3) -> tuple[float, float]:
         jax.block_until_ready(run())
         times.append(time.perf_counter() - start)
     return times[0], min(times[1:])
-
-
-def numpy_search(J: np.ndarray, chunk: int = 2**14) -> np.ndarray:
-    """All stable patterns by matrix products."""
-    n = len(J)
-    found = []
-    for first in range(0, 2**n, chunk):
-        s = ((np.arange(first, first + chunk)[:, None] >> np.arange(n)) & 1).astype(J.dtype)
-        stable = np.all((2 * s - 1) * (s @ J.T) > 0, 1)
-        found.append(s[stable])
-    return np.concatenate(found) == 1
 
 
 def numpy_flows(J: np.ndarray, b: np.ndarray, x: np.ndarray, max_events: int = 1000) -> np.ndarray:
@@ -87,7 +77,7 @@ def main(quick: bool) -> list[Row]:
             found = []
             first, run = seconds(lambda J=J, found=found: found.append(stable_patterns(J).patterns))
             start = time.perf_counter()
-            expected = numpy_search(J)
+            expected = scripts.stable_patterns(J)
             alternative = time.perf_counter() - start
             assert {tuple(s) for s in found[0]} == {tuple(s) for s in expected}
             rates = [2**n / t / 1e6 for t in (run, alternative)]

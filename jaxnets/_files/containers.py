@@ -56,9 +56,6 @@ def _shape(value: Any) -> str:
     return " x ".join(map(str, value.shape))
 
 
-_NAMES = {"label", "name", "id", "unit", "neuron", "node", "index", "row", "cell"}
-
-
 def _labels(entries: dict[str, Any], key: str, rows: int) -> tuple[str, ...] | None:
     """The texts beside an array that are as many as its rows, or numbers that are called labels."""
     for other, value in entries.items():

@@ -94,10 +94,6 @@ def _read(path: Path, name: str | None, kind: str | None) -> tuple[Any, tuple[st
     return _checked(matrix, rows, columns, [*filter(None, [found.said]), *notes, *table.notes])
 
 
-def _is_square(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 2 and shape[0] == shape[1]
-
-
 def _in_one_order(found: Labelled) -> tuple[np.ndarray, tuple[str, ...] | None, tuple[str, ...] | None, list[str]]:
     """Columns in the order of the rows, where both have the same labels."""
     matrix, rows, columns = found.values, found.rows, found.columns

@@ -117,11 +117,6 @@ def _preimage(gains: Discrete, zeta, r) -> Complex[Array, ""]:
     return jnp.where(miss <= tolerances.IMAGE_STEP, z, jnp.nan)
 
 
-def preimage_step(ensemble: Ensemble, gains: Discrete, zeta, z) -> Complex[Array, ""]:
-    """One Newton step from z towards the image of zeta."""
-    return z * jnp.expm1(_newton_step(gains, zeta, ensemble.r_and_kappa(1 / zeta)[0], z))
-
-
 def _newton_step(gains, zeta, r, z):
     """Newton's step in log z for log(<z / (z - G r)> / <G / (z - G r)>) = log(zeta + r).
 
