@@ -248,7 +248,7 @@ class PiecewiseLinear(Transfer):
         if self.breaks.ndim != 1:
             raise ValueError(f"`breaks` must be a 1-d array, got shape {self.breaks.shape}")
         require("breaks", self.breaks, np.isfinite, "finite numbers")
-        require("breaks", jnp.diff(self.breaks), lambda gaps: gaps > 0, "increasing")
+        require("breaks", self.breaks, lambda breaks: np.all(np.diff(breaks) > 0), "increasing")
         for name, values in (("slopes", self.slopes), ("intercepts", self.intercepts)):
             if values.shape != (len(self.breaks) + 1,):
                 raise ValueError(f"`{name}` must have shape ({len(self.breaks) + 1},), got {values.shape}")

@@ -33,10 +33,10 @@ def as_float(value: ArrayLike | Sequence[ArrayLike], name: str = "the value") ->
     array = _of_host(value, name)
     dtype = _nearest(array.dtype, name)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        converted = array.astype(dtype, copy=False)
+        converted = array.astype(dtype)  # a copy: on a CPU, JAX's array may share the memory of NumPy's
     if array.dtype.kind == "f" and dtype.itemsize < array.dtype.itemsize:
         _require_held(array, converted, name)
-    return jnp.asarray(converted)
+    return jax.device_put(converted)  # `jnp.asarray` compiles a program for each shape
 
 
 def _of_jax(value: Any, name: str) -> Float[Array, "..."]:

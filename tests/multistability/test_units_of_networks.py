@@ -117,7 +117,6 @@ def test_learning_in_other_units(q):
 
 
 def test_another_size_and_rank_compile_nothing():
-    """But copies of the arguments in each shape."""
     rng = np.random.default_rng(0)
     with compilations() as programs:
         for n, rank in ((5, 1), (6, 2), (8, 3)):
@@ -125,4 +124,4 @@ def test_another_size_and_rank_compile_nothing():
             J, b = network(n)
             for pattern in stable_patterns(J, b).patterns[:1]:
                 follow_pattern(J, pattern, b)
-    assert all("stage" in name for name in programs), programs
+    assert programs == []
