@@ -12,8 +12,8 @@ documents `duration`, `discard`, `dt` and `save_every`.
 Results are dicts of arrays. Beside a measured number, `<name>_error` is its standard error and `<name>_theory` is the
 prediction for N -> infinity. `converged` says whether all solvers converged; a number that was not found is NaN.
 
-All raise `ValueError` for text that is no expression, for a name without a value and for a value without a name. Errors
-of the functions that they call are passed on.
+All raise `ValueError` for text that is no expression, for a name without a value, for a value without a name, and for a
+`key` that is no random key. Errors of the functions that they call are passed on.
 
 A new computation is one more function that returns such a dict: sweeps map it by its name.
 """
@@ -29,6 +29,7 @@ from jaxtyping import Array, ArrayLike, Complex, Float, PRNGKeyArray
 from . import _expressions, couplings, dynamics, meanfield, observables, population, spectra
 from . import memory as memories
 from . import transfer as transfers
+from ._arguments import require_key
 from ._public import public
 
 Values = dict[str, Array]
@@ -57,6 +58,7 @@ def spectrum(
     traced. `spectra.observed_void_area` measures `void_area`. Eigenvalues that are 0 do not count; their share of all
     is `zero_mass_theory`. `converged` speaks of the law.
     """
+    require_key("key", key)
     coupling, phi = _read_gains(parameters, ensemble, transfer, variance)
     law = spectra.law(coupling, phi, variance=variance)
     values = _eigenvalues(coupling, phi, variance, n, max_modes, key)
@@ -83,6 +85,7 @@ def eigenvalues(
     **parameters: ArrayLike,
 ) -> Values:
     """All `eigenvalues`, (n,), of J G in one network, with G as in `spectrum`."""
+    require_key("key", key)
     coupling, phi = _read_gains(parameters, ensemble, transfer, variance)
     values = _eigenvalues(coupling, phi, variance, n, max_modes, key)
     return {"eigenvalues": values, "converged": jnp.all(jnp.isfinite(jnp.abs(values)))}
@@ -116,6 +119,7 @@ def simulate(
     `correlation_time_phi` is not longer, and that all trajectories stay finite. `noise` may be traced if it is not 0.
     Times are in units of tau.
     """
+    require_key("key", key)
     coupling, phi = _read(parameters, ensemble, transfer)
     key_network, key_start, key_noise = jax.random.split(key, 3)
     net = dynamics.RateNetwork(coupling.sample(n, key=key_network, max_modes=max_modes), phi, noise=noise)
@@ -169,6 +173,7 @@ def lyapunov(
 
     `lyapunov` is the largest, and `exponents` holds all, with standard errors; `converged` asks that they are finite.
     """
+    require_key("key", key)
     coupling, phi = _read(parameters, ensemble, transfer)
     key_network, key_start = jax.random.split(key)
     net = dynamics.RateNetwork(coupling.sample(n, key=key_network, max_modes=max_modes), phi)

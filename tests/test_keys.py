@@ -1,29 +1,108 @@
-"""Every function that draws asks for a random key of JAX, and names what it got instead."""
+"""Every public function that draws asks for a random key of JAX, and names what it got instead."""
+
+import inspect
+import types
 
 import jax
 import numpy as np
 import pytest
 
 import jaxnets as jn
+from jaxnets import computations, couplings, dynamics, fitting, meanfield, memory, multistability
 from jaxnets._arguments import require_key
 
-NET = jn.dynamics.RateNetwork(np.eye(3), jn.transfer.Tanh(), noise=0.1)
+PHI = jn.transfer.Tanh()
+PATTERNS = np.array([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])
+J = couplings.Dense(np.eye(3), symmetric=True)
+NET = dynamics.RateNetwork(J, PHI, noise=0.1)
+ECHO = couplings.DeepHebbian(1.0, 0.0, (1.2,))  # with noise, solved on the grid of paths
+SYMMETRIC = couplings.Elliptic(2.0, 0.5)
 
-DRAWS = {
-    "independent": lambda key: jn.couplings.IID(1.0).sample(5, key=key),
-    "modes": lambda key: jn.couplings.RandomModes([1.0], load=1.0).sample(5, key=key),
-    "singular": lambda key: jn.couplings.SingularModes([1.0]).sample(5, key=key),
-    "sum": lambda key: (jn.couplings.IID(1.0) + jn.couplings.IID(2.0)).sample(5, key=key),
-    "simulate": lambda key: jn.dynamics.simulate(NET, np.ones(3), duration=1.0, key=key),
-    "step": lambda key: jn.dynamics.step(NET, jn.dynamics.heun, 0.0, np.ones(3), 0.1, key),
-    "lyapunov": lambda key: jn.dynamics.lyapunov_spectrum(NET, np.ones(3), num_exponents=1, duration=99.0, key=key),
+ENSEMBLES = {
+    "DeepHebbian": couplings.DeepHebbian(1.0),
+    "Elliptic": SYMMETRIC,
+    "IID": couplings.IID(1.0),
+    "LowRank": couplings.LowRank(1.0),
+    "RandomModes": couplings.RandomModes([1.0], load=1.0),
+    "Scaled": 2.0 * couplings.IID(1.0),
+    "SingularModes": couplings.SingularModes([1.0]),
+    "Sum": couplings.IID(1.0) + couplings.IID(2.0),
 }
+DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key) for name, law in ENSEMBLES.items()} | {
+    "computations.dimension": lambda key: computations.dimension("Elliptic(2., .5)", key=key),
+    "computations.eigenvalues": lambda key: computations.eigenvalues("IID()", n=5, key=key),
+    "computations.lyapunov": lambda key: computations.lyapunov("IID()", n=5, key=key),
+    "computations.mean_field": lambda key: computations.mean_field("Elliptic(2., .5)", key=key),
+    "computations.memory": lambda key: computations.memory("DeepHebbian()", n=5, key=key),
+    "computations.regime": lambda key: computations.regime("DeepHebbian()", n=5, key=key),
+    "computations.simulate": lambda key: computations.simulate("IID()", n=5, key=key),
+    "computations.spectrum": lambda key: computations.spectrum("IID()", n=5, key=key),
+    "couplings.random_modes_from_matrix": lambda key: couplings.random_modes_from_matrix(np.eye(3), key=key),
+    "couplings.singular_mismatch": lambda key: couplings.singular_mismatch(SYMMETRIC, np.eye(3), key=key),
+    "dynamics.lyapunov_spectrum": lambda key: dynamics.lyapunov_spectrum(
+        NET, np.ones(3), num_exponents=1, duration=99.0, key=key
+    ),
+    "dynamics.simulate": lambda key: dynamics.simulate(NET, np.ones(3), duration=1.0, key=key),
+    "dynamics.step": lambda key: dynamics.step(NET, dynamics.heun, 0.0, np.ones(3), 0.1, key),
+    "fitting.draw_starts": lambda key: fitting.draw_starts(SYMMETRIC, 2, key=key),
+    "fitting.fit_connectome": lambda key: fitting.fit_connectome(np.eye(3), key=key),
+    "meanfield.static_states": lambda key: meanfield.static_states(SYMMETRIC, PHI, key=key),
+    "meanfield.stationary": lambda key: meanfield.stationary(SYMMETRIC, PHI, key=key),
+    "meanfield.stationary_by_paths": lambda key: meanfield.stationary_by_paths(SYMMETRIC, PHI, key=key),
+    "memory.binary": lambda key: memory.binary(5, 2, key=key),
+    "memory.correlated_binary": lambda key: memory.correlated_binary(5, np.eye(2), key=key),
+    "memory.correlated_gaussian": lambda key: memory.correlated_gaussian(5, np.eye(2), key=key),
+    "memory.dense.sampled_bit_error": lambda key: memory.dense.sampled_bit_error(
+        memory.dense.Polynomial(2), 5, 2, num_networks=2, key=key
+    ),
+    "memory.gaussian": lambda key: memory.gaussian(5, 2, key=key),
+    "memory.glauber": lambda key: memory.glauber(J, PATTERNS[0], temperature=1.0, num_sweeps=1, key=key),
+    "memory.observe": lambda key: memory.observe(couplings.DeepHebbian(1.0), PHI, 5, key=key),
+    "memory.retrieve": lambda key: memory.retrieve(NET, PATTERNS, duration=1.0, key=key),
+    "multistability.basins": lambda key: multistability.basins(np.eye(3), num_starts=2, key=key),
+    "multistability.descend": lambda key: multistability.descend(np.eye(3), num_starts=2, key=key),
+    "multistability.state_graph": lambda key: multistability.state_graph(np.eye(3), num_starts=2, key=key),
+}
+
+
+def _takers(module, path=""):
+    """The public functions and methods with an argument `key`, by their names below the package."""
+    for name in dir(module):
+        thing, here = getattr(module, name), f"{path}.{name}".lstrip(".")
+        if isinstance(thing, types.ModuleType):
+            yield from _takers(thing, here)
+        elif isinstance(thing, type):
+            methods = [member for member in dir(thing) if member[0] != "_"] if not inspect.isabstract(thing) else []
+            for method in methods:
+                function = inspect.getattr_static(thing, method)
+                if inspect.isfunction(function) and "key" in inspect.signature(function).parameters:
+                    yield f"{here}.{method}"
+        elif inspect.isfunction(thing) and "key" in inspect.signature(thing).parameters:
+            yield here
+
+
+def test_all_that_draw_are_here():
+    assert set(_takers(jn)) == set(DRAWS)
 
 
 @pytest.mark.parametrize("name", DRAWS)
 def test_a_number_is_no_key(name):
-    with pytest.raises((ValueError), match=r"`key` must be one random key, .* got int 7: `jax.random.key\(7\)`"):
+    with pytest.raises(ValueError, match=r"`key` must be one random key, .* got int 7: `jax.random.key\(7\)`"):
         DRAWS[name](7)
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_where_something_is_drawn_none_is_no_key(name):
+    with pytest.raises(ValueError, match="`key` must be .*key"):
+        DRAWS[name](None)
+
+
+@pytest.mark.parametrize("solve", [meanfield.stationary, meanfield.stationary_by_paths])
+def test_where_nothing_is_drawn_a_number_is_no_key_but_none_will_do(solve):
+    for law in (couplings.IID(0.5), ECHO):
+        with pytest.raises(ValueError, match="`key` must be one random key"):
+            solve(law, PHI, key=7)
+    assert solve(couplings.IID(0.5), PHI, key=None).variance == 0
 
 
 @pytest.mark.parametrize("key", [None, True, 1.5, np.ones(2), np.ones((2, 2), np.uint32)])

@@ -60,6 +60,7 @@ ARROWS = {
     "plotting": set(),
     # What sweeps map: each computation of the package at one point.
     "computations": {
+        "_arguments",
         "_expressions",
         "couplings",
         "dynamics",

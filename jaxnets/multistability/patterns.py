@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, UInt64
 from scipy.optimize import milp
 
-from .._arguments import positive, real_array, require, require_whole
+from .._arguments import positive, real_array, require, require_key, require_whole
 from .._numerics import is_concrete
 from .._results import Result
 from ..couplings.operators import Dense, Operator
@@ -383,11 +383,12 @@ def descend(
 
     Raises:
         ValueError: if ``J`` is not one finite square matrix, ``bias`` does not fit, one of them is traced, or
-            ``num_starts`` or ``max_flips`` is not a whole number >= 1.
+            ``num_starts`` or ``max_flips`` is not a whole number >= 1, or ``key`` is no random key.
     """
     require_concrete(J, bias, "the number of patterns found depends on values")
     J = as_couplings(J)
     b = cast_bias(bias, J)
+    require_key("key", key)
     require_whole("num_starts", num_starts)
     require_whole("max_flips", max_flips)
     ends = np.asarray(_descended(J.dense(), b, jax.random.bernoulli(key, 0.5, (num_starts, J.shape[-1])), max_flips))

@@ -75,9 +75,9 @@ def stationary_by_paths(
     with paths.
 
     Raises:
-        ValueError: for an ensemble with a finite-rank part, or with a memory kernel and no `key`; phi that is not odd,
-            or has no slope at 0; negative noise, num_paths < 16 or not a multiple of 8, nodes < 41, a time or
-            tolerance <= 0, and unless 10 dt <= memory <= max_lag <= period / 4.
+        ValueError: for an ensemble with a finite-rank part, or with a memory kernel and no `key`; a `key` that is no
+            random key; phi that is not odd, or has no slope at 0; negative noise, num_paths < 16 or not a multiple of
+            8, nodes < 41, a time or tolerance <= 0, and unless 10 dt <= memory <= max_lag <= period / 4.
 
     Source: Sompolinsky & Zippelius 1982 (symmetric couplings); Stern, Sompolinsky & Abbott 2014 (sampled paths);
     Martí, Brunel & Ostojic 2018 (partial symmetry).
@@ -86,7 +86,8 @@ def stationary_by_paths(
     dtype = ensemble.variance().dtype
     shape = shape_of(transfer, dtype)
     sigma = scalar("noise", noise).astype(dtype)
-    require_key("key", key)
+    if key is not None:
+        require_key("key", key)
     require("noise", sigma, nonnegative, "a finite number >= 0")
     require("tolerance", tolerance, positive, "a finite number > 0")
     require_whole("nodes", nodes, least=41)

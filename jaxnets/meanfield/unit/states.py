@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
-from ..._arguments import nonnegative, positive, require, require_instance, require_whole, scalar
+from ..._arguments import nonnegative, positive, require, require_instance, require_key, require_whole, scalar
 from ..._laws import Discrete
 from ..._numerics import is_concrete
 from ..._results import Result
@@ -63,13 +63,15 @@ def stationary(
     Kinks of phi are found, unless its fields are traced, and averages are split there.
 
     Raises:
-        ValueError: for an ensemble with a finite-rank part, or with a memory kernel and no `key`; row gains that are
-            not positive or that come with noise, a memory kernel or a shift; phi that is not odd or has no slope at 0;
-            negative noise, nodes < 41, num_lags < 17 and max_lag <= 0.
+        ValueError: for an ensemble with a finite-rank part, or with a memory kernel and no `key`; a `key` that is no
+            random key; row gains that are not positive or that come with noise, a memory kernel or a shift; phi that is
+            not odd or has no slope at 0; negative noise, nodes < 41, num_lags < 17 and max_lag <= 0.
 
     Source: Sompolinsky, Crisanti & Sommers 1988; with noise, Schuecker et al. 2018.
     """
     require_no_mean(ensemble)
+    if key is not None:
+        require_key("key", key)
     site, without_noise = ensemble.site(), _is_zero(noise)
     # A shift filters the noise too, and then no energy is conserved.
     if site is None or (site.echo is not None and not without_noise):
