@@ -102,7 +102,8 @@ def test_where_nothing_is_drawn_a_number_is_no_key_but_none_will_do(solve):
     for law in (couplings.IID(0.5), ECHO):
         with pytest.raises(ValueError, match="`key` must be one random key"):
             solve(law, PHI, key=7)
-    assert solve(couplings.IID(0.5), PHI, key=None).variance == 0
+        with pytest.raises(ValueError, match="`nodes` must"):  # the next argument that is looked at
+            solve(law, PHI, 0.3, key=None, nodes=3)
 
 
 @pytest.mark.parametrize("key", [None, True, 1.5, np.ones(2), np.ones((2, 2), np.uint32)])
