@@ -68,3 +68,16 @@ def test_equations_without_a_finite_solution_are_left():
     """exp(-y) falls for ever: the search goes on to max_steps and stays finite."""
     for y in _both(lambda y: jnp.exp(-y), np.zeros((1, 2))):
         assert np.all(np.isfinite(y)) and np.all(y > 5)
+
+
+@pytest.mark.parametrize("factor", [1, 3])
+def test_newton_steps_that_do_not_halve_the_error_are_not_taken(factor):
+    """From y > 1.39 Newton's steps for arctan y grow for ever; damped ones arrive."""
+
+    def evaluate(y):
+        return factor * np.arctan(y), factor * (1 / (1 + y**2))[..., None]
+
+    starts = np.array([[1.5], [-4.0], [0.5]])
+    y, value = least_squares_from_host(evaluate, starts, np.asarray(100.0), 60)  # Newton's steps from the first one on
+    np.testing.assert_allclose(y, 0, atol=2e-7)
+    np.testing.assert_allclose(value, evaluate(y)[0])
