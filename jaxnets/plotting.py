@@ -38,6 +38,7 @@ WARM = LinearSegmentedColormap.from_list("warm", ["#3b0f4f", "#a3265f", "#e0592a
 TINTS = ("#e6e6e6", "#7fb8d8", "#eaae7f", "#7fceb9", "#c6a1c2", "#f3df9a")
 
 _MAP, _POINTS, _CURVES, _MARKS = 1.0, 2.0, 3.0, 4.0
+_LONGEST_NAME = 16  # letters, a fifth of the width of a figure
 
 
 def figure(width: float = 5.6, height: float = 5.2) -> Axes:
@@ -203,10 +204,12 @@ def raster(
     *,
     label: str | None = "rate",
     top: float | None = None,
+    names: Sequence[str] | None = None,
 ) -> Axes:
     """Every unit as a row, whose colour is its value in time.
 
-    From dark at -`top` to light at `top`, the largest of `values` if None; `values` are given at `times`.
+    From dark at -`top` to light at `top`, the largest of `values` if None; `values` are given at `times`. The `names`
+    of units stand beside their rows, as many as there is room for.
     """
     ax = _activity(ax, "time (τ)", "unit")
     values = np.asarray(values)
@@ -220,7 +223,7 @@ def raster(
         place = ax.inset_axes((1.03, 0.0, 0.02, 1.0))
         bar = _figure_of(ax).colorbar(mesh, cax=place, label=label, format="{x:.2g}", ticks=[-top, 0, top])
         cast(Spine, bar.outline).set_visible(False)
-    return ax
+    return _named_rows(ax, names)
 
 
 def phases(
@@ -387,14 +390,23 @@ def heat_map(
 # --- states of threshold networks
 
 
-def patterns(values: Float[np.ndarray, "k n"], names: Sequence[str], ax: Axes | None = None) -> Axes:
-    """Activities, `values` from 0 (white) to 1 (black), of n units in k states, a column each, called `names`."""
+def patterns(
+    values: Float[np.ndarray, "k n"],
+    names: Sequence[str],
+    ax: Axes | None = None,
+    *,
+    unit_names: Sequence[str] | None = None,
+) -> Axes:
+    """Activities, `values` from 0 (white) to 1 (black), of n units in k states, a column each, called `names`.
+
+    The `unit_names` stand beside the rows, as many as there is room for.
+    """
     ax = _activity(ax, "state", "unit")
     values = np.asarray(values)
     columns, units = np.arange(len(values)), np.arange(1, values.shape[1] + 1)
     ax.pcolormesh(columns, units, values.T, cmap="Greys", vmin=0, vmax=1, edgecolors="white", lw=0.5, zorder=_MAP)
     ax.set_xticks(columns, names)
-    return ax
+    return _named_rows(ax, unit_names)
 
 
 def graph(
@@ -503,6 +515,19 @@ def _real_line(ax: Axes | None) -> Axes:
 def _activity(ax: Axes | None, x: str, y: str) -> Axes:
     ax = _new(5.6, 2.8) if ax is None else ax
     ax.set(xlabel=x, ylabel=y)
+    return ax
+
+
+def _named_rows(ax: Axes, names: Sequence[str] | None) -> Axes:
+    """Names beside rows 1, 2, ..., every second or third where there are many; long ones are cut."""
+    if names is None:
+        return ax
+    size = 7.0  # points; a line takes 1.3 of it
+    room = max(1, int(72 * ax.get_window_extent().height / _figure_of(ax).dpi / (1.3 * size)))
+    rows = list(range(1, len(names) + 1, -(-len(names) // room)))
+    shown = [names[row - 1] for row in rows]
+    cut = [name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "…" for name in shown]
+    ax.set_yticks(rows, cut, fontsize=size)
     return ax
 
 

@@ -133,12 +133,25 @@ def test_legend_in_one_row(ax):
     assert rows == [3, 1]
 
 
+def test_names_of_many_units():
+    """As many names as there is room for, each beside its row."""
+    names = [f"unit {k}" for k in range(90)]
+    ax = plotting.raster(np.arange(3.0), np.ones((3, 90)), plotting.panels(1)[0], names=names)
+    ax.figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
+    assert 10 < len(boxes) < 40 and all(below.y1 < above.y0 for below, above in zip(boxes, boxes[1:], strict=False))
+    for place, label in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True):
+        assert label.get_text() == f"unit {place - 1:.0f}"
+
+
 def test_states_and_their_graph():
     activities = np.array([[1, 0, 1], [0, 1, 0.5]])
     ax = plotting.patterns(activities, ["a", "b"])
     (mesh,) = ax.collections
     np.testing.assert_array_equal(np.ravel(mesh.get_array()), activities.T.ravel())
     assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b"]
+    ax = plotting.patterns(activities, ["a", "b"], unit_names=["u", "v", 20 * "w"])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["u", "v", 16 * "w" + "…"]
     # Units lead from the first to the second; what stays has no arrow.
     ax = plotting.graph(np.array([0.75, 0.25]), np.array([[2, 1], [0, 3]]), ["a", "b"], colors=["k", "r"])
     arrows = [text for text in ax.texts if text.get_text() == ""]

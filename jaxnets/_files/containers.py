@@ -9,15 +9,15 @@ import scipy.sparse
 
 
 class Found(NamedTuple):
-    """What a file holds: an array of numbers (or a sparse one), and `labels`, where texts beside it fit its rows."""
+    """What a file holds: an array of numbers (or a sparse one), and `labels`, where texts beside it fit one axis."""
 
     values: Any
     labels: tuple[str, ...] | None
     name: str
 
 
-def open_container(path: Path, name: str | None, is_wanted: Any, wanted: str) -> Found:
-    """The one array for which `is_wanted(shape)` holds, or the one called `name`.
+def open_container(path: Path, name: str | None, is_wanted: Any, wanted: str, *, labelled: int = 0) -> Found:
+    """The one array for which `is_wanted(shape)` holds, or the one called `name`; labels are of the axis `labelled`.
 
     Raises `ValueError` if there is none, or several without a `name`: it names them.
     """
@@ -37,7 +37,7 @@ def open_container(path: Path, name: str | None, is_wanted: Any, wanted: str) ->
             raise ValueError(f"it holds {shown}{hint}")
         (key,) = fitting
     value = numbers[key]
-    return Found(value, _labels(entries, key, value.shape[0] if value.ndim else 0), key)
+    return Found(value, _labels(entries, key, value.shape[labelled] if value.ndim > labelled else 0), key)
 
 
 def kind_of(path: Path) -> str:
@@ -56,10 +56,10 @@ def _shape(value: Any) -> str:
     return " x ".join(map(str, value.shape))
 
 
-def _labels(entries: dict[str, Any], key: str, rows: int) -> tuple[str, ...] | None:
-    """The texts beside an array that are as many as its rows, or numbers that are called labels."""
+def _labels(entries: dict[str, Any], key: str, num: int) -> tuple[str, ...] | None:
+    """The `num` texts beside an array, or numbers that are called labels."""
     for other, value in entries.items():
-        if other == key or not isinstance(value, np.ndarray) or value.size != rows or rows == 0:
+        if other == key or not isinstance(value, np.ndarray) or value.size != num or num == 0:
             continue
         named = other.split(".")[-1].lower().strip("_s") in (
             "label",

@@ -30,6 +30,10 @@ class Table(NamedTuple):
         """The text of a cell, a number as it was written."""
         return self.texts.get((i, j), "" if self.empty[i, j] else as_label(self.numbers[i, j]))
 
+    def transposed(self) -> "Table":
+        texts = {(j, i): text for (i, j), text in self.texts.items()}
+        return Table(self.numbers.T, texts, self.empty.T, self.notes)
+
     def without(self, header: bool, index: bool) -> "Labelled":
         """The table with its first row (`header`) and first column (`index`) as labels."""
         rows, columns = self.numbers.shape

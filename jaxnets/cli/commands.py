@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 from .refusals import InputError, require_counts, require_file, require_seed, require_sweep
+from .source import measured
 
 Work = Callable[[], int | None]
 
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 else:
     Floats, Integers, Texts = (Annotated[object, _several(kind)] for kind in (float, int, str))
 
-SHIPPED = ("larva-left", "larva-right")  # connectomes, by the names that `--matrix` takes
 SPECTRUM_ENSEMBLE, SPECTRUM_N, NUM_SAMPLES = "DeepHebbian(load=.8, auto=.3, hetero=(.6,.6,.6))", 1000, 20
 SIMULATED_ENSEMBLE, SIMULATED_N = "RandomModes.of_rank(3, .25)", 2000
 G = (1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.25, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0)
@@ -59,6 +59,9 @@ def spectrum(
     variance: MaybeFloat = None,
     matrix: MaybeText = None,
     scale: float = 1.0,
+    transpose: bool = False,
+    name: MaybeText = None,
+    kind: MaybeText = None,
     seed: int = 0,
     out: Path = Path("."),
 ) -> Work:
@@ -74,9 +77,11 @@ def spectrum(
         gains: Transfer function, as in "Tanh()", whose slopes at Gaussian inputs multiply the columns of J.
         variance: Variance of these inputs.
         matrix: Measured couplings in place of an ensemble: a table of text, a list of edges, a .npy, .npz, .mat or .mtx
-            file, larva-left or larva-right. Rows may be the presynaptic or the postsynaptic
-            neurons: a matrix and its transpose have the same spectrum and the same theory.
+            file, larva-left or larva-right.
         scale: Factor of the measured couplings.
+        transpose: Rows of the file are the presynaptic neurons. The spectrum and its theory are the same without gains.
+        name: Name of the matrix in a .npz or .mat file of several, as in "data.W".
+        kind: What a table of text is, matrix or edges, if it looks like the other.
         seed: Seed of all that is random.
         out: Folder for the outputs, made if it is missing.
     """
@@ -87,12 +92,13 @@ def spectrum(
     if variance is not None and not 0 < variance < math.inf:
         raise InputError(f"`--variance` must be a positive number, got {variance}")
     given = (ensemble, n, num_samples) != (SPECTRUM_ENSEMBLE, SPECTRUM_N, NUM_SAMPLES)
-    _require_one_source(matrix, scale, given, "`--ensemble`, `--n` and `--num-samples`")
+    options = "`--ensemble`, `--n` and `--num-samples`"
+    source = measured(matrix, scale, transpose, name, kind, given=given, options=options)
 
     def work() -> int | None:
         from . import spectrum
 
-        return spectrum.run(ensemble, n, num_samples, gains, variance, matrix, scale, seed, out)
+        return spectrum.run(ensemble, n, num_samples, gains, variance, source, seed, out)
 
     return work
 
@@ -104,6 +110,8 @@ def simulate(
     matrix: MaybeText = None,
     scale: float = 1.0,
     transpose: bool = False,
+    name: MaybeText = None,
+    kind: MaybeText = None,
     transfer: str = "Tanh()",
     noise: float = 0.0,
     duration: float = 300.0,
@@ -130,6 +138,8 @@ def simulate(
             a .npy, .npz, .mat or .mtx file, larva-left or larva-right.
         scale: Factor of the measured couplings.
         transpose: Rows of the file are the presynaptic neurons.
+        name: Name of the matrix in a .npz or .mat file of several, as in "data.W".
+        kind: What a table of text is, matrix or edges, if it looks like the other.
         transfer: Transfer function phi, as in "Erf()".
         noise: Standard deviation that white noise alone would give to a neuron.
         duration: Length of each trajectory.
@@ -145,7 +155,8 @@ def simulate(
     require_counts(n=n, num_trajectories=num_trajectories, num_units=num_units, save_every=save_every)
     require_seed(seed)
     given = (ensemble, n) != (SIMULATED_ENSEMBLE, SIMULATED_N)
-    _require_one_source(matrix, scale, given, "`--ensemble` and `--n`", transpose)
+    options = "`--ensemble` and `--n`"
+    source = measured(matrix, scale, transpose, name, kind, given=given, options=options)
 
     def work() -> int | None:
         from . import simulate
@@ -154,9 +165,7 @@ def simulate(
             simulate.Options(
                 ensemble,
                 n,
-                matrix,
-                scale,
-                transpose,
+                source,
                 transfer,
                 noise,
                 duration,
@@ -273,6 +282,8 @@ def multistable(
     matrix: MaybeText = None,
     scale: float = 1.0,
     transpose: bool = False,
+    name: MaybeText = None,
+    kind: MaybeText = None,
     bias: float = 0.0,
     num_starts: int = 4000,
     seed: int = 0,
@@ -295,6 +306,8 @@ def multistable(
             nothing is stored then.
         scale: Factor of this matrix.
         transpose: The file holds J_ij from i to j.
+        name: Name of the matrix in a .npz or .mat file of several, as in "data.W".
+        kind: What a table of text is, matrix or edges, if it looks like the other.
         bias: Bias b of all units.
         num_starts: Random starts of the flow.
         seed: Seed of all that is random.
@@ -306,12 +319,12 @@ def multistable(
         raise InputError(f"`--active` must be between 0 and 1, got {active}")
     if not math.isfinite(bias):
         raise InputError(f"`--bias` must be a finite number, got {bias}")
-    _require_one_source(matrix, scale, False, "", transpose)
+    source = measured(matrix, scale, transpose, name, kind)
 
     def work() -> int | None:
         from . import multistable
 
-        options = multistable.Options(n, num_patterns, active, matrix, scale, transpose, bias, num_starts, seed)
+        options = multistable.Options(n, num_patterns, active, source, bias, num_starts, seed)
         return multistable.run(options, out)
 
     return work
@@ -322,6 +335,8 @@ def fit(
     *,
     interval: MaybeFloat = None,
     columns: Texts = (),
+    transpose: bool = False,
+    name: MaybeText = None,
     population_size: MaybeInteger = None,
     z_scored: bool = False,
     transfer: str = "Tanh()",
@@ -337,9 +352,12 @@ def fit(
     left alone.
 
     Args:
-        recording: A .npy or .csv file of rates, time x units; a .csv file may begin with a line of names.
+        recording: A file of rates, time x units: a table of text, which may begin with a line of names, or a .npy, .npz
+            or .mat file.
         interval: Time between samples; the time constant is found in the same unit.
         columns: Names (or numbers, from 0) of the units to take; all if none is given.
+        transpose: The file holds units x time.
+        name: Name of the rates in a .npz or .mat file of several arrays, as in "data.rates".
         population_size: Number of units in the whole network, of which those recorded are a random part.
         z_scored: Rates are in units of their standard deviations, or in unknown units: only the shape counts.
         transfer: Transfer function phi, which must be odd, as in "Erf()".
@@ -350,13 +368,17 @@ def fit(
         require_file(recording)
         if interval is None:
             raise InputError("`--interval` must be given with a recording: the time between samples")
-    elif columns:
-        raise InputError("`--columns` belongs to a recording: give a file")
+    else:
+        belonging = {"columns": bool(columns), "transpose": transpose, "name": name is not None}
+        for option, given in belonging.items():
+            if given:
+                raise InputError(f"`--{option}` belongs to a recording: give a file")
 
     def work() -> int | None:
         from . import fit
 
-        return fit.run(recording, interval, columns, population_size, z_scored, transfer, seed, out)
+        source = None if recording is None or interval is None else fit.Source(recording, columns, transpose, name)
+        return fit.run(source, interval, population_size, z_scored, transfer, seed, out)
 
     return work
 
@@ -477,21 +499,6 @@ def sweep_plot(out: Positional[Path], *, variable: Texts = ()) -> Work:
         return sweep.plot(out, variable)
 
     return work
-
-
-def _require_one_source(matrix: str | None, scale: float, given: bool, options: str, transpose: bool = False) -> None:
-    """Couplings come from a matrix, which may be scaled, or from other options, which are `given` or not."""
-    if matrix is None:
-        if transpose:
-            raise InputError("`--transpose` belongs to `--matrix`")
-        if scale != 1.0:
-            raise InputError("`--scale` belongs to `--matrix`: scale an ensemble as in `0.5 * IID()`")
-    elif given:
-        raise InputError(f"{options} have no meaning with `--matrix`")
-    elif matrix not in SHIPPED:
-        if not Path(matrix).suffix and not Path(matrix).exists():
-            raise InputError(f"`--matrix` must be a file, {' or '.join(SHIPPED)}, got {matrix}")
-        require_file(Path(matrix))
 
 
 SWEEP = {"run": sweep_run, "status": sweep_status, "plot": sweep_plot, "verify": sweep_verify}

@@ -1,6 +1,7 @@
 """`jaxnets fit`: strength, effective rank and time constant of the network behind a recording."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -22,10 +23,19 @@ FIGURE, STORE = "fit.png", "fit.zarr"
 UNITS, STRENGTH, RANK, DURATION, SAMPLING = 800, 4.0, 0.5, 1000.0, 0.5
 
 
+@dataclass(frozen=True)
+class Source:
+    """A recording in a file, and how it is read."""
+
+    recording: Path
+    columns: tuple[str, ...]
+    transpose: bool
+    name: str | None
+
+
 def run(
-    recording: Path | None,
+    source: Source | None,
     interval: float | None,
-    columns: tuple[str, ...],
     population_size: int | None,
     z_scored: bool,
     transfer: str,
@@ -35,21 +45,23 @@ def run(
     check_replaceable(out, (FIGURE, STORE))
     function = evaluate(transfer, vocabulary(transfers, transfers.Transfer), transfers.Transfer, "--transfer")
     began = time.perf_counter()
-    if recording is None or interval is None:
+    if source is None or interval is None:
         with stage("simulating"):
             rates, step, population_size = _simulated(function, seed), SAMPLING, UNITS
-        source = f"simulated network, g = {STRENGTH:g}, PR^D = {RANK:g}, tau = 1, N = {UNITS}"
+        title = f"simulated network, g = {STRENGTH:g}, PR^D = {RANK:g}, tau = 1, N = {UNITS}"
     else:
-        rates, step, source = read_recording(recording, columns), interval, str(recording)
+        rates = read_recording(source.recording, source.columns, transpose=source.transpose, name=source.name)
+        step, title = interval, str(source.recording)
     try:
         with stage("fitting"):
             found = fit_recording(rates, step, transfer=function, population_size=population_size, z_scored=z_scored)
     except ValueError as error:
-        raise InputError(str(error).replace("`rates`", str(recording or "`rates`"))) from error
+        says = str(error).replace("`rates.T`", "`--transpose`").replace("`rates`", title)
+        raise InputError(says) from error
     seconds = time.perf_counter() - began
 
-    _write(out, found, {"source": source, "interval": step, "transfer": transfer, "z_scored": int(z_scored)})
-    print(_table(found, source))
+    _write(out, found, {"source": title, "interval": step, "transfer": transfer, "z_scored": int(z_scored)})
+    print(_table(found, title))
     for note in found.notes:
         print(f"note: {note}")
     print(

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ from .._progress import stage
 from .inputs import read_weights
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
 from .refusals import InputError
+from .source import Measured
 
 FIGURE, STORE = "multistable.png", "multistable.zarr"
 LISTED, DRAWN = 20, 24  # attractors of the table, and of the figure
@@ -26,9 +28,7 @@ class Options:
     n: int
     num_patterns: int
     active: float
-    matrix: str | None
-    scale: float
-    transpose: bool
+    matrix: Measured | None
     bias: float
     num_starts: int
     seed: int
@@ -37,7 +37,7 @@ class Options:
 def run(options: Options, out: Path) -> None:
     check_replaceable(out, (FIGURE, STORE))
     key_patterns, key_starts = jax.random.split(jax.random.key(options.seed))
-    J, wanted, source = _network(options, key_patterns)
+    J, labels, wanted, source = _network(options, key_patterns)
     bias = options.bias
 
     began = time.perf_counter()
@@ -48,7 +48,7 @@ def run(options: Options, out: Path) -> None:
             J, bias, patterns=stable.patterns, num_starts=options.num_starts, key=key_starts
         )
     seconds = time.perf_counter() - began
-    found = _Found.of(J, bias, wanted, stable, graph)
+    found = _Found.of(J, bias, wanted, stable, graph, labels)
 
     proof = {"complete": int(stable.complete), "reason": stable.reason}
     parameters = source | {"bias": bias, "num_starts": options.num_starts, "seed": options.seed} | proof
@@ -63,14 +63,14 @@ def run(options: Options, out: Path) -> None:
 
 def _network(
     options: Options, key: PRNGKeyArray
-) -> tuple[Float[np.ndarray, "n n"], Bool[np.ndarray, "P n"], dict[str, str | float]]:
-    """J, the patterns it was made to hold, and the parameters of both."""
+) -> tuple[Float[np.ndarray, "n n"], tuple[str, ...] | None, Bool[np.ndarray, "P n"], dict[str, Any]]:
+    """J, the labels of its units, the patterns it was made to hold, and the parameters of all."""
     if options.matrix is not None:
-        J = read_weights(options.matrix, options.scale, options.transpose)
-        return J, np.zeros((0, len(J)), bool), {"matrix": options.matrix, "scale": options.scale}
+        J, labels = read_weights(options.matrix)
+        return J, labels, np.zeros((0, len(J)), bool), options.matrix.attributes()
     wanted = np.asarray(jax.random.bernoulli(key, options.active, (options.num_patterns, options.n)))
     parameters = {"n": options.n, "num_patterns": options.num_patterns, "active": options.active}
-    return _stored(wanted, options.bias), wanted, parameters
+    return _stored(wanted, options.bias), None, wanted, parameters
 
 
 def _stored(wanted: Bool[np.ndarray, "P n"], bias: float) -> Float[np.ndarray, "n n"]:
@@ -98,9 +98,10 @@ class _Found:
     errors: Float[np.ndarray, " k"]
     periods: Float[np.ndarray, " k"]
     edges: Float[np.ndarray, "k k"]  # of stable patterns; 0 in other rows
+    labels: tuple[str, ...] | None  # of units
 
     @classmethod
-    def of(cls, J, bias, wanted, stable, graph) -> "_Found":
+    def of(cls, J, bias, wanted, stable, graph, labels) -> "_Found":
         k, num = len(graph.shares), graph.num_stable
         order = np.concatenate([np.argsort(-graph.shares[:num], kind="stable"), np.arange(num, k)])
         is_wanted = [bool(np.any(np.all(wanted == s, axis=1))) for s in graph.activities[:num] > 0.5]
@@ -118,7 +119,11 @@ class _Found:
             graph.error[order],
             graph.periods[order],
             edges[order][:, order],
+            labels,
         )
+
+    def name(self, unit: int) -> str:
+        return str(unit + 1) if self.labels is None else self.labels[unit]
 
     def dataset(self, J: Float[np.ndarray, "n n"]) -> xr.Dataset:
         return xr.Dataset(
@@ -131,7 +136,8 @@ class _Found:
                 "basin_error": (("attractor",), self.errors),
                 "period": (("attractor",), self.periods),
                 "flips": (("attractor", "target"), self.edges),
-            }
+            },
+            coords={} if self.labels is None else {"label": ("unit", np.array(self.labels))},
         )
 
 
@@ -140,13 +146,13 @@ class _Found:
 
 def _table(found: _Found, stable: multistability.StablePatterns) -> str:
     rows = [("", "units on", "margin", "basin", "flips that return", "period")]
-    n = found.activities.shape[1]
+    n, separator = found.activities.shape[1], " " if found.labels is None else ", "
     for i, kind in enumerate(found.kinds[:LISTED]):
         known = not np.isnan(found.margins[i])
         rows.append(
             (
                 f"{i + 1} {kind}",
-                " ".join(str(unit + 1) for unit in np.flatnonzero(found.activities[i] > 0.5)) or "none",
+                separator.join(found.name(int(unit)) for unit in np.flatnonzero(found.activities[i] > 0.5)) or "none",
                 f"{found.margins[i]:.4g}" if known else "",
                 f"{found.shares[i]:.4f} ± {found.errors[i]:.4f}",
                 f"{int(found.edges[i, i])} of {n}" if known else "",
@@ -172,7 +178,7 @@ def _draw(found: _Found) -> plotting.Axes:
     shown = slice(0, DRAWN)
     kinds = found.kinds[shown]
     names = [str(i + 1) for i in range(len(kinds))]
-    plotting.patterns(found.activities[shown], names, patterns)
+    plotting.patterns(found.activities[shown], names, patterns, unit_names=found.labels)
     colors = [COLORS[kind] for kind in kinds]
     plotting.graph(found.shares[shown], found.edges[shown, shown], names, graph, colors=colors)
     for kind, color in COLORS.items():

@@ -19,6 +19,7 @@ from .._progress import stage
 from .inputs import evaluate, read_weights, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
 from .refusals import InputError
+from .source import Measured
 
 FIGURE, STORE = "simulation.png", "simulation.zarr"
 # Options that are written into the data beside the couplings.
@@ -33,9 +34,7 @@ class Options:
 
     ensemble: str
     n: int
-    matrix: str | None
-    scale: float
-    transpose: bool
+    matrix: Measured | None
     transfer: str
     noise: float
     duration: float
@@ -78,11 +77,12 @@ class _Subject:
     g: float
     attributes: dict[str, Any]
     sample: Callable[[jax.Array, Any], couplings.Operator]  # from a key, in a precision
+    labels: tuple[str, ...] | None = None  # of the neurons, where a file names them
 
     @classmethod
     def of(cls, options: Options) -> "_Subject":
         if options.matrix is not None:
-            return cls.of_file(options.matrix, options.scale, options.transpose)
+            return cls.of_file(options.matrix)
         return cls.of_ensemble(options.ensemble, options.n)
 
     @classmethod
@@ -97,14 +97,15 @@ class _Subject:
         )
 
     @classmethod
-    def of_file(cls, name: str, scale: float, transpose: bool) -> "_Subject":
-        weights = read_weights(name, scale, transpose)
+    def of_file(cls, source: Measured) -> "_Subject":
+        weights, labels = read_weights(source)
         return cls(
-            title=f"{name}, N = {len(weights)}",
+            title=f"{source.matrix}, N = {len(weights)}",
             n=len(weights),
             g=float(np.linalg.norm(weights) / len(weights) ** 0.5),
-            attributes={"matrix": name, "scale": scale, "transpose": int(transpose)},
+            attributes=source.attributes(),
             sample=lambda key, dtype: couplings.Dense(jnp.asarray(weights, dtype)),
+            labels=labels,
         )
 
 
@@ -198,8 +199,10 @@ def _measure_and_write(
     attributes = subject.attributes | settings | {"g": subject.g} | made_by("simulate")
     with replacing(out, (FIGURE, STORE)) as folder:
         # Format 2 of zarr, because format 3 has no settled form of consolidated metadata and of strings.
-        _dataset(run, measured, shown).assign_attrs(attributes).to_zarr(folder / STORE, zarr_format=2)
-        axes = _draw(np.asarray(run.times), np.asarray(run.rates)[:, 0, shown], measured)
+        _dataset(run, measured, shown, subject.labels).assign_attrs(attributes).to_zarr(folder / STORE, zarr_format=2)
+        labels = subject.labels
+        names = None if labels is None else [labels[k] for k in shown.tolist()]
+        axes = _draw(np.asarray(run.times), np.asarray(run.rates)[:, 0, shown], measured, names)
         plotting.save(axes, folder / FIGURE, metadata={"Software": f"{MAKER} {__version__}"})
     rows = [
         ("", "states x", "rates phi(x)"),
@@ -215,7 +218,9 @@ def _measure_and_write(
     return rows, list(dict.fromkeys(z.reason for z in measured if z.reason))
 
 
-def _dataset(run: dynamics.Run, measured: Sequence[_Measured], shown: np.ndarray) -> xr.Dataset:
+def _dataset(
+    run: dynamics.Run, measured: Sequence[_Measured], shown: np.ndarray, labels: tuple[str, ...] | None
+) -> xr.Dataset:
     rates = run.rates
     assert rates is not None
     variables = {
@@ -231,16 +236,21 @@ def _dataset(run: dynamics.Run, measured: Sequence[_Measured], shown: np.ndarray
         variables[f"principal_variances_{z.name}"] = (("component",), z.variances)
         attributes[f"correlation_time_{z.name}"] = z.correlation_time
         attributes[f"dimension_{z.name}"], attributes[f"dimension_error_{z.name}"] = z.dimension, z.dimension_error
-    coords = {"time": np.asarray(run.times), "unit": shown, "lag": measured[0].lags}
+    coords: dict[str, Any] = {"time": np.asarray(run.times), "unit": shown, "lag": measured[0].lags}
+    if labels is not None:
+        coords["label"] = ("neuron", np.array(labels))
     return xr.Dataset(variables, coords=coords, attrs=attributes)
 
 
-def _draw(times: np.ndarray, rates: np.ndarray, measured: Sequence[_Measured]) -> plotting.Axes:
+def _draw(
+    times: np.ndarray, rates: np.ndarray, measured: Sequence[_Measured], names: Sequence[str] | None
+) -> plotting.Axes:
     x, phi = measured
     activity, covariance, components = plotting.panels(3)
     shown = times <= times[0] + DRAWN
     rows = np.linspace(0, rates.shape[1] - 1, min(ROWS, rates.shape[1])).round().astype(int)
-    plotting.raster(times[shown], rates[shown][:, rows], activity, label="rate φ(x)")
+    drawn = None if names is None else [names[int(row)] for row in rows]
+    plotting.raster(times[shown], rates[shown][:, rows], activity, label="rate φ(x)", names=drawn)
     for z, label, color, style in (
         (x, "states x", plotting.BLUE, "-"),
         (phi, "rates φ(x)", plotting.VERMILLION, "--"),

@@ -23,6 +23,7 @@ from .._progress import moving, stage
 from .inputs import evaluate, read_weights, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
 from .refusals import InputError
+from .source import Measured
 
 FIGURE, STORE = "spectrum.png", "spectrum.zarr"
 MARGIN = 0.02  # boundaries are widened, and voids narrowed, by this fraction before an eigenvalue counts as beyond
@@ -36,8 +37,7 @@ def run(
     num_samples: int,
     gains: str | None,
     variance: float | None,
-    matrix: str | None,
-    scale: float,
+    matrix: Measured | None,
     seed: int,
     out: Path,
 ) -> None:
@@ -48,8 +48,8 @@ def run(
         report = _of_ensemble(ensemble, n, num_samples, slopes, seed)
         options |= {"ensemble": ensemble, "n": n, "num_samples": num_samples}
     else:
-        report = _of_matrix(matrix, scale, slopes, seed)
-        options |= {"matrix": matrix, "scale": scale}
+        report = _of_matrix(matrix, slopes, seed)
+        options |= matrix.attributes()
 
     with replacing(out, (FIGURE, STORE)) as folder:
         # Format 2 of zarr, because format 3 has no settled form of consolidated metadata and of strings.
@@ -161,8 +161,8 @@ def _diagonalised(
         pool.shutdown(cancel_futures=True)
 
 
-def _of_matrix(name: str, scale: float, gains: _Gains, seed: int) -> _Report:
-    weights = read_weights(name, scale)
+def _of_matrix(source: Measured, gains: _Gains, seed: int) -> _Report:
+    weights = read_weights(source).matrix
     n = len(weights)
     key_modes, key_gains, key_mismatch = jax.random.split(jax.random.key(seed), 3)
     began = time.perf_counter()
@@ -215,7 +215,9 @@ def _of_matrix(name: str, scale: float, gains: _Gains, seed: int) -> _Report:
     data["outliers"] = ("outlier", outliers)
     data["overlaps"] = ("mode", np.asarray(haar.overlaps))
     data["singular_values"] = ("mode", np.asarray(haar.values))
-    return _Report(data, plotting.legend(ax), table(name, described) + "\n\n" + table("", compared).lstrip("\n"))
+    return _Report(
+        data, plotting.legend(ax), table(source.matrix, described) + "\n\n" + table("", compared).lstrip("\n")
+    )
 
 
 # --- theory

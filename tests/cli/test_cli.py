@@ -15,6 +15,7 @@ from jaxnets import couplings, spectra
 from jaxnets.cli import main, outputs
 from jaxnets.cli.inputs import evaluate, read_weights, vocabulary
 from jaxnets.cli.refusals import InputError
+from jaxnets.cli.source import Measured
 
 SMALL = ("--n", "60", "--num-samples", "2")
 ENSEMBLES = vocabulary(couplings, couplings.Ensemble)
@@ -165,12 +166,30 @@ def save_zipped(path, **arrays):
 )
 def test_read_matrix(tmp_path, name, save):
     save(tmp_path / name)
-    np.testing.assert_allclose(read_weights(str(tmp_path / name), 1.0), MATRIX, rtol=1e-6)
+    np.testing.assert_allclose(read_weights(measured(tmp_path / name)).matrix, MATRIX, rtol=1e-6)
 
 
 def test_read_matrix_of_integers(tmp_path):
     np.save(tmp_path / "counts.npy", np.eye(3, dtype=np.int64))
-    assert read_weights(str(tmp_path / "counts.npy"), 1.0).dtype == np.float64
+    assert read_weights(measured(tmp_path / "counts.npy")).matrix.dtype == np.float64
+
+
+def test_how_a_matrix_is_read(tmp_path, capsys):
+    """The array by its name, the labels beside it, the factor, the transpose, and a table that looks like another."""
+    labels = np.array(["a", "b", "c"])
+    np.savez(tmp_path / "two.npz", first=MATRIX, second=MATRIX + 1, labels=labels)
+    found = read_weights(measured(tmp_path / "two.npz", scale=2.0, transpose=True, name="second"))
+    np.testing.assert_allclose(found.matrix, 2 * (MATRIX + 1).T)
+    assert found.labels == ("a", "b", "c") and "array second, labels beside it, transposed" in capsys.readouterr().out
+    with pytest.raises(InputError, match="say which by `--name`"):
+        read_weights(measured(tmp_path / "two.npz"))
+    (tmp_path / "square.csv").write_text("0,1,2\n1,2,-1\n2,0,3\n")
+    assert read_weights(measured(tmp_path / "square.csv", kind="edges")).matrix[1, 0] == 2
+    assert read_weights(measured(tmp_path / "square.csv", kind="matrix")).matrix[1, 0] == 1
+
+
+def measured(path, scale=1.0, transpose=False, name=None, kind=None):
+    return Measured(str(path), scale, transpose, name, kind)
 
 
 class Bomb:
@@ -284,6 +303,10 @@ def refused(capsys, message: str):
         (["--gains", "IID()", "--variance", "1"], "unknown name `IID`; known are Erf"),
         (["--scale", "2"], "`--scale` belongs to `--matrix`"),
         (["--matrix", "larva-left", "--n", "5"], "no meaning with `--matrix`"),
+        (["--transpose"], "`--transpose` belongs to `--matrix`"),
+        (["--name", "w"], "`--name` belongs to `--matrix`"),
+        (["--matrix", "larva-left", "--kind", "edges"], "say how a file is read"),
+        (["--matrix", "larva-left", "--kind", "list"], "`--kind` must be matrix or edges"),
         (["--matrix", "larva-left", "--scale", "0"], "not 0 everywhere"),
         (["--matrix", "larva-left", "--scale", "inf"], "must be finite"),
         (["--matrix", "larva-left", "--scale", "1e308"], "must be finite"),

@@ -38,12 +38,24 @@ def test_tables_with_and_without_names(here):
     path = here / "a.csv"
     np.testing.assert_array_equal(read_recording(path, ()), [[1, 2], [np.nan, 4], [5, 6]])
     np.testing.assert_array_equal(read_recording(path, ("right", "left")), [[2, 1], [4, np.nan], [6, 5]])
-    with pytest.raises(InputError, match="no column middle; it has left, right"):
+    with pytest.raises(InputError, match="no unit middle; it has left, right"):
         read_recording(path, ("middle",))
     (here / "b.csv").write_text("1 2\n3 4\n")
     np.testing.assert_array_equal(read_recording(here / "b.csv", ("1",)), [[2], [4]])
     np.save(here / "c.npy", np.arange(6).reshape(3, 2))
     np.testing.assert_array_equal(read_recording(here / "c.npy", ("0",)), [[0], [2], [4]])
+
+
+def test_transposed_and_named(here, capsys):
+    (here / "a.csv").write_text(",0.0,0.1,0.2\nleft,1,2,3\nright,4,5,6\n")
+    np.testing.assert_array_equal(read_recording(here / "a.csv", ("right",), transpose=True), [[4], [5], [6]])
+    rates = np.arange(6.0).reshape(3, 2)
+    np.savez(here / "b.npz", rates=rates, states=rates + 1, units=["u", "v"])
+    np.testing.assert_array_equal(read_recording(here / "b.npz", ("v",), name="states"), rates[:, 1:] + 1)
+    np.savez(here / "c.npz", rates=rates.T, units=["u", "v"])
+    np.testing.assert_array_equal(read_recording(here / "c.npz", ("v",), transpose=True), rates[:, 1:])
+    with pytest.raises(InputError, match="say which by `--name`"):
+        read_recording(here / "b.npz", ())
 
 
 @pytest.mark.parametrize(
@@ -54,8 +66,10 @@ def test_tables_with_and_without_names(here):
         (("broken.csv", "--interval", 1), "row 2"),
         (("gaps.csv", "--interval", 1), "leave these units out"),
         (("gaps.csv",), "--interval"),
-        (("gaps.csv", "--interval", 1, "--columns", "z"), "no column z"),
+        (("gaps.csv", "--interval", 1, "--columns", "z"), "no unit z"),
         (("--columns", "z"), "--columns"),
+        (("--transpose",), "--transpose"),
+        (("wide.npy", "--interval", 1), "or try `--transpose`"),
         (("--transfer", "Tan()"), "--transfer"),
         (("--out", "gaps.csv"), "--out"),
     ],
@@ -63,6 +77,7 @@ def test_tables_with_and_without_names(here):
 def test_bad_input(here, capsys, args, says):
     (here / "broken.csv").write_text("1,2\n3,x\n")
     (here / "x.txt.gz").write_text("")
+    np.save(here / "wide.npy", np.random.default_rng(0).standard_normal((12, 300)))
     rows = np.random.default_rng(0).standard_normal((300, 12)).astype(str)
     rows[5, 3] = ""
     (here / "gaps.csv").write_text("\n".join(",".join(row) for row in rows))

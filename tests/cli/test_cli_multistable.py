@@ -41,9 +41,13 @@ def test_stored_patterns(here, capsys):
 
 def test_a_matrix(here, capsys):
     """Two units that excite themselves and inhibit each other: one, the other, but not both."""
-    np.savetxt("w.csv", [[1.0, -2.0], [-2.0, 1.0]], delimiter=",")
-    assert command("--matrix", "w.csv", "--num-starts", 400, "--out", "found") == 0
+    weights = np.array([[1.0, -2.0], [-2.0, 1.0]])
+    np.savez("w.npz", other=np.eye(2), weights=weights, names=["left", "right"])
+    assert command("--matrix", "w.npz", "--name", "weights", "--num-starts", 400, "--out", "found") == 0
     data = xr.open_zarr(here / "found" / "multistable.zarr").load()
+    assert data.label.values.tolist() == ["left", "right"] and data.attrs["name"] == "weights"
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "±" in line]
+    assert sorted(row[2] for row in rows[:2]) == ["left", "right"]
     assert sorted(map(tuple, data.activity.values[:2].tolist())) == [(0.0, 1.0), (1.0, 0.0)]
     np.testing.assert_array_equal(data.margin[:2], [1, 1])
     # Half of the starts each, by symmetry, but for those that decay to 0 with both off.

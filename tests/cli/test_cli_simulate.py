@@ -50,9 +50,11 @@ def test_what_is_written(here, capsys):
 
 def test_a_matrix_is_simulated_as_the_library_does(here):
     weights = np.asarray(couplings.IID(2.0).sample(30, key=jax.random.key(0)).dense())
-    np.save(here / "w.npy", weights)
-    assert command("--matrix", "w.npy", "--scale", "1.5", "--transfer", "Erf()", *SMALL[2:]) == 0
+    names = [f"unit {k}" for k in range(30)]
+    np.savez(here / "w.npz", weights=weights, labels=names)
+    assert command("--matrix", "w.npz", "--scale", "1.5", "--transfer", "Erf()", *SMALL[2:]) == 0
     data = xr.open_zarr(here / "simulation.zarr").load()
+    assert data.label.values.tolist() == names
     net = dynamics.RateNetwork(1.5 * weights, transfer.Erf())
     # Row i holds the weights onto neuron i: the rates that were written obey that equation of motion.
     rest = dynamics.simulate(
