@@ -8,12 +8,14 @@ squares nor fourth powers leave the range of single precision. Results are given
 `Series.in_unit`.
 """
 
+import warnings
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .._arguments import nonnegative, positive, real_array, require, scalar
 from .._numerics import binary_scale, is_concrete
@@ -62,6 +64,46 @@ def _refuse_gaps(name: str, x: Float[np.ndarray, "time ... n"]) -> None:
         f"`{name}` must be finite, got {x[place]} at time {place[0]}{trajectory}, unit {place[-1]}, and {gaps.sum()} "
         f"such entries in {units} units: leave these units out, or take a piece without gaps"
     )
+
+
+def transposed_hint(name: str, x: Float[Array, "time trajectories n"]) -> str:
+    """What to try for one trajectory with fewer times than units, at the end of a refusal."""
+    return f"; if this is units x time, try `{name}.T`" if x.shape[1] == 1 and x.shape[0] < x.shape[2] else ""
+
+
+# Roundings of the activity up to which it counts as constant: sums of rounding errors over times and units stay below.
+ROUNDINGS = 10
+
+
+def require_varying(
+    name: str, x: Float[Array, "time trajectories n"], centre: bool = True, *, all_units: bool = False
+) -> None:
+    """Raises `ValueError` if no unit varies, and warns of constant units where `all_units` should.
+
+    If not ``centre``, they vary unless they are 0. Traced values pass.
+    """
+    if not is_concrete(x):
+        return
+    with jax.ensure_compile_time_eval():
+        constant = np.flatnonzero(np.asarray(_constant(x, centre)))
+    if constant.size == x.shape[2]:
+        hint = transposed_hint(name, x)
+        raise ValueError(f"`{name}` must vary, got the same values at all times in all {constant.size} units{hint}")
+    if all_units and constant.size:
+        shown = ", ".join(map(str, constant[:8])) + (", ..." if constant.size > 8 else "")
+        warnings.warn(
+            f"`{name}` has {constant.size} constant units ({shown}): they count as silent units of the population; "
+            "leave them out if they were not recorded",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+@partial(jax.jit, static_argnums=1)
+def _constant(x: Float[Array, "time trajectories n"], centre: bool) -> Bool[Array, " n"]:
+    low, high = jnp.min(x, axis=(0, 1)), jnp.max(x, axis=(0, 1))
+    largest = jnp.maximum(jnp.abs(low), jnp.abs(high))
+    return high - low <= ROUNDINGS * jnp.finfo(x.dtype).eps * largest if centre else largest == 0
 
 
 def centred(x: Float[Array, "time trajectories n"], centre: bool) -> Float[Array, "time trajectories n"]:

@@ -17,11 +17,16 @@ from jaxtyping import Array, ArrayLike, Complex, Float, Int
 from scipy.fft import next_fast_len
 
 from .._results import Result
-from ._series import Series, centred, in_samples, product, sampling_interval, time_series
-
-# Standard deviation, in roundings of the activity, up to which it counts as constant: sums of rounding errors over
-# times and units stay below.
-_ROUNDINGS = 10
+from ._series import (
+    ROUNDINGS,
+    Series,
+    centred,
+    in_samples,
+    product,
+    sampling_interval,
+    time_series,
+    transposed_hint,
+)
 
 
 class LaggedCovariance(Result):
@@ -54,7 +59,7 @@ def autocovariance(
             shorter than the record.
     """
     series = time_series("x", x)
-    num = _num_lags(max_lag, interval, series.x.shape[0])
+    num = _num_lags(max_lag, interval, series.x)
     return _autocovariance(series, sampling_interval(interval, series.x.dtype), num, centre)
 
 
@@ -81,7 +86,7 @@ def unit_autocovariances(
     See `autocovariance` for its arguments and errors.
     """
     series = time_series("x", x)
-    num = _num_lags(max_lag, interval, series.x.shape[0])
+    num = _num_lags(max_lag, interval, series.x)
     return _unit_autocovariances(series, sampling_interval(interval, series.x.dtype), num, centre)
 
 
@@ -112,7 +117,7 @@ def cross_covariance(
     first, second, leading = time_series("x", x), time_series("y", y), (np.shape(x)[:-1], np.shape(y)[:-1])
     if leading[0] != leading[1]:
         raise ValueError(f"`x` and `y` must have the same times and trajectories, got {leading[0]} and {leading[1]}")
-    num = _num_lags(max_lag, interval, first.x.shape[0])
+    num = _num_lags(max_lag, interval, first.x)
     return _cross_covariance(first, second, sampling_interval(interval, first.x.dtype), num, centre)
 
 
@@ -165,16 +170,18 @@ def correlation_time(
 @partial(jax.jit, static_argnums=2)
 def _correlation_time(x: Float[Array, "time trajectories n"], interval: Float[Array, ""], centre: bool):
     c = jnp.mean(_averaged(x, x.shape[0] // 2 + 1, centre, 2), axis=1)
-    varies = c[0] > (_ROUNDINGS * jnp.finfo(x.dtype).eps) ** 2 * jnp.mean(x**2)
+    varies = c[0] > (ROUNDINGS * jnp.finfo(x.dtype).eps) ** 2 * jnp.mean(x**2)
     return interval * jnp.where(varies, 2 * jnp.sum((c / c[0]) ** 2) - 1, jnp.nan)
 
 
-def _num_lags(max_lag: ArrayLike | None, interval: ArrayLike, times: int) -> int:
+def _num_lags(max_lag: ArrayLike | None, interval: ArrayLike, x: Float[Array, "time trajectories n"]) -> int:
+    times = x.shape[0]
     if max_lag is None:
         return times
     last = round(in_samples("max_lag", max_lag, interval))
     if last >= times:
-        raise ValueError(f"`max_lag` must be shorter than the record, {times} samples, got {last} samples")
+        hint = transposed_hint("x", x)
+        raise ValueError(f"`max_lag` must be shorter than the record, {times} samples, got {last} samples{hint}")
     return last + 1
 
 

@@ -33,7 +33,16 @@ from jaxtyping import Array, ArrayLike, Float
 from .._arguments import require_whole
 from .._numerics import is_concrete
 from .._results import Result
-from ._series import Series, centred, in_samples, product, sampling_interval, time_series
+from ._series import (
+    Series,
+    centred,
+    in_samples,
+    product,
+    require_varying,
+    sampling_interval,
+    time_series,
+    transposed_hint,
+)
 from .covariances import correlation_time as correlation_time_of
 
 # The error that comes from B pieces has itself the relative error 1 / sqrt(2 (B - 1)), 24% here. The averages over four
@@ -78,7 +87,7 @@ def participation_ratio(
     of these n units; with `population_size` it belongs to all units, of which these are a random part.
 
     Raises:
-        ValueError: as `dimension_estimate`, and for a ``population_size`` without ``unbiased``.
+        ValueError: as `dimension_estimate`, for constant activity, and for a ``population_size`` without ``unbiased``.
     """
     if unbiased:
         options = {"correlation_time": correlation_time, "centre": centre, "population_size": population_size}
@@ -89,6 +98,7 @@ def participation_ratio(
         )
     x = time_series("x", x).x
     sampling_interval(interval, x.dtype)
+    require_varying("x", x, centre)
     return _plain(x, centre)
 
 
@@ -122,7 +132,7 @@ def dimension_estimate(
     With `population_size` N the n units are a random part of N, and the result is the ratio of all N: averages over
     pairs of units replace sums (see the module), a jackknife over units removes the first bias of their ratio, and its
     scatter adds to the error. Where PR is far above n, n units say little, and the error says so; there it is too
-    large, by sqrt(2) at most.
+    large, by sqrt(2) at most. Units that do not vary count as silent ones of the population, and a warning names them.
 
     Raises:
         ValueError: if ``x`` is not (time, ..., n) or not finite, ``interval`` or ``correlation_time`` is not positive,
@@ -136,18 +146,19 @@ def dimension_estimate(
         require_whole("population_size", population_size, least=x.shape[2])
         if x.shape[2] < 3:
             raise ValueError(f"`x` must have 3 units or more to speak for {population_size}, got {x.shape[2]}")
+        require_varying("x", x, centre, all_units=True)
     if correlation_time is None:
         if not is_concrete(x, interval):
             raise ValueError("`correlation_time` must be given under `jit` and `vmap`: it sets the length of blocks")
         with jax.ensure_compile_time_eval():
             correlation_time = float(correlation_time_of(x, interval, centre=centre))
         if math.isnan(correlation_time):
-            raise ValueError("`x` must vary, got the same values at all times, to rounding")
+            hint = transposed_hint("x", x)
+            raise ValueError(f"`x` must vary, got the same values at all times, to rounding{hint}")
     decay = in_samples("correlation_time", correlation_time, interval)
     if decay == 0:
         raise ValueError("`correlation_time` must be a finite number > 0, got 0")
-    hint = "; if this is units x time, try `x.T`" if x.shape[1] == 1 and x.shape[0] < x.shape[2] else ""
-    num, length, gap = _blocks(x.shape[0], x.shape[1], decay, hint)
+    num, length, gap = _blocks(x.shape[0], x.shape[1], decay, transposed_hint("x", x))
     population = None if population_size is None else jnp.asarray(np.asarray(population_size, x.dtype))
     return _from_blocks(x, population, num, length, gap, centre)
 
@@ -164,8 +175,8 @@ def principal_components(
     too, and their derivatives are not defined.
 
     Raises:
-        ValueError: if ``x`` is not (time, ..., n) or not finite, or ``num_components`` is not a whole number from 1 to
-            the number of all components.
+        ValueError: if ``x`` is not (time, ..., n), not finite or constant, or ``num_components`` is not a whole number
+            from 1 to the number of all components.
     """
     series = time_series("x", x)
     times, trajectories, n = series.x.shape
@@ -176,6 +187,7 @@ def principal_components(
         raise ValueError(
             f"`num_components` must be at most {most}, the smaller of the number of samples and n, got {num_components}"
         )
+    require_varying("x", series.x)
     return _principal_components(series, num_components)
 
 

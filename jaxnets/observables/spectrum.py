@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from .._arguments import require_whole
 from .._results import Result
-from ._series import Series, in_samples, sampling_interval, time_series
+from ._series import Series, in_samples, sampling_interval, time_series, transposed_hint
 
 
 class Peaks(Result, axes={"num": "peak"}):
@@ -48,7 +48,8 @@ def _segments(x: ArrayLike, interval: ArrayLike, segment: ArrayLike | None) -> t
     times = series.x.shape[0]
     size = times // 4 if segment is None else round(in_samples("segment", segment, interval))
     if not 4 <= size <= times:
-        raise ValueError(f"`segment` must have from 4 samples to the {times} of the record, got {size}")
+        hint = transposed_hint("x", series.x)
+        raise ValueError(f"`segment` must have from 4 samples to the {times} of the record, got {size}{hint}")
     return series, sampling_interval(interval, series.x.dtype), size
 
 

@@ -190,6 +190,11 @@ GOOD = noise(11, 400, 3)
         (lambda: obs.dimension_estimate(GOOD, DT, correlation_time=0.0), "`correlation_time` must be a finite number"),
         (lambda: obs.dimension_estimate(GOOD, DT, correlation_time=np.nan), "`correlation_time` must be a finite"),
         (lambda: obs.dimension_estimate(np.full((400, 2), 0.7), DT), "`x` must vary"),
+        (lambda: obs.dimension_estimate(np.full((2, 40), 0.7), DT), "if this is units x time, try `x.T`"),
+        (lambda: obs.participation_ratio(np.full((400, 2), 0.7), DT, unbiased=False), "in all 2 units"),
+        (lambda: obs.principal_components(np.full((2, 40), 0.7)), "in all 40 units; if this is units x time"),
+        (lambda: obs.autocovariance(np.ones((3, 40)), DT, max_lag=100.0), "if this is units x time, try `x.T`"),
+        (lambda: obs.power_spectrum(np.ones((3, 40)), DT), "if this is units x time, try `x.T`"),
         (lambda: jax.jit(lambda x: obs.dimension_estimate(x, DT).value)(GOOD), "`correlation_time` must be given"),
         (lambda: obs.principal_components(GOOD, num_components=4), "`num_components` must be at most 3"),
         (lambda: obs.principal_components(GOOD, num_components=0), "`num_components` must be a whole number >= 1"),
@@ -199,6 +204,17 @@ def test_bad_arguments_are_refused(call, message):
     with pytest.raises(ValueError) as error:
         call()
     assert message in str(error.value)
+
+
+def test_constant_units_of_a_population_are_named():
+    """They are silent units, in the estimate as in a population with as many: PR of all is that of the others."""
+    x = np.random.default_rng(0).standard_normal((4000, 8))
+    few = obs.dimension_estimate(x, DT, population_size=80, correlation_time=DT).value
+    x = np.concatenate([x, np.full((4000, 2), 0.3)], axis=1)
+    with pytest.warns(RuntimeWarning, match=r"`x` has 2 constant units \(8, 9\): they count as silent"):
+        all_units = obs.dimension_estimate(x, DT, population_size=100, correlation_time=DT)
+    assert abs(all_units.value - few) < 3 * all_units.error
+    assert obs.participation_ratio(np.ones((4, 2)), DT, unbiased=False, centre=False) == pytest.approx(1)
 
 
 def test_the_bias_of_the_ratio_is_taken_out():
