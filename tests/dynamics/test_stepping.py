@@ -12,7 +12,7 @@ from jaxnets.dynamics.adaptive import Adaptive
 from jaxnets.dynamics.network import RateNetwork
 from jaxnets.dynamics.schemes import heun, rk4
 from jaxnets.dynamics.simulation import simulate
-from jaxnets.dynamics.stepping import step, step_log_density
+from jaxnets.dynamics.stepping import over_networks, step, step_log_density
 from jaxnets.transfer import Linear, Tanh
 
 N = 5
@@ -86,6 +86,18 @@ def test_steps_are_mapped_and_in_the_precision_of_the_network():
     single = RateNetwork(jnp.asarray(J, jnp.float32), Tanh(), noise=0.5)
     assert step(single, heun, 0.0, X, 0.1, KEY).dtype == jnp.float32
     assert step_log_density(single, heun, 0.0, X, X_NEXT, 0.1).dtype == jnp.float32
+
+
+def test_networks_of_a_batch_go_where_they_are_asked():
+    """Each has its own J and x; results have their axis of networks where `out_axes` puts it."""
+    rng = np.random.default_rng(1)
+    matrices, x = rng.standard_normal((2, N, N)), rng.standard_normal((2, N))
+    of_one = lambda net, x: (jnp.outer(net.J @ x, jnp.ones(3)), net.J @ x)
+    both = over_networks(of_one, _network(matrices), (0,), (1, 0))
+    wide, plain = both(jnp.asarray(x))
+    expected = np.einsum("kij,kj->ki", matrices, x)
+    np.testing.assert_allclose(plain, expected)
+    np.testing.assert_allclose(wide, np.repeat(expected.T[..., None], 3, -1))
 
 
 # --- its density
@@ -169,6 +181,13 @@ def test_derivatives_of_the_density():
         direction, h = jnp.asarray(RNG.standard_normal(argument.shape)), 1e-5
         up, down = (density(*arguments[:k], argument + s * direction, *arguments[k + 1 :]) for s in (h, -h))
         np.testing.assert_allclose(jnp.sum(gradient * direction), (up - down) / (2 * h), rtol=2e-7, err_msg=f"{k}")
+
+
+def test_where_more_noise_leads_to_a_lower_state_there_is_no_density():
+    """x' = x + dt (A x + noise) (1 + dt A / 2) of one unit, with A dt < -2 and > -2."""
+    density = lambda J: step_log_density(RateNetwork(J[None, None], Linear(), noise=0.5), heun, 0.0, [0.1], [0.1], 0.5)
+    found = jax.jit(jax.vmap(density))(jnp.array([2.0, -2.0, -20.0]))
+    np.testing.assert_array_equal(np.isfinite(found), [True, True, False])
 
 
 @pytest.mark.slow

@@ -89,6 +89,17 @@ def test_hessenberg_form(n):
         np.testing.assert_allclose(np.abs(np.diagonal(h)[:5]), np.abs(np.diagonal(reference)[:5]), atol=1e-10)
 
 
+def test_hessenberg_form_by_panels_of_trailing_columns(monkeypatch):
+    """The matrix is cut to the columns that are left, as it is from 258 rows on."""
+    monkeypatch.setattr("jaxnets.eigen.hessenberg._PANEL", 3)
+    monkeypatch.setattr("jaxnets.eigen.hessenberg._CUT", 2)
+    n = 11
+    A = _normal(14, n, n)
+    H = np.asarray(jax.jit(lambda A: hessenberg(A))(A))
+    assert np.all(np.tril(H, -2) == 0)
+    np.testing.assert_allclose(np.abs(H), np.abs(scipy.linalg.hessenberg(A)), atol=1e-12)
+
+
 def _half_real(n):
     """Half of the eigenvalues real, k + 1/2, and half of them k +- i."""
     V = np.eye(n) + 0.3 * _normal(0, n, n) / np.sqrt(n)
@@ -167,6 +178,37 @@ def test_recurrence_against_eigenvalues(dtype, tolerance):
     assert np.all(exact >= least) and np.all(found.miss > exact / 2.5) and np.all(found.miss < 1.5 * exact)
 
 
+def _rows_by_numpy(own, factors, below, state, points):
+    """`block_solver.solve_block`, one row after the other, and all divided by two at the end."""
+    own, factors, below, state, points = jax.tree.map(np.asarray, (own, factors, below, state, points))
+    (a, b, turn), x, entries = (points.first, points.second, points.imaginary), [*state.x, *state.slope], {}
+    for i in reversed(range(len(own))):
+        entries[i] = x
+        zx = [a * x[0] - turn * x[1], turn * x[0] + b * x[1]]
+        zx += [a * x[2] - turn * x[3] + x[0], turn * x[2] + b * x[3] + x[1]]
+        x = factors.shift[i] * np.array(zx) - sum(own[i, j] * np.array(entries[j]) for j in entries) - below[i]
+    half = 0.5 * np.ones_like(state.scale)
+    return state._replace(x=x[:2] / 2, slope=x[2:] / 2, scale=half), np.array([entries[i] for i in range(len(own))]) / 2
+
+
+def test_recurrence_in_groups_of_blocks(monkeypatch):
+    """Four groups in two segments, as from 385 rows on, with x scaled after each block."""
+    for name, value in (("_BLOCK", 4), ("_GROUP", 1), ("_SEGMENTS", 2)):
+        monkeypatch.setattr(recurrence, name, value)
+
+    def solve_block(*arguments):
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (arguments[3], arguments[2]))
+        return jax.pure_callback(_rows_by_numpy, shapes, *arguments)
+
+    monkeypatch.setattr(block_solver, "solve_block", solve_block)
+    n = 14
+    H = np.triu(_normal(15, n, n)) + np.diag(1 + np.abs(_normal(16, n - 1)), -1)
+    z = np.array([[0.3 + 1j, 0.3 - 1j], [-0.2, 0.9]])
+    solve = lambda H, z: recurrence.evaluated(recurrence.prepared(recurrence.separated(H, jnp.asarray(1.0))), z)
+    found = jax.jit(solve)(jnp.asarray(H), jnp.asarray(z))
+    np.testing.assert_allclose(found.rate, np.sum(1 / (z[..., None] - np.linalg.eigvals(H)), -1), rtol=1e-9)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_kernel_against_loop(dtype):
@@ -234,6 +276,21 @@ def test_fall_back(monkeypatch):
     assert np.array_equal(np.sort_complex(found[1]), np.sort_complex(np.linalg.eigvals(jordan)))
     assert np.all(np.isnan(found[2]))
     assert _distance(found[0], np.linalg.eigvals(good[0])) < 1e-11
+
+
+def test_what_has_not_converged_is_mended():
+    matrices = np.concatenate([_normal(7, 3, 4, 4), np.full((1, 4, 4), np.inf)])
+    found = values._mended(matrices, np.zeros((4, 4), complex), np.array([False, True, False, False]))
+    for i in (0, 2):
+        assert np.array_equal(np.sort_complex(found[i]), np.sort_complex(np.linalg.eigvals(matrices[i])))
+    assert np.all(found[1] == 0) and np.all(np.isnan(found[3]))
+
+
+def test_guesses_are_in_the_unit_of_the_matrix(monkeypatch):
+    monkeypatch.setattr(values, "_batched", lambda matrix, guesses: guesses)
+    guesses = _normal(8, 2, 3) + 1j
+    for unit in (1.0, 1e3, 1e-200):
+        np.testing.assert_allclose(batched_eigenvalues(unit * _normal(9, 3, 3), unit * guesses), unit * guesses)
 
 
 @pytest.mark.slow
