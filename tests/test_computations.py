@@ -1,11 +1,23 @@
 """Computations at one point: against what they call, under jit and vmap, and what they refuse."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnets import computations, couplings, dynamics, meanfield, memory, population, spectra, transfer
+from jaxnets import (
+    computations,
+    couplings,
+    dynamics,
+    meanfield,
+    memory,
+    observables,
+    population,
+    spectra,
+    transfer,
+)
 from jaxnets._expressions import evaluate, names_in, vocabulary
 
 KEY = jax.random.key(0)
@@ -86,7 +98,117 @@ def test_a_batch_is_the_loop(name):
             np.testing.assert_allclose(together[result][k], value, rtol=1e-6, atol=1e-8, err_msg=result)
 
 
+# --- the names of numbers, with stand-ins for what is called
+
+
+def _given(monkeypatch, module, **results):
+    """Functions of a module that return these, as arrays, whatever they are asked."""
+    for name, fields in results.items():
+        made = _as_arrays(fields) if isinstance(fields, dict) else jnp.asarray(fields)
+        monkeypatch.setattr(module, name, lambda *args, made=made, **settings: made, raising=False)
+
+
+def _as_arrays(fields, **others):
+    return SimpleNamespace(**{name: jnp.asarray(value) for name, value in fields.items()}, **others)
+
+
+def _has(found, **expected):
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_names_of_a_spectrum(monkeypatch):
+    """Eigenvalues that are 0 up to rounding are not the right edge."""
+    for values, edge in (([0.0, 1e-9, -2.0, 1.5 + 1j], 1.5), ([0.0, 1e-9, -2.0 + 1j, -1.5], -1.5)):
+        for converged in ((True, True), (True, False), (False, True)):
+            rightmost, void = ({"converged": flag} for flag in converged)
+            law = SimpleNamespace(zero_mass=lambda: 0.25)
+            _given(monkeypatch, law, rightmost=rightmost | {"z": 1.6 + 2j})
+            monkeypatch.setattr(spectra, "law", lambda *args, law=law, **settings: law)
+            _given(monkeypatch, spectra, void_area=void | {"value": 0.7}, observed_void_area=0.8)
+            _given(monkeypatch, computations, _eigenvalues=values)
+            found = computations.spectrum("IID()", n=4, key=KEY)
+            _has(found, right_edge=edge, void_area=0.8, zero_mass_theory=0.25, converged=all(converged))
+            _has(found, right_edge_theory=1.6 if converged[0] else np.nan)
+            _has(found, void_area_theory=0.7 if converged[1] else np.nan)
+
+
+def test_names_of_a_simulation(monkeypatch):
+    run = {"states": np.ones((3, 2, 5)), "rates": np.zeros((3, 2, 5)), "interval": 0.2}
+    _given(monkeypatch, observables, dimension_estimate={"value": 2.0, "error": 0.5})
+    of_x, of_rates = (
+        SimpleNamespace(lags=np.arange(2), values=v, error=v / 10) for v in np.array([[3.0, 2], [1, 0.5]])
+    )
+    monkeypatch.setattr(observables, "autocovariance", lambda z, *_, **__: of_x if np.any(z) else of_rates)
+    for finite, time, converged in ((True, 4.9, True), (True, 5.1, False), (False, 4.9, False)):
+        _given(monkeypatch, dynamics, simulate=run | {"finite": [True, finite]})
+        _given(monkeypatch, observables, correlation_time=time)
+        found = computations.simulate("IID()", n=5, key=KEY)
+        _has(found, variance_x=3, variance_x_error=0.3, variance_phi=1, variance_phi_error=0.1, autocovariance_x=[3, 2])
+        _has(
+            found, autocovariance_x_error=[0.3, 0.2], autocovariance_phi=[1, 0.5], autocovariance_phi_error=[0.1, 0.05]
+        )
+        _has(found, lags=[0, 1], dimension_phi=0.4, dimension_phi_error=0.1)
+        _has(found, correlation_time_phi=time, converged=converged)
+
+
+def test_names_of_lyapunov_exponents(monkeypatch):
+    for last in (-1.0, np.nan):
+        _given(monkeypatch, dynamics, lyapunov_spectrum={"exponents": [0.2, last], "error": [0.1, 0.3]})
+        found = computations.lyapunov("IID()", n=5, key=KEY)
+        _has(found, lyapunov=0.2, lyapunov_error=0.1, exponents=[0.2, last], exponents_error=[0.1, 0.3])
+        _has(found, converged=np.isfinite(last))
+
+
+def test_names_of_a_retrieval(monkeypatch):
+    """A cycle passes the three patterns of load .3 and 11 neurons in 3 / speed."""
+    numbers = {"fidelity": 0.8, "reach": 4, "speed": 2.0, "peak_overlap": 0.9}
+    for success in (True, False):
+        _given(monkeypatch, memory, retrieve=numbers | {"success": success})
+        found = computations.memory("DeepHebbian(.3)", n=11, key=KEY)
+        _has(found, success=success, period=1.5 if success else np.nan, **numbers)
+
+
+@pytest.mark.parametrize(
+    "converged", [(True, True, True), (False, True, True), (True, False, True), (True, True, False)]
+)
+def test_names_of_the_mean_field(monkeypatch, converged):
+    state, onset, exponent = ({"converged": flag} for flag in converged)
+    state |= {"c_x": [2.0, 1], "c_phi": [0.6, 0.5], "beta": 0.4, "decay_rate": 0.3, "alternatives": 1, "residual": 1e-9}
+    onset |= {"value": 0.5, "appears": 0.45}
+    for site in ({"echo": None}, {"echo": 1.0}, None):
+        of = None if site is None else SimpleNamespace(**site)
+        _given(monkeypatch, meanfield, chaos_onset=onset, largest_lyapunov=exponent | {"value": 0.1})
+        result = _as_arrays(state, site=of)
+        monkeypatch.setattr(meanfield, "stationary", lambda *args, result=result, **settings: result)
+        found = computations.mean_field("IID()")
+        _has(found, variance_x=2, variance_phi=0.6, beta=0.4, decay_rate=0.3, alternatives=1, onset=0.5, residual=1e-9)
+        known = site == {"echo": None}
+        _has(found, converged=all(converged if known else converged[:2]))
+        assert ("lyapunov" in found) == ("chaos_appears" in found) == known
+        if known:
+            _has(found, lyapunov=0.1, chaos_appears=0.45)
+
+
+def test_names_of_a_dimension(monkeypatch):
+    numbers = {"phi": 0.1, "x": 0.2, "phi_error": 0.03, "x_error": 0.04, "residual": 1e-5, "converged": True}
+    _given(monkeypatch, meanfield, stationary=0.0)
+    _given(monkeypatch, population, dimension=numbers)
+    found = computations.dimension("IID()")
+    _has(found, dimension_phi=0.1, dimension_phi_error=0.03, dimension_x=0.2, dimension_x_error=0.04)
+    _has(found, residual=1e-5, converged=True)
+
+
 # --- each against what it calls
+
+
+def test_gains_are_slopes_at_inputs_of_the_variance():
+    found = computations.eigenvalues("IID(2.)", "Tanh()", 0.25, n=20, key=KEY)
+    key_network, key_gains = jax.random.split(KEY)
+    J = np.asarray(couplings.IID(2.0).sample(20, key=key_network).dense())
+    gains = 1 / np.cosh(0.5 * np.asarray(jax.random.normal(key_gains, (20,)))) ** 2
+    expected = np.linalg.eigvals(J * gains)
+    np.testing.assert_allclose(np.sort_complex(found["eigenvalues"]), np.sort_complex(expected), atol=1e-12)
 
 
 def test_eigenvalues_are_those_of_the_sample():

@@ -60,6 +60,14 @@ def test_kernel_and_noise_of_a_given_response(ensemble, r, kappa):
     np.testing.assert_allclose(state.noise_spectrum(W), kappa * C_PHI + 2 * 0.4**2, rtol=1e-6)
 
 
+def test_kernel_and_noise_of_given_transforms(monkeypatch):
+    monkeypatch.setattr(Stationary, "response", lambda state, w: jnp.asarray(S))
+    monkeypatch.setattr(Stationary, "spectrum_phi", lambda state, w: jnp.asarray(C_PHI))
+    state = _given(Elliptic(1.7, -0.4))
+    np.testing.assert_allclose(state.memory_kernel(W), -0.4 * 1.7**2 * S)
+    np.testing.assert_allclose(state.noise_spectrum(W), 1.7**2 * C_PHI + 2 * 0.4**2)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("ensemble", "sigma"), [(IID(1.8), 0.4), (DeepHebbian(0.7, 0.0, (1.6,)), 0.0)])
 def test_without_memory_the_noise_makes_all_of_x(ensemble, sigma):

@@ -1,0 +1,131 @@
+"""The equations of sampled paths, one by one: the field, the averages, the acceleration, and what is converged."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import ive
+
+from jaxnets.couplings import IID, Elliptic
+from jaxnets.meanfield.unit import field, sampled, self_consistency
+from jaxnets.meanfield.unit.energy import rises
+from jaxnets.meanfield.unit.field import Averages, Grid, Problem, Unknowns
+from jaxnets.meanfield.unit.paths import path_averages
+from jaxnets.meanfield.unit.requirements import shape_of
+from jaxnets.meanfield.unit.self_consistency import Solution
+from jaxnets.transfer import Linear, Tanh, clipped_linear
+
+G, SYMMETRY, SIGMA = 0.5, 0.6, 0.7
+GRID = Grid(h=jnp.asarray(0.1), T=101, K=81, F=256)
+
+
+def _linear_response(tau):
+    """S(tau) of linear units, S = 2 / (p + sqrt(p^2 - 4 a^2)) with p = 1 + i w and a^2 = symmetry g^2."""
+    a = G * SYMMETRY**0.5
+    x = np.maximum(2 * a * tau, 1e-9)
+    return 2 * np.exp(-tau + x) * ive(1, x) / x
+
+
+def _white(paths):
+    """Random numbers as `white` draws them."""
+    real = np.random.default_rng(0).standard_normal((2, paths, GRID.F))
+    return jnp.asarray(np.fft.rfft(real))
+
+
+def test_paths_of_linear_units_are_gaussian(monkeypatch):
+    """x = y for linear units: what is integrated differs from what is known by the error of the grid."""
+    # <phi phi> of linear units; their quadrature would be compiled as long as all the rest.
+    monkeypatch.setattr(field, "covariances", lambda phi, variance, roots, nodes: variance * jnp.asarray(roots))
+    one = jnp.ones(())
+    problem = Problem(Elliptic(G, SYMMETRY), Linear(), SIGMA * one, one, GRID, _white(4), 41)
+    response = _linear_response(np.asarray(GRID.lags())[: GRID.K])
+    unknowns = Unknowns(0.5 * jnp.exp(-GRID.lags()), jnp.asarray(response))
+
+    @jax.jit
+    def measure(unknowns, normal):
+        of_unit = field.field_of(problem, unknowns)
+        return of_unit, path_averages(problem, of_unit, normal)
+
+    of_unit, measured = measure(unknowns, problem.normal)
+    assert np.max(np.abs(of_unit.kernel)) > 0.005
+    np.testing.assert_allclose(measured.response, response, atol=2e-3)
+    power = np.asarray(of_unit.driven) * np.abs(of_unit.dressing) ** 2
+    c = np.fft.irfft(power, GRID.F)[: GRID.T] / 0.1
+    np.testing.assert_allclose(measured.c_x, c, atol=4e-3 * c[0])
+    np.testing.assert_allclose(measured.c_phi, c, atol=4e-3 * c[0])
+    np.testing.assert_allclose(measured.beta, 1, rtol=1e-12)
+
+
+def test_acceleration_of_a_map_that_moves_away(monkeypatch):
+    """u <- A u + b with eigenvalues up to 3 beside 1: as many steps as unknowns, up to rounding."""
+    rng = np.random.default_rng(0)
+    V = np.eye(6) + 0.3 * rng.standard_normal((6, 6))
+    A = V @ np.diag([3.0, -2.5, 1.5, 0.5, 0.2, -0.1]) @ np.linalg.inv(V)
+    exact = 1 + rng.random(6)
+    joined = lambda u: jnp.concatenate([u.c_phi, u.response])
+
+    def update(problem, unknowns):
+        u = exact + A @ (joined(unknowns) - exact)
+        return Unknowns(u[:4], u[4:])
+
+    monkeypatch.setattr(self_consistency, "update", update)
+    start = Unknowns(*jnp.split(jnp.asarray(exact + 0.05 * rng.standard_normal(6)), [4]))
+    found = jax.jit(lambda start: self_consistency._accelerated(None, start, jnp.asarray(1e-10), 12))(start)
+    np.testing.assert_allclose(joined(found.unknowns), exact, rtol=1e-7)
+    assert found.residual < 1e-7
+
+
+def test_what_is_converged_on_paths(monkeypatch):
+    """Self-consistency, and C^phi and S that vanish at their last lags, up to their errors."""
+    one, grid = jnp.ones(()), Grid(h=jnp.asarray(1.0), T=20, K=10, F=64)
+    c, S = np.where(np.arange(20) < 16, 1.0, 0.0), np.append(np.ones(9), 0.0)
+    given = {}
+    monkeypatch.setattr(sampled, "follow", lambda *_: Solution(given["unknowns"], given["residual"]))
+    monkeypatch.setattr(sampled, "_start", lambda *_: None)
+    monkeypatch.setattr(sampled, "implicit_fixed_point", lambda update, unknowns, problem: unknowns)
+    monkeypatch.setattr(sampled, "answer", lambda problem, u: Averages(u.c_phi, u.response, u.c_phi, u.c_phi, one))
+    monkeypatch.setattr(sampled, "_errors", lambda *_: given["errors"])
+    monkeypatch.setattr(sampled, "quadrature_error", lambda *_: given["quadrature"])
+
+    @jax.jit
+    @jax.vmap
+    def judged(last_c, last_S, error_c, error_S, miss, quadrature):
+        given["unknowns"] = Unknowns(jnp.asarray(c).at[-1].set(last_c), jnp.asarray(S).at[-1].set(last_S))
+        given["errors"] = sampled._Errors(error_c * jnp.ones(20), error_c * jnp.ones(20), error_S, error_S)
+        given["residual"], given["quadrature"] = miss, quadrature
+        problem = Problem(IID(1.5), Tanh(), one, one, grid, None, 41)
+        return sampled._active(problem, 1e-4, 100, one)
+
+    cases = np.array(
+        [
+            (0.004, 0.0009, 0, 0, 9e-5, 0),
+            (0.006, 0.0, 0, 0, 0, 0),
+            (-0.006, 0.0, 0, 0, 0, 0),
+            (0.006, 0.0, 3e-4, 0, 0, 0),  # within four standard errors
+            (0.0, 0.002, 0, 0, 0, 0),
+            (0.0, -0.002, 0, 3e-4, 0, 0),
+            (0.0, 0.0, 0, 0, 2e-4, 0),
+            (0.0, 0.0, 0, 0, 0, 2e-4),
+        ]
+    )
+    found = judged(*cases.T)
+    np.testing.assert_array_equal(found.converged, [True, False, False, True, False, True, False, False])
+    np.testing.assert_array_equal(found.residual, np.maximum(*cases[:, 4:].T))
+    # The rate of an exponential with the same integral of C^2.
+    np.testing.assert_allclose(found.decay_rate[1], 1 / (2 * (16 + 0.006**2)))
+
+
+# --- the energy, and the shape of phi ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("top", [-0.3, 0.4])
+def test_a_dip_between_three_points_is_seen(top):
+    """A parabola that is positive at all points, and negative between two of them or nowhere."""
+    for least in (-1e-3, 1e-3):
+        up, dips = rises((np.arange(-3.0, 4.0) - top) ** 2 + least)
+        assert not np.any(up) and np.sum(dips) == (least < 0)
+
+
+def test_kinks_of_phi():
+    np.testing.assert_allclose(shape_of(clipped_linear(-1.0, 1.0), jnp.float64).breaks, [-1, 1], rtol=1e-9)
+    assert shape_of(Tanh(), jnp.float64).breaks is None
