@@ -159,7 +159,8 @@ def _bytes(count: float) -> str:
 def _duration(seconds: float) -> str:
     for length, unit in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
         if seconds >= 2 * length:
-            return f"about {seconds / length:.2g} {unit}"
+            many = seconds / length
+            return f"about {many:.0f} {unit}" if many >= 99.5 else f"about {many:.2g} {unit}"  # not 1.2e+02
     return f"about {max(seconds, 1):.0f} s"
 
 

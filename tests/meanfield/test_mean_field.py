@@ -9,6 +9,7 @@ import pytest
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, RandomModes
 from jaxnets.dynamics import RateNetwork, simulate
 from jaxnets.meanfield import Stationary, stationary
+from jaxnets.meanfield.unit.response import dressed
 from jaxnets.transfer import Erf, Tanh
 
 W = jnp.array([[0.0, 0.3], [-1.0, 4.0]])
@@ -66,6 +67,16 @@ def test_kernel_and_noise_of_given_transforms(monkeypatch):
     state = _given(Elliptic(1.7, -0.4))
     np.testing.assert_allclose(state.memory_kernel(W), -0.4 * 1.7**2 * S)
     np.testing.assert_allclose(state.noise_spectrum(W), 1.7**2 * C_PHI + 2 * 0.4**2)
+
+
+def test_the_dressed_response_inside_and_outside_of_the_spectrum():
+    """1 / s beside the ends of an ellipse, at 2.25 and .75 i: inside, no solution is that of a network."""
+    g, symmetry = 1.5, 0.5
+    z = np.array([2.3, 2.2, 0.8j, 0.7j])
+    found = jax.jit(jax.vmap(lambda s: dressed(Elliptic(g, symmetry), s)))(1 / z)
+    np.testing.assert_array_equal(found.converged, [True, False, True, False])
+    root = np.sqrt(z**2 - 4 * symmetry * g**2)
+    np.testing.assert_allclose(found.value[::2], (2 / (z + np.where((root * z.conj()).real > 0, root, -root)))[::2])
 
 
 @pytest.mark.slow
