@@ -8,9 +8,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Complex, Float
 
-from ._numerics import as_float, is_concrete
+from ._numerics import as_complex, as_float, as_host, is_concrete
 
 
 def require(name: str, value: Any, holds: Callable[[np.ndarray], Any], expected: str) -> None:
@@ -90,6 +90,39 @@ def _place(function: Callable, error: Exception) -> str:
 def real_array(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Float[Array, "..."]:
     """Floating-point numbers of any shape, in the nearest precision that every function supports (see `as_float`)."""
     return as_float(value, f"`{name}`")
+
+
+def complex_array(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Complex[Array, "..."]:
+    """As `real_array`, for real or complex numbers: complex ones."""
+    return as_complex(as_float(value, f"`{name}`", may_be_complex=True))
+
+
+def host_array(
+    name: str, value: ArrayLike | Sequence[ArrayLike], shape: tuple[int | None, ...] | None = None
+) -> Float[np.ndarray, "..."]:
+    """Numbers of a function that works in NumPy, in double precision; None in ``shape`` takes any length."""
+    array = as_host(value, f"`{name}`")
+    if shape is not None:
+        require_shape(name, array.shape, shape)
+    return array
+
+
+def host_complex(
+    name: str, value: ArrayLike | Sequence[ArrayLike], shape: tuple[int | None, ...] | None = None
+) -> Complex[np.ndarray, "..."]:
+    """As `host_array`, for real or complex numbers: complex ones."""
+    array = as_host(value, f"`{name}`", may_be_complex=True).astype(np.complex128)
+    if shape is not None:
+        require_shape(name, array.shape, shape)
+    return array
+
+
+def require_shape(name: str, shape: tuple[int, ...], expected: tuple[int | None, ...]) -> None:
+    """Raises `ValueError` unless the lengths of all axes are as expected, where None takes any."""
+    fits = len(shape) == len(expected) and all(e in (None, n) for e, n in zip(expected, shape, strict=True))
+    if not fits:
+        lengths = ", ".join("any" if n is None else str(n) for n in expected)
+        raise ValueError(f"`{name}` must have shape ({lengths}{',' * (len(expected) == 1)}), got {shape}")
 
 
 def scalar(name: str, value: ArrayLike) -> Float[Array, ""]:

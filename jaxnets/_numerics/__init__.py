@@ -1,6 +1,6 @@
 """Numerical methods that know nothing of networks: each has one home here, and every room takes it from here."""
 
-from .arrays import as_complex, as_float, binary_scale, frozen, is_concrete, square_modulus
+from .arrays import as_complex, as_float, as_host, binary_scale, frozen, is_concrete, square_modulus
 from .batches import in_batches
 from .blocking import error_of_mean
 from .branches import Branch, Fold, fold, follow
@@ -24,6 +24,7 @@ from .roots import (
     follow_line,
     implicit_fixed_point,
     implicit_root,
+    implicit_tangent,
     in_parts,
     iterate,
     last_steps,
@@ -38,6 +39,7 @@ __all__ = [
     "Root",
     "as_complex",
     "as_float",
+    "as_host",
     "binary_scale",
     "bisect",
     "bisect_knowing",
@@ -51,6 +53,7 @@ __all__ = [
     "gaussian_quadrature",
     "implicit_fixed_point",
     "implicit_root",
+    "implicit_tangent",
     "in_batches",
     "in_parts",
     "interval_moments",
