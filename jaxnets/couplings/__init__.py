@@ -10,6 +10,7 @@ from .operators import Core, Dense, Diagonal, Modes, Operator, Shifts
 from .parts import FiniteRank, Site
 from .singular import SingularModes
 from .sparse import Sparse
+from .statistics import WeightStatistics, weight_statistics
 
 __all__ = [
     "IID",
@@ -33,11 +34,13 @@ __all__ = [
     "Site",
     "Sparse",
     "Sum",
+    "WeightStatistics",
     "from_matrix",
     "larva_connectome",
     "random_modes_from_matrix",
     "read_matrix",
     "singular_mismatch",
+    "weight_statistics",
 ]
 
 __dir__ = public(__name__)

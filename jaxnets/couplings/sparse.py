@@ -60,7 +60,7 @@ class Sparse(Operator):
     _transposed: bool = eqx.field(static=True)
 
     def __init__(self, matrix: Any, symmetric: bool = False, *, transposed: bool = False):
-        self.pieces = matrix if isinstance(matrix, Pieces) else Pieces.of(_as_csr("matrix", matrix))
+        self.pieces = matrix if isinstance(matrix, Pieces) else Pieces.of(as_csr("matrix", matrix))
         self._symmetric = symmetric
         self._transposed = transposed
 
@@ -127,7 +127,7 @@ def as_operator(name: str, J: Any) -> Operator:
     if isinstance(J, Operator):
         return J
     if is_sparse(J):
-        return Sparse(_as_csr(name, J))
+        return Sparse(as_csr(name, J))
     array = real_array(name, J)
     require_square(name, array.shape)
     return Dense(array)
@@ -138,7 +138,7 @@ def is_sparse(J: Any) -> bool:
     return scipy.sparse.issparse(getattr(J, "matrix", J)) or hasattr(J, "todense")
 
 
-def _as_csr(name: str, matrix: Any) -> scipy.sparse.csr_array:
+def as_csr(name: str, matrix: Any) -> scipy.sparse.csr_array:
     """Rows of weights, checked, in SciPy's form."""
     if scipy.sparse.issparse(getattr(matrix, "matrix", None)):
         matrix = matrix.matrix

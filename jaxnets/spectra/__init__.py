@@ -5,7 +5,7 @@ from ..eigen import eigenvalues
 from .boundary import Coverage, contains, coverage
 from .isolated import Outliers, outliers
 from .points import quantiles
-from .singular import SingularProfile, observed_singular_profile, singular_profile
+from .singular import SingularProfile, estimated_singular_profile, observed_singular_profile, singular_profile
 from .spectral_law import SpectralLaw, critical_value, law
 from .voids import observed_void_area, void_area
 
@@ -18,6 +18,7 @@ __all__ = [
     "coverage",
     "critical_value",
     "eigenvalues",
+    "estimated_singular_profile",
     "law",
     "observed_singular_profile",
     "observed_void_area",

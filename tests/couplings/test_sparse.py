@@ -91,3 +91,57 @@ def test_eigenvalues_of_sparse_matrices():
 def test_bad_matrices(matrix, message):
     with pytest.raises(ValueError, match="`matrix` " + message):
         Sparse(matrix)
+
+
+# --- what one pass says
+
+
+def _statistics_of(dense):
+    """By the definitions, from all n x n weights."""
+    n = len(dense)
+    apart = ~np.eye(n, dtype=bool)
+    connected = (dense != 0) & apart
+    pairs = np.stack([dense[apart], dense.T[apart]])
+    return {
+        "g": np.sqrt(n * dense.var()),
+        "mean": dense.mean(),
+        "density": np.mean(dense != 0),
+        "reciprocity": np.sum(connected & connected.T) / np.sum(connected),
+        "symmetry": np.corrcoef(pairs)[0, 1],
+        "row_means": dense.mean(1),
+        "column_means": dense.mean(0),
+        "in_degree": np.sum(dense != 0, 1),
+        "out_degree": np.sum(dense != 0, 0),
+    }
+
+
+@pytest.mark.parametrize("name", [*FORMS, "Sparse", "its transpose"])
+def test_statistics(name):
+    forms = FORMS | {"Sparse": Sparse(MATRIX), "its transpose": Sparse(MATRIX).T}
+    found = jn.couplings.weight_statistics(forms[name])
+    for field, expected in _statistics_of(DENSE.T if name == "its transpose" else DENSE).items():
+        np.testing.assert_allclose(getattr(found, field), expected, rtol=1e-12, atol=1e-15, err_msg=field)
+
+
+@pytest.mark.parametrize("unit", [1e-160, 1e-30, 1e150])
+def test_statistics_in_any_unit(unit):
+    found = jn.couplings.weight_statistics(unit * MATRIX)
+    np.testing.assert_allclose(found.g / unit, jn.couplings.weight_statistics(MATRIX).g, rtol=1e-12)
+    np.testing.assert_allclose(found.symmetry, jn.couplings.weight_statistics(MATRIX).symmetry, rtol=1e-10)
+
+
+def test_statistics_of_special_networks():
+    """Symmetric, antisymmetric, equal weights, no weights but the diagonal; and of samples, their ensemble's."""
+    upper = np.triu(DENSE, 1)
+    for matrix, symmetry in ((upper + upper.T, 1.0), (upper - upper.T, -1.0)):
+        found = jn.couplings.weight_statistics(matrix)
+        assert found.reciprocity == 1 and abs(found.symmetry - symmetry) < 1e-12
+    ones = jn.couplings.weight_statistics(np.ones((4, 4)))
+    assert ones.g == 0 and ones.reciprocity == 1 and np.isnan(ones.symmetry)
+    diagonal = jn.couplings.weight_statistics(np.eye(4))
+    assert np.isnan(diagonal.reciprocity) and np.isnan(diagonal.symmetry) and diagonal.density == 0.25
+    drawn = jn.couplings.Elliptic(2.0, -0.4).sample(300, key=jax.random.key(0))
+    found = jn.couplings.weight_statistics(drawn)
+    assert abs(found.g - 2) < 0.03 and abs(found.symmetry + 0.4) < 0.02  # 4 and 6 standard errors
+    with pytest.raises(ValueError, match="`J` must be a square matrix"):
+        jn.couplings.weight_statistics(np.ones((2, 3)))

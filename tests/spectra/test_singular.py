@@ -1,14 +1,17 @@
 """Soft counts of singular values and overlaps: against exact laws, resolvents of matrices, and samples."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse
 from scipy.integrate import quad
 
-from jaxnets.couplings import IID, Elliptic, LowRank, RandomModes, SingularModes
+from jaxnets.couplings import IID, Elliptic, LowRank, RandomModes, SingularModes, Sparse
 from jaxnets.fitting import ConstantOverlap, Exponential, GaussianModes, LinearOverlap, StretchedExponential
-from jaxnets.spectra import observed_singular_profile, singular_profile
+from jaxnets.spectra import estimated_singular_profile, observed_singular_profile, singular_profile
 
 KEY = jax.random.key(0)
 SCALES = np.geomspace(0.03, 10, 9)
@@ -135,3 +138,50 @@ def test_counts_under_jit_and_vmap():
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# --- from products alone
+
+
+def _sparse(n, symmetry=0.5, unit=1.0):
+    """Sparse weights with a scale, and with overlaps of singular vectors."""
+    rng = np.random.default_rng(3)
+    w = scipy.sparse.random_array((n, n), density=20 / n, rng=rng, data_sampler=rng.standard_normal)
+    return unit * (w + symmetry * w.T) / 20**0.5
+
+
+@pytest.mark.parametrize("n", [200, pytest.param(1500, marks=pytest.mark.slow)])
+def test_profile_from_products_alone(n):
+    """Within its errors of all singular values of the dense matrix, which the errors then cover."""
+    pytest.importorskip("matfree")
+    w, scales = _sparse(n), np.array([0.15, 0.5, 1.5])
+    u, s, vt = np.linalg.svd(w.toarray())
+    exact = observed_singular_profile(jnp.asarray(s), jnp.asarray(np.sum(u * vt.T, axis=0)), n, jnp.asarray(scales))
+    found, error = estimated_singular_profile(Sparse(w), scales, key=KEY, num_vectors=16)
+    for name in ("counts", "overlaps"):
+        misses = (getattr(found, name) - getattr(exact, name)) / getattr(error, name)
+        assert np.all(np.abs(misses) < 3.5) and np.all(getattr(error, name) < 3 / np.sqrt(16 * n)), (name, misses)
+
+
+def test_profile_of_few_directions():
+    """Where the Krylov space of a vector ends, all of it has been seen: exact for each vector, in any unit."""
+    pytest.importorskip("matfree")
+    scales, few = np.array([0.5, 2.0]), {"num_vectors": 2, "num_steps": 5}
+    for unit in (1.0, 1e-140):
+        found, error = estimated_singular_profile(unit * 2 * np.eye(40), unit * scales, key=KEY, **few)
+        np.testing.assert_allclose(found.counts, 4 / (4 + scales**2), rtol=1e-12)
+        np.testing.assert_allclose(found.overlaps, 2 * scales / (4 + scales**2), rtol=1e-12)
+        np.testing.assert_allclose(error.counts, 0, atol=1e-12)
+    plain, _ = estimated_singular_profile(np.zeros((40, 40)), scales, key=KEY, **few)
+    np.testing.assert_array_equal(plain.counts, 0)
+
+
+def test_without_matfree(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matfree", None)
+    monkeypatch.setitem(sys.modules, "matfree.decomp", None)
+    with pytest.raises(ImportError, match=r"pip install jaxnets\[lanczos\]"):
+        estimated_singular_profile(np.eye(4), [1.0], key=KEY)
+    with pytest.raises(ValueError, match="`scales` must be"):
+        estimated_singular_profile(np.eye(4), [0.0], key=KEY)
+    with pytest.raises(ValueError, match="`num_vectors` must be"):
+        estimated_singular_profile(np.eye(4), [1.0], key=KEY, num_vectors=1)
