@@ -13,7 +13,7 @@ from typing import cast
 
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import Complex, Float, Int
+from jaxtyping import ArrayLike, Complex, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, LogNorm
@@ -22,6 +22,7 @@ from matplotlib.spines import Spine
 from matplotlib.ticker import LogLocator
 from matplotlib.typing import ColorType
 
+from ._arguments import host_array, host_complex, nonnegative, require
 from ._public import public
 
 # Okabe & Ito (2008): told apart with every kind of colour vision, and in grey.
@@ -71,8 +72,8 @@ def eigenvalues(
     label: str | None = None,
 ) -> Axes:
     """`values` as points in the complex plane, smaller and fainter the more there are, rasterised in vector formats."""
+    values = np.ravel(host_complex("values", values))
     ax = _complex_plane(ax)
-    values = np.ravel(np.asarray(values))
     size, alpha = _faintness(values.size)
     # For the whole of a figure of 5.6 inches; in a small panel the same number of points takes less of its area.
     shrink = min(1.0, ax.get_window_extent().width / _figure_of(ax).dpi / 4.0) ** 2
@@ -101,7 +102,7 @@ def boundary(
     """Curves in the complex plane, all in one style and under one entry of the legend."""
     ax = _complex_plane(ax)
     for i, curve in enumerate(curves):
-        curve = np.asarray(curve)
+        curve = host_complex("curves", curve, (None,))
         entry = label if i == 0 else None
         ax.plot(np.real(curve), np.imag(curve), style, color=color, lw=1.4, zorder=_CURVES, label=entry)
     return ax
@@ -121,8 +122,8 @@ def density(
     and over a decade at least: a faint ring shows beside a dense core, and an integrable divergence does not take the
     whole scale. The colour bar has an arrow where values lie beyond its end.
     """
+    x, y, values = _map(x, y, values)
     ax = _complex_plane(ax)
-    values = np.asarray(values)
     positive = values[np.isfinite(values) & (values > 0)]
     if not positive.size:
         positive = np.ones(1)
@@ -154,8 +155,8 @@ def marks(
     label: str | None = None,
 ) -> Axes:
     """Open circles around `values` in the complex plane, to single points out."""
+    values = host_complex("values", values, (None,))
     ax = _complex_plane(ax)
-    values = np.asarray(values)
     ax.scatter(
         np.real(values), np.imag(values), s=42, facecolors="none", edgecolors=color, lw=1.1, zorder=_MARKS, label=label
     )
@@ -172,8 +173,9 @@ def histogram(
     label: str | None = None,
 ) -> Axes:
     """Histogram of real `values` as a density on the line, in `num_bins` bins, with the integral `mass`."""
+    values = np.ravel(host_array("values", values))
+    require("values", values, np.isfinite, "finite")
     ax = _real_line(ax)
-    values = np.ravel(np.asarray(values))
     heights, limits = np.histogram(values, num_bins)
     heights = mass * heights / (max(values.size, 1) * np.diff(limits))
     ax.stairs(heights, limits, fill=True, color=color, alpha=0.35, zorder=_POINTS, label=label)
@@ -189,6 +191,7 @@ def line(
     label: str | None = None,
 ) -> Axes:
     """A density on the real line, `values` at x; NaN leaves a gap."""
+    x, values = _curve("x", x, values)
     ax = _real_line(ax)
     ax.plot(x, values, color=color, lw=1.4, zorder=_CURVES, label=label)
     return ax
@@ -211,8 +214,9 @@ def raster(
     From dark at -`top` to light at `top`, the largest of `values` if None; `values` are given at `times`. The `names`
     of units stand beside their rows, as many as there is room for.
     """
+    times = _places("times", times)
+    values = host_array("values", values, (len(times), None))
     ax = _activity(ax, "time (τ)", "unit")
-    values = np.asarray(values)
     if top is None:
         top = float(np.max(np.abs(values), where=np.isfinite(values), initial=0)) or 1.0
     units = np.arange(1, values.shape[1] + 1)
@@ -237,8 +241,8 @@ def phases(
 
     Each kind that occurs has one colour, and one entry of the legend.
     """
+    x, y, values = _map(x, y, values)
     ax = _activity(ax, "parameter", "parameter")
-    values = np.asarray(values)
     colors = ListedColormap([TINTS[kind % len(TINTS)] for kind in range(len(names))])
     kinds = np.ma.masked_outside(values, 0, len(names) - 1)
     top = len(names) - 0.5
@@ -260,6 +264,8 @@ def autocovariance(
     label: str | None = None,
 ) -> Axes:
     """C(tau), `values` at `lags`, with a band of two standard errors where `error` is known."""
+    lags, values = _curve("lags", lags, values)
+    error = _errors(error, values)
     ax = _activity(ax, "lag τ", "autocovariance C(τ)")
     ax.axhline(0, color=BLACK, lw=0.5, zorder=_MAP)
     if error is not None and np.isfinite(error).any():
@@ -276,9 +282,9 @@ def components(
     label: str | None = None,
 ) -> Axes:
     """Parts of the variance `explained` by principal components, by rank, both axes logarithmic."""
+    explained = host_array("explained", explained, (None,))
     ax = _activity(ax, "principal component", "part of the variance")
-    explained = np.asarray(explained)
-    shown = explained > 1e-12 * explained[0]  # below it, rounding
+    shown = explained > 1e-12 * np.max(explained, initial=0)  # below it, rounding
     ax.loglog(np.flatnonzero(shown) + 1, explained[shown], ".", ms=3, color=color, zorder=_POINTS, label=label)
     return ax
 
@@ -293,6 +299,7 @@ def dimension(
     label: str | None = None,
 ) -> Axes:
     """PR / N, `values`, against a parameter x of the network, on a logarithmic axis; NaN leaves a gap."""
+    x, values = _curve("x", x, values)
     ax = _activity(ax, "parameter", "dimension PR / N")
     ax.set_yscale("log")
     ax.plot(x, values, style, color=color, lw=1.4, ms=3.5, zorder=_CURVES, label=label)
@@ -309,6 +316,7 @@ def profile(
     label: str | None = None,
 ) -> Axes:
     """A quantity, `values`, against another, x, both axes linear; NaN leaves a gap."""
+    x, values = _curve("x", x, values)
     ax = _activity(ax, "x", "y")
     ax.plot(x, values, style, color=color, lw=1.4, ms=3.5, zorder=_CURVES, label=label)
     return ax
@@ -331,8 +339,9 @@ def estimates(
 
     NaN leaves a gap.
     """
+    x, values = _curve("x", x, values)
+    error = _errors(error, values)
     ax = _activity(ax, "parameter", "quantity")
-    x, values = np.asarray(x), np.asarray(values)
     if error is not None and np.isfinite(error).any():
         ax.fill_between(x, values - 2 * error, values + 2 * error, color=color, alpha=0.25, lw=0, zorder=_POINTS)
     ax.plot(x, values, style, color=color, lw=1.4, ms=3.5, zorder=_CURVES, label=label)
@@ -353,8 +362,10 @@ def samples(
 
     `values` at `x`, with their standard errors `error`; `marker` is one of matplotlib's.
     """
+    x, values = _curve("x", x, values)
+    error = _errors(error, values)
     ax = _activity(ax, "parameter", "quantity")
-    bars = None if error is None else 2 * np.asarray(error)
+    bars = None if error is None else 2 * error
     ax.errorbar(x, values, bars, fmt=marker, color=color, mfc="none", mew=0.9, ms=4, lw=0.9, zorder=_MARKS, label=label)
     return ax
 
@@ -373,8 +384,8 @@ def heat_map(
     With a colour bar unless `label` is None. The lightness of the scale rises all along, so that it can be read in grey
     and with every kind of colour vision.
     """
+    x, y, values = _map(x, y, values)
     ax = _activity(ax, "parameter", "parameter")
-    values = np.asarray(values, float)
     known = values[np.isfinite(values)]
     low, high = limits or ((known.min(), known.max()) if known.size else (0.0, 1.0))
     ax.patch.set(facecolor="#eeeeee", hatch="////", edgecolor="#bbbbbb")
@@ -401,8 +412,8 @@ def patterns(
 
     The `unit_names` stand beside the rows, as many as there is room for.
     """
+    values = host_array("values", values, (len(names), None))
     ax = _activity(ax, "state", "unit")
-    values = np.asarray(values)
     columns, units = np.arange(len(values)), np.arange(1, values.shape[1] + 1)
     ax.pcolormesh(columns, units, values.T, cmap="Greys", vmin=0, vmax=1, edgecolors="white", lw=0.5, zorder=_MAP)
     ax.set_xticks(columns, names)
@@ -421,8 +432,10 @@ def graph(
 
     Arrows from a to b are as wide as edges[a, b], none goes from a state to itself.
     """
+    sizes, edges = host_array("sizes", sizes, (len(names),)), host_array("edges", edges, (len(names),) * 2)
+    for name, numbers in (("sizes", sizes), ("edges", edges)):
+        require(name, numbers, nonnegative, "finite and >= 0")
     ax = _new(5.6, 3.4) if ax is None else ax
-    sizes, edges = np.asarray(sizes, float), np.asarray(edges, float)
     angles = np.pi / 2 - 2 * np.pi * np.arange(len(sizes)) / max(len(sizes), 1)
     points = np.column_stack([1.6 * np.cos(angles), np.sin(angles)])
     widths = edges / max(float(np.max(edges - np.diag(np.diag(edges)), initial=0)), 1.0)
@@ -481,6 +494,36 @@ def save(ax: Axes, path: str | Path, *, metadata: Mapping[str, str] | None = Non
     `metadata` are written into the file, and `dpi` is the resolution of rasterised layers.
     """
     _figure_of(ax).savefig(path, dpi=dpi, bbox_inches="tight", metadata=dict(metadata or {}))
+
+
+def _curve(name: str, x: ArrayLike, values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """The checked points of a curve; NaN leaves a gap."""
+    x = host_array(name, x, (None,))
+    return x, host_array("values", values, x.shape)
+
+
+def _errors(error: ArrayLike | None, values: np.ndarray) -> np.ndarray | None:
+    """The checked standard errors, if there are any; NaN where they are not known."""
+    if error is None:
+        return None
+    error = host_array("error", error, values.shape)
+    require("error", error, lambda e: np.isnan(e) | (e >= 0), ">= 0, or NaN where it is not known")
+    return error
+
+
+def _map(x: ArrayLike, y: ArrayLike, values: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The checked places and values of a map; NaN leaves a gap."""
+    x, y = _places("x", x), _places("y", y)
+    return x, y, host_array("values", values, (len(y), len(x)))
+
+
+def _places(name: str, x: ArrayLike) -> np.ndarray:
+    """The checked places of cells or pixels along an axis."""
+    x = host_array(name, x, (None,))
+    require(name, x, np.isfinite, "finite")
+    if not len(x):
+        raise ValueError(f"`{name}` must not be empty")
+    return x
 
 
 def _new(width: float, height: float) -> Axes:

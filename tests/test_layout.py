@@ -33,7 +33,7 @@ ARROWS = {
     "observables": {"_numerics", "_arguments"},
     "replica": {"_numerics", "_arguments", "_laws", "couplings"},
     "memory": {"_numerics", "_arguments", "couplings", "dynamics", "observables", "replica", "spectra", "transfer"},
-    "learning": {"_numerics", "_arguments"},
+    "learning": {"_arguments"},
     # As for dynamics: eigenvalues come through the one door.
     "multistability": {
         "_numerics",
@@ -57,7 +57,7 @@ ARROWS = {
         "transfer",
     },
     "sweeps": {"_arguments", "_progress"},
-    "plotting": set(),
+    "plotting": {"_arguments"},
     # What sweeps map: each computation of the package at one point.
     "computations": {
         "_arguments",

@@ -50,7 +50,7 @@ def as_host(
         ValueError: as `as_float`, and for a traced value.
     """
     if not is_concrete(value):
-        raise ValueError(f"{name} must be known, got a traced value")
+        raise ValueError(f"{name} must be known, not traced: it is used on the host")
     if _is_of_jax(value):
         array = np.asarray(_of_jax(value, name, may_be_complex))
     else:

@@ -29,8 +29,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Int
 from scipy.optimize import linprog
 
-from .._arguments import nonnegative
-from .._numerics import is_concrete
+from .._arguments import host_array, nonnegative
 from .._results import Result
 
 FREE = math.nan
@@ -86,22 +85,10 @@ def largest_margin(
     mixture proves nothing. Raises `ValueError` for shapes that do not match, NaN, limits that do not enclose 0 and a
     problem without bound. Source: HiGHS through `scipy.optimize.linprog`.
     """
-    A, l, u = (np.asarray(x, dtype=float) for x in (conditions, lower, upper))
-    if A.ndim != 2 or 0 in A.shape:
-        raise ValueError(f"`conditions` must have shape (K, m) with K, m >= 1, got {A.shape}")
-    if not np.all(np.isfinite(A)):
-        raise ValueError("`conditions` must be finite")
-    a = np.zeros(len(A)) if offset is None else np.asarray(offset, dtype=float)
-    if a.shape != A.shape[:1] or not np.all(np.isfinite(a)):
-        raise ValueError(f"`offset` must be {len(A)} finite numbers, got {a}")
-    for name, limit, inside in (("lower", l, l <= 0), ("upper", u, u >= 0)):
-        if limit.shape != A.shape[1:] or not np.all(inside):
-            side = "<= 0" if name == "lower" else ">= 0"
-            raise ValueError(f"`{name}` must be {A.shape[1]} numbers {side}, got {limit}")
+    row = _as_row(conditions, lower, upper, offset)
+    A, l, u, a = row
     if math.isnan(cap) or cap == -math.inf or (math.isinf(cap) and np.isinf([l, u]).any()):
         raise ValueError(f"`cap` must be a number, finite where `lower` or `upper` are not, got {cap}")
-
-    row = Row(A, l, u, a)
     w, y = solve_row(row, cap)
     return Margin(w, float(np.min(A @ w + a)), certify(row, y))
 
@@ -113,6 +100,22 @@ class Row(NamedTuple):
     lower: Float[np.ndarray, " m"]
     upper: Float[np.ndarray, " m"]
     offset: Float[np.ndarray, " K"]
+
+
+def _as_row(conditions: ArrayLike, lower: ArrayLike, upper: ArrayLike, offset: ArrayLike | None) -> Row:
+    A, l, u = host_array("conditions", conditions), host_array("lower", lower), host_array("upper", upper)
+    if A.ndim != 2 or 0 in A.shape:
+        raise ValueError(f"`conditions` must have shape (K, m) with K, m >= 1, got {A.shape}")
+    if not np.all(np.isfinite(A)):
+        raise ValueError("`conditions` must be finite")
+    a = np.zeros(len(A)) if offset is None else host_array("offset", offset)
+    if a.shape != A.shape[:1] or not np.all(np.isfinite(a)):
+        raise ValueError(f"`offset` must be {len(A)} finite numbers, got {a}")
+    for name, limit, inside in (("lower", l, l <= 0), ("upper", u, u >= 0)):
+        if limit.shape != A.shape[1:] or not np.all(inside):
+            side = "<= 0" if name == "lower" else ">= 0"
+            raise ValueError(f"`{name}` must be {A.shape[1]} numbers {side}, got {limit}")
+    return Row(A, l, u, a)
 
 
 def solve_row(row: Row, cap: float = math.inf) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " K"]]:
@@ -159,11 +162,14 @@ def margin_limit(
     $$ \Big[ \sum_j \max(l_j c_j, u_j c_j) + \sum_k y_k a_k \Big] \Big/ \sum_k y_k, \qquad c = A^T y $$
 
     y are the weights of the `certificate`, whose own `limit` is not read. `largest_margin`
-    documents the other arguments. The bound is infinite if a weight without limit could raise the drives.
+    documents the other arguments. The bound is infinite if a weight without limit could raise the drives. Raises
+    `ValueError` as `largest_margin`, and for fewer conditions than the certificate names.
     """
-    A, l, u = (np.asarray(x, dtype=float) for x in (conditions, lower, upper))
-    a = np.zeros(len(A)) if offset is None else np.asarray(offset, dtype=float)
-    return _limit(Row(A, l, u, a), certificate.patterns, certificate.weights)
+    row = _as_row(conditions, lower, upper, offset)
+    needed = 1 + max(certificate.patterns)
+    if len(row.offset) < needed:
+        raise ValueError(f"`conditions` must have {needed} rows, which `certificate` names, got {len(row.offset)}")
+    return _limit(row, certificate.patterns, certificate.weights)
 
 
 def _limit(row: Row, patterns: tuple[int, ...], y: tuple[int, ...]) -> Fraction | float:
@@ -286,9 +292,7 @@ def weight_limits(
     and nothing is learned. `bounds`, a number or (n, n), are the largest |J|. Raises `ValueError` for shapes, for other
     signs, and for bounds that are negative or NaN.
     """
-    bound = np.broadcast_to(np.asarray(bounds, dtype=float), (n, n)) if np.ndim(bounds) in (0, 2) else None
-    if bound is None or not np.all(bound >= 0):
-        raise ValueError(f"`bounds` must be a number >= 0, or ({n}, {n}) of them, got {bounds}")
+    bound = as_bounds(bounds, n)
     s = np.full((n, n), FREE) if signs is None else as_signs(signs, n)
     everywhere = mask is None and signs is not None and np.ndim(signs) == 2
     exists = np.ones((n, n), bool) if everywhere else as_mask(mask, n)
@@ -300,9 +304,7 @@ def weight_limits(
 
 def as_patterns(patterns: ArrayLike, n: int | None = None, name: str = "patterns") -> Int[np.ndarray, "P n"]:
     """(P, n) whole numbers 0 and 1, or `ValueError`."""
-    if not is_concrete(patterns):
-        raise ValueError(f"`{name}` must be known, not traced: their conditions are worked out on the host")
-    s = np.asarray(patterns)
+    s = host_array(name, patterns)
     if s.ndim != 2 or 0 in s.shape or (n is not None and s.shape[1] != n):
         raise ValueError(f"`{name}` must have shape (P, {'n' if n is None else n}) with P >= 1, got {s.shape}")
     if not np.all((s == 0) | (s == 1)):
@@ -312,7 +314,7 @@ def as_patterns(patterns: ArrayLike, n: int | None = None, name: str = "patterns
 
 def as_signs(signs: ArrayLike, n: int) -> Float[np.ndarray, "n n"]:
     """(n, n) of +1, -1, 0 and NaN, from a matrix or from the signs of the columns, or `ValueError`."""
-    s = np.asarray(signs, dtype=float)
+    s = host_array("signs", signs)
     if s.shape not in ((n,), (n, n)):
         raise ValueError(f"`signs` must have shape ({n}, {n}) or ({n},), got {s.shape}")
     if not np.all(np.isin(s, (-1, 0, 1)) | np.isnan(s)):
@@ -324,7 +326,7 @@ def as_mask(mask: ArrayLike | None, n: int) -> Bool[np.ndarray, "n n"]:
     """(n, n) of truth values, all but the diagonal if None, or `ValueError`."""
     if mask is None:
         return ~np.eye(n, dtype=bool)
-    m = np.asarray(mask)
+    m = host_array("mask", mask)
     if m.shape != (n, n) or not np.all((m == 0) | (m == 1)):
         raise ValueError(f"`mask` must have shape ({n}, {n}) and consist of truth values, got shape {m.shape}")
     return m.astype(bool)
@@ -332,10 +334,18 @@ def as_mask(mask: ArrayLike | None, n: int) -> Bool[np.ndarray, "n n"]:
 
 def as_bias(bias: ArrayLike, n: int) -> Float[np.ndarray, " n"]:
     """(n,) of finite numbers and NaN, from as many or from one, or `ValueError`."""
-    b = np.asarray(bias, dtype=float)
+    b = host_array("bias", bias)
     if b.shape not in ((), (n,)) or np.any(np.isinf(b)):
         raise ValueError(f"`bias` must be a number or ({n},) of them, NaN (free) or finite, got {bias}")
     return np.broadcast_to(b, (n,))
+
+
+def as_bounds(bounds: ArrayLike, n: int) -> Float[np.ndarray, "n n"]:
+    """(n, n) of numbers >= 0, infinite ones too, from a matrix or from one number, or `ValueError`."""
+    b = host_array("bounds", bounds)
+    if b.shape not in ((), (n, n)) or not np.all(b >= 0):
+        raise ValueError(f"`bounds` must be a number >= 0, or ({n}, {n}) of them, got {bounds}")
+    return np.broadcast_to(b, (n, n))
 
 
 def require_nonnegative(name: str, value: float) -> None:

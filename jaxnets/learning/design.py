@@ -17,12 +17,13 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 from scipy.optimize import linprog, nnls
 from tqdm import tqdm
 
-from .._arguments import real_array
+from .._arguments import host_array, real_array, require
 from .._results import Result
 from .constraints import (
     Certificate,
     Row,
     as_bias,
+    as_bounds,
     as_patterns,
     certify,
     reaches,
@@ -96,6 +97,7 @@ def store(
     `limit` above `margin`, if its margin cannot be told from rounding. Raises `ValueError` for bad shapes, entries that
     are not 0 or 1, and bounds that are not finite.
     """
+    bounds = host_array("bounds", bounds)
     if not np.all(np.isfinite(bounds)):
         raise ValueError(f"`bounds` must be finite to have a largest margin, got {bounds}")
     rows = _rows(patterns, signs, mask, bounds, bias, weight_noise)
@@ -166,7 +168,7 @@ def _rows(patterns, signs, mask, bounds, bias, weight_noise) -> list[Row]:
     lower, upper = weight_limits(n, signs=signs, mask=mask, bounds=bounds)
     b = as_bias(bias, n)
     require_nonnegative("weight_noise", weight_noise)
-    largest = np.max(np.broadcast_to(bounds, (n, n)), axis=1)
+    largest = np.max(as_bounds(bounds, n), axis=1)
     return [row_problem(s, s[:, i], lower[i], upper[i], b[i], largest[i], weight_noise) for i in range(n)]
 
 
@@ -327,10 +329,11 @@ def compose(
     Y = real_array("Y", Y).astype(X.dtype)
     if Y.shape != X.shape:
         raise ValueError(f"`Y` must have the shape of the patterns as columns, {X.shape}, got {Y.shape}")
+    require("Y", Y, np.isfinite, "finite")
     inverse = jnp.linalg.pinv(X)
     if Z is None:
         return Y @ inverse
-    Z, _ = _square(Z, patterns, "Z")
+    Z = _square(Z, patterns, "Z")[0].astype(X.dtype)
     return Y @ inverse + Z - (Z @ X) @ inverse
 
 
@@ -338,6 +341,7 @@ def _square(J: ArrayLike, patterns: ArrayLike, name: str = "J") -> tuple[Float[A
     X, J = _independent(patterns), real_array(name, J)
     if J.shape != (X.shape[0], X.shape[0]):
         raise ValueError(f"`{name}` must have shape ({X.shape[0]}, {X.shape[0]}), got {J.shape}")
+    require(name, J, np.isfinite, "finite")
     return J, X.astype(J.dtype)
 
 

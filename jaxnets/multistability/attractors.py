@@ -152,6 +152,8 @@ def state_graph(
     if patterns is None:
         patterns = stable_patterns(J, b).patterns
     s = cast_patterns(patterns, J)
+    if s.ndim != 2:
+        raise ValueError(f"`patterns` must have shape (P, {len(b)}), got {s.shape}")
     require("patterns", is_stable(J, s, b), np.asarray, "stable in every row")
 
     found = basins(J, b, num_starts=num_starts, key=key, spread=spread, max_events=max_events, same=same)

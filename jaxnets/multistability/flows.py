@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from .._arguments import positive, real_array, require, require_whole
+from .._arguments import positive, real_array, require, require_whole, scalar
 from .._numerics import is_concrete
 from .._results import Result
 from ..couplings.operators import Operator
@@ -51,8 +51,12 @@ class Trajectory(Result, axes={"num": "times", "n": "unit"}):
     activities: Float[Array, "num n"]
 
     def at(self, t: Float[ArrayLike, ""]) -> Float[Array, " n"]:
-        """x(t) = f + (x_k - f) e^{-(t - t_k)}, exact from the start to the end of the record."""
-        t = jnp.asarray(t, self.times.dtype)
+        """x(t) = f + (x_k - f) e^{-(t - t_k)}, exact from the start to the end of the record.
+
+        Raises `ValueError` if `t` is not one finite number.
+        """
+        t = scalar("t", t).astype(self.times.dtype)
+        require("t", t, np.isfinite, "a finite number")
         k = jnp.maximum(jnp.searchsorted(self.times, t, side="right") - 1, 0)
         return self.fields[k] + (self.states[k] - self.fields[k]) * jnp.exp(self.times[k] - t)
 

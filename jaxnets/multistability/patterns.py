@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, UInt64
 from scipy.optimize import milp
 
-from .._arguments import positive, real_array, require, require_key, require_whole
+from .._arguments import host_array, positive, real_array, require, require_key, require_square, require_whole
 from .._numerics import is_concrete
 from .._results import Result
 from ..couplings.operators import Dense, Operator
@@ -49,8 +49,10 @@ _ROUNDINGS = 4
 def as_couplings(J: Operator | Float[ArrayLike, "n n"]) -> Operator:
     """One finite, square J as an operator."""
     if not isinstance(J, Operator):
-        J = Dense(real_array("J", J))
-    if len(J.shape) != 2:
+        matrix = real_array("J", J)
+        require_square("J", matrix.shape)
+        J = Dense(matrix)
+    if len(J.shape) != 2 or J.shape[-1] == 0:
         raise ValueError(f"`J` must be one n x n matrix, got shape {J.shape}: map over more with `jax.vmap`")
     for leaf in jax.tree.leaves(eqx.filter(J, eqx.is_inexact_array)):
         require("J", leaf, np.isfinite, "made of finite numbers")
@@ -69,12 +71,12 @@ def cast_bias(bias: Float[ArrayLike, "*n"] | None, J: Operator) -> Float[Array, 
     return jnp.broadcast_to(array.astype(J.dtype), (n,))
 
 
-def cast_patterns(patterns: ArrayLike, J: Operator) -> Float[Array, "*batch n"]:
+def cast_patterns(patterns: ArrayLike, J: Operator, name: str = "patterns") -> Float[Array, "*batch n"]:
     """Patterns of 0 and 1, of any dtype, in the precision of J."""
-    array: Any = np.asarray(patterns) if is_concrete(patterns) else jnp.asarray(patterns)
+    array: Any = host_array(name, patterns) if is_concrete(patterns) else jnp.asarray(patterns)
     if array.shape[-1:] != J.shape[-1:]:
-        raise ValueError(f"`patterns` must have shape (..., {J.shape[-1]}), got {array.shape}")
-    require("patterns", array, lambda s: (s == 0) | (s == 1), "made of 0 and 1")
+        raise ValueError(f"`{name}` must have shape (..., {J.shape[-1]}), got {array.shape}")
+    require(name, array, lambda s: (s == 0) | (s == 1), "made of 0 and 1")
     # A copy, whose memory nobody else has.
     return jax.device_put(array.astype(J.dtype)) if is_concrete(array) else array.astype(J.dtype)
 

@@ -95,7 +95,7 @@ def follow_pattern(
     require_concrete(J, bias, "the number of steps depends on values")
     J = as_couplings(J)
     b = cast_bias(bias, J)
-    s = cast_patterns(pattern, J)
+    s = cast_patterns(pattern, J, "pattern")
     if s.ndim != 1:
         raise ValueError(f"`pattern` must have shape ({len(b)},), got {s.shape}")
     margin = float(margins(J, s, b))

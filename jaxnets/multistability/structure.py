@@ -20,6 +20,7 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 from scipy.optimize import Bounds, LinearConstraint, milp
 from tqdm import tqdm
 
+from .._arguments import host_array
 from .._results import Result
 from ..learning.constraints import (
     FREE,
@@ -88,9 +89,7 @@ def sign_stability(signs: Float[ArrayLike, "n n"], patterns: Int[ArrayLike, "P n
 
 
 def _sign_matrix(signs: ArrayLike, n: int) -> Float[np.ndarray, "n n"]:
-    if np.shape(signs) != (n, n):
-        raise ValueError(f"`signs` must have shape ({n}, {n}), got {np.shape(signs)}")
-    return as_signs(signs, n)
+    return as_signs(host_array("signs", signs, (n, n)), n)
 
 
 def _indices(chosen: np.ndarray) -> tuple[int, ...]:
@@ -326,9 +325,7 @@ def _cycle(excites: np.ndarray, units: np.ndarray) -> tuple[int, ...] | None:
 
 
 def _one_pattern(name: str, pattern: ArrayLike) -> Int[np.ndarray, " n"]:
-    if np.ndim(pattern) != 1:
-        raise ValueError(f"`{name}` must be one pattern (n,), got shape {np.shape(pattern)}")
-    return as_patterns(np.asarray(pattern)[None], name=name)[0]
+    return as_patterns(host_array(name, pattern, (None,))[None], name=name)[0]
 
 
 # --- completion
@@ -371,7 +368,7 @@ def completes(
 
     `closure` documents the arguments and errors.
     """
-    return bool(np.all(closure(signs, pattern, cue) == np.asarray(pattern)))
+    return bool(np.all(closure(signs, pattern, cue) == _one_pattern("pattern", pattern)))
 
 
 # --- compatibility of patterns

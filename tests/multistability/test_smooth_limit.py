@@ -100,7 +100,7 @@ def test_the_logistic_function():
     [
         ({"bias": -3.0}, "`pattern` must be stable, got a margin of"),
         ({"pattern": np.ones((1, 2))}, r"`pattern` must have shape \(2,\)"),
-        ({"pattern": [0.5, 1]}, "`patterns` must be made of 0 and 1"),
+        ({"pattern": [0.5, 1]}, "`pattern` must be made of 0 and 1"),
         ({"largest_step": 0.7}, "`largest_step`"),
         ({"tolerance": 0.0}, "`tolerance`"),
     ],

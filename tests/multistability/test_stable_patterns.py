@@ -190,7 +190,7 @@ def test_expected_number_of_stable_patterns(n):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"J": np.ones((2, 3))}, "`matrix` must be square"),
+        ({"J": np.ones((2, 3))}, "`J` must be a square matrix"),
         ({"J": np.ones((2, 3, 3))}, "`J` must be one n x n matrix"),
         ({"J": np.full((3, 3), np.nan)}, "`J` must be made of finite numbers"),
         ({"bias": np.ones(2)}, "`bias` must be a number or have shape"),
