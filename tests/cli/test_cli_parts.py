@@ -44,6 +44,16 @@ def test_the_window_holds_values_and_curves():
         assert not window.holds(np.append(values, beyond))
 
 
+def test_density_in_the_window():
+    """On all of the grid, of which the lower half is a mirror; on the line where the spectrum is real."""
+    window = spectrum._Window.around(np.array([[-1.0, 1 + 2j]]), [])
+    plane = SimpleNamespace(is_symmetric=lambda: False, density=lambda z: np.real(z) + 10 * np.abs(np.imag(z)))
+    z = window.re + 1j * window.im[:, None]
+    np.testing.assert_allclose(window.density(plane), plane.density(z))
+    line = SimpleNamespace(is_symmetric=lambda: True, density=lambda x: 2 * x)
+    np.testing.assert_array_equal(window.density(line), 2 * window.line())
+
+
 def test_numbers_of_a_measured_matrix():
     """Overlaps of modes of singular value 0 do not count; chance has mean 0 and variance 1 / n."""
     weights = np.zeros((9, 9))

@@ -9,6 +9,7 @@ from scipy.optimize import linear_sum_assignment
 
 from jaxnets import couplings
 from jaxnets.eigen import aberth, batched_eigenvalues, block_solver, recurrence, values
+from jaxnets.eigen import guesses as starts
 from jaxnets.eigen.aberth import hessenberg_eigenvalues
 from jaxnets.eigen.hessenberg import hessenberg
 from jaxnets.spectra import law, quantiles
@@ -284,6 +285,22 @@ def test_what_has_not_converged_is_mended():
     for i in (0, 2):
         assert np.array_equal(np.sort_complex(found[i]), np.sort_complex(np.linalg.eigvals(matrices[i])))
     assert np.all(found[1] == 0) and np.all(np.isnan(found[3]))
+
+
+def test_guesses_are_pairs_of_conjugates_and_real_numbers(monkeypatch):
+    """Of any points: those above the real axis with their conjugates, and the real parts of the others."""
+    monkeypatch.setattr(starts, "with_moduli", lambda guesses, matrix: guesses)
+    monkeypatch.setattr(starts, "apart", lambda guesses: guesses)
+    n = 7
+    find = jax.jit(lambda points: starts.given(points, recurrence.separated(_normal(17, n, n), jnp.asarray(1.0))))
+    for points, expected in (
+        ([-2, 1 + 1j, 3 - 5j, 0.5, 4 + 2j, 1 - 1j, 4 - 2j], [1 + 1j, 1 - 1j, 4 + 2j, 4 - 2j, -2, 0.5, 3]),
+        ([k + 1j for k in range(7)], [0 + 1j, -1j, 1 + 1j, 1 - 1j, 2 + 1j, 2 - 1j, 3]),
+        (range(7), range(7)),
+    ):
+        found = find(np.array(list(points), complex))
+        np.testing.assert_array_equal(found.z, np.array(list(expected), complex))
+        assert not np.any(found.exact)
 
 
 def test_guesses_are_in_the_unit_of_the_matrix(monkeypatch):

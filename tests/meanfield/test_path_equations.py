@@ -1,5 +1,7 @@
 """The equations of sampled paths, one by one: the field, the averages, the acceleration, and what is converged."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from jaxnets.couplings import IID, Elliptic
 from jaxnets.meanfield.unit import field, sampled, self_consistency
 from jaxnets.meanfield.unit.energy import rises
 from jaxnets.meanfield.unit.field import Averages, Grid, Problem, Unknowns
-from jaxnets.meanfield.unit.paths import path_averages
+from jaxnets.meanfield.unit.paths import path_averages, white
 from jaxnets.meanfield.unit.requirements import shape_of
 from jaxnets.meanfield.unit.self_consistency import Solution
 from jaxnets.transfer import Linear, Tanh, clipped_linear
@@ -54,6 +56,22 @@ def test_paths_of_linear_units_are_gaussian(monkeypatch):
     np.testing.assert_allclose(measured.c_x, c, atol=4e-3 * c[0])
     np.testing.assert_allclose(measured.c_phi, c, atol=4e-3 * c[0])
     np.testing.assert_allclose(measured.beta, 1, rtol=1e-12)
+
+
+def test_the_field_of_an_exponential_response():
+    """The grid has S = b / (1 + i w) exactly, and so kappa(S), which varies for a shift, and white noise."""
+    one, h = jnp.ones(()), 0.1
+    shift = SimpleNamespace(r_and_kappa=lambda S: (0 * S, 1.44 / (1 - 1.44 * jnp.abs(S) ** 2)))
+    problem = Problem(shift, Tanh(), SIGMA * one, one, GRID, None, 41)
+    tau, w = np.asarray(GRID.lags()), np.asarray(GRID.frequencies())
+    found = jax.jit(lambda u: field.field_of(problem, u))(Unknowns(jnp.exp(-tau), 0.5 * jnp.exp(-tau[: GRID.K])))
+    S = 0.5 / (1 + 1j * w)
+    # All of e^{-tau} beyond the last lag of S is e^{-8} of it.
+    by_noise = 1.44 / (1 - 1.44 * abs(S) ** 2) * np.asarray(field._spectrum(jnp.exp(-tau), GRID)) / (1 + w**2)
+    white = h * SIGMA**2 * (1 - np.exp(-2 * h)) / abs(1 - np.exp(-h - 1j * w * h)) ** 2
+    np.testing.assert_allclose(found.driven, np.maximum(by_noise, 0) + white, rtol=2e-3)
+    np.testing.assert_allclose(found.kernel, 0, atol=1e-12)
+    np.testing.assert_allclose(found.dressing, 1, atol=1e-12)
 
 
 def test_acceleration_of_a_map_that_moves_away(monkeypatch):
@@ -113,6 +131,51 @@ def test_what_is_converged_on_paths(monkeypatch):
     np.testing.assert_array_equal(found.residual, np.maximum(*cases[:, 4:].T))
     # The rate of an exponential with the same integral of C^2.
     np.testing.assert_allclose(found.decay_rate[1], 1 / (2 * (16 + 0.006**2)))
+
+
+def test_errors_are_the_scatter_of_groups(monkeypatch):
+    """Each group of paths has a solution of its own, here the mean of its random numbers."""
+    rng = np.random.default_rng(0)
+    grid, normal = Grid(h=jnp.asarray(0.5), T=5, K=4, F=16), rng.standard_normal((2, 24, 9))
+    means = normal.reshape(2, 8, 3, 9).mean((0, 2, 3))
+    shape = np.array([1.0, 0.5, 0.2, 0.1])
+    wide = jnp.asarray(np.append(shape, 0.0))
+
+    def answered(problem, size):
+        return Averages(size * wide, size * wide[:4], 2 * size * wide, size * wide, size)
+
+    monkeypatch.setattr(sampled, "solve", lambda problem, *_: Solution(jnp.mean(problem.normal), jnp.zeros(())))
+    monkeypatch.setattr(sampled, "answer", answered)
+    problem = Problem(IID(1.5), Tanh(), jnp.ones(()), jnp.ones(()), grid, jnp.asarray(normal), 41)
+    found = jax.jit(lambda: sampled._errors(problem, None))()
+    error = means.std(ddof=1) / np.sqrt(8)
+    np.testing.assert_allclose(found.c_phi, error * wide, atol=1e-15)
+    np.testing.assert_allclose(found.c_x, 2 * error * wide, atol=1e-15)
+    np.testing.assert_allclose(found.last_response, 0.1 * error)
+    np.testing.assert_allclose(found.response, error * 0.5 * (0.5 + 0.5 + 0.2 + 0.1))  # the trapezoid rule
+
+
+def test_grids_of_lags():
+    """Both ends are lags, whatever the rounding of their ratio; the period is a power of two of steps."""
+    for dt, period, max_lag, memory, expected in (
+        (0.1, 400.0, 60.0, 40.0, (601, 401, 4096)),
+        (0.1, 120.0, 0.3 * 100, 10.05, (301, 102, 2048)),
+        (0.3, 76.8, 0.9, 0.9, None),
+        (0.25, 64.0, 16.0, 2.5, (65, 11, 256)),
+    ):
+        if expected is None:
+            with pytest.raises(ValueError, match="`memory` must be at least 10 `dt`"):
+                sampled._grid(period, max_lag, memory, dt, jnp.ones(()))
+        else:
+            found = sampled._grid(period, max_lag, memory, dt, jnp.ones(()))
+            assert (found.T, found.K, found.F) == expected and found.h == dt
+
+
+def test_white_noise_has_a_mean_power_of_exactly_one():
+    drawn = white(jax.random.key(0), 3, GRID)
+    paths = np.fft.irfft(np.asarray(drawn), GRID.F)
+    np.testing.assert_allclose(np.fft.rfft(paths), drawn, atol=1e-12)  # real at both ends
+    np.testing.assert_allclose(np.mean(np.abs(drawn) ** 2, 1), GRID.F)
 
 
 # --- the energy, and the shape of phi ---------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from jaxnets import Discrete
 from jaxnets.couplings import IID, Elliptic, LowRank
 from jaxnets.meanfield import Input, static_states
 from jaxnets.meanfield.static import stability, states
-from jaxnets.meanfield.static.averages import Averages, averages
+from jaxnets.meanfield.static import state as state_module
+from jaxnets.meanfield.static.averages import Averages, GaussianField, averages
 from jaxnets.meanfield.static.line import Line, guesses, number_missed
 from jaxnets.meanfield.static.outliers import Outlier, order_parameter_map
 from jaxnets.meanfield.static.state import StaticState, field_at, order_parameters, problem_of
@@ -114,6 +115,77 @@ def test_the_map_at_zero_frequency_is_the_derivative_of_the_equations(solution):
     c = np.sqrt(solution[2])
     scale = np.array([1, 1, 2 * c, 1 / c])
     np.testing.assert_allclose(M, jacobian * scale[None] / scale[:, None], atol=1e-8)
+
+
+# --- the search, and what is converged --------------------------------------------------------------------------
+
+
+def test_searches_from_the_host(monkeypatch):
+    """An isolated root, a ring of roots, which a Newton step would leave, and no root: in blocks of one program."""
+    blocks = []
+
+    def one(x, z):
+        """A root at (-1, 2) for x < 0, none around x = 60, and all of the circle around (10, 0) between."""
+        if x < 0 or x > 50:
+            value, slope = (x + 1, 1) if x < 0 else (1 + (x - 60) ** 2, 2 * (x - 60))
+            return np.array([value, z - 2]), np.array([[slope, 0], [0, 1.0]])
+        circle, slope = (x - 10) ** 2 + z**2 - 1, 2 * np.array([x - 10, z])
+        return np.array([circle, 2 * circle]), np.stack([slope, 2 * slope])
+
+    def equations(problem, y, nodes):
+        blocks.append(len(y))
+        return tuple(map(np.stack, zip(*(one(*row) for row in np.asarray(y)), strict=True)))
+
+    monkeypatch.setattr(state_module, "_linear_rows", equations)
+    monkeypatch.setattr(
+        state_module, "_guess_rows", lambda problem, kappa, variance, nodes: np.hstack([kappa, variance])
+    )
+    monkeypatch.setattr(state_module, "_state_rows", lambda problem, y, missed, nodes: (y, missed))
+    starts = np.array([[-2.0, 1.0], [11.3, 0.4], [62.0, 1.0], *[[-1.0 - k, 0.0] for k in range(6)]])
+    y, missed = state_module.solve_from_host(None, starts[:, :1], starts[:, 1:], 40)
+    np.testing.assert_allclose(y[[0, *range(3, 9)]], [[-1.0, 2.0]] * 7, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(y[1] - [10, 0]), 1, atol=1e-8)
+    np.testing.assert_allclose(np.arctan2(y[1, 1], y[1, 0] - 10), np.arctan2(0.4, 1.3), atol=0.05)
+    assert np.all(np.delete(missed, 2) < 1e-7) and missed[2] >= 1
+    assert blocks[0] == 8 and set(blocks) == {1, 8}  # one search alone at the end
+    blocks.clear()
+    state_module.solve_from_host(None, starts[:1, :1], starts[:1, 1:], 40)
+    assert set(blocks) == {1}
+
+
+def test_which_states_are_converged(monkeypatch):
+    """By the equations, two rules of averages, the sign of the variance, r phi' and the domain of r."""
+    fine, weights = Averages(*jnp.array([0.2, 0.3, 0.5, 0.4])), jnp.ones(8) / 8
+    law = GaussianField(weights, weights, 2 * weights, jnp.zeros(8), jnp.zeros(()))
+    problem = SimpleNamespace(transfer=Tanh(), ensemble=SimpleNamespace(poles=lambda: jnp.array([0.5 + 1j])))
+
+    @jax.jit
+    @jax.vmap
+    def judged(missed, between, variance, reaction, response):
+        coarser = jax.tree.map(lambda a: a + between * (1 + a), fine)
+        field = SimpleNamespace(mean=0 * missed, variance=variance, reaction=reaction, strength=2.0)
+        monkeypatch.setattr(state_module, "gaussian_field", lambda *_: law)
+        monkeypatch.setattr(state_module, "averages_over", lambda _, law, w, *__: fine if w is law.weights else coarser)
+        monkeypatch.setattr(state_module, "field_at", lambda problem, y: field)
+        found = state_module._state(problem, jnp.stack([missed, missed, response]), missed, 4)
+        return found.converged, found.residual, found.variance, found.bulk
+
+    cases = np.array(
+        [
+            (9e-7, 0, 0.5, 0.9, 1.9),
+            (2e-6, 0, 0.5, 0.9, 1.9),
+            (0, 2e-6, 0.5, 0.9, 1.9),
+            (0, 0, -1e-12, 0.9, 1.9),
+            (0, 0, -1e-8, 0.9, 1.9),
+            (0, 0, 0.5, 1.1, 1.9),  # x(h) is not unique
+            (0, 0, 0.5, 0.9, 2.1),  # beyond the pole at S = 1 / .5
+        ]
+    )
+    converged, residual, variance, bulk = judged(*cases.T)
+    np.testing.assert_array_equal(converged, [True, False, False, True, False, False, False])
+    np.testing.assert_allclose(residual, np.maximum(*cases[:, :2].T), rtol=1e-6)
+    np.testing.assert_array_equal(variance, np.maximum(cases[:, 2], 0))
+    np.testing.assert_allclose(bulk, 0.8)
 
 
 # --- outliers beside a line, and what is decided by them --------------------------------------------------------
