@@ -122,9 +122,10 @@ for name, (family, style) in styles.items():
     jn.plotting.profile(scales, 209 * theory.overlaps, below, color=jn.plotting.VERMILLION, style=style)
 for name, matrix, style in (("left", left, "o"), ("right", right, "^")):
     n, some = len(matrix), scales[::3]
-    modes = jn.couplings.from_matrix(matrix)
-    factor = jnp.sqrt(jnp.sum(modes.values[1:] ** 2) / n) / fit.best.measured.g  # the number of synapses
-    data = jn.spectra.observed_singular_profile(modes.values[1:] / factor, modes.overlaps[1:], n, some)
+    u, s, vt = jnp.linalg.svd(matrix)
+    s, overlaps = s[1:], jnp.sum(u * vt.T, axis=0)[1:]  # without the mode of the mean
+    factor = jnp.sqrt(jnp.sum(s**2) / n) / fit.best.measured.g  # the number of synapses
+    data = jn.spectra.observed_singular_profile(s / factor, overlaps, n, some)
     color = jn.plotting.BLUE if name == "left" else jn.plotting.BLACK
     jn.plotting.profile(some, 209 * data.counts, above, color=color, style=style, label=f"larva, {name}")
     jn.plotting.profile(some, 209 * data.overlaps, below, color=color, style=style)

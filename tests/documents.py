@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -34,7 +35,9 @@ def run_python(source: str, name: str) -> dict:
 
     names = {"__name__": name, "print": record}
     try:
-        exec(compile(source, name, "exec"), names)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "one singular mode of value")  # of the connectome, as the pages say
+            exec(compile(source, name, "exec"), names)
     finally:
         plt.close("all")
     for line, numbers in shown.items():

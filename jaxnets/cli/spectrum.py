@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -170,7 +171,9 @@ def _of_matrix(source: Measured, gains: _Gains, seed: int) -> _Report:
         values = eigen.host_eigenvalues(weights, gains.sample(n, key_gains))[None]
     diagonalised = time.perf_counter()
     with stage("singular values") as line:
-        haar = couplings.from_matrix(weights)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", couplings.DominantMode)
+            haar = couplings.from_matrix(weights)
         gaussian = couplings.random_modes_from_matrix(weights, key=key_modes)
         mismatch = couplings.singular_mismatch(gaussian, weights, key=key_mismatch)
         laws = [spectra.law(ensemble, gains.transfer, variance=gains.variance) for ensemble in (haar, gaussian)]
@@ -215,9 +218,9 @@ def _of_matrix(source: Measured, gains: _Gains, seed: int) -> _Report:
     data["outliers"] = ("outlier", outliers)
     data["overlaps"] = ("mode", np.asarray(haar.overlaps))
     data["singular_values"] = ("mode", np.asarray(haar.values))
-    return _Report(
-        data, plotting.legend(ax), table(source.matrix, described) + "\n\n" + table("", compared).lstrip("\n")
-    )
+    notes = "".join(f"\nnote: {warning.message}" for warning in caught)
+    text = table(source.matrix, described) + "\n\n" + table("", compared).lstrip("\n") + notes
+    return _Report(data, plotting.legend(ax), text)
 
 
 # --- theory

@@ -2,7 +2,7 @@
 
 from .._public import public
 from .ensemble import Ensemble, FourPoint, Part, Scaled, Sum
-from .estimates import from_matrix, larva_connectome, random_modes_from_matrix, singular_mismatch
+from .estimates import DominantMode, from_matrix, larva_connectome, random_modes_from_matrix, singular_mismatch
 from .files import MatrixFile, read_matrix
 from .independent import IID, Elliptic
 from .modes import DeepHebbian, LowRank, RandomModes
@@ -18,6 +18,7 @@ __all__ = [
     "DeepHebbian",
     "Dense",
     "Diagonal",
+    "DominantMode",
     "Elliptic",
     "Ensemble",
     "FiniteRank",

@@ -32,9 +32,10 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 from scipy.optimize import minimize_scalar
 from tqdm import tqdm
 
-from .._arguments import require_instance, require_key, require_whole
+from .._arguments import require_instance, require_key, require_whole, square_matrix
 from .._results import Result
-from ..couplings import Ensemble, LowRank, from_matrix
+from ..couplings import Ensemble, LowRank
+from ..couplings.estimates import modes_of_matrix
 from ..spectra.singular import observed_singular_profile, singular_profile
 from .engine import NotIdentifiable, least_squares
 from .families import Family, default_families
@@ -234,7 +235,8 @@ def held_out(fit: ConnectomeFit, matrix: Float[ArrayLike, "m m"], *, free_g: boo
     """
     first = fit.best
     y = _counts_like(first.measured, matrix, free_g)
-    ratio = np.asarray(matrix).shape[0] / first.measured.n
+    matrix = square_matrix("matrix", matrix)
+    ratio = matrix.shape[0] / first.measured.n
     # Noise and parameters come from different replicates: `matrix` is another network.
     ys = jnp.concatenate([y[None], y[None] + jnp.roll(first.noise, 1, axis=0)])
     likelihoods, counts, overlaps = [], [], []
@@ -265,7 +267,8 @@ def apart(
     is the error. `b` is scaled to the size of `a` as in `held_out`. With `free_g` both are scaled to the g of the fit.
     Raises `ValueError` as `held_out`.
     """
-    ratio = np.asarray(a).shape[0] / np.asarray(b).shape[0]
+    a, b = square_matrix("a", a), square_matrix("b", b)
+    ratio = a.shape[0] / b.shape[0]
     difference = _counts_like(fit.measured, a, free_g) - ratio * _counts_like(fit.measured, b, free_g)
     unit = jnp.sqrt(2 * jnp.var(fit.noise, axis=0, ddof=1))
     rms = lambda y: jnp.sqrt(jnp.mean((y / unit) ** 2))
@@ -282,7 +285,7 @@ def _estimate(values: Float[Array, "B ..."]) -> Estimate:
 
 
 def _measure(matrix: Float[ArrayLike, "n n"], num_leading: int, num_scales: int) -> Measured:
-    whole = from_matrix(matrix)
+    whole = modes_of_matrix(matrix)
     n, rank = whole.values.shape[0], int(jnp.count_nonzero(whole.values))
     bulk, overlaps = whole.values[num_leading:rank], whole.overlaps[num_leading:rank]
     if rank - num_leading < 2 * num_scales:
@@ -303,7 +306,7 @@ def _measure(matrix: Float[ArrayLike, "n n"], num_leading: int, num_scales: int)
 
 def _counts_like(measured: Measured, matrix: Float[ArrayLike, "m m"], free_g: bool) -> Float[Array, " 2*K"]:
     """The counts of another matrix at the same scales."""
-    other, start = from_matrix(matrix), measured.leading.shape[0]
+    other, start = modes_of_matrix(matrix), measured.leading.shape[0]
     n, bulk = other.values.shape[0], other.values[start:]
     if not np.any(np.asarray(bulk)):
         raise ValueError(f"`matrix` must have modes beyond the {start} leading ones, got none")

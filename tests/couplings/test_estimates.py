@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse
 from scipy.optimize import root_scalar
 
 from jaxnets.couplings import (
     IID,
+    DominantMode,
     RandomModes,
     SingularModes,
     from_matrix,
@@ -176,6 +178,28 @@ def test_values_and_overlaps_of_known_matrices():
     np.testing.assert_allclose(ensemble.rank_fraction(), 0.8)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_mean_mode_that_dominates_is_named(seed, recwarn):
+    """E/I weights: one mode is the means of columns; beside it, and for independent weights, none dominates."""
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_normal((64, 64)) / 8
+    w = noise + np.where(np.arange(64) < 48, 1.0, -2.0)[None] / 8
+    with pytest.warns(DominantMode) as caught:
+        from_matrix(w)
+    s = np.linalg.svd(w, compute_uv=False)
+    assert f"of value {s[0]:.3g} carries {s[0] ** 4 / np.sum(s**4):.0%} of <s^4>" in str(caught[0].message)
+    assert 'a mean weight? `means="columns"` sets it apart' in str(caught[0].message)
+    from_matrix(w, means="columns")
+    from_matrix(noise)
+    jax.jit(lambda w: from_matrix(w).values)(w)
+    assert not recwarn.list
+
+
+def test_sparse_matrices_are_not_made_dense():
+    with pytest.raises(ValueError, match="`weight_statistics` and `spectra.estimated_singular_profile`"):
+        from_matrix(scipy.sparse.eye_array(40, format="csr"))
+
+
 @pytest.mark.slow
 def test_gaussian_modes_are_recovered_from_their_sample():
     modes = RandomModes.two_valued(2.0, 0.3, 0.2, overlap=0.5)
@@ -202,7 +226,8 @@ def test_larva(side, n, synapses, rank):
     assert w.shape == (n, n) and w.dtype == jnp.float64 and w.sum() == synapses
     # Kenyon cells, the first rows, hear each other and the last projection neurons hear nobody.
     assert not w[-20:].any() and w[:, -20:].any()
-    measured = from_matrix(w)
+    with pytest.warns(DominantMode, match=r"one singular mode of value 3\d\d carries 9\d% of .* take its s u v\^T off"):
+        measured = from_matrix(w)
     np.testing.assert_allclose(measured.rank_fraction() * n, rank)
     assert measured.effective_rank() < 0.02
     assert n * np.mean(measured.overlaps**2) > 2 and measured.overlaps[0] > 0.3  # 1 and 0 for independent modes
@@ -211,7 +236,8 @@ def test_larva(side, n, synapses, rank):
 @pytest.mark.slow
 def test_gaussian_modes_reproduce_the_larva():
     w = larva_connectome("left")
-    measured = from_matrix(w)
+    with pytest.warns(DominantMode):
+        measured = from_matrix(w)
     modes = random_modes_from_matrix(w, key=KEY, num_samples=4)
     assert np.count_nonzero(modes.amplitudes) == 150
     assert singular_mismatch(modes, w, key=jax.random.key(1)) < 0.06
