@@ -123,9 +123,15 @@ def _of_ensemble(text: str, n: int, num_samples: int, gains: _Gains, seed: int) 
     bulk = _off_zero(values)
     x = np.real(values)
     outside, in_voids = theory.misses(bulk)
+    deviation = couplings.finite_size(ensemble, n, with_gains=gains.transfer is not None).edge
     rows = [
         ("", "theory", "samples"),
         ("right edge", f"{theory.right:.4f}", _mean_and_sd(x.max(1))),
+        (
+            "  may be off by, in one network",
+            f"{abs(theory.right) * deviation:.4f}",
+            _root_mean_square(x.max(1) - theory.right),
+        ),
         ("left edge", f"{theory.left:.4f}", _mean_and_sd(x.min(1))),
         ("eigenvalues at zero", f"{theory.zero_mass:.4f}", f"{1 - bulk.size / values.size:.4f}"),
         (f"outside the boundary by {MARGIN:.0%}", "0", f"{outside:.4f}"),
@@ -202,9 +208,14 @@ def _of_matrix(source: Measured, gains: _Gains, seed: int) -> _Report:
         ("outliers", f"{outliers.size}", _list(outliers)),
     ]
     fractions = [prediction.misses(bulk) for prediction in (ring, modes)]
+    deviations = [
+        f"{abs(prediction.right) * couplings.finite_size(law, n, with_gains=gains.transfer is not None).edge:.4f}"
+        for prediction, law in ((ring, haar), (modes, gaussian))
+    ]
     compared = [
         ("", "measured", "ring", "Gaussian modes"),
         ("right edge", f"{np.real(values).max():.4f}", f"{ring.right:.4f}", f"{modes.right:.4f}"),
+        ("  may be off by, in one network", "", *deviations),
         ("left edge", f"{np.real(values).min():.4f}", f"{ring.left:.4f}", f"{modes.left:.4f}"),
         ("at zero", f"{1 - bulk.size / n:.4f}", f"{ring.zero_mass:.4f}", f"{modes.zero_mass:.4f}"),
         (f"outside the boundary by {MARGIN:.0%}", "", *(f"{outside:.4f}" for outside, _ in fractions)),
@@ -358,6 +369,10 @@ def _off_zero(values: Complex[np.ndarray, "..."]) -> Complex[np.ndarray, " m"]:
     """Eigenvalues that are not 0 up to rounding: couplings of low rank have a point mass at 0, within a void."""
     values = values.ravel()
     return values[np.abs(values) > 1e-6 * np.abs(values).max()]
+
+
+def _root_mean_square(x: Float[np.ndarray, " samples"]) -> str:
+    return f"{np.sqrt(np.mean(x**2)):.4f}"
 
 
 def _mean_and_sd(x: Float[np.ndarray, " samples"]) -> str:

@@ -4,6 +4,7 @@ from .._public import public
 from .ensemble import Ensemble, FourPoint, Part, Scaled, Sum
 from .estimates import DominantMode, from_matrix, larva_connectome, random_modes_from_matrix, singular_mismatch
 from .files import MatrixFile, read_matrix
+from .finite_size import FiniteSize, finite_size
 from .independent import IID, Elliptic
 from .modes import DeepHebbian, LowRank, RandomModes
 from .operators import Core, Dense, Diagonal, Modes, Operator, Shifts
@@ -22,6 +23,7 @@ __all__ = [
     "Elliptic",
     "Ensemble",
     "FiniteRank",
+    "FiniteSize",
     "FourPoint",
     "LowRank",
     "MatrixFile",
@@ -36,6 +38,7 @@ __all__ = [
     "Sparse",
     "Sum",
     "WeightStatistics",
+    "finite_size",
     "from_matrix",
     "larva_connectome",
     "random_modes_from_matrix",
