@@ -7,8 +7,9 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Complex, Float
+from jaxtyping import Array, ArrayLike, Complex, Float, Int
 
 from ._numerics import as_complex, as_float, as_host, is_concrete
 
@@ -94,7 +95,28 @@ def real_array(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Float[Array
 
 def complex_array(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Complex[Array, "..."]:
     """As `real_array`, for real or complex numbers: complex ones."""
-    return as_complex(as_float(value, f"`{name}`", may_be_complex=True))
+    array = as_float(value, f"`{name}`", may_be_complex=True)
+    if array.dtype.kind == "c":
+        return array
+    if not is_concrete(array):
+        return as_complex(array)
+    return jax.device_put(np.asarray(array).astype(np.result_type(array.dtype, np.complex64)))  # compiles nothing
+
+
+def whole_array(
+    name: str, value: ArrayLike | Sequence[ArrayLike], expected: str = "whole numbers"
+) -> Int[Array, "..."]:
+    """Numbers of an integer type, such as indices."""
+    if is_concrete(value):
+        as_host(value, f"`{name}`")
+        array = np.asarray(value)
+        if array.dtype.kind in "iu":
+            return jax.device_put(array.astype(jax.dtypes.canonicalize_dtype(int)))
+    else:
+        array = jnp.asarray(value)
+        if jnp.issubdtype(array.dtype, jnp.integer):
+            return array
+    raise ValueError(f"`{name}` must be {expected}, got dtype {array.dtype}")
 
 
 def host_array(

@@ -23,9 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float, Inexact, PRNGKeyArray
 
-from .._arguments import require, require_key, scalar
+from .._arguments import complex_array, require, require_key, scalar
 from .._laws import Discrete
-from .._numerics import as_complex, as_float, is_concrete
+from .._numerics import as_complex, is_concrete
 from .._results import one_line
 from . import operators
 from .parts import FiniteRank, Site, joined, no_modes, sum_of_sites
@@ -205,10 +205,10 @@ class Ensemble(eqx.Module):
         Valid for |T| inside the radius of analyticity around 0 and on its continuation to Im T < 0. Raises `ValueError`
         if `T` is not 2 x 2.
         """
-        T = jnp.asarray(T)
+        T = complex_array("T", T)
         if T.shape != (2, 2):
             raise ValueError(f"`T` must have shape (2, 2), got {T.shape}: map over more with `jax.vmap`")
-        T = as_complex(T if jnp.iscomplexobj(T) else as_float(T))
+        require("T", T, np.isfinite, "finite")
         s12, s21, h = self.blocks(T[0, 1], T[1, 0], T[0, 0] * T[1, 1])
         return jnp.array([[T[1, 1] * h, s12], [s21, T[0, 0] * h]])
 

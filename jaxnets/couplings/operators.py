@@ -19,8 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
-from .._arguments import real_array
-from .._numerics import as_float
+from .._arguments import real_array, whole_array
 from .._results import one_line
 
 
@@ -297,7 +296,10 @@ class Core(eqx.Module):
 class Diagonal(Core):
     """K = diag(D), D the `amplitudes` (..., P): mode a is read out by R_a and written by L_a with amplitude D_a."""
 
-    amplitudes: Float[Array, "*batch P"] = eqx.field(converter=as_float)
+    amplitudes: Float[Array, "*batch P"]
+
+    def __init__(self, amplitudes: Float[ArrayLike, "*batch P"]):
+        self.amplitudes = real_array("amplitudes", amplitudes)
 
     @property
     def symmetric(self):
@@ -321,7 +323,7 @@ class Shifts(Core):
     over the first `size` patterns, modulo `size` on a ring and dropped beyond the ends of an open chain; patterns from
     `size` on are silent. `size` may be traced, which lets one array of P columns serve every load up to P / n.
     `backward` turns gamma_r y_{mu-r} into gamma_r y_{mu+r}: the transpose. Raises `ValueError` for
-    strengths that are not real numbers.
+    strengths that are not real numbers, and a size that is not whole.
     """
 
     auto: Float[Array, "*batch"]
@@ -335,7 +337,7 @@ class Shifts(Core):
         self.auto = real_array("auto", auto)
         self.hetero = real_array("hetero", hetero)
         # An array even when it is known, so that a batch batches it too.
-        self.size = jnp.asarray(size)
+        self.size = whole_array("size", size)
         self.ring = ring
         self._symmetric = symmetric
         self.backward = backward

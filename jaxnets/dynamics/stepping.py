@@ -45,15 +45,17 @@ def step(
     A network without noise takes the key None. If traced noise is not 0 and the key is None, the state is NaN.
 
     Raises:
-        ValueError: if ``net`` is a batch, ``x`` is not (n,) or (n, k), ``dt`` is not positive, ``scheme`` is not a
-            function, or a network with noise has no key.
+        ValueError: if ``net`` is a batch, ``x`` is not (n,) or (n, k), ``x`` or ``t`` is not finite, ``dt`` is not
+            positive, ``scheme`` is not a function, or a network with noise has no key.
     """
     _require_scheme(scheme)
     require("dt", scalar("dt", dt), positive, "a finite number > 0")
     require_one(net)
-    x = real_array("x", x)
+    x, t = real_array("x", x), scalar("t", t)
     if x.ndim not in (1, 2) or len(x) != net.size:
         raise ValueError(f"`x` must have shape ({net.size},) or ({net.size}, k), got {x.shape}")
+    for name, value in (("x", x), ("t", t)):
+        require(name, value, np.isfinite, "finite")
     if key is not None:
         require_key("key", key)
     x, t, dt = (jnp.asarray(value, net.dtype) for value in (x, t, dt))
@@ -137,7 +139,8 @@ def step_log_density(
     if x.ndim != 1 or x_next.ndim != 1:
         raise ValueError(f"`x` and `x_next` must have shape ({net.size},), got {x.shape} and {x_next.shape}")
     require("noise", net.noise, positive, "finite numbers > 0, for a step without noise has no density")
-    t, dt = jnp.asarray(t, net.dtype), jnp.asarray(dt, net.dtype)
+    t, dt = scalar("t", t).astype(net.dtype), scalar("dt", dt).astype(net.dtype)
+    require("t", t, np.isfinite, "finite")
 
     def miss(xi, args):
         """The distance to x', in standard deviations of the noise; its derivative is 1 to lowest order in dt."""

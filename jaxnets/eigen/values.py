@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from .._arguments import real_array, require
+from .._arguments import complex_array, real_array, require
 from .._numerics import as_complex, binary_scale, is_concrete
 from ..couplings.operators import Dense, Operator
 from ..couplings.sparse import Sparse, as_operator
@@ -106,8 +106,7 @@ def batched_eigenvalues(
     if not _finite_if_known(matrix):
         raise ValueError("`J` must be finite, got NaN or infinite entries")
     if guesses is not None:
-        guesses = jnp.asarray(guesses)
-        guesses = as_complex(guesses).astype(as_complex(matrix[..., 0]).dtype)
+        guesses = complex_array("guesses", guesses).astype(as_complex(matrix[..., 0]).dtype)
         if guesses.ndim < 1 or guesses.shape[-1] != matrix.shape[-1]:
             raise ValueError(f"`guesses` must have the last axis {matrix.shape[-1]} of `J`, got shape {guesses.shape}")
         if not _finite_if_known(guesses):

@@ -25,7 +25,7 @@ import optax
 import scipy.optimize
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
-from .._arguments import positive, require, require_whole, scalar, vector
+from .._arguments import positive, real_array, require, require_whole, scalar, vector
 from .._numerics import is_concrete
 from .._results import Result
 from . import squares
@@ -149,7 +149,7 @@ def least_squares(
 
 
 def with_covariance(
-    result: Fit, residuals: Callable[..., Float[Array, " m"]], covariance: Float[Array, "m m"], *data: PyTree
+    result: Fit, residuals: Callable[..., Float[Array, " m"]], covariance: Float[ArrayLike, "m m"], *data: PyTree
 ) -> Fit:
     r"""A fit by `least_squares` with the errors that residuals of that `covariance` give, rather than independent ones.
 
@@ -157,9 +157,13 @@ def with_covariance(
 
     The parameters of `result` stay: its weights were plain, and now its errors are true. So Sigma may be
     singular or known from few repetitions, and could then not be inverted to weights. Directions that are not
-    identifiable stay so. Valid to first order in the errors. Raises `ValueError` if `covariance` is not (m, m).
+    identifiable stay so. Valid to first order in the errors. Raises `ValueError` if `covariance` is not (m, m) or not
+    finite.
     """
+    covariance = real_array("covariance", covariance)
+    require("covariance", covariance, np.isfinite, "finite")
     A = _residuals_and_slopes(residuals, result.space, result.free[None], data)[1][0]
+    covariance = covariance.astype(A.dtype)
     if covariance.shape != (A.shape[0], A.shape[0]):
         raise ValueError(f"`covariance` must have shape {(A.shape[0],) * 2}, as many residuals, got {covariance.shape}")
     of_params, errors = _sandwich(result, A, covariance)

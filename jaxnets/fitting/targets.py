@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 from scipy.special import stdtrit
 
-from .._arguments import require_whole
+from .._arguments import host_complex, positive, real_array, require, require_whole, scalar, vector
 from .._numerics import polish_root
 from .._results import Result
 from ..couplings import DeepHebbian, Ensemble
@@ -86,7 +86,7 @@ def spectral_statistics(
 
     Source: for counts, Ginibre's ensemble (Forrester 2010, eq. 15.4.10) at the density of each place.
     """
-    lam = np.asarray(eigenvalues)
+    lam = host_complex("eigenvalues", eigenvalues)
     if lam.ndim != 2 or not np.isfinite(lam).all():
         raise ValueError(f"`eigenvalues` must be finite, of shape (spectra, n), got shape {lam.shape}")
     require_whole("num_radii", num_radii)
@@ -165,7 +165,8 @@ def edge_misses(
     gains: Float[Array, " k"] | None = None,
 ) -> Float[Array, " 1"]:
     """The right edge of the spectrum of J G, against a `right_edge` that is measured or wanted."""
-    return ((law(ensemble, gains).right_edge() - right_edge) / error)[None]
+    edge = law(ensemble, gains).right_edge()
+    return _miss(edge[None], scalar("right_edge", right_edge)[None], error)
 
 
 def onset_misses(
@@ -177,7 +178,7 @@ def onset_misses(
     fitted.
     """
     growth = transfer.slope(jnp.zeros((), ensemble.variance().dtype)) * law(ensemble).right_edge()
-    return ((1 / growth - scale) / error)[None]
+    return _miss(1 / growth[None], scalar("scale", scale)[None], error)
 
 
 def void_radius(ensemble: Ensemble, *, num_angles: int = 64) -> Float[Array, ""]:
@@ -234,7 +235,8 @@ def autocovariance_misses(
     C is interpolated linearly between the lags of the state.
     """
     c = state.c_x if states else state.c_phi
-    return (jnp.interp(jnp.asarray(lags) / time_constant, state.lags, c) - jnp.asarray(measured)) / jnp.asarray(error)
+    at = _delays(lags, time_constant).astype(c.dtype)
+    return _miss(jnp.interp(at, state.lags, c), measured, error)
 
 
 def dimension_misses(
@@ -250,7 +252,7 @@ def dimension_misses(
     N / PR is fitted rather than PR / N because the scatter of PR / N between networks is skewed.
     """
     found = dimension(state, ensemble)
-    return ((1 / (found.x if states else found.phi) - measured) / error)[None]
+    return _miss(1 / (found.x if states else found.phi)[None], scalar("measured", measured)[None], error)
 
 
 def population_time_misses(
@@ -263,9 +265,9 @@ def population_time_misses(
     time_constant: Float[ArrayLike, ""] = 1.0,
 ) -> Float[Array, " L"]:
     """Squared covariances of pairs at `lags`, divided by those at lag 0: how long population modes live."""
-    at = jnp.concatenate([jnp.zeros(1), jnp.asarray(lags) / time_constant])
-    found = pair_covariance(state, ensemble, at).phi
-    return (found[1:] / found[0] - jnp.asarray(measured)) / jnp.asarray(error)
+    at = _delays(lags, time_constant)
+    found = pair_covariance(state, ensemble, jnp.append(jnp.zeros(1, at.dtype), at)).phi
+    return _miss(found[1:] / found[0], measured, error)
 
 
 def speed_misses(
@@ -281,4 +283,33 @@ def speed_misses(
     `memory.retrieval` of a record that begins when several patterns are present together: earlier, a packet is faster
     by a fraction of order 1 / time.
     """
-    return ((packet_speed(ensemble) / time_constant - measured) / error)[None]
+    speed = packet_speed(ensemble)
+    return _miss(
+        speed[None] / _time_constant(time_constant).astype(speed.dtype), scalar("measured", measured)[None], error
+    )
+
+
+# --- arguments, which a fit traces
+
+
+def _miss(predicted: Float[Array, " L"], measured: ArrayLike, error: ArrayLike) -> Float[Array, " L"]:
+    """(predicted - measured) / error, in the precision of the prediction; one number is for all."""
+    measured, error = real_array("measured", measured), real_array("error", error)
+    for name, array in (("measured", measured), ("error", error)):
+        if array.shape not in ((), predicted.shape):
+            raise ValueError(f"`{name}` must be a number or have shape {predicted.shape}, got {array.shape}")
+    require("measured", measured, np.isfinite, "finite")
+    require("error", error, lambda e: e > 0, "> 0")
+    return (predicted - measured.astype(predicted.dtype)) / error.astype(predicted.dtype)
+
+
+def _delays(lags: ArrayLike, time_constant: ArrayLike) -> Float[Array, " L"]:
+    delays = vector("lags", lags)
+    require("lags", delays, np.isfinite, "finite")
+    return delays / _time_constant(time_constant).astype(delays.dtype)
+
+
+def _time_constant(value: ArrayLike) -> Float[Array, ""]:
+    number = scalar("time_constant", value)
+    require("time_constant", number, positive, "a finite number > 0")
+    return number

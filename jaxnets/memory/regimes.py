@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
-from .._arguments import positive, require, require_instance, scalar, vector
+from .._arguments import positive, real_array, require, require_instance, scalar, vector, whole_array
 from .._numerics import Root, is_concrete
 from .._results import Result
 from ..couplings import DeepHebbian, Ensemble
@@ -102,12 +102,12 @@ def _ratio(a: Float[Array, ""], b: Float[Array, ""]) -> Float[Array, ""]:
 
 
 def classify(
-    success: Bool[Array, "..."],
-    activity: Float[Array, "..."],
-    pace: Float[Array, "..."],
-    present: Float[Array, "..."],
-    exponent: Float[Array, "..."],
-    exponent_error: Float[Array, "..."],
+    success: Bool[ArrayLike, "..."],
+    activity: Float[ArrayLike, "..."],
+    pace: Float[ArrayLike, "..."],
+    present: Float[ArrayLike, "..."],
+    exponent: Float[ArrayLike, "..."],
+    exponent_error: Float[ArrayLike, "..."],
 ) -> Int[Array, "..."]:
     """The first `Regime` of this list that holds, -1 where a number that decides is NaN.
 
@@ -120,10 +120,24 @@ def classify(
 
     The exponent of a cycle is 0 up to its error in a network of finite size, so that about one cycle in a thousand
     passes for chaos. Weak chaos passes for a cycle unless the exponent is followed for long enough.
+
+    Raises:
+        ValueError: for arguments that are not real numbers of one shape; each may be one number.
     """
+    names = ("success", "activity", "pace", "present", "exponent", "exponent_error")
+    values = (success, activity, pace, present, exponent, exponent_error)
+    arrays = [real_array(name, value) for name, value in zip(names, values, strict=True)]
+    shape = max((array.shape for array in arrays), key=len)
+    dtype = np.result_type(*(array.dtype for array in arrays))
+    for name, array in zip(names, arrays, strict=True):
+        if array.shape not in ((), shape):
+            raise ValueError(f"`{name}` must be a number or have shape {shape}, got {array.shape}")
+    success, activity, pace, present, exponent, exponent_error = (
+        jnp.broadcast_to(array, shape).astype(dtype) for array in arrays
+    )
     states = [
         (activity < SILENT, Regime.QUIESCENT),
-        (success, Regime.SEQUENCE),
+        (success > 0, Regime.SEQUENCE),
         (exponent > ERRORS * exponent_error, Regime.CHAOS),
         (pace > MOVING, Regime.OSCILLATION),
         (present < SINGLE, Regime.FROZEN),
@@ -134,8 +148,13 @@ def classify(
 
 
 def majority(regimes: Int[ArrayLike, "*batch trials"]) -> Int[Array, "*batch"]:
-    """The most frequent of the `regimes` of trials, on the last axis: the first of equals, and -1 if none is known."""
-    regimes = jnp.asarray(regimes)
+    """The most frequent of the `regimes` of trials, on the last axis: the first of equals, and -1 if none is known.
+
+    Raises `ValueError` for regimes that are not whole numbers, or have no axis.
+    """
+    regimes = whole_array("regimes", regimes)
+    if regimes.ndim == 0:
+        raise ValueError("`regimes` must have shape (..., trials), got one number")
     counts = jnp.stack([jnp.sum(regimes == int(regime), -1) for regime in Regime], -1)
     return jnp.where(jnp.any(counts > 0, -1), jnp.argmax(counts, -1), -1)
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
-from .._arguments import positive, real_array, require, require_whole, scalar
+from .._arguments import positive, real_array, require, require_whole, scalar, whole_array
 from .._numerics import is_concrete
 from .._results import Result
 from ..dynamics import RateNetwork, heun, simulate
@@ -107,7 +107,9 @@ def retrieval(
         raise ValueError(f"`times` must have shape {overlaps.shape[:1]}, got {times.shape}")
     require("times", times, lambda t: np.diff(t) > 0, "rising")
     P, trials = overlaps.shape[-1], overlaps.shape[1:-1]
-    num_patterns = jnp.asarray(P if num_patterns is None else num_patterns).astype(int)
+    num_patterns = whole_array("num_patterns", P if num_patterns is None else num_patterns)
+    if num_patterns.ndim:
+        raise ValueError(f"`num_patterns` must be one number, got shape {num_patterns.shape}")
     require("num_patterns", num_patterns, lambda num: (num >= 2) & (num <= P), f"a whole number from 2 to {P}")
     cue = _patterns("cue", cue, P)
     if cue.shape not in ((), trials):
@@ -245,9 +247,10 @@ def success_probability(success: Bool[ArrayLike, "trials ..."]) -> Probability:
     which unlike the naive one is not zero when all trials agree.
 
     Raises:
-        ValueError: if ``success`` has no trial.
+        ValueError: if ``success`` has no trial, or is not made of truth values.
     """
-    success = jnp.asarray(success)
+    success = real_array("success", success)
+    require("success", success, lambda s: (s == 0) | (s == 1), "true or false")
     if success.ndim == 0 or success.shape[0] == 0:
         raise ValueError(f"`success` must have shape (trials, ...) with trials >= 1, got {success.shape}")
     trials, count = success.shape[0], jnp.sum(success, 0).astype(jnp.result_type(float))
@@ -266,9 +269,7 @@ def _stored_in(net: RateNetwork, patterns: ArrayLike, cue: ArrayLike) -> tuple[A
 
 
 def _patterns(name: str, index: ArrayLike, num: int) -> Int[Array, "..."]:
-    index = jnp.asarray(index)
-    if not jnp.issubdtype(index.dtype, jnp.integer):
-        raise ValueError(f"`{name}` must be indices of patterns, got dtype {index.dtype}")
+    index = whole_array(name, index, "indices of patterns")
     if is_concrete(index) and not np.all((np.asarray(index) >= 0) & (np.asarray(index) < num)):
         raise ValueError(f"`{name}` must be indices of patterns, from 0 to {num - 1}, got {np.asarray(index)}")
     return index

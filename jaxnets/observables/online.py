@@ -17,7 +17,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from .._arguments import nonnegative, real_array, require, require_whole
+from .._arguments import nonnegative, real_array, require, require_whole, whole_array
 from .._public import public
 from .._results import Result
 from ._series import product
@@ -224,8 +224,8 @@ class Units(Recorder):
     indices: Int[Array, " m"]
 
     def __init__(self, indices: Int[ArrayLike, " m"]):
-        self.indices = jnp.asarray(indices)
-        if self.indices.ndim != 1 or not jnp.issubdtype(self.indices.dtype, jnp.integer) or not self.indices.size:
+        self.indices = whole_array("indices", indices, "a non-empty 1-d array of whole numbers")
+        if self.indices.ndim != 1 or not self.indices.size:
             raise ValueError(
                 f"`indices` must be a non-empty 1-d array of whole numbers, got {self.indices.dtype} of shape "
                 f"{self.indices.shape}"

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from .._arguments import require
+from .._arguments import complex_array, real_array, require
 from .._numerics import as_complex, square_modulus
 from ..couplings import Ensemble
-from ..couplings.operators import Dense, Operator
-from ..meanfield.unit.response import complex_scalar, dressed, r_and_power
+from ..couplings.operators import Operator
+from ..couplings.sparse import as_operator
+from ..meanfield.unit.response import dressed, r_and_power, responses
 from .sums import four_point_sum
 
 
@@ -27,7 +28,7 @@ def linear_sum(ensemble: Ensemble, s1: Complex[ArrayLike, ""], s2: Complex[Array
     lies in the support of the spectrum of J, or its S_k is not found. Raises `ValueError` if a response is not one
     finite number. Source: derived here.
     """
-    return _linear_sum(ensemble, complex_scalar("s1", s1), complex_scalar("s2", s2))
+    return _linear_sum(ensemble, *responses(s1, s2))
 
 
 @eqx.filter_jit
@@ -57,11 +58,10 @@ def cross_spectrum(
     `ValueError` if `J` is not one square matrix, if c0 does not fit `s`, and for numbers that are not finite. Source:
     derived here.
     """
-    if not isinstance(J, Operator):
-        J = Dense(J)
-    if len(J.shape) != 2:
+    J = as_operator("J", J)
+    if len(J.shape) != 2 or J.shape[-1] == 0:
         raise ValueError(f"`J` must be one network, got shape {J.shape}: map over more with `jax.vmap`")
-    matrix, s, c0 = J.dense(), jnp.asarray(s), jnp.asarray(c0)
+    matrix, s, c0 = J.dense(), complex_array("s", s), real_array("c0", c0)
     require("J", matrix, np.isfinite, "finite")
     require("s", s, np.isfinite, "finite")
     require("c0", c0, lambda c: np.isfinite(c) & (c >= 0), "finite and >= 0")

@@ -29,7 +29,7 @@ from jaxtyping import Array, ArrayLike, Complex, Float
 from .._arguments import require, scalar
 from .._numerics import as_complex, square_modulus
 from ..couplings import Ensemble
-from ..meanfield.unit.response import complex_scalar, r_and_power
+from ..meanfield.unit.response import r_and_power, responses
 
 
 def four_point_sum(ensemble: Ensemble, s1: Complex[ArrayLike, ""], s2: Complex[ArrayLike, ""]) -> Float[Array, ""]:
@@ -41,7 +41,7 @@ def four_point_sum(ensemble: Ensemble, s1: Complex[ArrayLike, ""], s2: Complex[A
     other symbols. Equal frequencies give at least 1. NaN unless kappa(S_k) |S_k|^2 < 1, which holds in stationary
     states. Raises `ValueError` if a response is not one finite number.
     """
-    return _four_point_sum(ensemble, complex_scalar("s1", s1), complex_scalar("s2", s2))
+    return _four_point_sum(ensemble, *responses(s1, s2))
 
 
 @eqx.filter_jit
@@ -68,7 +68,7 @@ def four_point_sum_x(
     Validity and errors are as for `four_point_sum`. S_k must not vanish; rounding errors are about the machine
     precision over the smaller of |S_1|^2 and |S_2|^2. NaN where nothing recurs, m_k = 0.
     """
-    s1, s2 = complex_scalar("s1", s1), complex_scalar("s2", s2)
+    s1, s2 = responses(s1, s2)
     z1, z2 = scalar("noise1", noise1).astype(s1.real.dtype), scalar("noise2", noise2).astype(s1.real.dtype)
     require("noise1", z1, np.isfinite, "a finite number")
     require("noise2", z2, np.isfinite, "a finite number")

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool, Complex
 from numpy.typing import NDArray
 
+from .._arguments import host_complex, require
 from .._laws import Discrete
 from .._numerics import bisect, in_batches
 from ..couplings import Ensemble
@@ -301,8 +302,12 @@ def _with_tips(ensemble, gains, curves: list[Points]) -> list[Points]:
 
 
 def contains(curve: Complex[np.ndarray, " m"], z: Complex[ArrayLike, "..."]) -> Bool[np.ndarray, "..."]:
-    """Whether each z lies inside a closed curve (even-odd rule)."""
-    points, vertices = _host(z), _host(curve)
+    """Whether each z lies inside a closed curve (even-odd rule).
+
+    Raises `ValueError` for points that are not numbers, and a curve that is not a finite 1-d array.
+    """
+    points: Points = host_complex("z", z)
+    vertices = _as_curve("curve", curve)
     x, y = points.real, points.imag
     inside = np.zeros(points.shape, bool)
     for start, end in zip(vertices[:-1].tolist(), vertices[1:].tolist(), strict=True):
@@ -310,6 +315,14 @@ def contains(curve: Complex[np.ndarray, " m"], z: Complex[ArrayLike, "..."]) -> 
         lean = (end.real - start.real) / (end.imag - start.imag) if end.imag != start.imag else 0.0
         inside ^= spans & (x < start.real + (y - start.imag) * lean)
     return inside
+
+
+def _as_curve(name: str, curve: ArrayLike) -> Points:
+    vertices: Points = host_complex(name, curve)
+    if vertices.ndim != 1 or not vertices.size:
+        raise ValueError(f"`{name}` must be the points of a closed curve, a 1-d array, got shape {vertices.shape}")
+    require(name, vertices, np.isfinite, "finite")
+    return vertices
 
 
 class Coverage(NamedTuple):
@@ -326,10 +339,17 @@ def coverage(
 
     ``margin`` is in units of half the diameter of the first curve. Curves nested an odd number of times are voids.
     Exact zeros, which a coupling matrix of low rank has in any number, are not counted (``zero_mass`` predicts them).
+
+    Raises:
+        ValueError: for ``eigenvalues`` that are not finite, no curves, or curves that are not finite 1-d arrays.
     """
     from scipy.spatial import KDTree
 
-    z = _host(eigenvalues).ravel()
+    z: Points = host_complex("eigenvalues", eigenvalues).ravel()
+    require("eigenvalues", z, np.isfinite, "finite")
+    curves = [_as_curve("curves", curve) for curve in curves]
+    if not curves:
+        raise ValueError("`curves` must have a closed curve, such as `law.boundary()` gives, got none")
     counted = z != 0
     radius = np.abs(curves[0][:, None] - curves[0][None, ::8]).max() / 2
     depth = sum(contains(curve, z).astype(int) for curve in curves)

@@ -17,6 +17,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._arguments import positive, require, require_instance, require_key, require_whole, vector
@@ -35,9 +36,20 @@ class SingularProfile(Result, axes={"K": "scales"}):
 
 
 def observed_singular_profile(
-    values: Float[Array, " r"], overlaps: Float[Array, " r"], n: int, scales: Float[Array, " K"]
+    values: Float[ArrayLike, " r"], overlaps: Float[ArrayLike, " r"], n: int, scales: Float[ArrayLike, " K"]
 ) -> SingularProfile:
-    """C and Q at `scales` of a matrix of n units with these singular `values` and overlaps, zero for the rest."""
+    """C and Q at `scales` of a matrix of n units with these singular `values` and overlaps, zero for the rest.
+
+    Raises `ValueError` for arrays that do not fit, are empty or not finite, and scales that are not positive.
+    """
+    require_whole("n", n)
+    values, overlaps, scales = vector("values", values), vector("overlaps", overlaps), vector("scales", scales)
+    if overlaps.shape != values.shape:
+        raise ValueError(f"`overlaps` must have the shape of `values`, {values.shape}, got {overlaps.shape}")
+    for name, array in (("values", values), ("overlaps", overlaps)):
+        require(name, array, np.isfinite, "finite")
+    require("scales", scales, positive, "finite numbers > 0")
+    overlaps, scales = overlaps.astype(values.dtype), scales.astype(values.dtype)
     eta = scales[:, None]
     kernel = 1 / (values[None] ** 2 + eta**2)
     counts = jnp.sum(values[None] ** 2 * kernel, axis=1) / n

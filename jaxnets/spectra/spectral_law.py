@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from .._arguments import positive, require, require_whole
+from .._arguments import complex_array, host_complex, positive, require, require_whole, scalar, vector
 from .._laws import Discrete
-from .._numerics import Root, as_float, is_concrete
+from .._numerics import Root, is_concrete
 from .._numerics.host import from_host, on_host
 from .._results import one_line
 from ..couplings import Ensemble
@@ -194,18 +194,18 @@ def _gains(gains, mean, variance, dtype) -> Discrete:
     if isinstance(gains, Transfer):
         if variance is None:
             raise ValueError("`variance` of the input must be given with a transfer function, got None")
-        variance = as_float(variance).astype(dtype)
+        variance = scalar("variance", variance).astype(dtype)
         if is_concrete(variance) and not positive(np.asarray(variance)):
             raise ValueError(f"`variance` must be a finite number > 0, got {variance}")
-        return _slope_law(gains, as_float(mean).astype(dtype), variance)
+        mean = scalar("mean", mean).astype(dtype)
+        require("mean", mean, np.isfinite, "a finite number")
+        return _slope_law(gains, mean, variance)
     if variance is not None:
         raise ValueError("`variance` belongs to a transfer function in `gains`, got it without one")
     if gains is None:
         return Discrete(np.ones(1, dtype), np.ones(1, dtype))
     if not isinstance(gains, Discrete):
-        values = as_float(gains)
-        if values.ndim != 1 or values.shape[0] == 0:
-            raise ValueError(f"`gains` must be a non-empty 1-d array, got shape {values.shape}")
+        values = vector("gains", gains)
         require("gains", values, np.isfinite, "finite numbers")
         gains = Discrete(values)
     found = jax.tree.map(lambda x: x.astype(dtype), gains)
@@ -220,7 +220,7 @@ def _gains(gains, mean, variance, dtype) -> Discrete:
 def _as_points(z, law: SpectralLaw) -> Complex[Any, "..."]:
     """z as complex numbers of the precision of the law, on the host if they are concrete."""
     dtype = np.result_type(law.gains.weights.dtype, np.complex64)
-    return np.asarray(z).astype(dtype) if is_concrete(z) else jnp.asarray(z).astype(dtype)
+    return host_complex("z", z).astype(dtype) if is_concrete(z) else complex_array("z", z).astype(dtype)
 
 
 def critical_value(
@@ -237,7 +237,9 @@ def critical_value(
     the root does not converge if the edge never gets there, or jumps between far points on the way. Raises `ValueError`
     as `law` for the ensemble at the guess and the gains. Source: as `law`.
     """
-    guess, edge = as_float(guess), as_float(edge)
+    guess, edge = scalar("guess", guess), scalar("edge", edge)
+    for name, value in (("guess", guess), ("edge", edge)):
+        require(name, value, np.isfinite, "a finite number")
     bulk = law(ensemble_at(guess), gains)
     if is_concrete(bulk, guess, edge):
         return edges.critical_from_host(ensemble_at, bulk.gains, guess, float(edge))

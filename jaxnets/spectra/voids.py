@@ -12,9 +12,10 @@ where rho_0 is the radius of the inner void of singular modes, which no zeta rea
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
-from .._arguments import require, require_whole
+from .._arguments import complex_array, require, require_whole
 from .._numerics import Root
 from . import tolerances
 from .inside import inner_void
@@ -55,13 +56,15 @@ def observed_void_area(
     larger, since the outermost eigenvalues of a sample do not touch the boundary. NaN if an eigenvalue is NaN.
 
     Raises:
-        ValueError: if ``eigenvalues`` are not a 1-d array of two or more, ``reach`` is not positive or ``cells`` < 32.
+        ValueError: if ``eigenvalues`` are not a 1-d array of two or more or are infinite, ``reach`` is not positive, or
+            ``cells`` < 32.
 
     Source: derived here.
     """
-    values = jnp.asarray(eigenvalues)
+    values = complex_array("eigenvalues", eigenvalues)
     if values.ndim != 1 or values.shape[0] < 2:
         raise ValueError(f"`eigenvalues` must be a 1-d array of two or more, got shape {values.shape}")
+    require("eigenvalues", values, lambda z: ~np.isinf(z), "finite")
     require("reach", reach, lambda r: r > 0, "positive")
     require_whole("cells", cells, least=32)
     return _sample_area(values, reach, cells)

@@ -274,7 +274,7 @@ def test_equal_frequencies_are_a_mean_square():
         (lambda: linear_sum(HEBBIAN, np.ones(2), 0.1), "`s1` must be a number, got shape"),
         (lambda: four_point_sum(HEBBIAN, 0.1, np.nan), "`s2` must be a finite number"),
         (lambda: dressed(HEBBIAN, np.inf), "`s` must be a finite number"),
-        (lambda: cross_spectrum(np.ones((2, 3)), 0.1), "must be square"),
+        (lambda: cross_spectrum(np.ones((2, 3)), 0.1), "`J` must be a square matrix"),
         (lambda: cross_spectrum(np.ones((2, 3, 3)), 0.1), "`J` must be one network"),
         (lambda: cross_spectrum(np.eye(2), np.ones(3), np.ones(2)), "`c0` of shape"),
         (lambda: cross_spectrum(np.eye(2), 0.1, -1.0), "`c0` must be finite and >= 0"),

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from ..._arguments import require
-from ..._numerics import Root, as_complex, as_float, find_root, polish_root, square_modulus
+from ..._arguments import complex_array, require
+from ..._numerics import Root, as_complex, find_root, polish_root, square_modulus
 from ...couplings import Ensemble
 
 # S is followed along the ray in this many parts, to this relative error: Newton steps follow, which square the error.
@@ -50,12 +50,18 @@ def _dressed(ensemble: Ensemble, s: Complex[Array, ""]) -> Root:
 
 def complex_scalar(name: str, value: Complex[ArrayLike, ""]) -> Complex[Array, ""]:
     """One finite number, real or complex."""
-    array = jnp.asarray(value)
+    array = complex_array(name, value)
     if array.ndim != 0:
         raise ValueError(f"`{name}` must be a number, got shape {array.shape}: map over more with `jax.vmap`")
     require(name, array, np.isfinite, "a finite number")
-    # Python numbers have a weak type: an explicit one makes results independent of how a number is written.
-    return array.astype(array.dtype) if jnp.iscomplexobj(array) else as_complex(as_float(array))
+    return array
+
+
+def responses(s1: Complex[ArrayLike, ""], s2: Complex[ArrayLike, ""]) -> tuple[Complex[Array, ""], Complex[Array, ""]]:
+    """Two finite numbers, in the higher precision of the two."""
+    first, second = complex_scalar("s1", s1), complex_scalar("s2", s2)
+    dtype = np.result_type(first.dtype, second.dtype)
+    return first.astype(dtype), second.astype(dtype)
 
 
 def r_and_power(ensemble: Ensemble, s: Complex[Array, ""]) -> tuple[Complex[Array, ""], Float[Array, ""]]:
