@@ -5,7 +5,7 @@
 For each kind of ensemble and each N, networks are drawn; the deviation of one network is its right edge over that of
 the theory, less 1. The root mean square over networks holds scatter and offset: it is what one network may be off by.
 Of activity the same for the variance of a unit and for PR / N, with rates of tanh units at g = 3. The table in
-`jaxnets/couplings/finite_size.py` has its numbers from here, by a fit of a N^-b to the root mean squares.
+`jaxnets/couplings/deviations.py` has its numbers from here, by a fit of a N^-b to the root mean squares.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 """Random couplings: ensembles with their R-transforms, the operators they sample, and estimates from data."""
 
 from .._public import public
+from .deviations import FiniteSize, finite_size
 from .ensemble import Ensemble, FourPoint, Part, Scaled, Sum
 from .estimates import DominantMode, from_matrix, larva_connectome, random_modes_from_matrix, singular_mismatch
 from .files import MatrixFile, read_matrix
-from .finite_size import FiniteSize, finite_size
 from .independent import IID, Elliptic
 from .modes import DeepHebbian, LowRank, RandomModes
 from .operators import Core, Dense, Diagonal, Modes, Operator, Shifts
