@@ -78,7 +78,8 @@ class RandomModes(Ensemble):
         overlap: Float[ArrayLike, ""] = 0.0,
     ) -> "RandomModes":
         """Equal amplitudes: PR^D = load."""
-        return cls(scalar("amplitude", amplitude)[None], load=load, overlap=overlap)
+        (amplitude,) = _numbers(amplitude=amplitude)
+        return cls(amplitude[None], load=load, overlap=overlap)
 
     @classmethod
     def of_rank(
@@ -89,7 +90,7 @@ class RandomModes(Ensemble):
         `effective_rank` is PR^D, in units of N, and `overlap` is rho. Raises `ValueError` also for an effective rank
         that is not positive.
         """
-        g, effective_rank = scalar("g", g), scalar("effective_rank", effective_rank)
+        g, effective_rank = _numbers(g=g, effective_rank=effective_rank)
         require("effective_rank", effective_rank, positive, "a finite number > 0")
         return cls.flat(g / jnp.sqrt(effective_rank), load=effective_rank, overlap=overlap)
 
@@ -107,12 +108,12 @@ class RandomModes(Ensemble):
 
         Raises `ValueError` also for a scale or power that is not positive.
         """
-        scale, power = scalar("scale", scale), scalar("power", power)
+        scale, power, amplitude = _numbers(scale=scale, power=power, amplitude=amplitude)
         require("scale", scale, positive, "a finite number > 0")
         require("power", power, positive, "a finite number > 0")
         points, weights = np.polynomial.legendre.leggauss(nodes)
         x = jnp.asarray((points + 1) / 2, dtype=scale.dtype)
-        amplitudes = scalar("amplitude", amplitude) * jnp.exp(-((x / scale) ** power))
+        amplitudes = amplitude * jnp.exp(-((x / scale) ** power))
         return cls(amplitudes, jnp.asarray(weights, dtype=scale.dtype), load=load, overlap=overlap)
 
     @classmethod
@@ -128,9 +129,9 @@ class RandomModes(Ensemble):
 
         Raises `ValueError` also for a fraction outside [0, 1].
         """
-        fraction = scalar("fraction", fraction)
+        high, low, fraction = _numbers(high=high, low=low, fraction=fraction)
         require("fraction", fraction, lambda f: (f >= 0) & (f <= 1), "a number in [0, 1]")
-        amplitudes = jnp.stack([scalar("high", high), scalar("low", low)])
+        amplitudes = jnp.stack([high, low])
         return cls(amplitudes, jnp.stack([fraction, 1 - fraction]), load=load, overlap=overlap)
 
     def sample(self, n, *, key, dtype=None, max_modes=None):
@@ -196,6 +197,15 @@ class RandomModes(Ensemble):
 
     def is_symmetric(self):
         return is_concrete(self.overlap) and bool(np.all(np.abs(np.asarray(self.overlap)) == 1))
+
+
+def _numbers(**named: ArrayLike) -> list[Float[Array, ""]]:
+    """Finite numbers in the highest precision among them."""
+    numbers = {name: scalar(name, value) for name, value in named.items()}
+    for name, number in numbers.items():
+        require(name, number, np.isfinite, "a finite number")
+    dtype = np.result_type(*(number.dtype for number in numbers.values()))
+    return [number if number.dtype == dtype else number.astype(dtype) for number in numbers.values()]
 
 
 class DeepHebbian(Ensemble):

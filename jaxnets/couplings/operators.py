@@ -168,12 +168,13 @@ class Modes(Operator):
 
     def __init__(self, left: Float[Array, "*batch n P"], right: Float[Array, "*batch n P"], core: "Core"):
         self.left = real_array("left", left)
-        self._right_rows = None if right is left else jnp.swapaxes(real_array("right", right), -1, -2)
+        right = self.left if right is left else real_array("right", right)
+        if self.left.ndim < 2:
+            raise ValueError(f"`left` must have shape (n, P), or (..., n, P) of a batch, got {self.left.shape}")
+        if right.shape != self.left.shape:
+            raise ValueError(f"`right` must have the shape of `left`, {self.left.shape}, got {right.shape}")
+        self._right_rows = None if right is self.left else jnp.swapaxes(right, -1, -2)
         self.core = core
-
-    def __check_init__(self):
-        if self.left.ndim < 2 or self.right.shape != self.left.shape:
-            raise ValueError(f"`right` must have the shape of `left`, {self.left.shape}, got {self.right.shape}")
 
     @property
     def right(self) -> Float[Array, "*batch n P"]:

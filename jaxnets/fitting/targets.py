@@ -82,7 +82,8 @@ def spectral_statistics(
     `num_traces` is K. The errors serve as weights; `covariance` is the measured scatter of several spectra.
 
     Raises:
-        ValueError: if ``eigenvalues`` is not (S, n) and finite with 20 of n not 0, or a number is not whole and >= 1.
+        ValueError: if ``eigenvalues`` is not (S, n) and finite with 20 of n not 0 and at different
+            places, or a number is not whole and >= 1.
 
     Source: for counts, Ginibre's ensemble (Forrester 2010, eq. 15.4.10) at the density of each place.
     """
@@ -107,6 +108,8 @@ def spectral_statistics(
     powers = np.mean((lam / reach)[:, :, None] ** np.arange(1, num_traces + 1), axis=1).real
     # The density at each radius, from the part between its neighbours.
     limits = np.quantile(distances, np.arange(num_radii + 1) / num_radii, axis=1).T
+    if np.any(np.diff(limits, axis=1) <= 0):
+        raise ValueError("`eigenvalues` must differ from each other, got many at one place")
     per_area = moving.size / S / num_radii / (np.pi * np.diff(limits**2, axis=1)).ravel()
     counts = np.sqrt(2 * at * np.sqrt(per_area))
     orders = np.arange(1, num_traces + 1)
@@ -165,8 +168,8 @@ def edge_misses(
     gains: Float[Array, " k"] | None = None,
 ) -> Float[Array, " 1"]:
     """The right edge of the spectrum of J G, against a `right_edge` that is measured or wanted."""
-    edge = law(ensemble, gains).right_edge()
-    return _miss(edge[None], scalar("right_edge", right_edge)[None], error)
+    measured = _measured(scalar("right_edge", right_edge)[None], error, "right_edge")
+    return _miss(law(ensemble, gains).right_edge()[None], *measured)
 
 
 def onset_misses(
@@ -177,8 +180,9 @@ def onset_misses(
     `meanfield.chaos_onset` finds the same scale. The spectral law gives it also where an overlap or a symmetry is
     fitted.
     """
+    measured = _measured(scalar("scale", scale)[None], error, "scale")
     growth = transfer.slope(jnp.zeros((), ensemble.variance().dtype)) * law(ensemble).right_edge()
-    return _miss(1 / growth[None], scalar("scale", scale)[None], error)
+    return _miss(1 / growth[None], *measured)
 
 
 def void_radius(ensemble: Ensemble, *, num_angles: int = 64) -> Float[Array, ""]:
@@ -236,7 +240,7 @@ def autocovariance_misses(
     """
     c = state.c_x if states else state.c_phi
     at = _delays(lags, time_constant).astype(c.dtype)
-    return _miss(jnp.interp(at, state.lags, c), measured, error)
+    return _miss(jnp.interp(at, state.lags, c), *_measured(measured, error, shape=at.shape))
 
 
 def dimension_misses(
@@ -251,8 +255,9 @@ def dimension_misses(
 
     N / PR is fitted rather than PR / N because the scatter of PR / N between networks is skewed.
     """
+    data = _measured(scalar("measured", measured)[None], error)
     found = dimension(state, ensemble)
-    return _miss(1 / (found.x if states else found.phi)[None], scalar("measured", measured)[None], error)
+    return _miss(1 / (found.x if states else found.phi)[None], *data)
 
 
 def population_time_misses(
@@ -266,8 +271,9 @@ def population_time_misses(
 ) -> Float[Array, " L"]:
     """Squared covariances of pairs at `lags`, divided by those at lag 0: how long population modes live."""
     at = _delays(lags, time_constant)
+    data = _measured(measured, error, shape=at.shape)
     found = pair_covariance(state, ensemble, jnp.append(jnp.zeros(1, at.dtype), at)).phi
-    return _miss(found[1:] / found[0], measured, error)
+    return _miss(found[1:] / found[0], *data)
 
 
 def speed_misses(
@@ -283,23 +289,29 @@ def speed_misses(
     `memory.retrieval` of a record that begins when several patterns are present together: earlier, a packet is faster
     by a fraction of order 1 / time.
     """
+    data, unit = _measured(scalar("measured", measured)[None], error), _time_constant(time_constant)
     speed = packet_speed(ensemble)
-    return _miss(
-        speed[None] / _time_constant(time_constant).astype(speed.dtype), scalar("measured", measured)[None], error
-    )
+    return _miss(speed[None] / unit.astype(speed.dtype), *data)
 
 
 # --- arguments, which a fit traces
 
 
-def _miss(predicted: Float[Array, " L"], measured: ArrayLike, error: ArrayLike) -> Float[Array, " L"]:
-    """(predicted - measured) / error, in the precision of the prediction; one number is for all."""
-    measured, error = real_array("measured", measured), real_array("error", error)
-    for name, array in (("measured", measured), ("error", error)):
-        if array.shape not in ((), predicted.shape):
-            raise ValueError(f"`{name}` must be a number or have shape {predicted.shape}, got {array.shape}")
-    require("measured", measured, np.isfinite, "finite")
-    require("error", error, lambda e: e > 0, "> 0")
+def _measured(
+    measured: ArrayLike, error: ArrayLike, name: str = "measured", *, shape: tuple[int, ...] = (1,)
+) -> tuple[Float[Array, "*L"], Float[Array, "*L"]]:
+    """The checked values and their errors, of a shape or one number for all."""
+    data = real_array(name, measured), real_array("error", error)
+    for argument, array in zip((name, "error"), data, strict=True):
+        if array.shape not in ((), shape):
+            raise ValueError(f"`{argument}` must be a number or have shape {shape}, got {array.shape}")
+    require(name, data[0], np.isfinite, "finite")
+    require("error", data[1], lambda e: e > 0, "> 0")
+    return data
+
+
+def _miss(predicted: Float[Array, " L"], measured: Float[Array, "*L"], error: Float[Array, "*L"]) -> Float[Array, " L"]:
+    """(predicted - measured) / error, in the precision of the prediction."""
     return (predicted - measured.astype(predicted.dtype)) / error.astype(predicted.dtype)
 
 

@@ -189,6 +189,7 @@ def observe(
             `lyapunov_spectrum` and `retrieval` do.
     """
     require_instance("ensemble", ensemble, DeepHebbian, "a `DeepHebbian` ensemble")
+    require("threshold", scalar("threshold", threshold), positive, "a finite number > 0")
     J = ensemble.sample(n, key=key, dtype=dtype, max_modes=max_modes)
     net, patterns = RateNetwork(J, transfer), J.left.T
     load = ensemble.load

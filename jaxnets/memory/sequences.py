@@ -218,6 +218,7 @@ def retrieve(
             `retrieval` do.
     """
     patterns, cue = _stored_in(net, patterns, cue)
+    require("threshold", scalar("threshold", threshold), positive, "a finite number > 0")
     run = simulate(
         net,
         patterns[cue],

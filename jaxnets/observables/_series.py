@@ -112,17 +112,19 @@ def centred(x: Float[Array, "time trajectories n"], centre: bool) -> Float[Array
 
 
 def sampling_interval(interval: ArrayLike, dtype: jnp.dtype) -> Float[Array, ""]:
-    require("interval", scalar("interval", interval), positive, "a finite number > 0")
-    return jnp.asarray(interval).astype(dtype)
+    number = scalar("interval", interval)
+    require("interval", number, positive, "a finite number > 0")
+    return number.astype(dtype)
 
 
 def in_samples(name: str, duration: ArrayLike, interval: ArrayLike) -> float:
     """A duration in units of the interval, for a shape: both must be known while tracing."""
     if not is_concrete(duration, interval):
         raise ValueError(f"`{name}` and `interval` set shapes: under `jit` and `vmap` they must be known, not traced")
-    require("interval", scalar("interval", interval), positive, "a finite number > 0")
-    require(name, scalar(name, duration), nonnegative, "a finite number >= 0")
-    return float(np.asarray(duration)) / float(np.asarray(interval))
+    step, length = scalar("interval", interval), scalar(name, duration)
+    require("interval", step, positive, "a finite number > 0")
+    require(name, length, nonnegative, "a finite number >= 0")
+    return float(np.asarray(length)) / float(np.asarray(step))
 
 
 def product(a: Float[Array, "i k"], b: Float[Array, "k j"]) -> Float[Array, "i j"]:

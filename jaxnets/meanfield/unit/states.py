@@ -72,6 +72,7 @@ def stationary(
     require_no_mean(ensemble)
     if key is not None:
         require_key("key", key)
+    noise = scalar("noise", noise)
     site, without_noise = ensemble.site(), _is_zero(noise)
     # A shift filters the noise too, and then no energy is conserved.
     if site is None or (site.echo is not None and not without_noise):
@@ -128,6 +129,7 @@ def stationary_states(
     require_no_mean(ensemble)
     if not is_concrete(ensemble, transfer, noise, row_gains, max_lag):
         raise ValueError("`ensemble` and other arguments must be concrete to count states: transform `stationary`")
+    noise = scalar("noise", noise)
     site, without_noise = ensemble.site(), _is_zero(noise)
     if site is None or (site.echo is not None and not without_noise):
         raise ValueError(
@@ -158,14 +160,14 @@ def stationary_states(
     return StationaryStates(state, jnp.asarray(np.array([stable for _, stable in found])))
 
 
-def _is_zero(noise: Float[ArrayLike, ""]) -> bool:
+def _is_zero(noise: Float[Array, ""]) -> bool:
     return is_concrete(noise) and bool(np.all(np.asarray(noise) == 0))
 
 
 def _problem(
     site: Site,
     transfer: Transfer,
-    noise: Float[ArrayLike, ""],
+    noise: Float[Array, ""],
     row_gains: Discrete | None,
     nodes: int,
     num_lags: int,
@@ -174,7 +176,7 @@ def _problem(
 ) -> tuple[Problem, Shape]:
     dtype = site.strength.dtype
     shape = shape_of(transfer, dtype)
-    sigma = scalar("noise", noise).astype(dtype)
+    sigma = noise.astype(dtype)
     require("noise", sigma, nonnegative, "a finite number >= 0")
     require_whole("nodes", nodes, least=41)
     require_whole("num_lags", num_lags, least=17)
