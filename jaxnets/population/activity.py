@@ -83,7 +83,8 @@ def dimension(
     With row gains the ensemble must have no memory kernel.
 
     N is not known here, and a network of N units has PR >= 1: where PR / N is not far above 1 / N, as close to the
-    onset of chaos, the limit says nothing of it.
+    onset of chaos, the limit says nothing of it. `couplings.finite_size(ensemble, N, dimension=phi)` says how far one
+    network may be from it.
 
     There are `nodes` frequencies in each of two directions. `residual` is the largest of the relative difference from
     5/8 of the nodes and every second lag, of the square of C at the last lag over C(0), and of the residual of the
