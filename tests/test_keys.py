@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxnets as jn
-from jaxnets import computations, couplings, dynamics, fitting, meanfield, memory, multistability
+from jaxnets import computations, couplings, dynamics, fitting, meanfield, memory, multistability, spectra
 from jaxnets._arguments import require_key
 
 PHI = jn.transfer.Tanh()
@@ -62,6 +62,7 @@ DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key)
     "multistability.basins": lambda key: multistability.basins(np.eye(3), num_starts=2, key=key),
     "multistability.descend": lambda key: multistability.descend(np.eye(3), num_starts=2, key=key),
     "multistability.state_graph": lambda key: multistability.state_graph(np.eye(3), num_starts=2, key=key),
+    "spectra.estimated_singular_profile": lambda key: spectra.estimated_singular_profile(np.eye(3), [1.0], key=key),
 }
 
 

@@ -35,7 +35,7 @@ def _white(paths):
     return jnp.asarray(np.fft.rfft(real))
 
 
-def test_paths_of_linear_units_are_gaussian(monkeypatch):
+def test_paths_of_linear_units_are_those_of_the_gaussian(monkeypatch):
     """x = y for linear units: what is integrated differs from what is known by the error of the grid."""
     # <phi phi> of linear units; their quadrature would be compiled as long as all the rest.
     monkeypatch.setattr(field, "covariances", lambda phi, variance, roots, nodes: variance * jnp.asarray(roots))

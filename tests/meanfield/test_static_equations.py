@@ -18,6 +18,7 @@ from jaxnets.meanfield.static.averages import Averages, GaussianField, averages
 from jaxnets.meanfield.static.line import Line, guesses, number_missed
 from jaxnets.meanfield.static.outliers import Outlier, order_parameter_map
 from jaxnets.meanfield.static.state import StaticState, field_at, order_parameters, problem_of
+from jaxnets.spectra.edges import Edge
 from jaxnets.transfer import Tanh
 
 # A reaction, a uniform column, noise of the loadings and all inputs; nothing is symmetric.
@@ -220,16 +221,31 @@ def test_guesses_are_the_zeros_right_of_the_line():
         assert np.nanmin(np.abs(found - zero)) < 1e-6
 
 
+class _Problem(eqx.Module):
+    transfer: Tanh
+    ensemble: IID
+
+
+class _Judged(eqx.Module):
+    """What the stability of a state is found from."""
+
+    problem: _Problem
+    x: jax.Array
+    weights: jax.Array
+    variance: jax.Array
+    converged: jax.Array
+
+
 def test_what_is_stable(monkeypatch):
     """From the edge and the outliers that are found, in rising order here, and those that are missed."""
     number = lambda x: jnp.asarray(float(x))
-    problem = SimpleNamespace(transfer=Tanh(), ensemble=IID(0.5))
-    state = SimpleNamespace(problem=problem, x=jnp.zeros(2), weights=jnp.ones(2) / 2, converged=jnp.asarray(True))
+    state = _Judged(_Problem(Tanh(), IID(0.5)), jnp.zeros(2), jnp.ones(2) / 2, number(1), jnp.asarray(True))
 
     @jax.jit
     @jax.vmap
     def judged(edge, outliers, missed):
-        bulk = SimpleNamespace(z=edge.astype(complex), residual=number(1e-9), converged=jnp.asarray(True))
+        z = edge.astype(complex)
+        bulk = Edge(z=z, zeta=z, residual=number(1e-9), converged=jnp.asarray(True))
         monkeypatch.setattr(stability, "rightmost", lambda *_: bulk)
         monkeypatch.setattr(stability, "half_plane", lambda *_: SimpleNamespace(start=number(0.8)))
         monkeypatch.setattr(stability, "guesses", lambda _: outliers.astype(complex))
