@@ -356,10 +356,15 @@ def implicit_root(
     @root.def_jvp
     def root_jvp(primals, tangents):
         y = root(*primals)
-        _, moved = eqx.filter_jvp(lambda args: fn(y, args), primals, tangents)
-        return y, -_solve(jax.jacfwd(fn)(y, *primals), moved)
+        return y, implicit_tangent(fn, y, primals, tangents)
 
     return root(args)
+
+
+def implicit_tangent(fn: Callable[[Float[Array, " k"], Any], Float[Array, " k"]], y, primals: tuple, tangents: tuple):
+    """dy of a root of fn(y, args) = 0 as `args` move, for solvers with a rule of derivatives of their own."""
+    _, moved = eqx.filter_jvp(lambda args: fn(y, args), primals, tangents)
+    return -_solve(jax.jacfwd(fn)(y, *primals), moved)
 
 
 def _solve(matrix: Float[Array, "k k"], vector: Float[Array, " k"]) -> Float[Array, " k"]:

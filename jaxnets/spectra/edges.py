@@ -22,16 +22,18 @@ from .._numerics import (
     bisect,
     find_root,
     frozen,
+    implicit_tangent,
     in_parts,
     is_concrete,
+    iterate,
     polish_root,
 )
-from .._numerics.host import from_host, namespace, newton_on_host, on_host, plane
+from .._numerics.host import from_host, namespace, on_host, plane
 from .._results import Result
 from ..couplings import Ensemble
 from . import tolerances
 from .inside import inner_void
-from .outside import Image, extent, halved, halved_from_host, image, images, slope
+from .outside import Image, extent, halved, halved_from_host, image, image_and_slope, image_near, images, slope
 
 
 class Edge(Result):
@@ -43,7 +45,16 @@ class Edge(Result):
     converged: Bool[Array, ""]
 
 
-@in_parts
+class _Tangent(NamedTuple):
+    """A vertical tangent of the boundary."""
+
+    zeta: Complex[Array, ""]
+    z_real: Float[Array, ""]
+    z_imag: Float[Array, ""]
+    residual: Float[Array, ""]
+    converged: Bool[Array, ""]
+
+
 def rightmost(ensemble: Ensemble, gains: Discrete, sign: Float[ArrayLike, ""] = 1.0) -> Edge:
     """The point of the support with the largest real part (of a conjugate pair, the one with Im z >= 0).
 
@@ -56,31 +67,36 @@ def rightmost(ensemble: Ensemble, gains: Discrete, sign: Float[ArrayLike, ""] = 
     the support, and has no regular edge there: the edge is then the point 0, without a derivative. For `sign` J, where
     the sign is 1 or -1.
     """
+    found = _rightmost(_tangent, ensemble, gains, sign)
+    if is_concrete(found):
+        found = on_host(found)
+        return Edge(*from_host((plane(found.z_real, found.z_imag), found.zeta, found.residual, found.converged)))
+    return Edge(jax.lax.complex(found.z_real, found.z_imag), found.zeta, found.residual, found.converged)
+
+
+def largest_real(ensemble: Ensemble, gains: Discrete, sign: Float[ArrayLike, ""]) -> tuple[Float[Array, ""], Any]:
+    """Re z of `rightmost`, and whether it was found. Its first derivatives need first derivatives of the law alone."""
+    found = _rightmost(_real_part, ensemble, gains, sign)
+    return found.z_real, found.converged
+
+
+@in_parts
+def _rightmost(find: Callable, ensemble: Ensemble, gains: Discrete, sign: Float[ArrayLike, ""]) -> _Tangent:
     if is_concrete(ensemble, gains):
         return _rightmost_from_host(ensemble, gains, sign)
     ensemble = jnp.asarray(sign, gains.weights.dtype) * ensemble
     fixed = frozen((ensemble, gains))
     poles, reach = _frame(*fixed)
     guess = _best_crossing(functools.partial(halved, *fixed, num_steps=tolerances.HALVINGS), poles, reach)
-    start = jnp.stack([guess.zeta.real, guess.zeta.imag, guess.z.real, guess.z.imag])
-    # The guess is close enough for Newton's method as it is; off the axis it starts between two lines.
-    root = polish_root(_edge_equations, start, (ensemble, gains, guess.on_axis), num_steps=tolerances.EDGE_STEPS)
-    y = root.value
+    found = find((guess.zeta, guess.z), (ensemble, gains, guess.on_axis))
     # The guess is a point of the edge: where Newton's method ends to its left, it left for another tangent.
-    kept = y[2] > start[2] - tolerances.KEPT * reach
-    return Edge(
-        jnp.where(guess.at_zero, 0, jax.lax.complex(y[2], y[3])),
-        jnp.where(guess.at_zero, 0, jax.lax.complex(y[0], y[1])),
-        jnp.where(guess.at_zero, 0, root.residual),
-        guess.at_zero | (root.converged & kept),
-    )
+    kept = found.converged & (found.z_real > guess.z.real - tolerances.KEPT * reach)
+    found = jax.tree.map(lambda x: jnp.where(guess.at_zero, jnp.zeros_like(x), x), found)
+    return found._replace(converged=guess.at_zero | kept)
 
 
-def _rightmost_from_host(ensemble: Ensemble, gains: Discrete, sign: Any) -> Edge:
-    """`rightmost` of one concrete law: on the axis from images alone, and off it from the equations alone.
-
-    So neither needs a program of derivatives, which takes longer to compile than all the rest; it is the last resort.
-    """
+def _rightmost_from_host(ensemble: Ensemble, gains: Discrete, sign: Any) -> _Tangent:
+    """`_rightmost` of one concrete law: on the axis from images alone, off it by one small program."""
     ensemble = ensemble.padded()
     poles, reach = on_host(_framed(ensemble, gains))
 
@@ -90,25 +106,18 @@ def _rightmost_from_host(ensemble: Ensemble, gains: Discrete, sign: Any) -> Edge
 
     guess: Any = _best_crossing(narrow, sign * poles, reach)
     if guess.at_zero:
-        return Edge(*from_host((0 * guess.z, 0 * guess.z, 0 * reach, np.array(True))))
-    start = sign * np.stack([guess.zeta.real, guess.zeta.imag, guess.z.real, guess.z.imag])
-    args: Any = (ensemble, gains, np.array(guess.on_axis))
+        zero = 0 * reach
+        return _Tangent(*from_host((0 * guess.z, zero, zero, zero, np.array(True))))
     if guess.on_axis:
         found = _axis_crossing(lambda zeta: narrow(zeta, zeta, 0)[2], guess.inner.real, guess.zeta.real)
-        y, residual = sign * np.stack([found.zeta, 0 * found.zeta, found.z.real, 0 * found.zeta]), found.residual
-    else:
-        scale: Any = np.repeat(np.abs([guess.zeta, guess.z]), 2)
-        y, residual = newton_on_host(
-            lambda y: on_host(_equations(scale * y, args)), start / scale, tolerances.EDGE_STEPS
-        )
-        y = scale * y
-    if not residual <= _tolerance(reach.dtype):
-        # The image was not found at one end of the bracket, or next to poles the differences were too coarse.
-        root = polish_root(_edge_equations, jnp.asarray(start), args, num_steps=tolerances.EDGE_STEPS)
-        y, residual = on_host((root.value, root.residual))
-    zeta, z = sign * plane(y[0], y[1]), sign * plane(y[2], y[3])
+        zeta, z, residual = found.zeta + 0j, found.z.real + 0j, found.residual
+    if not (guess.on_axis and residual <= _tolerance(reach.dtype)):  # or the image was not found at one end
+        args: Any = (ensemble, gains, np.array(guess.on_axis))
+        zeta, z, residual = on_host(_search_tangent((sign * guess.zeta, sign * guess.z), args))
+        zeta, z = sign * zeta, sign * z
     converged = (residual <= _tolerance(reach.dtype)) & (z.real > guess.z.real - tolerances.KEPT * reach)
-    return Edge(*from_host((z, zeta, np.asarray(residual, reach.dtype), np.asarray(converged))))
+    residual = np.asarray(residual, reach.dtype)
+    return _Tangent(*from_host((zeta, np.asarray(z.real), np.asarray(z.imag), residual, np.asarray(converged))))
 
 
 @eqx.filter_jit
@@ -169,29 +178,112 @@ def _best_crossing(narrow: Callable, poles, reach) -> _Guess:
     return _Guess(outer[best], at.z[best], inner[best], on_axis, at_zero)
 
 
+@eqx.filter_custom_jvp
+def _tangent(guess, args: tuple[Ensemble, Discrete, Bool[Array, ""]]) -> _Tangent:
+    """The tangent next to a guess (zeta, z), by Newton's method; differentiable in `args`, to any order."""
+    zeta, z, residual = _search_tangent(guess, args)
+    return _Tangent(zeta, z.real, z.imag, residual, residual <= _tolerance(residual.dtype))
+
+
+def _search_tangent(guess, args):
+    """(zeta, z), and the residual; on the host if all is concrete."""
+    unknown = np.zeros((), guess[0].real.dtype)
+    least = max(tolerances.EDGE_MISS, 300 * float(jnp.finfo(unknown.dtype).eps))
+    (zeta, z, _), residual = iterate(_towards_tangent, (*guess, unknown), args, least, tolerances.EDGE_STEPS)
+    return zeta, z, residual
+
+
+@_tangent.def_jvp
+def _(primals, tangents):
+    found = _tangent(*primals)
+    y = jnp.stack([found.zeta.real, found.zeta.imag, found.z_real, found.z_imag])
+    moved = implicit_tangent(_edge_equations, y, (primals[1],), (tangents[1],))
+    return found, _moved(jax.lax.complex(moved[0], moved[1]), moved[2], moved[3])
+
+
+@eqx.filter_custom_jvp
+def _real_part(guess, args) -> _Tangent:
+    """`_tangent`, where only Re z is differentiable."""
+    return _tangent(guess, args)
+
+
+@_real_part.def_jvp
+def _(primals, tangents):
+    found, (ensemble, gains, _) = _tangent(*primals), primals[1]
+    zeta, z = found.zeta, jax.lax.complex(found.z_real, found.z_imag)
+    near = lambda args: image_near(args[0], args[1], zeta, z)
+    _, (z_moved, m_moved) = eqx.filter_jvp(near, (primals[1],), (tangents[1],))
+    at = slope(ensemble, gains, zeta, z)
+    # To first order Re z does not depend on where along the boundary it is read: straight across is as good as any.
+    across = -as_complex(m_moved) * at.gradient / as_complex(at.gradient.real**2 + at.gradient.imag**2)
+    z_real = (z_moved + at.dz * across).real
+    return found, _moved(0 * zeta, z_real, 0 * z_real)
+
+
+def _moved(zeta, z_real, z_imag) -> _Tangent:
+    none: Any = np.zeros((), jax.dtypes.float0)
+    return _Tangent(zeta, z_real, z_imag, jnp.zeros_like(z_real), none)
+
+
+def _towards_tangent(at, args):
+    """One step of Newton's method towards m = 1 and dm / d Im z = 0, where z follows zeta; and the miss before it.
+
+    How the lean of the boundary changes is differenced over a part of `length`, in which m changes by itself, 0 where
+    it is not known: so no second derivative of the ensemble is compiled, and Re z depends on it to second order only.
+    """
+    zeta, z, length = at
+    ensemble, gains, on_axis = args
+    first = tolerances.FIRST_LENGTH * _size(ensemble, zeta)
+    h = jnp.where(length > 0, length, first) * jnp.finfo(length.dtype).eps ** (1 / 3)
+    shifts = jax.lax.complex(jnp.stack([0 * h, h, 0 * h]), jnp.stack([0 * h, 0 * h, h]))
+
+    def look(shift):
+        z_there, there = image_and_slope(ensemble, gains, zeta + shift, near=z)
+        return z_there, there, _lean(there)
+
+    points, slopes, leans = jax.vmap(look)(shifts)
+    here, z = jax.tree.map(lambda x: x[0], slopes), points[0]
+    miss = jnp.max(jnp.abs(_edge_misses(ensemble, here, zeta, on_axis)))
+    gradient, zero = here.gradient, jnp.zeros_like(h)
+    # Two linear equations: m = 1, and no lean or, on the axis, Im zeta = 0.
+    a, b = gradient.real, gradient.imag
+    c, d = jnp.where(on_axis, zero, (leans[1] - leans[0]) / h), jnp.where(on_axis, 1, (leans[2] - leans[0]) / h)
+    e, f = 1 - here.m, jnp.where(on_axis, -zeta.imag, -leans[0])
+    change = jax.lax.complex(d * e - b * f, a * f - c * e) / as_complex(a * d - b * c)
+    return (zeta + change, z + here.dz * change, here.m / jnp.abs(gradient)), miss
+
+
 def _edge_equations(y: Float[Array, "4"], args: tuple[Ensemble, Discrete, Bool[Array, ""]]) -> Float[Array, "4"]:
     """Zero at a vertical tangent of the boundary: zeta <G / (z - G r)> = 1, m = 1 and dm / d Im z = 0."""
     ensemble, gains, on_axis = args
     zeta, z = jax.lax.complex(y[0], y[1]), jax.lax.complex(y[2], y[3])
-    at = slope(ensemble, gains, zeta, z)
+    return _edge_misses(ensemble, slope(ensemble, gains, zeta, z), zeta, on_axis)
+
+
+def _edge_misses(ensemble, at, zeta, on_axis) -> Float[Array, "4"]:
     error, excess, size = _misses(ensemble, at, zeta)
-    # The sine between boundary and vertical, as zeta moves by i / (dz/dzeta) when z moves upwards.
-    lean = (jnp.conj(at.gradient * at.dz) * 1j).real / (jnp.abs(at.gradient) * jnp.abs(at.dz))
+    lean = _lean(at)
     tilt = jax.lax.stop_gradient(jnp.abs(lean))
     # Re z is off by the square of the lean only.
-    tangent = jnp.where(on_axis, y[1] / size, lean * jnp.maximum(tilt, tolerances.LEAST_LEAN))
+    tangent = jnp.where(on_axis, zeta.imag / size, lean * jnp.maximum(tilt, tolerances.LEAST_LEAN))
     return jnp.stack([error.real, error.imag, excess, tangent])
 
 
-_equations = eqx.filter_jit(_edge_equations)
+def _lean(at) -> Float[Array, ""]:
+    """The sine between boundary and vertical, as zeta moves by i / (dz/dzeta) when z moves upwards."""
+    return (jnp.conj(at.gradient * at.dz) * 1j).real / (jnp.abs(at.gradient) * jnp.abs(at.dz))
 
 
 def _misses(ensemble, at, zeta):
     """zeta <G / (z - G r)> - 1 and m - 1 as distances over the size: close to poles m is steep and uncertain."""
-    size = jax.lax.stop_gradient(jnp.abs(zeta) + jnp.sqrt(ensemble.variance()))
+    size = jax.lax.stop_gradient(_size(ensemble, zeta))
     steepness = jax.lax.stop_gradient(size * jnp.abs(at.gradient))
     error = as_complex(jax.lax.stop_gradient(jnp.abs(zeta)) / size) * at.error
     return error, (at.m - 1) / jnp.maximum(1, steepness), size
+
+
+def _size(ensemble, zeta):
+    return jnp.abs(zeta) + jnp.sqrt(ensemble.variance())
 
 
 # --- where the edge meets a value -----------------------------------------------------------------------------

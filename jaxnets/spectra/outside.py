@@ -145,9 +145,16 @@ def slope(ensemble: Ensemble, gains: Discrete, zeta: Complex[Array, ""], z: Comp
 
 
 def image_and_slope(
-    ensemble: Ensemble, gains: Discrete, zeta: Complex[Array, ""], z: Complex[Array, ""] | None = None
+    ensemble: Ensemble,
+    gains: Discrete,
+    zeta: Complex[Array, ""],
+    z: Complex[Array, ""] | None = None,
+    near: Complex[Array, ""] | None = None,
 ) -> tuple[Complex[Array, ""], Slope]:
-    """z, sought at zeta where it is not given, and the `slope` there: one evaluation of the ensemble serves both."""
+    """z and the `slope` there; z is sought at zeta where it is not given, or follows by one Newton step from `near`.
+
+    One evaluation of the ensemble serves both.
+    """
     one = jnp.ones_like(zeta)
 
     def blocks(zeta):
@@ -159,7 +166,8 @@ def image_and_slope(
     # Mapped, as every copy of the blocks takes long to compile.
     (r, kappa), (dr, (kappa_x, kappa_y)) = jax.vmap(along, out_axes=(None, 0))(jnp.stack([one, 1j * one]))
     dr = dr[0]
-    z = _preimage(gains, zeta, r) if z is None else z
+    if z is None:
+        z = _preimage(gains, zeta, r) if near is None else _followed(gains, zeta, r, near)
     g = as_complex(gains.values)
     inverse = 1 / (z - g * r)
     a, b, c = (gains.mean(f) for f in (g * inverse, g * inverse**2, (g * inverse) ** 2))
@@ -169,6 +177,24 @@ def image_and_slope(
     dq = -2 * gains.mean(as_complex(power) * inverse * (dz - g * dr))  # dq/dx = Re, dq/dy = -Im
     x, y = kappa_x * q + kappa * dq.real, kappa_y * q - kappa * dq.imag
     return z, Slope(kappa * q, jax.lax.complex(x, y), dz, zeta * a - 1)
+
+
+def image_near(
+    ensemble: Ensemble, gains: Discrete, zeta: Complex[Array, ""], z: Complex[Array, ""]
+) -> tuple[Complex[Array, ""], Float[Array, ""]]:
+    """z and m at zeta, from a z close by; differentiable, to first order, where that z is the image."""
+    r, kappa = ensemble.r_and_kappa(1 / zeta)
+    z = _followed(gains, zeta, r, z)
+    return z, kappa * _square_resolvent(gains, z, r)
+
+
+def _followed(gains: Discrete, zeta, r, z) -> Complex[Array, ""]:
+    """One Newton step from z for zeta <G / (z - G r)> = 1."""
+    g = as_complex(gains.values)
+    if g.shape[0] == 1:
+        return g[0] * (zeta + r)
+    inverse = 1 / (z - g * r)
+    return z + (gains.mean(g * inverse) - 1 / zeta) / gains.mean(g * inverse**2)
 
 
 def extent(ensemble: Ensemble, gains: Discrete) -> Float[Array, ""]:

@@ -148,11 +148,11 @@ def _zero_mass(ensemble: Ensemble, gains: Discrete) -> Float[Array, ""]:
 def _edge(law: SpectralLaw, sign: float) -> Float[Array, ""]:
     """Right edge for sign J; one trace serves both signs."""
     of_type = np.asarray(sign, law.gains.weights.dtype)
-    edge = edges.rightmost(law.ensemble, law.gains, of_type)
-    if is_concrete(edge):
-        edge = on_host(edge)
-        return from_host(of_type * np.where(edge.converged, edge.z.real, np.nan))
-    return jnp.where(edge.converged, edge.z.real, jnp.nan) * of_type
+    edge, converged = edges.largest_real(law.ensemble, law.gains, of_type)
+    if is_concrete(edge, converged):
+        edge, converged = on_host((edge, converged))
+        return from_host(of_type * np.where(converged, edge, np.nan))
+    return jnp.where(converged, edge, jnp.nan) * of_type
 
 
 def law(

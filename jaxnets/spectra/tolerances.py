@@ -16,6 +16,8 @@ RIGHTMOST_POLES = 32  # a line through each; a law may have a pole for each of t
 ROW = 48  # points whose images are computed in one call: all lines of the search, of which there are 44 at most
 HALVINGS = 16  # of each line: to 1e-5 of the support, from where Newton's method converges
 EDGE_STEPS = 10  # Newton steps, as the guess may lie between two lines
+EDGE_MISS = 1e-11  # of the equations, from which one more step leaves rounding
+FIRST_LENGTH = 1e-2  # of the size, over which m is taken to change by itself at first
 ON_AXIS = 1e-4  # a point of the real axis this close to the best counts as best: halvings are no finer
 KEPT = 1e-3  # Newton's method may end this far left of the guess, which is a point of the boundary; else it has left
 POLE_AT_ZERO = 1e-9  # a pole this close to zeta = 0 is at 0, up to rounding

@@ -466,6 +466,15 @@ def test_slopes_of_the_right_edge(name):
 
 
 @pytest.mark.slow
+def test_curvature_of_a_right_edge_off_the_axis():
+    """The first derivative leaves out how zeta moves, which the second must not."""
+    edge = lambda auto: law(DeepHebbian(0.3, auto, (-1.0, -0.5))).right_edge()
+    slope, curvature = jax.jit(jax.grad(edge)), jax.jit(jax.jacfwd(jax.grad(edge)))
+    expected = (slope(1e-5) - slope(-1e-5)) / 2e-5
+    np.testing.assert_allclose(curvature(0.0), expected, rtol=1e-6)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DIFFERENTIATED)
 def test_slopes_of_the_right_edge_with_gains(name):
     _check_slopes(lambda a: law(a[0], a[1]).right_edge(), (DIFFERENTIATED[name], jnp.asarray(GAINS)))
