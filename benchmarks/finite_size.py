@@ -29,6 +29,8 @@ EDGES = {
     **{f"RandomModes, PR^D {rank}": C.RandomModes.of_rank(1.0, rank) for rank in (0.05, 0.2, 1.0)},
     "RandomModes, PR^D 0.2, overlap 0.5": C.RandomModes.of_rank(1.0, 0.2, overlap=0.5),
     **{f"DeepHebbian, load {load}": C.DeepHebbian(load, **WINDOW) for load in (0.05, 0.2, 0.8, 1.13)},
+    **{f"DeepHebbian, load {load}, one step": C.DeepHebbian(load, hetero=(1.0,)) for load in (0.3, 1.13)},
+    **{f"DeepHebbian, load {load}, eight steps": C.DeepHebbian(load, hetero=(0.9,) * 8) for load in (0.3, 1.13)},
 }
 ACTIVE = {
     "IID": C.IID(3.0),

@@ -39,13 +39,17 @@ def test_edges_of_fresh_networks(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("with_gains", [False, True])
-@pytest.mark.parametrize("load", [0.1, 0.5, 1.0])
-def test_edges_of_sequences(load, with_gains):
-    ensemble = DeepHebbian(load, 0.3, (0.6, 0.6, 0.6))
+@pytest.mark.parametrize(
+    ("load", "auto", "window"),
+    [(0.1, 0.3, (0.6,) * 3), (1.0, 0.3, (0.6,) * 3), (0.6, 0.0, (1.0,)), (0.9, 0.0, (0.8,) * 6)],
+)
+def test_edges_of_sequences(load, auto, window, with_gains):
+    ensemble = DeepHebbian(load, auto, window)
     law = jn.spectra.law(ensemble, TANH, variance=1.0) if with_gains else jn.spectra.law(ensemble)
     gains = (lambda key, n: TANH.slope(jax.random.normal(jax.random.fold_in(key, 1), (n,)))) if with_gains else None
     measured = _deviation(ensemble, float(law.right_edge()), 400, 20, 200, gains)
-    assert 0.5 < measured / finite_size(ensemble, 400, with_gains=with_gains).edge < 2
+    # The table has the largest of several windows.
+    assert 0.4 < measured / finite_size(ensemble, 400, with_gains=with_gains).edge < 2
 
 
 @pytest.mark.slow
