@@ -44,6 +44,8 @@ def test_small_matrices_and_bad_arguments():
     small = np.diag([3.0, -5.0, 1.0])
     np.testing.assert_allclose(leading(small, 2).values, [-5, 3])
     np.testing.assert_allclose(leading(small, 1, order="real").values, [3])
+    few_left = np.diag(np.arange(1.0, 71)) + 1 - np.eye(70)  # of 70 eigenvalues all but two, which ARPACK refuses
+    np.testing.assert_allclose(leading(few_left, 68).values, np.linalg.eigvalsh(few_left)[:1:-1])
     for arguments, message in (
         ((small, 3), "`num` must be below the number of units 3"),
         ((small, 0), "`num` must be a whole number"),
