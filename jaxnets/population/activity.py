@@ -79,7 +79,7 @@ def dimension(
 
     `z_scored` measures the activity of each unit in units of its own standard deviation, which matters with row gains.
     Samples of N units then have more, by the part 4 (sum p^3 / sum p^2 - sum p^2) to leading order, with p the shares
-    of the eigenvalues of their covariance: a third at N = 1000 where PR / N is .015.
+    of the eigenvalues of their covariance: where PR / N is .015 a third at N = 1000, and an eighth at 4000.
     With row gains the ensemble must have no memory kernel.
 
     N is not known here, and a network of N units has PR >= 1: where PR / N is not far above 1 / N, as close to the

@@ -1,4 +1,4 @@
-"""The dimension of nonlinear networks with a memory kernel, which no formula of independent modes gives: N = 4000."""
+"""The dimension of networks: with a memory kernel, which no formula of independent modes gives, and z-scored."""
 
 import jax
 import jax.numpy as jnp
@@ -40,3 +40,22 @@ def test_dimension_of_networks(ensemble):
         for values in (predicted, measured)
     )
     assert abs(found - theory) < 0.05 * theory + 3 * np.hypot(error, theory_error)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_z_scoring_adds_in_one_network(seed):
+    """PR of z-scored states beyond the plain one: for few modes, of shares p, by 4 (sum p^3 / sum p^2 - sum p^2)."""
+    n = 800
+    gains = np.repeat(np.array([0.5, 1.0, 2.0], np.float32), [240, 320, 240])
+    J = RandomModes.of_rank(4.0, 0.5).sample(n, key=jax.random.key(seed), dtype=jnp.float32)
+    start = 2 * jax.random.normal(jax.random.key(100 + seed), (4, n), jnp.float32)
+    net = RateNetwork(J, Tanh(), row_gains=gains)
+    x = simulate(net, start, duration=500.0, discard=100.0, dt=0.1, save_every=10, progress=False).states
+    x = np.asarray(x, np.float64)
+    scored = x / np.sqrt(np.mean(x**2, axis=(0, 1)))
+    plain, z_scored = (dimension_estimate(y, 1.0, correlation_time=8.0, centre=False).value for y in (x, scored))
+    shares = np.linalg.svd(x.reshape(-1, n), compute_uv=False) ** 2
+    shares /= shares.sum()
+    added = 4 * (np.sum(shares**3) / np.sum(shares**2) - np.sum(shares**2))
+    assert added > 0.15 and abs(z_scored / plain - 1 - added) < 0.05 + 0.25 * added
