@@ -295,7 +295,10 @@ class Core(eqx.Module):
 
 
 class Diagonal(Core):
-    """K = diag(D), D the `amplitudes` (..., P): mode a is read out by R_a and written by L_a with amplitude D_a."""
+    """K = diag(D), D the `amplitudes` (..., P): mode a is read out by R_a and written by L_a with amplitude D_a.
+
+    Raises `ValueError` for amplitudes that are not real numbers.
+    """
 
     amplitudes: Float[Array, "*batch P"]
 
