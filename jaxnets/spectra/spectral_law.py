@@ -122,7 +122,7 @@ def _from_host(law: SpectralLaw, z: Complex[np.ndarray, "..."]):
     """Densities and solutions at concrete points."""
     value, point = inside.densities(law.ensemble, law.gains, z.ravel())
     value = np.where(point.converged, value, np.nan)
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf.reshape(z.shape)), (value, point))
+    return from_host(jax.tree.map(lambda leaf: leaf.reshape(z.shape), (value, point)))
 
 
 def _area_density(law, z):

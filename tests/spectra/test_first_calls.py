@@ -35,6 +35,21 @@ def test_another_window_of_shifts_and_another_function_compile_nothing():
     np.testing.assert_allclose(law(DeepHebbian(0.5, three[2], (0.5, 0.2, 0.1))).right_edge(), 1.6, rtol=1e-10)
 
 
+def test_another_load_and_other_points_compile_nothing():
+    """Of a density and a boundary, whose time grows with the window, so that it is not filled up."""
+
+    def questions(load, num_points):
+        spectrum = law(DeepHebbian(load, 0.3, (0.5,)))
+        density = spectrum.density(np.linspace(0.2, 0.6, num_points) + 0.2j)
+        return np.asarray(density), spectrum.boundary(num_points=4 * num_points)
+
+    questions(0.5, 8)
+    with compilations() as programs:
+        density, curves = questions(0.6, 11)
+    assert programs == []
+    assert density.shape == (11,) and curves[0].shape == (44,) and np.all(density > 0)
+
+
 @pytest.mark.parametrize("gains", [None, pytest.param(GAINS, marks=pytest.mark.slow)], ids=["alone", "with gains"])
 def test_one_law_has_the_edges_of_a_traced_one(gains):
     spectrum = law(OVERLAPPING, gains)
