@@ -18,6 +18,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 from ..._arguments import nonnegative, positive, real_array, require, require_instance, require_whole, scalar
 from ..._numerics import as_complex, frozen, is_concrete, least_squares, least_squares_from_host, polish_root
+from ..._numerics.host import from_host
 from ..._results import Result, one_line
 from ...couplings import Ensemble, FiniteRank
 from ...transfer import Transfer
@@ -232,7 +233,7 @@ def solve(problem: Problem, kappa: Float[Array, " K"], variance: Float[Array, ""
     if not is_concrete(problem, kappa, variance):
         return _solve(problem, kappa, variance, nodes)
     states = solve_from_host(problem, np.asarray(kappa)[None], np.asarray(variance)[None], nodes)
-    first = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[0]), states)
+    first = from_host(jax.tree.map(lambda leaf: np.asarray(leaf)[0], states))
     return eqx.tree_at(lambda s: s.problem, first, problem)
 
 
@@ -271,7 +272,10 @@ def solve_from_host(
         for _ in range(_NEWTON_STEPS):
             value_here, jacobian = evaluate(y)
             miss = np.max(np.abs(value_here), axis=1)
-            y = y - _solved(jacobian, value_here)
+            change = _solved(jacobian, value_here)
+            y = y - change
+            if np.all(np.abs(change) <= 4 * np.finfo(dtype).eps * (1 + np.abs(y))):
+                break
         isolated = np.all(np.abs(y - found) <= _MOVED * (1 + np.abs(found)), axis=1)
     isolated &= miss <= max(1e-8, _ROUNDINGS * float(np.finfo(dtype).eps))
     y = np.where(isolated[:, None], y, found)
@@ -291,9 +295,7 @@ def _in_blocks(rows, problem: Problem, arrays: tuple[np.ndarray, ...], nodes: in
     count = len(arrays[0])
     block = 1 if count == 1 else _BLOCK
     padded = [np.concatenate([a, np.repeat(a[-1:], -count % block, axis=0)]) for a in arrays]
-    parts = [
-        rows(problem, *(jnp.asarray(a[i : i + block]) for a in padded), nodes) for i in range(0, len(padded[0]), block)
-    ]
+    parts = [rows(problem, *(a[i : i + block] for a in padded), nodes) for i in range(0, len(padded[0]), block)]
     return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves])[:count], *parts)
 
 
