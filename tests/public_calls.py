@@ -198,7 +198,7 @@ CALLS = {
     "observables.dominant_frequencies": _of(
         jn.observables.dominant_frequencies, nan=("*",), x=SERIES, interval=0.5, segment=5.0
     ),
-    "observables.overlaps": _of(jn.observables.overlaps, patterns=PATTERNS, rates=STATES),
+    "observables.overlaps": _of(jn.observables.overlaps, nan=("*",), patterns=PATTERNS, rates=STATES),
     "observables.online.Overlaps": _of(jn.observables.online.Overlaps, patterns=PATTERNS),
     "observables.online.Projections": _of(jn.observables.online.Projections, directions=STATES.T),
     "observables.online.Units": _of(jn.observables.online.Units, indices=np.array([0, 2])),
@@ -276,11 +276,13 @@ CALLS = {
     # --- population
     "population.cross_spectrum": _of(jn.population.cross_spectrum, J=J, s=np.array([1.0 + 1j]), c0=1.0),
     "population.dressed": _of(jn.population.dressed, ensemble=IID(0.5), s=0.5 + 0.5j),
-    "population.four_point_sum": _of(jn.population.four_point_sum, ensemble=IID(0.5), s1=0.5 + 0.5j, s2=0.5),
+    "population.four_point_sum": _of(
+        jn.population.four_point_sum, nan=("*",), ensemble=IID(0.5), s1=0.5 + 0.5j, s2=0.5
+    ),
     "population.four_point_sum_x": _of(
         jn.population.four_point_sum_x, nan=("*",), ensemble=IID(0.5), s1=0.5 + 0.5j, s2=0.5, noise1=0.1, noise2=0.1
     ),
-    "population.linear_sum": _of(jn.population.linear_sum, ensemble=IID(0.5), s1=0.5 + 0.5j, s2=0.5),
+    "population.linear_sum": _of(jn.population.linear_sum, nan=("*",), ensemble=IID(0.5), s1=0.5 + 0.5j, s2=0.5),
     "population.pair_covariance": _of(
         jn.population.pair_covariance, heavy=True, state=Made(state, costly=True), ensemble=None, lags=VECTOR, nodes=16
     ),

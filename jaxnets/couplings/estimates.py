@@ -184,12 +184,13 @@ def singular_mismatch(
 
 
 def _mean_singular_values(
-    ensemble: Ensemble, n: int, keys: PRNGKeyArray, scale: Float[ArrayLike, "1 1"] | float = 1.0
+    ensemble: Ensemble, n: int, keys: PRNGKeyArray, scale: Float[Array, "1 1"] | None = None
 ) -> np.ndarray:
-    """In units of `scale`."""
+    """In units of `scale`, and in its precision."""
     # One network at a time: a batch of n x n matrices may not fit where one does.
-    samples = (ensemble.sample(n, key=key).dense() / scale for key in keys)
-    return np.mean([jnp.linalg.svd(J, compute_uv=False) for J in samples], 0)
+    dtype = None if scale is None else scale.dtype
+    samples = (ensemble.sample(n, key=key, dtype=dtype).dense() for key in keys)
+    return np.mean([jnp.linalg.svd(J if scale is None else J / scale, compute_uv=False) for J in samples], 0)
 
 
 def _relative_rms(reached: np.ndarray, target: np.ndarray) -> float:

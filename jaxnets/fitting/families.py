@@ -9,12 +9,19 @@ import abc
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from .._arguments import scalar
+from .._arguments import require, scalar
 from .._results import one_line
 from ..couplings import IID, Ensemble, RandomModes, SingularModes
 from .parameters import Interval, Positive, Transform
+
+
+def _finite(name: str, value: ArrayLike) -> Float[Array, ""]:
+    number = scalar(name, value)
+    require(name, number, np.isfinite, "a finite number")
+    return number
 
 
 class AmplitudeLaw(eqx.Module):
@@ -47,7 +54,7 @@ class Exponential(AmplitudeLaw):
     decay: Float[Array, ""]
 
     def __init__(self, decay: Float[ArrayLike, ""] = 0.3):
-        self.decay = scalar("decay", decay)
+        self.decay = _finite("decay", decay)
 
     def __call__(self, a):
         return jnp.exp(-a / self.decay)
@@ -63,8 +70,8 @@ class StretchedExponential(AmplitudeLaw):
     power: Float[Array, ""]
 
     def __init__(self, decay: Float[ArrayLike, ""] = 0.3, power: Float[ArrayLike, ""] = 1.0):
-        self.decay = scalar("decay", decay)
-        self.power = scalar("power", power)
+        self.decay = _finite("decay", decay)
+        self.power = _finite("power", power)
 
     def __call__(self, a):
         return jnp.exp(-((a / self.decay) ** self.power))
@@ -82,7 +89,7 @@ class PowerLaw(AmplitudeLaw):
     exponent: Float[Array, ""]
 
     def __init__(self, exponent: Float[ArrayLike, ""] = 0.4):
-        self.exponent = scalar("exponent", exponent)
+        self.exponent = _finite("exponent", exponent)
 
     def __call__(self, a):
         return a**-self.exponent
@@ -121,7 +128,7 @@ class ConstantOverlap(OverlapProfile):
     value: Float[Array, ""]
 
     def __init__(self, value: Float[ArrayLike, ""] = 0.0):
-        self.value = scalar("value", value)
+        self.value = _finite("value", value)
 
     def __call__(self, a):
         return jnp.broadcast_to(self.value, a.shape)
@@ -137,8 +144,8 @@ class LinearOverlap(OverlapProfile):
     last: Float[Array, ""]
 
     def __init__(self, first: Float[ArrayLike, ""] = 0.0, last: Float[ArrayLike, ""] = 0.0):
-        self.first = scalar("first", first)
-        self.last = scalar("last", last)
+        self.first = _finite("first", first)
+        self.last = _finite("last", last)
 
     def __call__(self, a):
         return self.first + (self.last - self.first) * a
@@ -176,7 +183,7 @@ class Independent(Family):
     g: Float[Array, ""]
 
     def __init__(self, g: Float[ArrayLike, ""] = 1.0):
-        self.g = scalar("g", g)
+        self.g = _finite("g", g)
 
     def ensemble(self, ranks, load):
         return IID(self.g)
@@ -201,7 +208,7 @@ class GaussianModes(Family):
     def __init__(self, law: AmplitudeLaw, overlap: OverlapProfile | None = None, g: Float[ArrayLike, ""] = 1.0):
         self.law = law
         self.overlap = NoOverlap() if overlap is None else overlap
-        self.g = scalar("g", g)
+        self.g = _finite("g", g)
 
     def ensemble(self, ranks, load):
         return RandomModes(_amplitudes(self.law, self.g, ranks, load), load=load, overlap=self.overlap(ranks))
@@ -226,7 +233,7 @@ class OrthogonalModes(Family):
 
     def __init__(self, law: AmplitudeLaw, g: Float[ArrayLike, ""] = 1.0):
         self.law = law
-        self.g = scalar("g", g)
+        self.g = _finite("g", g)
 
     def ensemble(self, ranks, load):
         values = jnp.append(_amplitudes(self.law, self.g, ranks, load), 0)

@@ -86,7 +86,8 @@ class Interval(Transform):
         self.low = scalar("low", low)
         self.high = scalar("high", high)
         require("low", self.low, np.isfinite, "a finite number")
-        require("high", self.high, lambda high: np.isfinite(high) & (high > low), f"a finite number > `low`, {low}")
+        above = lambda high: not is_concrete(self.low) or high > np.asarray(self.low)
+        require("high", self.high, lambda high: np.isfinite(high) & above(high), f"a finite number > `low`, {low}")
 
     def constrain(self, u):
         low, high = self.low.astype(u.dtype), self.high.astype(u.dtype)

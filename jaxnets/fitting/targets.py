@@ -93,6 +93,9 @@ def spectral_statistics(
     require_whole("num_radii", num_radii)
     require_whole("num_traces", num_traces)
     S, n = lam.shape
+    # In a unit in which no area over- or underflows.
+    unit = 2.0 ** np.floor(np.log2(np.max(np.abs(lam), initial=0) or 1.0))
+    lam = lam / unit
     size = np.abs(lam)
     zero = size <= 1e-9 * size.max(initial=0)
     moving = lam[~zero]
@@ -117,7 +120,7 @@ def spectral_statistics(
     errors = np.concatenate([counts, [0.5], of_traces]) / n / S**0.5
     values = np.concatenate([within, np.mean(zero, axis=1, keepdims=True), powers], axis=1)
     kept = np.concatenate([away, np.ones(1 + num_traces, bool)])
-    return SpectralStatistics(*map(jnp.asarray, (centres[away], at[away], values[:, kept], errors[kept])))
+    return SpectralStatistics(*map(jnp.asarray, (unit * centres[away], unit * at[away], values[:, kept], errors[kept])))
 
 
 def spectrum_misses(
@@ -167,7 +170,10 @@ def edge_misses(
     *,
     gains: Float[Array, " k"] | None = None,
 ) -> Float[Array, " 1"]:
-    """The right edge of the spectrum of J G, against a `right_edge` that is measured or wanted."""
+    """The right edge of the spectrum of J G, against a `right_edge` that is measured or wanted.
+
+    Raises `ValueError` for data and units that do not fit or are not finite, and errors that are not positive.
+    """
     measured = _measured(scalar("right_edge", right_edge)[None], error, "right_edge")
     return _miss(law(ensemble, gains).right_edge()[None], *measured)
 
@@ -179,6 +185,8 @@ def onset_misses(
 
     `meanfield.chaos_onset` finds the same scale. The spectral law gives it also where an overlap or a symmetry is
     fitted.
+
+    Raises `ValueError` for data and units that do not fit or are not finite, and errors that are not positive.
     """
     measured = _measured(scalar("scale", scale)[None], error, "scale")
     growth = transfer.slope(jnp.zeros((), ensemble.variance().dtype)) * law(ensemble).right_edge()
@@ -237,6 +245,8 @@ def autocovariance_misses(
     """C(tau) of rates, or of `states`, against values measured at `lags`, in the unit of `time_constant`.
 
     C is interpolated linearly between the lags of the state.
+
+    Raises `ValueError` for data and units that do not fit or are not finite, and errors that are not positive.
     """
     c = state.c_x if states else state.c_phi
     at = _delays(lags, time_constant).astype(c.dtype)
@@ -254,6 +264,8 @@ def dimension_misses(
     """N / PR of rates, or of `states`, against a measured value: the second moment of the covariance spectrum.
 
     N / PR is fitted rather than PR / N because the scatter of PR / N between networks is skewed.
+
+    Raises `ValueError` for data and units that do not fit or are not finite, and errors that are not positive.
     """
     data = _measured(scalar("measured", measured)[None], error)
     found = dimension(state, ensemble)
@@ -269,7 +281,10 @@ def population_time_misses(
     *,
     time_constant: Float[ArrayLike, ""] = 1.0,
 ) -> Float[Array, " L"]:
-    """Squared covariances of pairs at `lags`, divided by those at lag 0: how long population modes live."""
+    """Squared covariances of pairs at `lags`, divided by those at lag 0: how long population modes live.
+
+    Raises `ValueError` for data and units that do not fit or are not finite, and errors that are not positive.
+    """
     at = _delays(lags, time_constant)
     data = _measured(measured, error, shape=at.shape)
     found = pair_covariance(state, ensemble, jnp.append(jnp.zeros(1, at.dtype), at)).phi
@@ -288,6 +303,8 @@ def speed_misses(
     The speed is per unit of `time_constant`, and may also be a wanted one. Measure it on late patterns, by
     `memory.retrieval` of a record that begins when several patterns are present together: earlier, a packet is faster
     by a fraction of order 1 / time.
+
+    Raises `ValueError` for data and units that do not fit or are not finite, and errors that are not positive.
     """
     data, unit = _measured(scalar("measured", measured)[None], error), _time_constant(time_constant)
     speed = packet_speed(ensemble)

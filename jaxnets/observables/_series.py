@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from .._arguments import nonnegative, positive, real_array, require, scalar
+from .._arguments import host_array, nonnegative, positive, real_array, require, scalar
 from .._numerics import binary_scale, is_concrete
 
 
@@ -121,10 +121,10 @@ def in_samples(name: str, duration: ArrayLike, interval: ArrayLike) -> float:
     """A duration in units of the interval, for a shape: both must be known while tracing."""
     if not is_concrete(duration, interval):
         raise ValueError(f"`{name}` and `interval` set shapes: under `jit` and `vmap` they must be known, not traced")
-    step, length = scalar("interval", interval), scalar(name, duration)
+    step, length = host_array("interval", interval, ()), host_array(name, duration, ())
     require("interval", step, positive, "a finite number > 0")
     require(name, length, nonnegative, "a finite number >= 0")
-    return float(np.asarray(length)) / float(np.asarray(step))
+    return float(length) / float(step)
 
 
 def product(a: Float[Array, "i k"], b: Float[Array, "k j"]) -> Float[Array, "i j"]:

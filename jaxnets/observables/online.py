@@ -15,6 +15,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from .._arguments import nonnegative, real_array, require, require_whole, whole_array
@@ -196,13 +197,14 @@ class Autocovariance(Recorder):
 class Overlaps(Recorder):
     """The `overlaps` of the rates with `patterns` at every kept time: (time, ..., P).
 
-    Raises `ValueError` for patterns that are not real numbers.
+    Raises `ValueError` for patterns that are not finite numbers.
     """
 
     patterns: Float[Array, "P n"]
 
     def __init__(self, patterns: Float[ArrayLike, "P n"]):
         self.patterns = real_array("patterns", patterns)
+        require("patterns", self.patterns, np.isfinite, "finite")
 
     def init(self, x: State, rates: State) -> tuple[()]:
         overlaps(self.patterns, rates)
@@ -249,8 +251,8 @@ class Projections(Recorder):
 
     $$ y_p = \sum_i d_{ip} x_i $$
 
-    At every kept time: `Recorded` of arrays (time, ..., P). Raises `ValueError` unless `directions` has two axes, and
-    in a run as many rows as there are units.
+    At every kept time: `Recorded` of arrays (time, ..., P). Raises `ValueError` unless `directions` is finite with two
+    axes, and in a run as many rows as there are units.
     """
 
     directions: Float[Array, "n P"]
@@ -259,6 +261,7 @@ class Projections(Recorder):
         self.directions = real_array("directions", directions)
         if self.directions.ndim != 2:
             raise ValueError(f"`directions` must have shape (n, P), got {self.directions.shape}")
+        require("directions", self.directions, np.isfinite, "finite")
 
     def init(self, x: State, rates: State) -> tuple[()]:
         if x.shape[-1] != self.directions.shape[0]:

@@ -54,13 +54,20 @@ def saddle(problem: Problem, guess: Float[ArrayLike, " k"], *, num_steps: int = 
     `stability` is asked for: valid as a state of equilibrium where both are positive.
 
     Raises:
-        ValueError: for a `problem` of another class, and a guess that is no vector of finite numbers.
+        ValueError: for a `problem` of another class, and a guess that is no vector of finite numbers, or of another
+            length.
     """
     require_instance("problem", problem, Problem, "a `Problem`")
     guess = vector("guess", guess)
     require("guess", guess, np.isfinite, "finite numbers")
     require_whole("num_steps", num_steps, least=0)
     precision = jnp.result_type(*(leaf for leaf in jax.tree.leaves(problem) if eqx.is_inexact_array(leaf)))
+    try:
+        fits = jax.eval_shape(problem.mismatch, jax.ShapeDtypeStruct(guess.shape, precision)).shape == guess.shape
+    except (TypeError, ValueError):  # shapes within the equations do not fit
+        fits = False
+    if not fits:
+        raise ValueError(f"`guess` must have as many entries as `problem` has order parameters, got {guess.shape[0]}")
     return solve(problem, guess.astype(precision), num_steps)
 
 

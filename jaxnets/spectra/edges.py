@@ -337,7 +337,7 @@ def critical_from_host(
 
     p, eps = float(guess), float(jnp.finfo(dtype).eps)
     before, value = p, miss(p)
-    p, before_value = p + tolerances.SECANT * max(abs(p), tolerances.SECANT), value
+    p, before_value = p + tolerances.SECANT * (abs(p) or tolerances.SECANT), value
     value = miss(p)
     for _ in range(tolerances.SECANTS):
         if np.isnan(value):

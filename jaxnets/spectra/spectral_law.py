@@ -68,9 +68,11 @@ class SpectralLaw(eqx.Module):
         return edges.real_crossings(self.ensemble, self.gains, max_crossings)
 
     def density(self, z: Complex[ArrayLike, "..."]) -> Float[Array, "..."]:
-        """Density of eigenvalues at any points z: per unit area, without the atom at 0 (`zero_mass`).
+        """Density of eigenvalues at any finite points z: per unit area, without the atom at 0 (`zero_mass`).
 
         For a symmetric ensemble the spectrum is real and this is the density per unit length at real z, 0 elsewhere.
+
+        Raises `ValueError` for points that are not finite.
         """
         points = _as_points(z, self)
         if self.is_symmetric():
@@ -80,7 +82,10 @@ class SpectralLaw(eqx.Module):
         return _mapped(_area_density, self, points)
 
     def solve(self, z: Complex[ArrayLike, "..."]) -> Point:
-        """The Hermitised Green's function at z: t, u, g, whether z is in the support, residual and convergence."""
+        """The Hermitised Green's function at z: t, u, g, whether z is in the support, residual and convergence.
+
+        Raises `ValueError` for points that are not finite.
+        """
         points = _as_points(z, self)
         return _from_host(self, points)[1] if is_concrete(self, points) else _mapped(_solve, self, points)
 
@@ -220,7 +225,9 @@ def _gains(gains, mean, variance, dtype) -> Discrete:
 def _as_points(z, law: SpectralLaw) -> Complex[Any, "..."]:
     """z as complex numbers of the precision of the law, on the host if they are concrete."""
     dtype = np.result_type(law.gains.weights.dtype, np.complex64)
-    return host_complex("z", z).astype(dtype) if is_concrete(z) else complex_array("z", z).astype(dtype)
+    points = host_complex("z", z) if is_concrete(z) else complex_array("z", z)
+    require("z", points, np.isfinite, "finite")
+    return points.astype(dtype)
 
 
 def critical_value(

@@ -12,8 +12,10 @@ reads one works with it.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
 
+from ..._arguments import real_array, require
 from ..._laws import Discrete
 from ..._numerics import as_complex
 from ..._numerics.filon import one_sided, spectrum
@@ -80,8 +82,11 @@ class Stationary(Result, axes={"T": "lags", "K": "impulse_lag"}, units={"lags": 
         return self.c_x[..., 0]
 
     def response(self, frequency: Float[ArrayLike, "..."]) -> Complex[Array, "..."]:
-        """S(w) = <d phi / d eta> at each angular `frequency` w: beta / (1 + i w) without memory kernel."""
-        frequency = jnp.asarray(frequency, self.beta.dtype)
+        """S(w) = <d phi / d eta> at each angular `frequency` w: beta / (1 + i w) without memory kernel.
+
+        Raises `ValueError` for frequencies that are not finite real numbers, as all methods of a frequency.
+        """
+        frequency = self._frequency(frequency)
         leak = 1 / jax.lax.complex(jnp.ones_like(frequency), frequency)
         if self.impulse is None:
             return as_complex(self.beta) * leak
@@ -96,11 +101,11 @@ class Stationary(Result, axes={"T": "lags", "K": "impulse_lag"}, units={"lags": 
 
         Of fourth order in the spacing of lags, with an exponential beyond the last lag.
         """
-        return spectrum(self.c_x, self.lags[1] - self.lags[0], self.decay_rate, frequency)
+        return spectrum(self.c_x, self.lags[1] - self.lags[0], self.decay_rate, self._frequency(frequency))
 
     def spectrum_phi(self, frequency: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
         """C^phi(w), the transform of c_phi, at each angular `frequency` w, as `spectrum_x`."""
-        return spectrum(self.c_phi, self.lags[1] - self.lags[0], self.decay_rate, frequency)
+        return spectrum(self.c_phi, self.lags[1] - self.lags[0], self.decay_rate, self._frequency(frequency))
 
     def noise_spectrum(self, frequency: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
         r"""The spectrum of the mean field: of the Gaussian noise eta on a unit, at each angular `frequency` w.
@@ -122,6 +127,11 @@ class Stationary(Result, axes={"T": "lags", "K": "impulse_lag"}, units={"lags": 
         weight. Source: Sompolinsky & Zippelius 1982 (symmetric couplings); Martí, Brunel & Ostojic 2018.
         """
         return self._r_and_kappa(frequency)[0]
+
+    def _frequency(self, value: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+        frequency = real_array("frequency", value)
+        require("frequency", frequency, np.isfinite, "finite")
+        return frequency.astype(self.beta.dtype)
 
     def _r_and_kappa(self, frequency: Float[ArrayLike, "..."]) -> tuple[Complex[Array, "..."], Float[Array, "..."]]:
         """r(S(w)) and kappa(S(w))."""
