@@ -275,6 +275,8 @@ def instability(
     Source: Jiang et al. 2022 (arXiv 2208.11411).
     """
     load, window, auto = scalar("load", load), vector("window", window), scalar("auto", auto)
+    dtype = np.result_type(load.dtype, window.dtype, auto.dtype)
+    load, window, auto = (x if x.dtype == dtype else x.astype(dtype) for x in (load, window, auto))
     require_instance("transfer", transfer, Transfer, "a transfer function such as `Tanh()`")
     slope = transfer.slope(jnp.zeros((), load.dtype))
     require("transfer", slope, positive, "of positive slope at 0")
@@ -283,7 +285,7 @@ def instability(
         theta = np.linspace(0, np.pi, 181)
         reach = jnp.max(jnp.asarray(np.cos(np.outer(theta, np.arange(1, len(window) + 1))), window.dtype) @ window)
         guess = jnp.maximum(1 / slope - auto, 0.1) / reach / jnp.sqrt(1 + load)
-    return _instability(load, window, auto, scalar("guess", guess), 1 / slope)
+    return _instability(load, window, auto, scalar("guess", guess).astype(dtype), 1 / slope)
 
 
 @eqx.filter_jit
