@@ -4,7 +4,7 @@ A solver of this package has two stages, because JAX cannot differentiate a loop
 
 1. A **search** finds some digits of the root, without gradients: `bisect`, `newton_in_bracket`, `iterate`,
    `follow_line`, `find_root`, or an optimiser of optimistix on frozen arguments.
-2. One of five functions makes these digits exact and differentiable. No other pattern is allowed:
+2. One of four functions makes these digits exact and differentiable. No other pattern is allowed:
 
    - `polish_root`, for up to some 30 unknowns: the rule. Derivatives of any order, in both modes, and a `Root`.
    - `last_steps`, for one unknown, or an array of independent ones: where a copy of `polish_root` is too slow, as in
@@ -12,8 +12,8 @@ A solver of this package has two stages, because JAX cannot differentiate a loop
      solver has a Jacobian of its own that is cheaper.
    - `implicit_root`, for up to some 30 unknowns that the search finds to rounding: where programs hold many copies that
      are rarely differentiated. It evaluates the equations for derivatives alone, and compiles in half the time.
-   - `implicit_tangent`, the derivative of `implicit_root` alone, for a rule of derivatives of its own: where one unknown
-     is an extremum, whose derivative needs no derivatives of all equations (`spectra.edges`).
+     Its derivative is `implicit_tangent`, for a solver with one more rule: `spectra.edges`, where an unknown is an
+     extremum and its slope needs fewer derivatives.
    - `implicit_fixed_point`, for functions on a grid: where the Jacobian is too large to be formed. GMRES, first
      derivatives only.
 
