@@ -136,7 +136,8 @@ def square(table: Table) -> Labelled:
 def recording(table: Table) -> Labelled:
     """The table as time x units; a first column that is called time, or is a grid of times, is set apart."""
     text, columns = table.is_text(), table.numbers.shape[1]
-    header = bool(text[0].any())
+    names = [name for (i, _), name in table.texts.items() if i == 0]
+    header = bool(names) and (len(names) == columns or not all(map(str.isdecimal, names)))  # or times in nanoseconds
     times = table.numbers[int(header) :, 0]
     named = header and (bool(_TIME.fullmatch(table.label(0, 0))) or bool(table.empty[0, 0]))
     steps = np.diff(times)

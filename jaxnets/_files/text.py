@@ -15,6 +15,7 @@ _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?|[+-]?inf(inity)?",
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 _WITH_COMMA = re.compile(r"[-+\N{MINUS SIGN}]?([\d. ]*,[\deE+-]+|\d+(,\d+)+\.\d+)")
 _NETWORKX = re.compile(r"(.*?)\s*\{\s*(?:.*?['\"]weight['\"]\s*:\s*([^,}\s]+).*)?\}")
+_LONGEST = 15  # digits of whole numbers that floats hold
 _LOOKED_AT = 100  # lines from which separator and decimal mark are found
 
 
@@ -42,9 +43,9 @@ def read_cells(path: Path) -> Cells:
     decimal = _decimal(head)
     if decimal == ",":
         notes = (*notes, "decimal commas")
-    plain = decimal == "." and all(_PLAIN.fullmatch(cell) for row in head[1:] for cell in row)
+    plain = decimal == "." and all(_PLAIN.fullmatch(cell) and not _is_id(cell) for row in head[1:] for cell in row)
     if plain and len(lines) > _LOOKED_AT:
-        first = 0 if all(_PLAIN.fullmatch(cell) for cell in head[0]) else 1
+        first = 0 if all(_PLAIN.fullmatch(cell) and not _is_id(cell) for cell in head[0]) else 1
         try:
             numbers = np.loadtxt(lines[first:], delimiter=separator, comments=None, quotechar='"', ndmin=2)
             return Cells(head[:first], numbers, decimal, notes)
@@ -54,8 +55,10 @@ def read_cells(path: Path) -> Cells:
 
 
 def number(cell: str, decimal: str) -> float | None:
-    """The number in a cell, NaN where it says that there is none, None where it is text."""
+    """The number in a cell, NaN where it says that there is none, None where it is text: long identifiers are."""
     cell = cell.strip().replace("\N{MINUS SIGN}", "-")
+    if _is_id(cell):
+        return None
     if cell.lower() in MISSING:
         return float("nan")
     cell = re.sub(r"(?<=\d)[ '\u00a0\u2009\u202f](?=\d{3}(?!\d))", "", cell)
@@ -66,6 +69,11 @@ def number(cell: str, decimal: str) -> float | None:
     if _PLAIN.fullmatch(cell):
         return float(re.sub("[dD]", "e", cell) if cell[-1].isdigit() else cell)
     return 1.0 if cell.lower() in _TRUE else 0.0 if cell.lower() in _FALSE else None
+
+
+def _is_id(cell: str) -> bool:
+    """Whether a cell is a whole number that a float would round, as neurons of large connectomes are called."""
+    return len(cell) > _LONGEST and cell.isdecimal()
 
 
 def _decoded(data: bytes) -> tuple[str, tuple[str, ...]]:
@@ -113,13 +121,15 @@ def _separator(lines: list[str]) -> str | None:
     """The mark that splits lines into rows of one length with most numbers; None for white space."""
 
     def score(mark: str | None) -> tuple[float, ...]:
-        rows = _even(_split(lines, mark))
+        split = _split(lines, mark)
+        rows = _even(split)
         decimal = _decimal(rows)
         cells = [cell for row in rows for cell in row]
         numeric = float(np.mean([number(cell, decimal) is not None for cell in cells]))
         even = len({len(row) for row in rows}) == 1
+        exact = len({len(row) for row in split}) == 1
         # A mark inside a cell ("n0 left", 1,5) splits unevenly, or leaves what is no number.
-        return (even and len(rows[0]) > 1, numeric, len(rows[0]))
+        return (even and len(rows[0]) > 1, exact, numeric, len(rows[0]))
 
     found = [mark for mark in ("\t", ";", "|", ",") if mark in lines[0] or mark in lines[-1]]
     marks = [*found, None] if len(lines[-1].split()) > 1 or not found else found

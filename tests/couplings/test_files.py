@@ -127,6 +127,7 @@ def test_transpose_and_thousands(tmp_path):
 # --- lists of edges: 0 -> 1 of weight 2, 1 -> 2 of weight 3, 2 -> 0 of weight 1
 
 CHAIN = np.array([[0, 0, 1], [2, 0, 0], [0, 3, 0]])
+IDS = tuple(f"72057594061111111{k}" for k in range(3))  # as FlyWire calls neurons; one float for all three
 EDGES = {
     "header": ("pre,post,weight\n0,1,2\n1,2,3\n2,0,1\n", None),
     "receiver first": ("post,pre,weight\n1,0,2\n2,1,3\n0,2,1\n", None),
@@ -143,6 +144,11 @@ EDGES = {
     "from 1": ("1 2 2\n2 3 3\n3 1 1\n", ("1", "2", "3")),
     "five lines": ("0\t1\t2\n1\t2\t2\n1\t2\t1\n2\t0\t1\n0\t2\t0\n", None),
     "names": ("a,b,2\nb,c,3\nc,a,1\n", ("a", "b", "c")),
+    "names, German": ("from;to;w\na;b;2,0\nb;c;3,0\nc;a;1,0\n", ("a", "b", "c")),
+    "identifiers beyond floats": (
+        f"{IDS[0]},{IDS[1]},2\n{IDS[1]},{IDS[2]},3\n{IDS[2]},{IDS[0]},1\n",
+        IDS,
+    ),
     "names with a header": ("from,to,w\na,b,2\nb,c,3\nc,a,1\n", ("a", "b", "c")),
     "networkx": ("0 1 {'weight': 2.0}\n1 2 {'color': 'red', 'weight': 3}\n2 0 {}\n", None),
 }
@@ -157,6 +163,14 @@ def test_edges(tmp_path, name):
     np.testing.assert_array_equal(found.dense(), CHAIN)
     assert found.labels == labels and found.said.startswith("3 units, ") and "(pre, post, weight)" in found.said
     assert ("repeated" in found.said) == (name in ("connectome", "five lines"))
+
+
+def test_identifiers_beyond_floats_in_large_tables(tmp_path):
+    ids = [720575940611111111 + k for k in range(150)]
+    lines = ["pre,post,weight", *(f"{a},{b},1" for a, b in zip(ids, ids[1:], strict=False))]
+    (tmp_path / "w.csv").write_text("\n".join(lines))
+    found = read_matrix(tmp_path / "w.csv")
+    assert found.matrix.shape == (150, 150) and found.labels == tuple(map(str, ids))
 
 
 def test_edges_without_weights_and_units_without_edges(tmp_path):
