@@ -66,29 +66,29 @@ def from_matrix(matrix: Float[ArrayLike, "n n"], means: str | None = None) -> Si
         )
     matrix = square_matrix("matrix", matrix)
     if means is None:
-        modes = modes_of_matrix(matrix)
-        _warn_of_dominant(modes.values, matrix, may_be_mean=True)
-        return modes
+        values, overlaps, uniform = _decomposed(matrix)
+        _warn_of_dominant(values, uniform)
+        return SingularModes(values, overlaps=overlaps)
     n = matrix.shape[0]
     columns = jnp.mean(matrix, axis=0)
     columns = columns if means == "columns" else jnp.full_like(columns, jnp.mean(columns))
     rest = matrix - columns[None]
-    modes = modes_of_matrix(rest)
-    _warn_of_dominant(modes.values, rest, may_be_mean=means == "all")
+    values, overlaps, uniform = _decomposed(rest)
+    _warn_of_dominant(values, uniform)
     scale = binary_scale(columns)[0]
     spread = jnp.std(columns / scale) * scale if means == "columns" else jnp.zeros_like(scale)
-    uniform = LowRank(n * jnp.mean(columns), noise=n * spread, uniform=True)
-    return Sum((modes, uniform))
+    mean = LowRank(n * jnp.mean(columns), noise=n * spread, uniform=True)
+    return Sum((SingularModes(values, overlaps=overlaps), mean))
 
 
 def modes_of_matrix(matrix: Float[ArrayLike, "n n"]) -> SingularModes:
     """As `from_matrix`, for those who look at leading modes themselves: without a warning."""
-    values, overlaps = _values_and_overlaps(matrix)
+    values, overlaps, _ = _decomposed(matrix)
     return SingularModes(values, overlaps=overlaps)
 
 
-def _warn_of_dominant(values: Float[Array, " n"], matrix: Float[Array, "n n"], may_be_mean: bool) -> None:
-    if not is_concrete(values, matrix) or values.shape[0] < _FEWEST_UNITS:
+def _warn_of_dominant(values: Float[Array, " n"], uniform: Float[Array, ""]) -> None:
+    if not is_concrete(values, uniform) or values.shape[0] < _FEWEST_UNITS:
         return
     s = np.asarray(values, np.float64)
     if s[0] == 0:
@@ -96,12 +96,9 @@ def _warn_of_dominant(values: Float[Array, " n"], matrix: Float[Array, "n n"], m
     share = 1 / np.sum((s / s[0]) ** 4)
     if share <= max(_MOST_OF_ONE, 16 / len(s)):
         return
-    # The first mode u s v^T of a mean weight has a u that is the same for all units: its part of the means of columns.
-    columns = np.mean(np.asarray(matrix, np.float64) / s[0], axis=0)
-    is_mean = may_be_mean and np.sqrt(len(s)) * np.linalg.norm(columns) > 0.5**0.5
     advice = (
-        'a mean weight? `means="columns"` sets it apart'
-        if is_mean
+        'a mean weight? `from_matrix(matrix, means="columns")` sets it apart'
+        if float(uniform) > 0.5
         else "no mean weight, but if it is a structure of its own, take its s u v^T off the matrix and add a `LowRank`"
     )
     warnings.warn(
@@ -135,7 +132,7 @@ def random_modes_from_matrix(
 
     matrix = square_matrix("matrix", matrix)
     scale = binary_scale(matrix)[0, 0]  # squares would be lost in very small or large units
-    values, overlap = _values_and_overlaps(matrix / scale)
+    values, overlap, _ = _decomposed(matrix / scale)
     target = np.asarray(values)
     if not target.any():
         raise ValueError("`matrix` must have a non-zero entry, got the zero matrix")
@@ -197,13 +194,19 @@ def _relative_rms(reached: np.ndarray, target: np.ndarray) -> float:
     return float(np.linalg.norm(reached - target) / np.linalg.norm(target))
 
 
-def _values_and_overlaps(matrix: Float[ArrayLike, "n n"]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+def _decomposed(
+    matrix: Float[ArrayLike, "n n"],
+) -> tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, ""]]:
+    """Singular values, overlaps, and the share of the first left vector that is the same for all units: 1 for a mean.
+
+    It is the share of the first mode's strength that the means of columns take away.
+    """
     matrix = square_matrix("matrix", matrix)
     scale = binary_scale(matrix)  # the moments of what follows would be lost in very small or large units
     u, s, vt = jnp.linalg.svd(matrix / scale)
     kept = s > s[0] * matrix.shape[0] * jnp.finfo(s.dtype).eps
     overlaps = jnp.clip(jnp.sum(u * vt.T, 0), -1, 1)  # rounding leaves +-1 for a symmetric matrix
-    return jnp.where(kept, s * scale[0], 0), jnp.where(kept, overlaps, 0)
+    return jnp.where(kept, s * scale[0], 0), jnp.where(kept, overlaps, 0), jnp.sum(u[:, 0]) ** 2 / len(u)
 
 
 # --- a connectome ---------------------------------------------------------------------------------------------

@@ -188,11 +188,20 @@ def test_a_mean_mode_that_dominates_is_named(seed, recwarn):
         from_matrix(w)
     s = np.linalg.svd(w, compute_uv=False)
     assert f"of value {s[0]:.3g} carries {s[0] ** 4 / np.sum(s**4):.0%} of <s^4>" in str(caught[0].message)
-    assert 'a mean weight? `means="columns"` sets it apart' in str(caught[0].message)
+    assert 'a mean weight? `from_matrix(matrix, means="columns")` sets it apart' in str(caught[0].message)
     from_matrix(w, means="columns")
     from_matrix(noise)
     jax.jit(lambda w: from_matrix(w).values)(w)
     assert not recwarn.list
+
+
+def test_a_mode_that_no_mean_takes_away_is_not_called_a_mean(recwarn):
+    """Means of columns are as large as the mode, but its left vector is not the same for all units."""
+    rng = np.random.default_rng(0)
+    sent = np.sign(rng.standard_normal(64)) / 8
+    w = np.outer(np.where(np.arange(64) < 8, 5.0, 0.0), rng.standard_normal(64) / 8) + 1.2 * np.outer(np.ones(64), sent)
+    with pytest.warns(DominantMode, match="no mean weight"):
+        from_matrix(w)
 
 
 def test_sparse_matrices_are_not_made_dense():
