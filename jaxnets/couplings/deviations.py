@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from .._arguments import positive, require, require_instance, require_whole, scalar
+from .._arguments import require, require_instance, require_whole, scalar
 from .._results import Result
 from .ensemble import Ensemble
 from .independent import Elliptic
@@ -84,7 +84,7 @@ def finite_size(
     Of a sum, the part that deviates most counts; parts of finite rank do not. Valid for 100 units or more, to within a
     factor of two: a guide to what a single network can tell, not an error bar. For concrete ensembles.
 
-    Raises `ValueError` for an `ensemble` of another type, n < 1 and a `dimension` that is not positive.
+    Raises `ValueError` for an `ensemble` of another type, n < 1 and a `dimension` that is no share, such as PR itself.
     """
     require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     require_whole("n", n)
@@ -92,10 +92,14 @@ def finite_size(
     edge = max((_edge(part, n, with_gains) for part in parts), default=0.0)
     of_activity = np.nan
     if dimension is not None:
-        require("dimension", scalar("dimension", dimension), positive, "a finite number > 0")
+        require("dimension", scalar("dimension", dimension), _share, "PR / N, above 0 and at most 1")
         of_activity = float((n * np.asarray(dimension)) ** -0.5)
     numbers = (edge, _OF_VARIANCE * of_activity, _OF_DIMENSION * of_activity)
     return FiniteSize(*(jnp.asarray(x, jnp.result_type(float)) for x in numbers))
+
+
+def _share(x):
+    return (x > 0) & (x <= 1)
 
 
 def _edge(part: Ensemble, n: int, with_gains: bool) -> float:

@@ -78,6 +78,7 @@ class Sparse(Operator):
 
     def __matmul__(self, x):
         require_one_network(self)
+        x = jnp.asarray(x)
         if x.ndim == 1:
             return self._times(x)
         # One vector after the other: all at once would gather as many copies of the weights.

@@ -91,6 +91,7 @@ def test_what_is_read_from_the_table():
         (lambda: finite_size(np.eye(3), 100), "`ensemble` must be"),
         (lambda: finite_size(IID(1.0), 0), "`n` must be a whole number >= 1"),
         (lambda: finite_size(IID(1.0), 100, dimension=0.0), "`dimension` must be"),
+        (lambda: finite_size(IID(1.0), 100, dimension=12.0), "`dimension` must be PR / N, above 0 and at most 1"),
     ],
 )
 def test_bad_arguments(call, message):

@@ -46,6 +46,7 @@ def test_products_are_those_of_the_matrix():
         np.testing.assert_allclose(operator.dense(), matrix, atol=1e-14)
         np.testing.assert_allclose(operator @ X, matrix @ X, atol=1e-13)
         np.testing.assert_allclose(operator @ X[:, 0], matrix @ X[:, 0], atol=1e-13)
+        np.testing.assert_array_equal(operator @ np.asarray(X[:, 0]), operator @ X[:, 0])
     batch = jax.vmap(lambda q: q * J)(jnp.array([1.0, 2.0]))
     assert batch.shape == (2, N, N)
     np.testing.assert_allclose(batch.dense()[1], 2 * DENSE)
