@@ -188,8 +188,13 @@ def _tangent(guess, args: tuple[Ensemble, Discrete, Bool[Array, ""]]) -> _Tangen
 def _search_tangent(guess, args):
     """(zeta, z), and the residual; on the host if all is concrete."""
     unknown = np.zeros((), guess[0].real.dtype)
-    least = max(tolerances.EDGE_MISS, 300 * float(jnp.finfo(unknown.dtype).eps))
-    (zeta, z, _), residual = iterate(_towards_tangent, (*guess, unknown), args, least, tolerances.EDGE_STEPS)
+    if unknown.dtype != np.float64:  # in which the lean beside steep m is too uncertain to be differenced
+        y = jnp.stack([part for point in guess for part in (point.real, point.imag)])
+        root = polish_root(_edge_equations, y, frozen(args), num_steps=tolerances.EDGE_STEPS)
+        y = root.value
+        return jax.lax.complex(y[0], y[1]), jax.lax.complex(y[2], y[3]), root.residual
+    start = *guess, unknown
+    (zeta, z, _), residual = iterate(_towards_tangent, start, args, tolerances.EDGE_MISS, tolerances.EDGE_STEPS)
     return zeta, z, residual
 
 
