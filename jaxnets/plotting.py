@@ -154,12 +154,11 @@ def marks(
     color: str = BLACK,
     label: str | None = None,
 ) -> Axes:
-    """Open circles around `values` in the complex plane, to single points out."""
+    """Open circles around `values` in the complex plane, to single points out; without any, `label` is left out."""
     values = host_complex("values", values, (None,))
     ax = _complex_plane(ax)
-    ax.scatter(
-        np.real(values), np.imag(values), s=42, facecolors="none", edgecolors=color, lw=1.1, zorder=_MARKS, label=label
-    )
+    look = {"facecolors": "none", "edgecolors": color, "lw": 1.1, "zorder": _MARKS}
+    ax.scatter(np.real(values), np.imag(values), s=42, label=label if values.size else None, **look)
     return ax
 
 

@@ -122,6 +122,11 @@ def test_shades_go_from_dark_to_light_and_are_legible_on_white(scale):
     assert len(plotting.shades(1)) == 1
 
 
+def test_no_marks_leave_no_entry_in_the_legend(ax):
+    plotting.marks(np.empty(0, complex), ax, label="outliers")
+    assert ax.get_legend_handles_labels() == ([], [])
+
+
 def test_legend_in_one_row(ax):
     for label in "abcde":
         plotting.line(GRID, GRID, ax, label=label)

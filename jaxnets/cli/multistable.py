@@ -43,7 +43,7 @@ def run(options: Options, out: Path) -> None:
     began = time.perf_counter()
     with stage("stable patterns") as line:
         stable = multistability.stable_patterns(J, bias)
-        line.set_description("basins and flips")
+        line.set_description_str("basins and flips")
         graph = multistability.state_graph(
             J, bias, patterns=stable.patterns, num_starts=options.num_starts, key=key_starts
         )

@@ -5,12 +5,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from jaxnets._progress import stage
 from jaxnets.cli import fit, meanfield, memory, multistable, simulate, spectrum, sweep
 from jaxnets.cli.refusals import InputError
 
 
 def _circle(radius, points=64):
     return radius * np.exp(2j * np.pi * np.arange(points) / points)
+
+
+def test_a_stage_keeps_its_form_under_another_name():
+    with stage("one") as line:
+        before = str(line)
+        line.set_description_str("two")
+        assert (before, str(line)) == ("one: 00:00", "two: 00:00")
 
 
 # --- spectrum ---------------------------------------------------------------------------------------------------
