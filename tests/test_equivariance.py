@@ -410,8 +410,8 @@ def test_units_of_networks(name, units):
     check(name, units)
 
 
-# Open: `static_state` searches with tolerances in the first units, and `capacity` loses the line of T = .2 q.
-OPEN = ("meanfield.static_state", "memory.capacity")
+# Open: `static_state` searches with tolerances in the first units.
+OPEN = ("meanfield.static_state",)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .._arguments import nonnegative, real_array, require, require_instance, require_whole, scalar, vector
 from .._numerics import Root, frozen, is_concrete, polish_root
+from .._numerics.host import namespace
 from .._results import Result
 from ..couplings import DeepHebbian
 from ..replica import Hopfield, SymmetricCore, symmetric_core
@@ -75,14 +76,15 @@ def replica_state(
 
 @either_way
 def _replica_state(problem: Hopfield, y: Float[Array, " W+1"], num_steps: int) -> ReplicaState:
+    problem, unit = in_one_unit(problem)
     found = solve(problem, y, num_steps)
     q, r = problem.q_and_r(found.y[-1])
     return ReplicaState(
         m=found.y[:-1],
         q=q,
-        r=r,
-        chi=found.y[-1],
-        free_energy=found.free_energy,
+        r=unit**2 * r,
+        chi=found.y[-1] / unit,
+        free_energy=unit * found.free_energy,
         replicon=found.replicon,
         stability=found.stability,
         residual=found.residual,
@@ -107,6 +109,18 @@ def problem_and_guess(
     if is_concrete(guess):
         return problem, jax.device_put(np.append(guess, 0).astype(core.load.dtype))
     return problem, jnp.append(guess, 0).astype(core.load.dtype)
+
+
+def in_one_unit(problem: Hopfield) -> tuple[Hopfield, Float[Array, ""]]:
+    """The problem with couplings of order one, and the unit in which it measures couplings and temperatures.
+
+    Tolerances of searches suit m and chi of order one. The unit is a power of two, so that no digit is lost.
+    """
+    core, xp = problem.core, namespace(problem.core.load)
+    size = xp.maximum(xp.max(xp.abs(core.condensed)), xp.max(xp.abs(core.eigenvalues.values)))
+    unit = frozen(xp.ldexp(xp.ones_like(size), xp.frexp(size)[1]))  # 1 for couplings of 0
+    measured = lambda p: (p.core.condensed, p.core.eigenvalues.values, p.core.coarse.values, p.temperature)
+    return eqx.tree_at(measured, problem, [x / unit for x in measured(problem)]), unit
 
 
 # --- correlated attractors ------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from ..couplings import DeepHebbian
 from ..replica import Hopfield, LinePoint, Saddle, SymmetricCore, symmetric_core
 from ..replica.hopfield import bulk
 from ..replica.saddles import POLISH, either_way, solve
-from .equilibrium import problem_and_guess
+from .equilibrium import in_one_unit, problem_and_guess
 
 # Largest overlap from which a state is one of retrieval. At a fold overlaps jump to 0, where rounding leaves 1e-9.
 RETRIEVED = 1e-3
@@ -75,10 +75,11 @@ def capacity(
 
 @either_way
 def _capacity(problem: Hopfield, y: Float[Array, " W+1"], log_loads, num_steps: int) -> Transition:
+    problem, unit = in_one_unit(problem)
     end = replica.branch_end(problem, _at_log_load, y, log_loads, _retrieves, num_steps=num_steps)
     fold = replica.fold(problem, _at_log_load, end.y, end.parameter)
     # Newton's method may also find a fold of another branch, at a load that this one has passed.
-    return _at_load(problem, fold, end.found & (fold.parameter >= end.parameter))
+    return _at_load(problem, unit, fold, end.found & (fold.parameter >= end.parameter))
 
 
 def coexistence(
@@ -104,6 +105,8 @@ def coexistence(
 
 @either_way
 def _coexistence(problem: Hopfield, y: Float[Array, " W+1"], log_loads, num_steps: int) -> Transition:
+    problem, unit = in_one_unit(problem)
+
     def glass_at(problem):
         return solve(frozen(problem), namespace(y).zeros_like(y), num_steps)
 
@@ -114,7 +117,7 @@ def _coexistence(problem: Hopfield, y: Float[Array, " W+1"], log_loads, num_step
     end = replica.branch_end(problem, _at_log_load, y, log_loads, is_lowest, num_steps=num_steps)
     glass = glass_at(_at_log_load(problem, end.parameter))
     point = replica.coexistence(problem, _at_log_load, end.y, glass.y, end.parameter)
-    return _at_load(problem, point, end.found)
+    return _at_load(problem, unit, point, end.found)
 
 
 def _log_interval(problem: Hopfield, loads: tuple[float, float]) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -133,9 +136,9 @@ def _retrieves(problem: Hopfield, state: Saddle) -> Bool[Array, ""]:
     return (state.stability > 0) & (xp.max(xp.abs(state.y[:-1])) > RETRIEVED)
 
 
-def _at_load(problem: Hopfield, point: LinePoint, found: Bool[Array, ""]) -> Transition:
+def _at_load(problem: Hopfield, unit: Float[Array, ""], point: LinePoint, found: Bool[Array, ""]) -> Transition:
     load = namespace(point.y).exp(point.parameter)
-    return _transition(load, problem.temperature, point.y, point.residual, point.converged & found)
+    return _transition(unit, load, problem.temperature, point.y, point.residual, point.converged & found)
 
 
 # --- lines in temperature -------------------------------------------------------------------------------------
@@ -157,6 +160,7 @@ def glass_temperature(ensemble: DeepHebbian | SymmetricCore, *, core_nodes: int 
 
 @either_way
 def _glass_temperature(problem: Hopfield) -> Transition:
+    problem, unit = in_one_unit(problem)
     # One equation without order parameters, m = 0 and chi = 1 / T: the lines of `replica` have no part in it.
     core, xp = problem.core, namespace(problem.core.load)
     fixed = frozen(core)
@@ -176,7 +180,7 @@ def _glass_temperature(problem: Hopfield) -> Transition:
     error = frozen(xp.abs(core.load * bulk(core.coarse, 1 / T).noise / T**2 - 1))
     right = error < GLASS_ERROR + ROUNDING * float(jnp.finfo(T.dtype).eps)
     y = xp.append(xp.zeros(core.condensed.shape[0], T.dtype), 1 / T)
-    return _transition(core.load, T, y, xp.maximum(root.residual, error), root.converged & right)
+    return _transition(unit, core.load, T, y, xp.maximum(root.residual, error), root.converged & right)
 
 
 def _instability(log_t: Float[Array, " 1"], core: SymmetricCore) -> Float[Array, " 1"]:
@@ -208,6 +212,7 @@ def replicon_temperature(
 
 @either_way
 def _replicon_temperature(problem: Hopfield, y: Float[Array, " W+1"], num_steps: int) -> Transition:
+    problem, unit = in_one_unit(problem)
     fixed = frozen(problem)
 
     xp = namespace(y)
@@ -224,8 +229,9 @@ def _replicon_temperature(problem: Hopfield, y: Float[Array, " W+1"], num_steps:
     at = lambda problem, log_t: problem.at_temperature(namespace(log_t).exp(log_t))
     point = replica.vanishing(problem, at, Hopfield.replicon, state.y, xp.log(T))
     found = point.converged & state.converged & _retrieves(fixed, state)
-    return _transition(problem.core.load, xp.exp(point.parameter), point.y, point.residual, found)
+    return _transition(unit, problem.core.load, xp.exp(point.parameter), point.y, point.residual, found)
 
 
-def _transition(load, temperature, y, residual, converged) -> Transition:
-    return Transition(load, temperature, y[:-1], y[-1], residual, converged)
+def _transition(unit, load, temperature, y, residual, converged) -> Transition:
+    """With temperature and chi in the user's unit of couplings."""
+    return Transition(load, unit * temperature, y[:-1], y[-1] / unit, residual, converged)

@@ -139,7 +139,8 @@ def static_state(
     `converged` asks for 1e-6 and for a solution that has a meaning: variance >= 0; r phi' < 1, without which x(h) is
     not unique; and S Re(lambda rho) < 1, the domain of r. The state may be unstable: see `static_stability`.
 
-    Valid for phi that rises and is smooth, but for a kink at 0.
+    Valid for phi that rises and is smooth, but for a kink at 0, in units in which states and rates are of order one:
+    tolerances are absolute.
 
     Raises:
         ValueError: for an `ensemble` or `transfer` of another type, a guess or an input of another number of modes,
