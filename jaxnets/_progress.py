@@ -33,7 +33,7 @@ def moving(bar: tqdm) -> Iterator[tqdm]:
 
 @contextmanager
 def stage(text: str, progress: bool = True) -> Iterator[tqdm]:
-    """A line with a clock for work of half a second or more that cannot be counted; `set_description_str` changes it."""
+    """A line with a clock for work that cannot be counted; `set_description_str` changes its text."""
     bar = tqdm(desc=text, bar_format="{desc}: {elapsed}", leave=False, disable=not progress, delay=0.1)
     with moving(bar):
         yield bar

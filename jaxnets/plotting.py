@@ -2,8 +2,9 @@
 
 This module knows no physics: the arguments are arrays. `color`, `style` and `label` belong to the added data; `label`
 is their entry in the legend, none if None. Layers have a fixed order from back to front, whatever the order of calls:
-density maps, points, curves, marks. This is the one module that imports matplotlib. A new figure is one more function
-that draws into `ax` with `zorder` of its layer.
+density maps, points, curves, marks. All raise `ValueError` for arrays of the wrong kind or shape, before anything is
+drawn; NaN leaves a gap where the docstring says so. This is the one module that imports matplotlib. A new figure is one
+more function that draws into `ax` with `zorder` of its layer.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

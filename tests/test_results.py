@@ -116,8 +116,11 @@ def size_of(letter: str) -> int:
 
 
 def made(kind: type[Result], seed: int = 0) -> Result:
-    fields = dataclasses.fields(kind)
-    return kind(**{field.name: made_up(field.type, 10 * seed + k) for k, field in enumerate(fields)})
+    values = {field.name: made_up(field.type, 10 * seed + k) for k, field in enumerate(dataclasses.fields(kind))}
+    for name, letter in kind._batch.items():  # a result within it that has a further axis in front
+        several = [made(type(values[name]), 10 * seed + 100 + k) for k in range(size_of(letter))]
+        values[name] = jax.tree.map(lambda *leaves: jnp.stack(leaves), *several)
+    return kind(**values)
 
 
 def arrays_of(result: Result) -> dict[str, np.ndarray]:
