@@ -1,6 +1,7 @@
 """Random couplings: ensembles with their R-transforms, the operators they sample, and estimates from data."""
 
 from .._public import public
+from .cell_types import BlockMeans, CellTypes
 from .deviations import FiniteSize, finite_size
 from .ensemble import Ensemble, FourPoint, Part, Scaled, Sum
 from .estimates import DominantMode, from_matrix, larva_connectome, random_modes_from_matrix, singular_mismatch
@@ -15,6 +16,8 @@ from .statistics import WeightStatistics, weight_statistics
 
 __all__ = [
     "IID",
+    "BlockMeans",
+    "CellTypes",
     "Core",
     "DeepHebbian",
     "Dense",

@@ -102,7 +102,41 @@ class Ensemble(eqx.Module):
 
     @abc.abstractmethod
     def variance(self) -> Float[Array, ""]:
-        """g^2 = N Var J_ij."""
+        """g^2 = N Var J_ij, the mean over all pairs of units if they have types."""
+
+    def type_fractions(self) -> Float[Array, " K"]:
+        """The fractions f_a of the units that each type has; one type of all units, for most ensembles."""
+        return jnp.ones(1, self.variance().dtype)
+
+    def block_means(self) -> Float[Array, "K K"]:
+        """N E J_ij from type b to type a, for ensembles with types; 0 for most.
+
+        A mean of all couplings of an ensemble of one type is a mode of `finite_rank`.
+        """
+        num_types = self.type_fractions().shape[0]
+        return jnp.zeros((num_types, num_types), self.variance().dtype)
+
+    def field(
+        self,
+        t12: Complex[Array, " K"],
+        t21: Complex[Array, " K"],
+        t11: Inexact[Array, " K"],
+        t22: Inexact[Array, " K"],
+        fractions: Float[Array, " K"],
+        *,
+        physical: bool = False,
+    ) -> tuple[Complex[Array, " K"], Complex[Array, " K"], Inexact[Array, " K"], Inexact[Array, " K"]]:
+        r"""(s_12, s_21, s_11, s_22) of the R-transform that each of K types sees, where type b has T_b.
+
+        An ensemble without types sees the mean over them, S(sum_b f_b T_b), and is seen alike by all. Here
+        s_11 = S_11 belongs to T_22 and s_22 to T_11. `physical` promises T_12 = conj T_21 and real T_11 T_22 <= 0.
+        """
+        f12, f11 = fractions.astype(t12.dtype), fractions.astype(t11.dtype)
+        mean11, mean22 = jnp.sum(f11 * t11), jnp.sum(f11 * t22)
+        s12, s21, h = self.blocks(jnp.sum(f12 * t12), jnp.sum(f12 * t21), mean11 * mean22, physical=physical)
+        h = h.real if jnp.isrealobj(t11) else h
+        same = jnp.ones_like(t21)
+        return s12 * same, s21 * same, h * mean22 * jnp.ones_like(t22), h * mean11 * jnp.ones_like(t11)
 
     @abc.abstractmethod
     def fourth_cumulant(self) -> Float[Array, ""]:
@@ -266,6 +300,15 @@ class Sum(Ensemble):
         # Nested sums are flattened, so that a finite-rank part is found wherever it was added.
         self.terms = tuple(part for term in terms for part in (term.terms if isinstance(term, Sum) else (term,)))
 
+    def __check_init__(self):
+        # Labels of units are the same for all parts, so that a unit has one type.
+        typed = [f for f in (term.type_fractions() for term in self.terms) if f.shape[0] > 1]
+        for other in typed[1:]:
+            if other.shape != typed[0].shape or (
+                is_concrete(other, typed[0]) and not np.allclose(other, typed[0], rtol=0, atol=1e-6)
+            ):
+                raise ValueError(f"`fractions` of added ensembles must be the same, got {typed[0]} and {other}")
+
     def parts(self):
         return tuple(part for term in self.terms for part in term.parts())
 
@@ -283,6 +326,19 @@ class Sum(Ensemble):
     def blocks(self, t12, t21, p, *, physical=False):
         s12, s21, h = zip(*(term.blocks(t12, t21, p, physical=physical) for term in self.terms), strict=True)
         return sum(s12[1:], s12[0]), sum(s21[1:], s21[0]), sum(h[1:], h[0])
+
+    def type_fractions(self):
+        typed = [f for f in (term.type_fractions() for term in self.terms) if f.shape[0] > 1]
+        return typed[0] if typed else super().type_fractions()
+
+    def block_means(self):
+        size = self.type_fractions().shape[0]
+        tables = [table for table in (term.block_means() for term in self.terms) if table.shape[0] == size]
+        return sum(tables[1:], tables[0])
+
+    def field(self, t12, t21, t11, t22, fractions, *, physical=False):
+        parts = [term.field(t12, t21, t11, t22, fractions, physical=physical) for term in self.terms]
+        return jax.tree.map(lambda *values: sum(values[1:], values[0]), *parts)
 
     def four_point(self, s1, s2):
         parts = [term.four_point(s1, s2) for term in self.terms]
@@ -343,6 +399,17 @@ class Scaled(Ensemble):
         p = self.factor.astype(p.dtype) ** 2 * p
         s12, s21, h = self.ensemble.blocks(q * t12, q * t21, p, physical=physical)
         return q * s12, q * s21, q**2 * h
+
+    def type_fractions(self):
+        return self.ensemble.type_fractions()
+
+    def block_means(self):
+        return self.factor * self.ensemble.block_means()
+
+    def field(self, t12, t21, t11, t22, fractions, *, physical=False):
+        q, k = self.factor.astype(t21.dtype), self.factor.astype(t11.dtype)
+        found = self.ensemble.field(q * t12, q * t21, k * t11, k * t22, fractions, physical=physical)
+        return tuple(factor * s for factor, s in zip((q, q, k, k), found, strict=True))
 
     def four_point(self, s1, s2):
         q = self.factor.astype(s1.dtype)

@@ -1,0 +1,350 @@
+r"""Cell types: couplings whose mean, variance, symmetry and sparseness depend on the types of both units.
+
+Types are a, b = 1 .. K with fractions f_a of the units, which stand in contiguous groups (`labels`). Theory of types has
+one T for each, and every R-transform maps all of them to one S for each (`Ensemble.field`).
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int
+
+from .._arguments import correlation, nonnegative, real_array, require, require_key, require_whole, vector
+from .._numerics import is_concrete
+from . import operators
+from .ensemble import Ensemble, FourPoint, Part, may_vanish, no_pole, vanishes
+from .parts import FiniteRank, Site, no_modes
+
+# How far fractions of units may be from a sum of 1: a hundred of them in float32 add to 1 within it.
+_SUM = 1e-6
+
+
+class CellTypes(Ensemble):
+    r"""Random weights between K types of units: N Var J_ij = g_ab^2 and N E J_ij = M_ab, from type b to type a.
+
+    $$ S_a(T) = \sum_b f_b \begin{pmatrix} g_{ab}^2 T_{b,22} & s_{ab} g_{ab} g_{ba} T_{b,21} \\
+       s_{ab} g_{ab} g_{ba} T_{b,12} & g_{ba}^2 T_{b,11} \end{pmatrix}, \qquad
+       s_{ab} = \mathrm{corr}(J_{ij}, J_{ji}) $$
+
+    N counts all units, of which type a has the share f_a: g_ab does not depend on how many units a type has. `g`,
+    `symmetry` (s) and `means` (M) are numbers, the same for all pairs of types, or (K, K). The means add eigenvalues
+    outside the bulk, and change neither its edge nor its density.
+
+    The law of single weights matters to samples alone. They are Gaussian, or:
+
+    - with a `probability` (a number or (K, K)), connections exist independently with that probability, and their
+      weights have the mean and variance that give g and M;
+    - with `signs`, one of 1 and -1 for each type, weights from units of a type have that sign (Dale's law). Sizes of
+      weights are log-normal. Every mean must have the sign of its column and not be 0.
+
+    `balanced` makes the random part of every row sum to 0, by the same shift of all weights of a row that exist.
+
+    Raises `ValueError` for fractions that are not positive or do not sum to 1, arrays that are not (K, K), negative g,
+    |s| > 1, s that is not symmetric, a probability outside (0, 1], symmetry of weights that are sparse or have signs,
+    and means of the wrong sign. `sample` raises it where no weight has the variance g^2 / N and the mean M / N.
+    Source: Rajan & Abbott 2006; Aljadeff, Stern & Sharpee 2015; with symmetry, derived here.
+    """
+
+    fractions: Float[Array, " K"]
+    g: Float[Array, "K K"]
+    symmetry: Float[Array, "K K"]
+    means: Float[Array, "K K"]
+    probability: Float[Array, "K K"] | None
+    signs: tuple[int, ...] | None = eqx.field(static=True)
+    balanced: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        fractions: Float[ArrayLike, " K"],
+        g: Float[ArrayLike, "K K"] | Float[ArrayLike, ""] = 1.0,
+        symmetry: Float[ArrayLike, "K K"] | Float[ArrayLike, ""] = 0.0,
+        means: Float[ArrayLike, "K K"] | Float[ArrayLike, ""] = 0.0,
+        probability: Float[ArrayLike, "K K"] | Float[ArrayLike, ""] | None = None,
+        signs: ArrayLike | None = None,
+        balanced: bool = False,
+    ):
+        self.fractions = vector("fractions", fractions)
+        num_types = self.fractions.shape[0]
+        self.g = _table("g", g, num_types)
+        self.symmetry = _table("symmetry", symmetry, num_types)
+        self.means = _table("means", means, num_types)
+        self.probability = None if probability is None else _table("probability", probability, num_types)
+        self.signs = None if signs is None else tuple(np.asarray(signs).ravel().tolist())
+        self.balanced = balanced
+
+    def __check_init__(self):
+        require_fractions(self.fractions)
+        require("g", self.g, nonnegative, "finite numbers >= 0")
+        require("symmetry", self.symmetry, correlation, "numbers in [-1, 1]")
+        require("symmetry", self.symmetry, lambda s: s == s.T, "the same for (a, b) and (b, a)")
+        require("means", self.means, np.isfinite, "finite numbers")
+        if self.probability is not None:
+            require("probability", self.probability, lambda p: (p > 0) & (p <= 1), "numbers in (0, 1]")
+        if self.probability is not None or self.signs is not None:
+            require("symmetry", self.symmetry, lambda s: s == 0, "0 where weights are sparse or have signs")
+        if self.signs is not None:
+            if len(self.signs) != len(self.fractions) or not set(self.signs) <= {1, -1}:
+                raise ValueError(f"`signs` must be 1 or -1 for each of {len(self.fractions)} types, got {self.signs}")
+            expected = "positive where the sign of the column is 1, and negative where it is -1"
+            require("means", self.means, lambda m: m * np.asarray(self.signs) > 0, expected)
+
+    @classmethod
+    def from_weights(
+        cls,
+        fractions: Float[ArrayLike, " K"],
+        weights: Float[ArrayLike, "K K"],
+        *,
+        size: int,
+        probability: Float[ArrayLike, "K K"] | Float[ArrayLike, ""] = 1.0,
+        spread: Float[ArrayLike, "K K"] | Float[ArrayLike, ""] = 0.0,
+        dale: bool = True,
+        balanced: bool = False,
+    ) -> "CellTypes":
+        r"""Couplings of a network of `size` units whose connections, where they exist, have the mean `weights`.
+
+        $$ M_{ab} = N p_{ab} w_{ab}, \qquad g_{ab}^2 = N p_{ab} w_{ab}^2 (1 + c_{ab}^2 - p_{ab}) $$
+
+        with the `probability` p of a connection and the `spread` c, the standard deviation of a weight over its mean.
+        With `dale`, weights of a column of types have one sign, and each single weight has it too. M / g grows as
+        sqrt(N): the theory for N -> infinity is applied to networks of `size` units.
+
+        Raises `ValueError` as the class, for weights that are 0, a negative spread, and with `dale` for columns of
+        both signs.
+        """
+        f = vector("fractions", fractions)
+        w, p, c = (
+            _table(name, value, f.shape[0])
+            for name, value in (("weights", weights), ("probability", probability), ("spread", spread))
+        )
+        require_whole("size", size)
+        require("weights", w, lambda w: np.isfinite(w) & (w != 0), "finite numbers that are not 0")
+        require("probability", p, lambda p: (p > 0) & (p <= 1), "numbers in (0, 1]")
+        require("spread", c, nonnegative, "finite numbers >= 0")
+        signs = None
+        if dale:
+            if not is_concrete(w):
+                raise ValueError("`weights` must be concrete to have signs: give `dale=False`, or the class its `signs`")
+            found = np.sign(np.asarray(w))
+            require("weights", w, lambda w: found == found[0], "of one sign in each column, as `dale` asks")
+            signs = found[0].astype(int)
+        return cls(f, jnp.abs(w) * jnp.sqrt(size * p * (1 + c**2 - p)), 0.0, size * p * w, p, signs, balanced)
+
+    def labels(self, n: int) -> Int[np.ndarray, " n"]:
+        """The type 0 .. K - 1 of each of n units: groups in order, their sizes rounded so that their sum is n.
+
+        Raises `ValueError` for n < 1, traced fractions, and fractions that leave a type without a unit.
+        """
+        return labels(self.fractions, n)
+
+    def sample(self, n, *, key, dtype=None, max_modes=None):
+        require_key("key", key)
+        require_whole("n", n)
+        dtype = self.g.dtype if dtype is None else dtype
+        of = labels(self.fractions, n)
+
+        def spread_out(table):
+            return table.astype(dtype)[of[:, None], of[None]]
+
+        mean = spread_out(self.means) / n
+        if self.probability is None and self.signs is None:
+            random = jnp.ones((n, n), bool), self._gaussian(n, of, key, dtype)
+        else:
+            random = self._weights(n, key, dtype, spread_out, mean)
+        exists, rest = random
+        if self.balanced:
+            count = jnp.maximum(jnp.sum(exists, axis=1, keepdims=True), 1)
+            rest = rest - jnp.where(exists, jnp.sum(rest, axis=1, keepdims=True) / count, 0)
+        return operators.Dense(mean + rest, symmetric=self.is_symmetric())
+
+    def _gaussian(self, n, of, key, dtype):
+        """Gaussian weights of mean 0, each pair with its correlation."""
+        x = jax.random.normal(key, (n, n), dtype) / np.sqrt(n).astype(dtype)
+        s = self.symmetry.astype(dtype)[of[:, None], of[None]]
+        mixed = jnp.sqrt((1 + s) / 4) * (x + x.T) + jnp.sqrt((1 - s) / 4) * (x - x.T)
+        return self.g.astype(dtype)[of[:, None], of[None]] * mixed
+
+    def _weights(self, n, key, dtype, spread_out, mean):
+        """Which connections exist, and how far every weight is from its mean."""
+        p = jnp.ones_like(self.g) if self.probability is None else self.probability
+        # A weight w that exists has p <w> = M / n and p <w^2> - p^2 <w>^2 = g^2 / n.
+        typical = self.means / (n * p)
+        variance = (self.g**2 / n + p * (p - 1) * typical**2) / p
+        least = -8 * jnp.finfo(variance.dtype).eps * typical**2
+        expected = f"at least |M| sqrt((1 - p) / (n p)) at n = {n}, as connections that exist or not vary by that"
+        if is_concrete(variance):
+            require("g", np.asarray(self.g), lambda _: np.asarray(variance >= least), expected)
+        variance = jnp.maximum(variance, 0)
+        draw, which = jax.random.split(key)
+        x = jax.random.normal(draw, (n, n), dtype)
+        if self.signs is None:
+            weights = spread_out(typical) + spread_out(jnp.sqrt(variance)) * x
+        else:
+            log_variance = jnp.log1p(variance / typical**2)
+            weights = spread_out(typical) * jnp.exp(
+                spread_out(jnp.sqrt(log_variance)) * x - spread_out(log_variance) / 2
+            )
+        exists = jax.random.uniform(which, (n, n), dtype) < spread_out(p)
+        return exists, jnp.where(exists, weights, 0) - mean
+
+    def type_fractions(self):
+        return self.fractions
+
+    def block_means(self):
+        return self.means
+
+    def field(self, t12, t21, t11, t22, fractions, *, physical=False):
+        f, g = fractions.astype(t21.dtype), self.g.astype(t21.dtype)
+        both = self.symmetry.astype(t21.dtype) * g * g.T
+        return _applied(both, f * t21), _applied(both, f * t12), _applied(g.T**2, f * t11), _applied(g**2, f * t22)
+
+    def blocks(self, t12, t21, p, *, physical=False):
+        self._require_one()
+        g2, s = self.g[0, 0].astype(t21.dtype) ** 2, self.symmetry[0, 0].astype(t21.dtype)
+        return g2 * s * t21, g2 * s * t12, g2
+
+    def four_point(self, s1, s2):
+        self._require_one()
+        g2, zero = self.g[0, 0].astype(s1.dtype) ** 2, jnp.zeros_like(s1)
+        return FourPoint(g2, self.symmetry[0, 0].astype(s1.dtype) * g2, zero, zero, zero)
+
+    def _require_one(self):
+        if self.g.shape[0] > 1:
+            raise ValueError(f"`ensemble` has {self.g.shape[0]} cell types: this theory is for units of one type")
+
+    def parts(self):
+        if is_concrete(self.means) and not np.any(np.asarray(self.means)):
+            return (Part(1.0, self),)
+        rest = CellTypes(self.fractions, self.g, self.symmetry)
+        return (Part(1.0, rest), Part(1.0, BlockMeans(self.fractions, self.means)))
+
+    def variance(self):
+        """sum_ab f_a g_ab^2 f_b: the mean over all pairs of units."""
+        return self.fractions @ self.g**2 @ self.fractions
+
+    def fourth_cumulant(self):
+        return jnp.zeros((), self.g.dtype)
+
+    def rank_fraction(self):
+        return jnp.where(jnp.any(self.g > 0), jnp.inf, jnp.zeros((), self.g.dtype))
+
+    def poles(self):
+        return no_pole(self.g)
+
+    def site(self, certain=False):
+        self._require_one()
+        if not may_vanish(self.symmetry, certain):
+            return None
+        return Site(self.variance() * vanishes(self.symmetry), None)
+
+    def is_symmetric(self):
+        tables = (self.symmetry, self.g, self.means)
+        if not is_concrete(*tables) or self.balanced:
+            return False
+        s, g, m = map(np.asarray, tables)
+        return bool(np.all(s == 1) and np.all(g == g.T) and np.all(m == m.T))
+
+    def is_memoryless(self):
+        return self.g.shape[0] == 1 and may_vanish(self.symmetry, True)
+
+
+class BlockMeans(Ensemble):
+    r"""Means that depend on the types of both units, J_ij = M_ab / N, from type b to type a: S(T) = 0.
+
+    They have finite rank, leave the bulk of any ensemble they are added to as it is, and add outliers. `fractions` and
+    `means` are as in `CellTypes`. Raises `ValueError` for fractions that are not positive or do not sum to 1, and means
+    that are not (K, K) finite numbers. Source: as `CellTypes`.
+    """
+
+    fractions: Float[Array, " K"]
+    means: Float[Array, "K K"]
+
+    def __init__(self, fractions: Float[ArrayLike, " K"], means: Float[ArrayLike, "K K"] | Float[ArrayLike, ""]):
+        self.fractions = vector("fractions", fractions)
+        self.means = _table("means", means, self.fractions.shape[0])
+
+    def __check_init__(self):
+        require_fractions(self.fractions)
+        require("means", self.means, np.isfinite, "finite numbers")
+
+    def sample(self, n, *, key, dtype=None, max_modes=None):
+        require_key("key", key)
+        require_whole("n", n)
+        dtype = self.means.dtype if dtype is None else dtype
+        left = jax.nn.one_hot(labels(self.fractions, n), self.means.shape[0], dtype=dtype)
+        return operators.Modes(left, left @ self.means.T.astype(dtype), operators.Diagonal(jnp.ones_like(left[0])))
+
+    def type_fractions(self):
+        return self.fractions
+
+    def block_means(self):
+        return self.means
+
+    def field(self, t12, t21, t11, t22, fractions, *, physical=False):
+        zero = jnp.zeros_like(t21)
+        return zero, zero, zero, zero
+
+    def blocks(self, t12, t21, p, *, physical=False):
+        zero = jnp.zeros_like(t21)
+        return zero, zero, zero
+
+    def four_point(self, s1, s2):
+        zero = jnp.zeros_like(s1)
+        return FourPoint(zero, zero, zero, zero, zero)
+
+    def finite_rank(self):
+        if self.means.shape[0] > 1:
+            return no_modes(self.means.dtype)
+        return FiniteRank(self.means, jnp.zeros(1, self.means.dtype), (True,))
+
+    def variance(self):
+        return jnp.zeros((), self.means.dtype)
+
+    def fourth_cumulant(self):
+        return jnp.zeros((), self.means.dtype)
+
+    def rank_fraction(self):
+        return jnp.zeros((), self.means.dtype)
+
+    def poles(self):
+        return no_pole(self.means)
+
+    def is_symmetric(self):
+        return False
+
+
+def labels(fractions: Float[Array, " K"], n: int) -> Int[np.ndarray, " n"]:
+    """The type of each of n units: groups in order, their sizes rounded so that their sum is n."""
+    require_whole("n", n)
+    if not is_concrete(fractions):
+        raise ValueError("`fractions` must be concrete to give units their types: transform functions of the law alone")
+    ends = np.rint(np.cumsum(np.asarray(fractions, float)) * n).astype(int)
+    ends[-1] = n
+    counts = np.diff(ends, prepend=0)
+    if np.any(counts < 1):
+        empty = int(np.argmin(counts))
+        raise ValueError(f"`n` = {n} is too small: type {empty}, {float(fractions[empty]):g} of the units, has no unit")
+    return np.repeat(np.arange(len(counts)), counts)
+
+
+def require_fractions(fractions: Any) -> None:
+    """Raises `ValueError` unless the fractions are positive and sum to 1."""
+    require("fractions", fractions, lambda f: f > 0, "positive")
+    require("fractions", fractions, lambda f: abs(np.sum(f) - 1) <= _SUM, "of sum 1")
+
+
+def _applied(table, t):
+    """The sums over types, as products and sums of one program: matrix products are rounded to fewer digits on GPUs."""
+    return jnp.sum(table * t, axis=-1)
+
+
+def _table(name: str, value: Any, num_types: int) -> Float[Array, "K K"]:
+    """A number, or one for each pair of types, as (K, K)."""
+    table = real_array(name, value)
+    if table.shape not in ((), (num_types, num_types)):
+        raise ValueError(
+            f"`{name}` must be a number or ({num_types}, {num_types}), as there are {num_types} types, got {table.shape}"
+        )
+    return jnp.broadcast_to(table, (num_types, num_types))
