@@ -366,6 +366,7 @@ def implicit_root(
 def implicit_tangent(fn: Callable[[Float[Array, " k"], Any], Float[Array, " k"]], y, primals: tuple, tangents: tuple):
     """dy of a root of fn(y, args) = 0 as `args` move, for solvers with a rule of derivatives of their own."""
     _, moved = eqx.filter_jvp(lambda args: fn(y, args), primals, tangents)
+    moved = jnp.zeros_like(y) if moved is None else moved  # None where no number that moves enters
     return -_solve(jax.jacfwd(fn)(y, *primals), moved)
 
 

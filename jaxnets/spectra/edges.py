@@ -217,7 +217,9 @@ def _(primals, tangents):
     found, (ensemble, gains, _) = _tangent(*primals), primals[1]
     zeta, z = found.zeta, jax.lax.complex(found.z_real, found.z_imag)
     near = lambda args: image_near(args[0], args[1], zeta, z)
-    _, (z_moved, m_moved) = eqx.filter_jvp(near, (primals[1],), (tangents[1],))
+    # What no perturbed number enters has no tangent: the z of independent weights, for one.
+    there, moves = eqx.filter_jvp(near, (primals[1],), (tangents[1],))
+    z_moved, m_moved = (jnp.zeros_like(x) if move is None else move for x, move in zip(there, moves, strict=True))
     at = slope(ensemble, gains, zeta, z)
     # To first order Re z does not depend on where along the boundary it is read: straight across is as good as any.
     across = -as_complex(m_moved) * at.gradient / as_complex(at.gradient.real**2 + at.gradient.imag**2)

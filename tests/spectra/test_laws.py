@@ -32,7 +32,7 @@ _density = jax.jit(lambda ensemble, z, gains=None: law(ensemble, gains).density(
 
 # --- exact systems
 
-CHEAP = ["elliptic"]
+CHEAP = ["elliptic", "iid"]  # the second has a z that does not depend on g
 
 
 def _slow_unless_cheap(names):

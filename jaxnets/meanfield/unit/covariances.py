@@ -67,7 +67,8 @@ def _covariances_jvp(primals, tangents):
     change = jnp.zeros_like(value) if by_variance is None else slope * by_variance
     if jax.tree.leaves(by_transfer):
         at = lambda transfer: _values(variance, transfer, *rest)
-        change += eqx.filter_jvp(at, (transfer,), (by_transfer,))[1]
+        moved = eqx.filter_jvp(at, (transfer,), (by_transfer,))[1]
+        change = change if moved is None else change + moved
     return value, change
 
 
