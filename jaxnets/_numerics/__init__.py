@@ -31,6 +31,7 @@ from .roots import (
     newton_in_bracket,
     newton_step,
     polish_root,
+    solve_few,
 )
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "polish_root",
     "reciprocal_moments",
     "reciprocal_moments_real",
+    "solve_few",
     "split_quadrature",
     "square_modulus",
 ]

@@ -264,7 +264,7 @@ def find_root(
 def _newton_step(fn, y, args):
     """The next y, the error of y and of the equations, each on its own scale, and that of the equations alone."""
     jacobian, value = jax.jacfwd(lambda y: (fn(y, args),) * 2, has_aux=True)(y)
-    change = _solve(jacobian, value)
+    change = solve_few(jacobian, value)
     y, miss = y - change, jnp.max(jnp.abs(value))
     return y, jnp.maximum(jnp.max(jnp.abs(change) / (1 + jnp.abs(y))), miss), miss
 
@@ -367,10 +367,10 @@ def implicit_tangent(fn: Callable[[Float[Array, " k"], Any], Float[Array, " k"]]
     """dy of a root of fn(y, args) = 0 as `args` move, for solvers with a rule of derivatives of their own."""
     _, moved = eqx.filter_jvp(lambda args: fn(y, args), primals, tangents)
     moved = jnp.zeros_like(y) if moved is None else moved  # None where no number that moves enters
-    return -_solve(jax.jacfwd(fn)(y, *primals), moved)
+    return -solve_few(jax.jacfwd(fn)(y, *primals), moved)
 
 
-def _solve(matrix: Float[Array, "k k"], vector: Float[Array, " k"]) -> Float[Array, " k"]:
+def solve_few(matrix: Inexact[Array, "k k"], vector: Inexact[Array, " k"]) -> Inexact[Array, " k"]:
     """The solution of linear equations; of one or two in closed form: a decomposition takes longer to compile."""
     if vector.shape[0] == 1:
         return vector / matrix[0]
