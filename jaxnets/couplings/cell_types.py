@@ -196,9 +196,10 @@ class CellTypes(Ensemble):
         return self.means
 
     def field(self, t12, t21, t11, t22, fractions, *, physical=False):
-        f, g = fractions.astype(t21.dtype), self.g.astype(t21.dtype)
-        both = self.symmetry.astype(t21.dtype) * g * g.T
-        return _applied(both, f * t21), _applied(both, f * t12), _applied(g.T**2, f * t11), _applied(g**2, f * t22)
+        both, square = self.symmetry * self.g * self.g.T, self.g**2
+        weighted = lambda t: fractions.astype(t.dtype) * t
+        s12, s21 = _applied(both, weighted(t21)), _applied(both, weighted(t12))
+        return s12, s21, _applied(square, weighted(t22)), _applied(square.T, weighted(t11))
 
     def blocks(self, t12, t21, p, *, physical=False):
         self._require_one()
@@ -283,8 +284,8 @@ class BlockMeans(Ensemble):
         return self.means
 
     def field(self, t12, t21, t11, t22, fractions, *, physical=False):
-        zero = jnp.zeros_like(t21)
-        return zero, zero, zero, zero
+        zero, real = jnp.zeros_like(t21), jnp.zeros_like(t11)
+        return zero, zero, real, real
 
     def blocks(self, t12, t21, p, *, physical=False):
         zero = jnp.zeros_like(t21)
@@ -337,7 +338,7 @@ def require_fractions(fractions: Any) -> None:
 
 def _applied(table, t):
     """The sums over types, as products and sums of one program: matrix products are rounded to fewer digits on GPUs."""
-    return jnp.sum(table * t, axis=-1)
+    return jnp.sum(table.astype(t.dtype) * t[None], axis=-1)
 
 
 def _table(name: str, value: Any, num_types: int) -> Float[Array, "K K"]:
