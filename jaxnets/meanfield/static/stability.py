@@ -11,7 +11,7 @@ from ..._results import Result
 from ...spectra.edges import rightmost
 from .line import guesses, half_plane, number_missed
 from .outliers import TOLERANCE, distinct, outlier
-from .state import StaticState
+from .state import StaticState, state_in_units
 
 # An eigenvalue this close to 1 is marginal, and the state not stable: no closer are outliers known.
 _MARGIN = TOLERANCE
@@ -63,7 +63,7 @@ def static_stability(state: StaticState) -> StaticStability:
 
     Source: Mastrogiuseppe & Ostojic 2018, with the fluctuations at finite z and memory kernels derived here.
     """
-    return _stability(frozen(state))
+    return _stability(state_in_units(frozen(state)))
 
 
 @eqx.filter_jit

@@ -20,7 +20,7 @@ from ..._arguments import nonnegative, positive, real_array, require, require_in
 from ..._numerics import as_complex, frozen, is_concrete, least_squares, least_squares_from_host, polish_root
 from ..._numerics.host import from_host
 from ..._results import Result, one_line
-from ...couplings import Ensemble, FiniteRank
+from ...couplings import Ensemble, FiniteRank, Scaled
 from ...transfer import Transfer
 from .averages import Averages, averages, averages_over, gaussian_field, has_spread
 
@@ -36,6 +36,8 @@ _BLOCK = 8
 # Newton steps move an isolated solution by less than this part of its size. From a ring of solutions, whose Jacobian is
 # singular, they move further.
 _MOVED = 1e-3
+# Standard deviations of states at which rates are looked at, for their unit.
+_LIKELY = 8
 # A variance of the field above this counts as 0: where it vanishes, it is a difference that is known to rounding only.
 _NEGATIVE, _NEGATIVE_SINGLE = -1e-9, -1e-4
 
@@ -77,12 +79,13 @@ class Input(eqx.Module):
 
 
 class Problem(eqx.Module):
-    """The arguments of a fixed point, checked, in one precision."""
+    """The arguments of a fixed point, checked, in one precision, and the units in which it is solved."""
 
     ensemble: Ensemble
     modes: FiniteRank
     transfer: Transfer
     input: Input
+    units: Float[Array, "2"]  # of states and of rates
 
 
 class StaticState(Result, axes={"K": "mode", "k": "x"}):
@@ -131,16 +134,19 @@ def static_state(
     the mean of h, and its E[u phi] is <phi>.
 
     The search starts from a Gaussian field of the modes `guess_kappa`, of shape (K,) or one number for all, and of
-    variance `guess_variance` beside the input. A fixed point that is isolated is differentiable in every float of the
-    ensemble, the transfer function and the input; it has no derivative by the guess.
+    variance `guess_variance` beside the input. Its unit of states is the largest of sqrt(`guess_variance`),
+    `guess_kappa` and the input, and its unit of rates is |phi| there: a guess of the right order of magnitude makes all
+    answers follow a change of units. A fixed point that is isolated is differentiable in every float of the ensemble,
+    the transfer function and the input; it has no derivative by the guess.
 
     There are `nodes` quadrature points on either side of x = 0, where phi may have a kink. `residual` is the largest
-    error of the equations, and of the averages, which are compared with averages over three quarters of the nodes.
-    `converged` asks for 1e-6 and for a solution that has a meaning: variance >= 0; r phi' < 1, without which x(h) is
-    not unique; and S Re(lambda rho) < 1, the domain of r. The state may be unstable: see `static_stability`.
+    error of the equations, and of the averages, which are compared with averages over three quarters of the nodes:
+    in these units, and relative to 1 + the size. `converged` asks for 1e-6 and for a solution that has a meaning:
+    variance >= 0; r phi' < 1, without which x(h) is not unique; and S Re(lambda rho) < 1, the domain of r. The state
+    may be unstable: see `static_stability`.
 
-    Valid for phi that rises and is smooth, but for a kink at 0, in units in which states and rates are of order one:
-    tolerances are absolute.
+    Valid for phi that rises and is smooth, but for a kink at 0. Deviations of the field that are below
+    1e-10 of the unit of states (4e-5 in float32) count as 0.
 
     Raises:
         ValueError: for an `ensemble` or `transfer` of another type, a guess or an input of another number of modes,
@@ -155,7 +161,8 @@ def static_state(
     variance = scalar("guess_variance", guess_variance).astype(dtype)
     require("guess_kappa", kappa, np.isfinite, "finite numbers")
     require("guess_variance", variance, positive, "a finite number > 0")
-    return solve(problem, kappa, variance, nodes)
+    problem, scaled, kappa, variance = in_units(problem, kappa, variance)
+    return out_of_units(solve(scaled, kappa, variance, nodes), problem)
 
 
 def problem_of(ensemble: Ensemble, transfer: Transfer, input: Input | None) -> Problem:
@@ -168,7 +175,7 @@ def problem_of(ensemble: Ensemble, transfer: Transfer, input: Input | None) -> P
     modes = jax.tree.map(lambda x: x.astype(dtype), ensemble.finite_rank())
     left, right = (of_modes(name, getattr(input, name), modes.rank) for name in ("left", "right"))
     input = Input(*(a.astype(dtype) for a in (input.mean, input.variance, left, right)))
-    return Problem(ensemble, modes, transfer, input)
+    return Problem(ensemble, modes, transfer, input, jnp.ones(2, dtype))
 
 
 def of_modes(name: str, value: Float[ArrayLike, "*K"], K: int) -> Float[Array, " K"]:
@@ -177,6 +184,91 @@ def of_modes(name: str, value: Float[ArrayLike, "*K"], K: int) -> Float[Array, "
     if array.shape not in ((), (K,)):
         raise ValueError(f"`{name}` must be a number or one for each of the {K} modes, got shape {array.shape}")
     return jnp.broadcast_to(array, (K,))
+
+
+# --- units ----------------------------------------------------------------------------------------------------
+
+
+class _InUnits(Transfer):
+    """The rates of states, both in other units."""
+
+    transfer: Transfer
+    units: Float[Array, "2"]
+
+    def __call__(self, x):
+        return self.transfer(self.units[0] * x) / self.units[1]
+
+    def slope(self, x):
+        return self.transfer.slope(self.units[0] * x) * (self.units[0] / self.units[1])
+
+
+@eqx.filter_jit
+def in_units(
+    problem: Problem, kappa: Float[Array, "*b K"], variance: Float[Array, "*b"], scale: Float[Array, ""] | None = None
+) -> tuple[Problem, Problem, Float[Array, "*b K"], Float[Array, "*b"]]:
+    """The problem with its units, and in these the problem and the guesses; `scale` replaces the guess for the unit."""
+    drive = frozen(problem.input)
+    sizes = [drive.mean, jnp.sqrt(drive.variance), drive.left, drive.right]
+    sizes += [kappa, jnp.sqrt(variance)] if scale is None else [scale]
+    x = _power_of_two(jnp.max(jnp.abs(jnp.concatenate([jnp.ravel(frozen(size)) for size in sizes]))))
+    # The largest rate at likely states. No nodes at 0: it is no scale.
+    z = jnp.linspace(-_LIKELY, _LIKELY, 2 * _LIKELY, dtype=x.dtype)
+    rates = jnp.abs(frozen(problem.transfer)(drive.mean + x * z)) * jnp.exp((1 - z**2) / 2)
+    rate = jnp.max(jnp.where(jnp.isfinite(rates), rates, 0))
+    rate = _power_of_two(jnp.where(rate > 0, rate, x))
+    problem = eqx.tree_at(lambda p: p.units, problem, jnp.stack([x, rate]))
+    return problem, _in_its_units(problem), kappa / x, variance / x / x
+
+
+def _power_of_two(size: Float[Array, ""]) -> Float[Array, ""]:
+    """A power of 2 near to it: a change of such units has no rounding errors."""
+    near = size * 2**0.5
+    return near / jnp.frexp(near)[0] / 2
+
+
+def _in_its_units(problem: Problem) -> Problem:
+    """The same problem with states and rates in its units: J phi / x has couplings J rate / x."""
+    (x, rate), drive = problem.units, problem.input
+    factor, modes = rate / x, problem.modes
+    at = lambda drive: (drive.mean, drive.variance, drive.left, drive.right)
+    return Problem(
+        ensemble=Scaled(factor, problem.ensemble),
+        modes=FiniteRank(factor * modes.overlaps, factor * modes.noise, modes.constant),
+        transfer=_InUnits(problem.transfer, problem.units),
+        input=eqx.tree_at(at, drive, (drive.mean / x, drive.variance / x / x, drive.left / x, drive.right / x)),
+        units=jnp.ones_like(problem.units),
+    )
+
+
+@eqx.filter_jit
+def out_of_units(state: StaticState, problem: Problem) -> StaticState:
+    """The state of a problem, from its state `in_units`."""
+    return _times(state, problem.units, problem)
+
+
+@eqx.filter_jit
+def state_in_units(state: StaticState) -> StaticState:
+    """The state with all numbers in the units of its problem: the inverse of `out_of_units`."""
+    return _times(state, 1 / state.problem.units, _in_its_units(state.problem))
+
+
+def _times(state: StaticState, units: Float[Array, "2"], problem: Problem) -> StaticState:
+    x, rate = units
+    return StaticState(
+        kappa=state.kappa * x,
+        mean=state.mean * x,
+        variance=state.variance * x * x,
+        rate=state.rate * rate,
+        rate_power=state.rate_power * rate * rate,
+        response=state.response * (rate / x),
+        reaction=state.reaction * (x / rate),
+        bulk=state.bulk,
+        x=state.x * x,
+        weights=state.weights,
+        residual=state.residual,
+        converged=state.converged,
+        problem=problem,
+    )
 
 
 # --- the equations --------------------------------------------------------------------------------------------
@@ -243,11 +335,12 @@ def _solve(problem: Problem, kappa: Float[Array, " K"], variance: Float[Array, "
     start = first_guess(problem, kappa, variance, nodes)
     near, most = jnp.asarray(_searched(start.dtype), start.dtype), _MOST_STEPS
     found = least_squares(lambda y, problem: _linear(y, problem, nodes), start, problem, near, most)
-    root = polish_root(lambda y, problem: mismatch(y, problem, nodes), found, problem, num_steps=_NEWTON_STEPS)
+    size = 1 + jnp.abs(found)
+    root = polish_root(lambda y, problem: mismatch(y, problem, nodes) / size, found, problem, num_steps=_NEWTON_STEPS)
     # Newton steps leave a point that is not isolated (a ring): there the search itself is the answer.
-    isolated = jnp.all(jnp.abs(root.value - found) <= _MOVED * (1 + jnp.abs(found))) & root.converged
+    isolated = jnp.all(jnp.abs(root.value - found) <= _MOVED * size) & root.converged
     y = jnp.where(isolated, root.value, found)
-    missed = jnp.where(isolated, root.residual, jnp.max(jnp.abs(mismatch(found, frozen(problem), nodes))))
+    missed = jnp.where(isolated, root.residual, jnp.max(jnp.abs(mismatch(found, frozen(problem), nodes)) / size))
     return _state(problem, y, missed, nodes)
 
 
@@ -268,19 +361,19 @@ def solve_from_host(
     start = _in_blocks(_guess_rows, problem, (kappa, variance), nodes)
     dtype = start.dtype
     found, value = least_squares_from_host(evaluate, start, np.asarray(_searched(dtype), dtype), _MOST_STEPS)
-    y, miss = found, np.zeros(len(found), dtype)
+    y, miss, size = found, np.zeros(len(found), dtype), 1 + np.abs(found)
     with np.errstate(all="ignore"):
         for _ in range(_NEWTON_STEPS):
             value_here, jacobian = evaluate(y)
-            miss = np.max(np.abs(value_here), axis=1)
+            miss = np.max(np.abs(value_here) / size, axis=1)
             change = _solved(jacobian, value_here)
             y = y - change
             if np.all(np.abs(change) <= 4 * np.finfo(dtype).eps * (1 + np.abs(y))):
                 break
-        isolated = np.all(np.abs(y - found) <= _MOVED * (1 + np.abs(found)), axis=1)
+        isolated = np.all(np.abs(y - found) <= _MOVED * size, axis=1)
     isolated &= miss <= max(1e-8, _ROUNDINGS * float(np.finfo(dtype).eps))
     y = np.where(isolated[:, None], y, found)
-    missed = np.where(isolated, miss, np.max(np.abs(value), axis=1))
+    missed = np.where(isolated, miss, np.max(np.abs(value) / size, axis=1))
     return _in_blocks(_state_rows, problem, (y, missed), nodes)
 
 

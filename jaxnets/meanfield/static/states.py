@@ -11,7 +11,7 @@ from ..._results import Result
 from ...couplings import Ensemble
 from ...transfer import Transfer
 from .stability import StaticStability, static_stability
-from .state import Input, StaticState, problem_of, solve_from_host
+from .state import Input, StaticState, in_units, out_of_units, problem_of, solve_from_host
 
 # Guesses of the variance are scale^2 e^{2 z}, z a standard normal number: most lie within three orders of magnitude.
 _LOG_SPREAD = 2.0
@@ -72,8 +72,8 @@ def static_states(
     scale = scale.astype(dtype)
     kappa = scale * jax.random.normal(key_kappa, (num_starts, K), dtype)
     variance = scale**2 * jnp.exp(_LOG_SPREAD * jax.random.normal(key_variance, (num_starts,), dtype))
-    guesses = (np.asarray(a.at[0].set(0)) for a in (kappa, variance))
-    found = solve_from_host(problem, *guesses, nodes=nodes)
+    problem, scaled, kappa, variance = in_units(problem, kappa.at[0].set(0), variance.at[0].set(0), scale)
+    found = solve_from_host(scaled, np.asarray(kappa), np.asarray(variance), nodes=nodes)
 
     y = np.concatenate([found.kappa, np.stack([found.rate_power, found.response], -1)], -1)
     kept, index = merge(y, np.where(found.converged, found.residual, np.inf), same, relative=same)
@@ -82,8 +82,9 @@ def static_states(
     order = np.lexsort((*y[kept, :K].T[::-1], np.round(np.asarray(found.variance)[kept] / same)))
     kept = kept[order]
     state = jax.tree.map(lambda leaf: jnp.asarray(leaf[kept]), found)
+    back = jax.vmap(lambda state: out_of_units(state, problem))
     return StaticStates(
-        state=state,
+        state=back(state),
         stability=jax.vmap(static_stability)(state),
         counts=jnp.asarray(np.bincount(index[index >= 0], minlength=len(kept))[order]),
         failed=jnp.asarray(np.sum(index < 0)),
