@@ -41,6 +41,9 @@ TINTS = ("#e6e6e6", "#7fb8d8", "#eaae7f", "#7fceb9", "#c6a1c2", "#f3df9a")
 
 _MAP, _POINTS, _CURVES, _MARKS = 1.0, 2.0, 3.0, 4.0
 _LONGEST_NAME = 16  # letters, a fifth of the width of a figure
+# Of a map of states: white lines between more rows than these would cover the cells, and names of more columns touch.
+_SEPARATE_ROWS, _WIDE_COLUMNS = 40, 12
+_PALE_TO_BLACK = LinearSegmentedColormap.from_list("pale to black", ["#ececec", "#000000"])
 
 
 def figure(width: float = 5.6, height: float = 5.2) -> Axes:
@@ -408,15 +411,19 @@ def patterns(
     *,
     unit_names: Sequence[str] | None = None,
 ) -> Axes:
-    """Activities, `values` from 0 (white) to 1 (black), of n units in k states, a column each, called `names`.
+    """Activities, `values` from 0 (pale grey) to 1 (black), of n units in k states, a column each, called `names`.
 
     The `unit_names` stand beside the rows, as many as there is room for.
     """
     values = host_array("values", values, (len(names), None))
     ax = _activity(ax, "state", "unit")
     columns, units = np.arange(len(values)), np.arange(1, values.shape[1] + 1)
-    ax.pcolormesh(columns, units, values.T, cmap="Greys", vmin=0, vmax=1, edgecolors="white", lw=0.5, zorder=_MAP)
-    ax.set_xticks(columns, names)
+    ax.pcolormesh(columns, units, values.T, cmap=_PALE_TO_BLACK, vmin=0, vmax=1, rasterized=True, zorder=_MAP)
+    ax.vlines(columns[1:] - 0.5, 0.5, len(units) + 0.5, color="white", lw=1.0, zorder=_POINTS)
+    if len(units) <= _SEPARATE_ROWS:
+        ax.hlines(units[1:] - 0.5, -0.5, len(columns) - 0.5, color="white", lw=0.5, zorder=_POINTS)
+    ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(0.5, len(units) + 0.5))
+    ax.set_xticks(columns, names, fontsize=None if len(columns) <= _WIDE_COLUMNS else 7.0)
     return _named_rows(ax, unit_names)
 
 
@@ -428,7 +435,7 @@ def graph(
     *,
     colors: Sequence[ColorType],
 ) -> Axes:
-    """States on a circle, of areas `sizes`, with their `names` and `colors`.
+    """States on a circle, of areas `sizes`, with their `names` beside them and their `colors`.
 
     Arrows from a to b are as wide as edges[a, b], none goes from a state to itself.
     """
@@ -440,15 +447,18 @@ def graph(
     points = np.column_stack([1.6 * np.cos(angles), np.sin(angles)])
     widths = edges / max(float(np.max(edges - np.diag(np.diag(edges)), initial=0)), 1.0)
     arrow = {"arrowstyle": "-|>,head_width=.2,head_length=.4", "connectionstyle": "arc3,rad=.15"}
+    area = 30 + 900 * sizes / max(float(np.max(sizes, initial=0)), 1e-12)  # of a square around the disc, in points
+    radii = np.sqrt(area) / 2
     for a, b in np.argwhere(edges > 0):
         if a != b:
-            look = arrow | {"shrinkA": 9, "shrinkB": 9, "lw": 0.4 + 2 * widths[a, b], "color": colors[a]}
+            ends = {"shrinkA": radii[a] + 2, "shrinkB": radii[b] + 2}
+            look = arrow | ends | {"lw": 0.4 + 2 * widths[a, b], "color": colors[a]}
             start, end = tuple(points[a]), tuple(points[b])
             ax.annotate("", end, start, arrowprops=look)
-    area = 30 + 900 * sizes / max(float(np.max(sizes, initial=0)), 1e-12)
     ax.scatter(points[:, 0], points[:, 1], s=area, c=list(colors), alpha=0.85, lw=0, zorder=_POINTS)
-    for point, name in zip(points * 1.22, names, strict=True):
-        ax.text(point[0], point[1], name, ha="center", va="center", zorder=_MARKS)
+    for point, angle, radius, name in zip(points, angles, radii, names, strict=True):
+        beside = (radius + 9) * np.cos(angle), (radius + 9) * np.sin(angle)
+        ax.annotate(name, tuple(point), beside, textcoords="offset points", ha="center", va="center", zorder=_MARKS)
     ax.set(xlim=(-2.4, 2.4), ylim=(-1.4, 1.4), aspect="equal")
     ax.axis("off")
     return ax

@@ -152,7 +152,7 @@ def test_names_of_many_units():
 def test_states_and_their_graph():
     activities = np.array([[1, 0, 1], [0, 1, 0.5]])
     ax = plotting.patterns(activities, ["a", "b"])
-    (mesh,) = ax.collections
+    mesh = ax.collections[0]
     np.testing.assert_array_equal(np.ravel(mesh.get_array()), activities.T.ravel())
     assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b"]
     ax = plotting.patterns(activities, ["a", "b"], unit_names=["u", "v", 20 * "w"])
@@ -163,3 +163,14 @@ def test_states_and_their_graph():
     assert len(arrows) == 1 and {"a", "b"} <= {text.get_text() for text in ax.texts}
     large, small = ax.collections[0].get_sizes()
     assert large > small
+    # A name stands beside its disc.
+    beside = [np.hypot(*text.xyann) for text in ax.texts if text.get_text() in ("a", "b")]
+    assert beside[0] > np.sqrt(large) / 2 + 5 and beside[1] > np.sqrt(small) / 2 + 5
+    # No state is without a column, and lines between many rows do not cover them.
+    for num_units in (12, 300):
+        ax = plotting.patterns(np.zeros((3, num_units)), ["a", "b", "c"])
+        ax.figure.canvas.draw()
+        pixels = np.asarray(ax.figure.canvas.buffer_rgba())[..., 0]
+        box = ax.get_window_extent().extents.astype(int)
+        inside = pixels[-box[3] : -box[1], box[0] : box[2]]
+        assert 0.85 < np.mean(inside == int("ec", 16))

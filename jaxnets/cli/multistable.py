@@ -19,6 +19,7 @@ from .source import Measured
 
 FIGURE, STORE = "multistable.png", "multistable.zarr"
 LISTED, DRAWN = 20, 24  # attractors of the table, and of the figure
+WIDTH = 44  # letters of a list of units
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class _Found:
     @classmethod
     def of(cls, J, bias, wanted, stable, graph, labels) -> "_Found":
         k, num = len(graph.shares), graph.num_stable
-        order = np.concatenate([np.argsort(-graph.shares[:num], kind="stable"), np.arange(num, k)])
+        order = np.lexsort((-graph.shares, np.arange(k) >= num))
         is_wanted = [bool(np.any(np.all(wanted == s, axis=1))) for s in graph.activities[:num] > 0.5]
         kinds = ["stored" if stored else "stable" for stored in is_wanted]
         kinds += ["cycle" if period > 0 else "other" for period in graph.periods[num:]]
@@ -145,14 +146,15 @@ class _Found:
 
 
 def _table(found: _Found, stable: multistability.StablePatterns) -> str:
-    rows = [("", "units on", "margin", "basin", "flips that return", "period")]
-    n, separator = found.activities.shape[1], " " if found.labels is None else ", "
+    rows = [("", "on", "units", "margin", "basin", "flips that return", "period")]
+    n = found.activities.shape[1]
     for i, kind in enumerate(found.kinds[:LISTED]):
-        known = not np.isnan(found.margins[i])
+        known, on = not np.isnan(found.margins[i]), np.flatnonzero(found.activities[i] > 0.5)
         rows.append(
             (
                 f"{i + 1} {kind}",
-                separator.join(found.name(int(unit)) for unit in np.flatnonzero(found.activities[i] > 0.5)) or "none",
+                str(len(on)),
+                _listed([found.name(int(unit)) for unit in on], " " if found.labels is None else ", "),
                 f"{found.margins[i]:.4g}" if known else "",
                 f"{found.shares[i]:.4f} ± {found.errors[i]:.4f}",
                 f"{int(found.edges[i, i])} of {n}" if known else "",
@@ -160,9 +162,22 @@ def _table(found: _Found, stable: multistability.StablePatterns) -> str:
             )
         )
     proof = "proven to be all" if stable.complete else "perhaps not all"
-    title = f"{len(stable.patterns)} stable patterns of {n} units ({proof}: {stable.reason})"
+    s = "" if len(stable.patterns) == 1 else "s"
+    title = f"{len(stable.patterns)} stable pattern{s} of {n} units ({proof}: {stable.reason})"
     more = [f"and {len(found.kinds) - LISTED} more in {STORE}"] if len(found.kinds) > LISTED else []
     return "\n".join([table(title, rows), *more])
+
+
+def _listed(names: list[str], separator: str) -> str:
+    """As many of the names as fit."""
+    if len(separator.join(names)) <= WIDTH:
+        return separator.join(names)
+    shown = [names[0]]
+    for name in names[1:]:
+        if len(separator.join([*shown, name])) > WIDTH - len(separator) - 1:
+            break
+        shown.append(name)
+    return separator.join([*shown, "…"])
 
 
 COLORS = {
@@ -173,19 +188,34 @@ COLORS = {
 }
 
 
+NAMES = {
+    "stored": "stored patterns",
+    "stable": "other stable patterns",
+    "cycle": "cycles",
+    "other": "states with marginal or sliding units",
+}
+
+
 def _draw(found: _Found) -> plotting.Axes:
-    patterns, graph, margins = plotting.panels(3, height=3.4)
-    shown = slice(0, DRAWN)
-    kinds = found.kinds[shown]
-    names = [str(i + 1) for i in range(len(kinds))]
+    patterns, graph, basins = plotting.panels(3, height=3.4)
+    kinds = found.kinds[:DRAWN]
+    shown, names = slice(0, len(kinds)), [str(i + 1) for i in range(len(kinds))]
     plotting.patterns(found.activities[shown], names, patterns, unit_names=found.labels)
     colors = [COLORS[kind] for kind in kinds]
     plotting.graph(found.shares[shown], found.edges[shown, shown], names, graph, colors=colors)
+    # Over margins, if there are any to compare.
+    margins = found.margins[shown]
+    compared = np.sum(~np.isnan(margins)) > 1
+    places = margins if compared else np.arange(1.0, len(kinds) + 1)
     for kind, color in COLORS.items():
-        of = np.array([i for i, other in enumerate(kinds) if other == kind and kind in ("stored", "stable")], int)
+        of = np.array([i for i, other in enumerate(kinds) if other == kind and not np.isnan(places[i])], int)
         if of.size:
-            label = {"stored": "stored patterns", "stable": "other stable patterns"}[kind]
-            plotting.profile(found.margins[of], found.shares[of], margins, color=color, style="o", label=label)
-    margins.set(xlabel="margin: least (2s − 1)(Js + b)", ylabel="basin (share of starts)")
-    plotting.legend(margins)
+            look = {"error": found.errors[of], "color": color, "label": NAMES[kind]}
+            plotting.samples(places[of], found.shares[of], basins, **look)
+    over = "margin: least (2s − 1)(Js + b)" if compared else "state"
+    basins.set(xlabel=over, ylabel="basin (share of starts)")
+    if not compared:
+        basins.set_xticks(places, names, fontsize=None if len(names) <= 12 else 7)
+        basins.set_xlim(0.5, len(names) + 0.5)
+    plotting.legend(basins)
     return patterns

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from jaxnets.cli import main
+from jaxnets.cli.multistable import _listed
 
 
 @pytest.fixture
@@ -47,11 +48,18 @@ def test_a_matrix(here, capsys):
     data = xr.open_zarr(here / "found" / "multistable.zarr").load()
     assert data.label.values.tolist() == ["left", "right"] and data.attrs["name"] == "weights"
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if "±" in line]
-    assert sorted(row[2] for row in rows[:2]) == ["left", "right"]
+    assert sorted(row[3] for row in rows[:2]) == ["left", "right"]
     assert sorted(map(tuple, data.activity.values[:2].tolist())) == [(0.0, 1.0), (1.0, 0.0)]
     np.testing.assert_array_equal(data.margin[:2], [1, 1])
     # Half of the starts each, by symmetry, but for those that decay to 0 with both off.
     np.testing.assert_allclose(data.basin[0], data.basin[1], atol=5 * np.sqrt(2) * data.basin_error[0])
+
+
+def test_lists_of_units_fit_into_a_line():
+    names = [f"neuron {i:03d}" for i in range(60)]
+    assert _listed(names[:3], ", ") == "neuron 000, neuron 001, neuron 002"
+    assert _listed(names, ", ") == "neuron 000, neuron 001, neuron 002, …"
+    assert _listed([], ", ") == "" and len(_listed([str(i) for i in range(300)], " ")) <= 44
 
 
 @pytest.mark.parametrize(
