@@ -23,6 +23,8 @@ from .modes import LowRank, RandomModes
 from .singular import SingularModes
 from .sparse import is_sparse
 
+# Networks that are sampled at once have so many couplings in all: of large ones, a batch may not fit where one does.
+_ENTRIES_AT_ONCE = 2**18
 # From so many units on, a mode that carries more than this share of <s^4>, or than 16 / n, stands out. Of independent
 # weights the first one carries 7 / n on average, and at most .30 in 400 draws at n = 32; of 15 random modes .21 in 20.
 # Four networks with excitation, inhibition and lognormal weights (n = 300, 20 % connected) had .37 to .84.
@@ -184,10 +186,20 @@ def _mean_singular_values(
     ensemble: Ensemble, n: int, keys: PRNGKeyArray, scale: Float[Array, "1 1"] | None = None
 ) -> np.ndarray:
     """In units of `scale`, and in its precision."""
-    # One network at a time: a batch of n x n matrices may not fit where one does.
     dtype = None if scale is None else scale.dtype
-    samples = (ensemble.sample(n, key=key, dtype=dtype).dense() for key in keys)
-    return np.mean([jnp.linalg.svd(J if scale is None else J / scale, compute_uv=False) for J in samples], 0)
+
+    def singular_values(key):
+        J = ensemble.sample(n, key=key, dtype=dtype).dense()
+        return jnp.linalg.svd(J if scale is None else J / scale, compute_uv=False)
+
+    at_once = _ENTRIES_AT_ONCE // n**2
+    if at_once < 2:
+        return np.mean([singular_values(key) for key in keys], 0)
+    # Blocks of one size, the last one filled up.
+    size = -(-len(keys) // -(-len(keys) // at_once))
+    filled = keys[np.minimum(np.arange(-(-len(keys) // size) * size), len(keys) - 1)]
+    blocks = [jax.vmap(singular_values)(filled[i : i + size]) for i in range(0, len(filled), size)]
+    return np.mean(np.concatenate(blocks)[: len(keys)], 0)
 
 
 def _relative_rms(reached: np.ndarray, target: np.ndarray) -> float:
