@@ -327,7 +327,7 @@ CASES = {
         lambda c, order: (
             jn.spectra.estimated_singular_profile(
                 c.q * J, c.q * np.array([0.5, 1.0]), key=KEY, num_vectors=4, num_steps=6
-            )[0].counts,
+            ).counts,
         ),
         [((0, 0, 0), None)],
     ),

@@ -8,7 +8,9 @@ import argparse
 import contextlib
 import dataclasses
 import os
+import re
 import sys
+import types
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -56,13 +58,23 @@ def _parsed(words: list[str]) -> commands.Work:
         path.append(words[0])
         found = found[words.pop(0)]
     prog = " ".join(path)
-    if callable(found):
-        return cast(commands.Work, tyro.cli(found, prog=prog, args=words))
+    if isinstance(found, types.FunctionType):
+        return cast(commands.Work, tyro.cli(_flowing(found), prog=prog, args=words))
     description = DESCRIPTION if found is commands.COMMANDS else commands.ABOUT_SWEEPS
     # Help over several commands needs their names and first lines; all their options would take long to read.
     arms = [_arm(name, commands.ABOUT_SWEEPS if isinstance(one, dict) else one.__doc__) for name, one in found.items()]
     several: Any = Union[*arms]
     return cast(commands.Work, tyro.cli(several, prog=prog, description=description, args=words))
+
+
+def _flowing(command: types.FunctionType) -> types.FunctionType:
+    """The command with the text of each argument in one line, which the help then breaks by its own width."""
+    # A copy without `__wrapped__`, which the help would be read from.
+    same = types.FunctionType(command.__code__, command.__globals__, command.__name__, command.__defaults__)
+    same.__kwdefaults__, same.__annotations__ = command.__kwdefaults__, command.__annotations__
+    same.__module__, same.__qualname__ = command.__module__, command.__qualname__
+    same.__doc__ = re.sub(r"\n {12,}(?=\S)", " ", command.__doc__ or "")
+    return same
 
 
 def _arm(name: str, about: str | None) -> Any:

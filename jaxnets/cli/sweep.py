@@ -13,6 +13,7 @@ import xarray as xr
 
 from .. import __version__, computations, plotting, sweeps
 from .._progress import stage
+from ..sweeps.running import require_same_sweep
 from .outputs import MAKER, check_replaceable, replacing, table
 from .refusals import InputError
 from .sweep_figure import default_variables, draw, drawable
@@ -110,6 +111,7 @@ def _prospect(described: sweeps.Sweep, folder: Path, workers: int | None, schedu
     sizes = [f"{axis.name} {len(axis)}" for axis in (*described.grid.static, *described.grid.axes)]
     grid = " x ".join([*sizes, f"{described.realisations} realisations"])
     if (folder / "manifest.json").exists():
+        require_same_sweep(described, folder)
         there = sweeps.status(folder, listed=0)
         known, total = there.points - there.missing, described.grid.total
         return f"{grid}: {'all there' if known == total else f'{known} of {total} there, going on'}"

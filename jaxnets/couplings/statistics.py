@@ -69,7 +69,9 @@ def weight_statistics(J: Any) -> WeightStatistics:
         "column_means": scale * columns,
     }
     numbers = {name: jnp.asarray(value, jnp.result_type(float)) for name, value in numbers.items()}
-    return WeightStatistics(**numbers, in_degree=jnp.asarray(into), out_degree=jnp.asarray(out))
+    degrees = {"in_degree": into, "out_degree": out}
+    degrees = {name: jnp.asarray(count, jnp.result_type(int)) for name, count in degrees.items()}
+    return WeightStatistics(**numbers, **degrees)
 
 
 def _reciprocal(matrix: scipy.sparse.csr_array) -> tuple[float, float]:

@@ -91,9 +91,11 @@ def require_varying(
         raise ValueError(f"`{name}` must vary, got the same values at all times in all {constant.size} units{hint}")
     if all_units and constant.size:
         shown = ", ".join(map(str, constant[:8])) + (", ..." if constant.size > 8 else "")
+        one = constant.size == 1
+        counted = "unit ({}): it counts as a silent unit" if one else "units ({}): they count as silent units"
         warnings.warn(
-            f"`{name}` has {constant.size} constant units ({shown}): they count as silent units of the population; "
-            "leave them out if they were not recorded",
+            f"`{name}` has {constant.size} constant {counted.format(shown)} of the population; "
+            f"leave {'it' if one else 'them'} out if {'it was' if one else 'they were'} not recorded",
             RuntimeWarning,
             stacklevel=3,
         )

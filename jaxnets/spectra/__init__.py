@@ -5,12 +5,19 @@ from ..eigen import eigenvalues
 from .boundary import Coverage, contains, coverage
 from .isolated import Outliers, outliers
 from .points import quantiles
-from .singular import SingularProfile, estimated_singular_profile, observed_singular_profile, singular_profile
+from .singular import (
+    EstimatedSingularProfile,
+    SingularProfile,
+    estimated_singular_profile,
+    observed_singular_profile,
+    singular_profile,
+)
 from .spectral_law import SpectralLaw, critical_value, law
 from .voids import observed_void_area, void_area
 
 __all__ = [
     "Coverage",
+    "EstimatedSingularProfile",
     "Outliers",
     "SingularProfile",
     "SpectralLaw",

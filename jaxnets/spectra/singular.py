@@ -35,6 +35,16 @@ class SingularProfile(Result, axes={"K": "scales"}):
     overlaps: Float[Array, " K"]
 
 
+class EstimatedSingularProfile(Result, axes={"K": "scales"}):
+    """C, `counts`, and Q, `overlaps`, at `scales`, with their standard errors; made by `estimated_singular_profile`."""
+
+    scales: Float[Array, " K"]
+    counts: Float[Array, " K"]
+    overlaps: Float[Array, " K"]
+    counts_error: Float[Array, " K"]
+    overlaps_error: Float[Array, " K"]
+
+
 def observed_singular_profile(
     values: Float[ArrayLike, " r"], overlaps: Float[ArrayLike, " r"], n: int, scales: Float[ArrayLike, " K"]
 ) -> SingularProfile:
@@ -63,7 +73,7 @@ def estimated_singular_profile(
     key: PRNGKeyArray,
     num_vectors: int = 16,
     num_steps: int = 64,
-) -> tuple[SingularProfile, SingularProfile]:
+) -> EstimatedSingularProfile:
     r"""C and Q of one large network from products alone, and their standard errors: stochastic Lanczos quadrature.
 
     $$ C = \frac1N \Big\langle z^T \frac{J^T J}{J^T J + \eta^2} z \Big\rangle, \qquad
@@ -72,8 +82,8 @@ def estimated_singular_profile(
     over `num_vectors` random vectors z of signs; of each, `num_steps` of the Golub-Kahan bidiagonalisation (by matfree,
     an extra: `pip install jaxnets[lanczos]`) give both at all `scales`. J is an operator, a sparse matrix of SciPy or
     JAX, or an array, and may have any unit; memory is `num_steps` vectors twice beside it. Scales below about twice the
-    largest singular value over `num_steps` are not resolved, and errors do not tell. The second result holds the
-    standard errors, from the scatter between the vectors, which falls as 1 / sqrt(N `num_vectors`).
+    largest singular value over `num_steps` are not resolved, and errors do not tell. Errors are of the scatter between
+    the vectors, which falls as 1 / sqrt(N `num_vectors`).
 
     Raises `ValueError` for J that is not one square network, scales that are empty or not positive and numbers < 1 (< 2
     vectors), and `ImportError` without matfree.
@@ -95,9 +105,8 @@ def estimated_singular_profile(
         ) from error
     counts, overlaps = _by_lanczos(operator, scales, key, num_vectors, min(num_steps, n))
     error = lambda x: jnp.std(x, axis=0, ddof=1) / num_vectors**0.5
-    return (
-        SingularProfile(scales, jnp.mean(counts, axis=0), jnp.mean(overlaps, axis=0)),
-        SingularProfile(scales, error(counts), error(overlaps)),
+    return EstimatedSingularProfile(
+        scales, jnp.mean(counts, axis=0), jnp.mean(overlaps, axis=0), error(counts), error(overlaps)
     )
 
 

@@ -133,6 +133,12 @@ def _manifest(sweep: Sweep, text: str, folder: Path, pool: Pool) -> Manifest:
     return new
 
 
+def require_same_sweep(sweep: Sweep, folder: Path) -> None:
+    """Raises `ValueError` if the folder holds a sweep of which this one is no extension."""
+    if (folder / MANIFEST).exists():
+        _added(folder, read_manifest(folder).sweep, sweep)
+
+
 def _added(folder: Path, old: Sweep, new: Sweep) -> list[Region]:
     try:
         return added(old, new)

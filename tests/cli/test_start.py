@@ -1,6 +1,7 @@
 """Help and refusals come at once, without JAX; and nothing is compiled before all input has been checked."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 from compilations import compilations
 
 from jaxnets import papers
-from jaxnets.cli import main
+from jaxnets.cli import _flowing, main
 from jaxnets.cli.commands import COMMANDS, PAPERS, SWEEP
 
 SCRIPT = """
@@ -90,3 +91,10 @@ def test_papers_are_those_of_the_room():
     assert sorted(PAPERS) == sorted(
         number for paper in papers.ALL for number in (paper.number, paper.companion) if number
     )
+
+
+def test_help_breaks_lines_by_its_width_alone():
+    """tyro keeps the breaks of the source otherwise, as after ".npz"."""
+    for command in (*(one for one in COMMANDS.values() if callable(one)), *SWEEP.values()):
+        texts = (_flowing(command).__doc__ or "").partition("Args:")[2]
+        assert not re.search(r"\n {12}", texts) and texts.split() == command.__doc__.partition("Args:")[2].split()

@@ -122,6 +122,7 @@ def test_statistics(name):
     found = jn.couplings.weight_statistics(forms[name])
     for field, expected in _statistics_of(DENSE.T if name == "its transpose" else DENSE).items():
         np.testing.assert_allclose(getattr(found, field), expected, rtol=1e-12, atol=1e-15, err_msg=field)
+    assert found.in_degree.dtype == found.out_degree.dtype == np.int64
 
 
 @pytest.mark.parametrize("unit", [1e-160, 1e-30, 1e150])

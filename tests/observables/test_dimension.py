@@ -214,6 +214,8 @@ def test_constant_units_of_a_population_are_named():
     with pytest.warns(RuntimeWarning, match=r"`x` has 2 constant units \(8, 9\): they count as silent"):
         all_units = obs.dimension_estimate(x, DT, population_size=100, correlation_time=DT)
     assert abs(all_units.value - few) < 3 * all_units.error
+    with pytest.warns(RuntimeWarning, match=r"`x` has 1 constant unit \(8\): it counts as a silent unit"):
+        obs.dimension_estimate(x[:, :9], DT, population_size=100, correlation_time=DT)
     assert obs.participation_ratio(np.ones((4, 2)), DT, unbiased=False, centre=False) == pytest.approx(1)
 
 

@@ -9,6 +9,7 @@ import xarray as xr
 from jaxnets import sweeps
 from jaxnets.sweeps import running
 from jaxnets.sweeps.extension import added
+from jaxnets.sweeps.running import require_same_sweep
 
 SMALL = {"axes": {"x": [0.5, 0.7, 0.9]}, "static": {"scale": [1.0, 2.0]}, "realisations": 2, "batch": 4, "chunk": 4}
 GROWN = {
@@ -138,6 +139,10 @@ def test_what_is_no_extension_is_refused(there, change, line):
     with pytest.raises(ValueError, match=f"holds another sweep:\n  {line}|`axes`: `y` is no parameter"):
         run(there, **change)
     assert files_of(there) == before
+    if "batch" not in change and "y" not in change.get("axes", {}):  # the command asks before it says how far it is
+        with pytest.raises(ValueError, match=f"holds another sweep:\n  {line}"):
+            require_same_sweep(sweep(**change), there)
+    require_same_sweep(sweep(realisations=9), there)
 
 
 @pytest.mark.slow
