@@ -218,7 +218,8 @@ class CellTypes(Ensemble):
     def parts(self):
         if is_concrete(self.means) and not np.any(np.asarray(self.means)):
             return (Part(1.0, self),)
-        rest = CellTypes(self.fractions, self.g, self.symmetry)
+        # Zeros of NumPy are known under `jit` too, so that the rest is one part.
+        rest = eqx.tree_at(lambda e: e.means, self, np.zeros(self.g.shape, self.g.dtype))
         return (Part(1.0, rest), Part(1.0, BlockMeans(self.fractions, self.means)))
 
     def variance(self):
