@@ -7,6 +7,8 @@ from .._public import public
 from .static.stability import StaticStability, static_stability
 from .static.state import Input, StaticState, static_state
 from .static.states import StaticStates, static_states
+from .types.state import Phase, TypedStationary
+from .types.static import TypedStaticState
 from .unit.lyapunov import largest_lyapunov
 from .unit.onset import Onset, chaos_onset
 from .unit.sampled import stationary_by_paths
@@ -16,11 +18,14 @@ from .unit.states import StationaryStates, stationary, stationary_states
 __all__ = [
     "Input",
     "Onset",
+    "Phase",
     "StaticStability",
     "StaticState",
     "StaticStates",
     "Stationary",
     "StationaryStates",
+    "TypedStaticState",
+    "TypedStationary",
     "Units",
     "chaos_onset",
     "largest_lyapunov",

@@ -11,6 +11,8 @@ the diagonal, much narrower than C near onset, and K - 1 decays along the axes. 
 along the edges of a quadrant, where the trapezoid rule in (t, u), a = a_0 exp(t - e^{-t}), converges exponentially.
 """
 
+from typing import overload
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -22,16 +24,16 @@ from .._numerics import cubic_interpolation, frozen, is_concrete
 from .._numerics.filon import spectra
 from .._results import Result
 from ..couplings import Ensemble
-from ..meanfield import Stationary
-from ..meanfield.unit.response import r_and_power
+from ..meanfield import Stationary, TypedStationary
 from .pairs import Pairs, alike, unlike
+from .types import TypedDimension, check_types, dimension_of_types, pairs_of_types
 
 # Largest residual of a converged result; with sampled paths it is far below their errors.
 _TOLERANCE, _TOLERANCE_OF_PATHS = 1e-4, 1e-3
 # The error is the difference from this part of the nodes, and every second lag. It falls exponentially with the nodes,
 # so derivatives are taken there, where they cost 2.6 times less.
 _COARSER, _STRIDE = 5 / 8, 2
-# The first frequency, where t - e^{-t} is -23: 1e-10 of the scale. The highest, per tau: K - 1 falls as w^-2, and C as
+# The first frequency, where t - e^{-t} is -23: 1e-10 of the scale. The highest, per (shortest) tau: K - 1 falls as w^-2, and C as
 # w^-2 or faster, so that 1e-6 of their integral is beyond.
 _FIRST, _HIGHEST = -3.0, 100.0
 # Near onset the width of the ridge vanishes; no narrower one is resolved.
@@ -62,9 +64,25 @@ class PairCovariance(Result, axes={"T": "lags"}, units={"lags": "tau"}):
     converged: Bool[Array, ""]
 
 
+@overload
 def dimension(
     state: Stationary, ensemble: Ensemble | None = None, *, z_scored: bool = False, nodes: int = 64
-) -> Dimension:
+) -> Dimension: ...
+
+
+@overload
+def dimension(
+    state: TypedStationary, ensemble: None = None, *, z_scored: bool = False, nodes: int = 64
+) -> TypedDimension: ...
+
+
+def dimension(
+    state: Stationary | TypedStationary,
+    ensemble: Ensemble | None = None,
+    *,
+    z_scored: bool = False,
+    nodes: int = 64,
+) -> Dimension | TypedDimension:
     r"""The dimension of activity, PR / N for N to infinity: the share of all directions that it explores.
 
     $$ \frac{\mathrm{PR}}{N} = \frac{\big(\frac1N \mathrm{tr}\, C(0)\big)^2}{\frac1N \mathrm{tr}\, C(0)^2}
@@ -86,6 +104,9 @@ def dimension(
     onset of chaos, the limit says nothing of it. `couplings.finite_size(ensemble, N, dimension=phi)` says how far one
     network may be from it.
 
+    A state with types, without static disorder, gives a `TypedDimension`: of all units, of each type, and what types
+    share. It serves no other `ensemble`.
+
     There are `nodes` frequencies in each of two directions. `residual` is the largest of the relative difference from
     5/8 of the nodes and every second lag, of the square of C at the last lag over C(0), and of the residual of the
     state. `converged` asks for 1e-4 (1e-3 with a memory kernel), and a converged state. Standard errors are those that
@@ -96,10 +117,13 @@ def dimension(
 
     Raises:
         ValueError: for an `ensemble` of another type or, with row gains, with a memory kernel or an echo, and
-            nodes < 16.
+            nodes < 16; for a state with types, with static disorder, modes or another ensemble.
 
     Source: Clark, Abbott & Litwin-Kumar 2023 (arXiv 2207.12373); with modes, Clark et al. 2024 (arXiv 2409.01969).
     """
+    if isinstance(state, TypedStationary):
+        found, residual = _shared(state, ensemble, jnp.zeros(1, state.tau.dtype), nodes)
+        return dimension_of_types(state, found, z_scored, residual)
     ensemble = _checked(state, ensemble, nodes)
     W2_phi = W2_x = None
     mean_phi, mean_x = state.c_phi[0], state.c_x[0]
@@ -119,7 +143,11 @@ def dimension(
 
 
 def pair_covariance(
-    state: Stationary, ensemble: Ensemble | None, lags: Float[ArrayLike, " L"], *, nodes: int = 128
+    state: Stationary | TypedStationary,
+    ensemble: Ensemble | None,
+    lags: Float[ArrayLike, " L"],
+    *,
+    nodes: int = 128,
 ) -> PairCovariance:
     r"""The squared covariances of all pairs of units at `lags`, for N to infinity: how long population modes live.
 
@@ -135,9 +163,13 @@ def pair_covariance(
 
     Source: Clark, Abbott & Litwin-Kumar 2023 (arXiv 2207.12373).
     """
-    ensemble = _checked(state, ensemble, nodes)
     lags = vector("lags", lags).astype(state.c_x.dtype)
     require("lags", lags, np.isfinite, "finite")
+    if isinstance(state, TypedStationary):
+        found, residual = _shared(state, ensemble, lags, nodes)
+        phi, x = jnp.sum(found.reshape(2, -1, lags.shape[0]), axis=1)
+        return PairCovariance(lags, phi, x, residual, state.converged & (residual <= _TOLERANCE))
+    ensemble = _checked(state, ensemble, nodes)
     return _pair_covariance(state, ensemble, lags, None, None, nodes)
 
 
@@ -150,6 +182,34 @@ def _checked(state: Stationary, ensemble: Ensemble | None, nodes: int) -> Ensemb
         if site is None or site.echo is not None:
             raise ValueError("`ensemble` must be without memory kernel and echo for a state with row gains")
     return ensemble
+
+
+def _shared(
+    state: TypedStationary, ensemble: Ensemble | None, lags: Float[Array, " L"], nodes: int
+) -> tuple[Float[Array, "m L"], Float[Array, ""]]:
+    """(1/N) sum C_ij(tau)^2 over units of each two types, of rates and of states, and its error."""
+    if ensemble is not None:
+        raise ValueError("`ensemble` must be None for a state with types, which knows its own")
+    require_whole("nodes", nodes, least=16)
+    check_types(state)
+    return _shared_sums(state, lags, nodes)
+
+
+@eqx.filter_jit
+def _shared_sums(state: TypedStationary, lags: Float[Array, " L"], nodes: int):
+    def sums(state, nodes, stride):
+        pairs = pairs_of_types(state)
+        spacing = stride * (state.lags[1] - state.lags[0])
+        rates = 1 / jnp.max(state.tau), 1 / jnp.min(state.tau)
+        c = pairs.functions[:, ::stride]
+        return integral(pairs, c, spacing, state.decay_rate, lags, nodes, nodes, *frozen(rates))
+
+    total, coarse = sums(frozen(state), nodes, 1), sums(state, int(_COARSER * nodes), _STRIDE)
+    value = jax.lax.stop_gradient(total - coarse) + coarse
+    by_kind = lambda of: jnp.sum(of.reshape(2, -1, lags.shape[0]), axis=1)
+    missed = jnp.max(jnp.abs(by_kind(coarse - total)) / jnp.max(jnp.abs(by_kind(total)), axis=1, keepdims=True))
+    last = jnp.max(jnp.abs(state.c_x[:, -1] - state.static_x)) / jnp.max(state.c_x)
+    return value, jax.lax.stop_gradient(jnp.maximum(jnp.maximum(missed, last**2), state.residual))
 
 
 def _pair_covariance(
@@ -226,16 +286,31 @@ def _integral(
     """The double integral for rates and states, from every ``stride``-th lag, with ``count`` of ``nodes`` nodes."""
     pairs = _pairs(state, ensemble, *weights)
     spacing = stride * (state.lags[1] - state.lags[0])
-    c = pairs.functions[:, ::stride]
+    return integral(pairs, pairs.functions[:, ::stride], spacing, state.decay_rate, lags, nodes, count)
+
+
+def integral(
+    pairs: Pairs,
+    c: Float[Array, "s T"],
+    spacing: Float[Array, ""],
+    decay_rate: Float[Array, ""],
+    lags: Float[Array, " L"],
+    nodes: int,
+    count: int | Int[Array, ""],
+    slowest: float | Float[Array, ""] = 1.0,
+    fastest: float | Float[Array, ""] = 1.0,
+) -> Float[Array, "k L"]:
+    """The double integral of `pairs`, whose functions are c, for units of rates between `slowest` and `fastest`."""
     # The scale of b need not be exact: a sum over the lags in place of the spectrum at 0.
-    width = jnp.pi * c[0, 0] / (2 * spacing * (jnp.sum(c[0]) - c[0, 0] / 2) + 2 * c[0, -1] / state.decay_rate)
-    b, db = _half_line(width, nodes, count)
+    width = jnp.pi * c[0, 0] / (2 * spacing * (jnp.sum(c[0]) - c[0, 0] / 2) + 2 * c[0, -1] / decay_rate)
+    b, db = _half_line(width, nodes, count, fastest)
     S2 = pairs.response(b)
-    power = jax.vmap(lambda s: r_and_power(ensemble, s)[1])(S2)
-    a, da = _half_line(jnp.clip(jnp.min(1 - power), _NARROWEST, 1), nodes, count)  # the width of the ridge
+    power = jax.vmap(pairs.power)(S2)
+    ridge = slowest * jnp.clip(jnp.min(1 - power), _NARROWEST, 1)
+    a, da = _half_line(ridge, nodes, count, fastest)
     S1 = pairs.response(b[:, None] + a[None])
     # At b, and at b + a.
-    C = spectra(c, spacing, state.decay_rate, b, jnp.append(jnp.zeros(1, a.dtype), a)).transpose(1, 2, 0)
+    C = spectra(c, spacing, decay_rate, b, jnp.append(jnp.zeros(1, a.dtype), a)).transpose(1, 2, 0)
     C2, C1 = C[:, 0], C[:, 1:]
 
     def point(a, b, s1, s2, c1, c2):
@@ -255,7 +330,7 @@ def _integral(
     rows = jax.lax.map(row, (b, S1, S2, C1, C2))
     # Eight octants, four of each sign.
     excess = 4 / (2 * jnp.pi) ** 2 * jnp.tensordot(db, rows, 1)
-    return pairs.single(_at_lags(c, spacing, state.decay_rate, lags)) + excess
+    return pairs.single(_at_lags(c, spacing, decay_rate, lags)) + excess
 
 
 def _pairs(
@@ -268,7 +343,7 @@ def _pairs(
 
 
 def _half_line(
-    scale: Float[Array, ""], nodes: int, count: int | Int[Array, ""]
+    scale: Float[Array, ""], nodes: int, count: int | Int[Array, ""], fastest: float | Float[Array, ""]
 ) -> tuple[Float[Array, " nodes"], Float[Array, " nodes"]]:
     """Frequencies from 0 to the highest, dense up to `scale`, and the weights of an integral over them.
 
@@ -276,7 +351,7 @@ def _half_line(
     """
     scale = jax.lax.stop_gradient(scale)
     numbers, count = jnp.asarray(np.arange(nodes), scale.dtype), jnp.asarray(count, scale.dtype)
-    spacing = (jnp.log(_HIGHEST / scale) - _FIRST) / (count - 1)
+    spacing = (jnp.log(_HIGHEST * fastest / scale) - _FIRST) / (count - 1)
     t = _FIRST + spacing * numbers
     w = scale * jnp.exp(t - jnp.exp(-t))
     return w, jnp.where(numbers < count, spacing * w * (1 + jnp.exp(-t)), 0)

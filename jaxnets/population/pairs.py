@@ -14,6 +14,7 @@ from jaxtyping import Array, Complex, Float
 from .._numerics import as_complex, square_modulus
 from ..couplings import Ensemble
 from ..meanfield import Stationary, Units
+from ..meanfield.unit.response import r_and_power
 from .sums import four_point_sums
 
 
@@ -21,6 +22,7 @@ class Pairs(NamedTuple):
     """(1/N) tr C(w_1) C(w_2) of rates and of states, in two parts: from single units, and added by pairs."""
 
     response: Callable[[Float[Array, "..."]], Complex[Array, "..."]]  # S(w), or its root mean square over units
+    power: Callable[[Complex[Array, ""]], Float[Array, ""]]  # what |S|^2 makes of a perturbation, below 1
     functions: Float[Array, "s T"]  # the C(tau) that both parts are made of
     single: Callable[[Float[Array, "s L"]], Float[Array, "2 L"]]  # C(tau)^2 averaged over units, from these
     added: Callable[..., Float[Array, " 2"]]  # at (w_1, w_2, S_1, S_2, spectra at w_1, spectra at w_2)
@@ -35,7 +37,9 @@ def alike(state: Stationary, ensemble: Ensemble) -> Pairs:
         z1, z2 = noise / ((1 + w1**2) * c1[1]), noise / ((1 + w2**2) * c2[1])
         return c1 * c2 * (jnp.stack(four_point_sums(ensemble, s1, s2, z1, z2)) - 1)
 
-    return Pairs(state.response, jnp.stack([state.c_phi, state.c_x]), jnp.square, added)
+    return Pairs(
+        state.response, lambda s: r_and_power(ensemble, s)[1], jnp.stack([state.c_phi, state.c_x]), jnp.square, added
+    )
 
 
 def unlike(units: Units, ensemble: Ensemble, W2_phi: Float[Array, " K"], W2_x: Float[Array, " K"]) -> Pairs:
@@ -79,4 +83,4 @@ def unlike(units: Units, ensemble: Ensemble, W2_phi: Float[Array, " K"], W2_x: F
         return jnp.stack([phi, x])
 
     field = mean(units.c_x) / mean(units.gains.values**2)
-    return Pairs(response, jnp.concatenate([units.c_phi, field[None]]), single, added)
+    return Pairs(response, lambda s: g2 * square_modulus(s), jnp.concatenate([units.c_phi, field[None]]), single, added)

@@ -32,6 +32,9 @@ _TILE = (49, 100)
 # to 1e-8 then.
 _PER_OWN, _PER_SHARED, _FEWEST_BY_PIECES = 16, 8, 800
 
+# Variance and mean of the inputs; None where they are centred, for which some phi have closed forms.
+_Law = tuple[Float[Array, ""], Float[Array, ""] | None]
+
 
 def covariances(
     transfer: Transfer,
@@ -39,51 +42,66 @@ def covariances(
     correlations: Float[np.ndarray, " C"],
     nodes: int,
     breaks: Float[Array, " d"] | None = None,
+    mean: Float[Array, ""] | None = None,
 ) -> Float[Array, " C"]:
     """<phi phi> at each of the `correlations`, in rising or falling order, with `nodes` points where C_0 is all own.
 
-    `breaks` are the kinks of phi, None if it is smooth.
+    `breaks` are the kinks of phi, None if it is smooth. Inputs are centred if `mean` is None.
     """
-    return _covariances(variance, transfer, breaks, tuple(map(float, correlations)), nodes)
+    return _covariances((variance, mean), transfer, breaks, tuple(map(float, correlations)), nodes)
 
 
 @eqx.filter_custom_jvp
 def _covariances(
-    variance: Float[Array, ""],
+    law: _Law,
     transfer: Transfer,
     breaks: Float[Array, " d"] | None,
     correlations: tuple[float, ...],
     nodes: int,
 ) -> Float[Array, " C"]:
-    return _values(variance, transfer, breaks, correlations, nodes)
+    return _values(law, transfer, breaks, correlations, nodes)
 
 
 @_covariances.def_jvp
 def _covariances_jvp(primals, tangents):
-    # The slope with the value: a reverse pass would go through the whole quadrature once more.
-    variance, transfer, *rest = primals
-    by_variance, by_transfer = tangents[:2]
-    value, slope = jax.jvp(lambda v: _values(v, transfer, *rest), (variance,), (jnp.ones_like(variance),))
-    change = jnp.zeros_like(value) if by_variance is None else slope * by_variance
+    # The slopes with the value: a reverse pass would go through the whole quadrature once more.
+    (variance, mean), transfer, *rest = primals
+    by_law, by_transfer = tangents[:2]
+    if mean is None:
+        at = lambda v: _values((v, None), transfer, *rest)
+        value, slope = jax.jvp(at, (variance,), (jnp.ones_like(variance),))
+        slopes = slope[:, None]
+    else:
+        at = lambda law: (_values((law[0], law[1]), transfer, *rest),) * 2
+        slopes, value = jax.jacfwd(at, has_aux=True)(jnp.stack([variance, mean]))
+    change = jnp.zeros_like(value)
+    for k, tangent in enumerate(by_law):
+        change = change if tangent is None else change + slopes[:, k] * tangent
     if jax.tree.leaves(by_transfer):
-        at = lambda transfer: _values(variance, transfer, *rest)
+        at = lambda transfer: _values((variance, mean), transfer, *rest)
         moved = eqx.filter_jvp(at, (transfer,), (by_transfer,))[1]
         change = change if moved is None else change + moved
     return value, change
 
 
 def _values(
-    variance: Float[Array, ""],
+    law: _Law,
     transfer: Transfer,
     breaks: Float[Array, " d"] | None,
     correlations: tuple[float, ...],
     nodes: int,
 ) -> Float[Array, " C"]:
-    if type(transfer).covariance is not Transfer.covariance:
+    variance, mean = law
+    if mean is not None and type(transfer).expected_product is not Transfer.expected_product:
+        pair = lambda c: variance * jnp.stack([jnp.ones_like(c), c, c, jnp.ones_like(c)]).reshape(2, 2)
+        at = lambda c: transfer.expected_product(jnp.stack([mean, mean]), pair(c))
+        return jax.lax.map(at, jnp.asarray(correlations, variance.dtype))
+    if mean is None and type(transfer).covariance is not Transfer.covariance:
         return _by_its_own_rule(variance, transfer, correlations, nodes)
+    mean = jnp.zeros_like(variance) if mean is None else mean
     if breaks is None:
-        return _by_tiles(variance, transfer, _plan(correlations, nodes))
-    at = lambda c: _between_kinks(variance, transfer, c, breaks, nodes)
+        return _by_tiles(variance, mean, transfer, _plan(correlations, nodes))
+    at = lambda c: _between_kinks(variance, mean, transfer, c, breaks, nodes)
     return jax.lax.map(at, jnp.asarray(correlations, variance.dtype))
 
 
@@ -138,10 +156,12 @@ def _rule(num: int, size: int) -> tuple[Float[np.ndarray, "tiles size"], Float[n
     return np.pad(z, rest).reshape(-1, size), np.pad(weights / np.sum(weights), rest).reshape(-1, size)
 
 
-def _by_tiles(variance: Float[Array, ""], transfer: Transfer, plan: _Plan) -> Float[Array, " C"]:
+def _by_tiles(
+    variance: Float[Array, ""], mean: Float[Array, ""], transfer: Transfer, plan: _Plan
+) -> Float[Array, " C"]:
     def tile(_, at):
         z, u, weights = at
-        return None, transfer(jnp.sqrt(variance) * (z[:, None] + u[None])) @ weights
+        return None, transfer(mean + jnp.sqrt(variance) * (z[:, None] + u[None])) @ weights
 
     tiles, weights_of_z = jax.tree.map(
         lambda a: jnp.asarray(a, variance.dtype), ((plan.z, plan.u, plan.weights), plan.weights_of_z)
@@ -160,6 +180,7 @@ def _sum_by(values: Float[Array, "n ..."], owner: np.ndarray) -> Float[Array, "k
 
 def _between_kinks(
     variance: Float[Array, ""],
+    mean: Float[Array, ""],
     transfer: Transfer,
     correlation: Float[Array, ""],
     breaks: Float[Array, " d"],
@@ -167,11 +188,11 @@ def _between_kinks(
 ) -> Float[Array, ""]:
     """<phi phi> by Gauss-Legendre rules between kinks: of u given z, and of z, where <phi>_u bends next to kinks."""
     nodes = max(nodes, _FEWEST_BY_PIECES)
-    at, shared, own = breaks / jnp.sqrt(variance), jnp.sqrt(correlation), jnp.sqrt(1 - correlation)
+    at, shared, own = (breaks - mean) / jnp.sqrt(variance), jnp.sqrt(correlation), jnp.sqrt(1 - correlation)
 
     def given(z):
         u, weights = split_quadrature((at - shared * z) / own, nodes // _PER_OWN, _WIDTH / 2)
-        return weights @ transfer(jnp.sqrt(variance) * (shared * z + own * u))
+        return weights @ transfer(mean + jnp.sqrt(variance) * (shared * z + own * u))
 
     z, weights = split_quadrature(at / shared, nodes // _PER_SHARED, _WIDTH / 2)
     return weights @ jax.vmap(given)(z) ** 2

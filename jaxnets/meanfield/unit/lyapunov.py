@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..._numerics import Root, bisect, polish_root
+from ..types.lyapunov import typed_lyapunov
+from ..types.state import TypedStationary
 from .state import Stationary
 
 # Largest residual of a converged exponent, per tau: exponents of chaotic states are above 1e-4 but for g < 1.01.
@@ -18,7 +20,7 @@ _TOLERANCE = 1e-5
 _HALVINGS = 50
 
 
-def largest_lyapunov(state: Stationary) -> Root:
+def largest_lyapunov(state: Stationary | TypedStationary) -> Root:
     r"""The largest Lyapunov exponent, per tau, of networks in a stationary state without echo.
 
     $$ \lambda = -1 + \sqrt{1 - E_0}, \qquad \Big[-\frac{d^2}{d\tau^2} + 1 - g^2 \langle \phi'\phi' \rangle(\tau)\Big]
@@ -29,12 +31,21 @@ def largest_lyapunov(state: Stationary) -> Root:
     depth of the well at the last lag, and of the mismatch of psi. `converged` asks for 1e-5 and a converged state.
     Differentiable. Valid without memory kernel and echo.
 
+    For a state with types lambda, 1 / time, is where the positive operator
+
+    $$ \big[(1 + \lambda \tau_a)^2 - \tau_a^2\, d^2/d\tau^2\big]^{-1}\, f_b\, g_{ab}^2\,
+       \langle\phi'\phi'\rangle_b(\tau) $$
+
+    has the spectral radius 1. It is differentiable once. At a fixed point modes of means count as well.
+
     Raises:
         ValueError: for a state with memory kernel or echo, or from sampled paths, for which this equation does not
             hold.
 
     Source: Sompolinsky, Crisanti & Sommers 1988; with noise, Schuecker et al. 2018.
     """
+    if isinstance(state, TypedStationary):
+        return typed_lyapunov(state)
     site = state.site
     if site is None or site.echo is not None:
         raise ValueError("`state` must come from an ensemble without memory kernel and echo: none is derived there")

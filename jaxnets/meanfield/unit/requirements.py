@@ -116,6 +116,44 @@ def _require_slope_at_0(x: np.ndarray, phi: np.ndarray, opposite: np.ndarray, sl
             )
 
 
+def scale_of(transfer: Transfer, dtype: Any) -> Float[Array, ""]:
+    """The scale of x on which phi bends, for phi that need not be odd; 1 if it is linear for x > 0."""
+    return jnp.asarray(_scale(_values(transfer, jnp.asarray(_grid(dtype).astype(dtype))), dtype))
+
+
+class _Mirrored(Transfer):
+    """phi(-x)."""
+
+    of: Transfer
+
+    def __call__(self, x):
+        return self.of(-x)
+
+    def slope(self, x):
+        return -self.of.slope(-x)
+
+
+def kinks_of(transfer: Transfer, dtype: Any) -> Float[Array, " d"] | None:
+    """Where phi' or phi'' jumps, for phi that need not be odd, in rising order; None if they do nowhere.
+
+    For each kink x the list may hold -x too. A traced phi is taken to have no kink.
+    """
+    if not is_concrete(transfer):
+        return None
+    with jax.ensure_compile_time_eval():
+        found: list[np.ndarray] = []
+        nearest: list[float] = []
+        for phi in (transfer, _Mirrored(transfer)):
+            values = tuple(map(np.asarray, _values(phi, jnp.asarray(_grid(dtype).astype(dtype)))))
+            kinks = _breaks(phi, dtype, *values[2:])
+            found += [] if kinks is None else [kinks]
+            nearest.append(float(values[2][1]))
+            size = np.nanmax(np.abs(values[2]))
+        if abs(nearest[0] + nearest[1]) > _CHANGE * size:  # slopes on either side of 0
+            found.append(np.zeros(1))
+        return jnp.asarray(np.unique(np.concatenate(found)).astype(dtype)) if found else None
+
+
 def _breaks(transfer: Transfer, dtype: Any, slope: np.ndarray, bend: np.ndarray) -> np.ndarray | None:
     """Where phi' or phi'' jumps, in rising order; None if they do nowhere."""
     x, size = _grid(dtype), np.nanmax(np.abs(slope))

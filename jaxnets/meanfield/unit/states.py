@@ -1,5 +1,8 @@
 """Stationary states of one unit: without memory kernel all of them from their energy, else one from sampled paths."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,6 +15,7 @@ from ..._numerics import is_concrete
 from ..._results import Result
 from ...couplings import Ensemble, Site
 from ...transfer import Transfer
+from ..types.state import typed_stationary
 from .energy import Problem, Variance, least_of, least_variance, limits, roots, table, variance_within, with_noise
 from .orbit import orbit
 from .requirements import Shape, require_no_mean, shape_of
@@ -26,15 +30,17 @@ _EXACT_PATHS, _SAMPLED_PATHS = 1e-8, 1e-4
 
 def stationary(
     ensemble: Ensemble,
-    transfer: Transfer,
-    noise: Float[ArrayLike, ""] = 0.0,
+    transfer: Transfer | Sequence[Transfer],
+    noise: Float[ArrayLike, "*K"] = 0.0,
     *,
     row_gains: Discrete | None = None,
+    tau: Float[ArrayLike, "*K"] | None = None,
+    input: Float[ArrayLike, "*K"] | None = None,
     nodes: int = 801,
     num_lags: int = 1025,
     max_lag: Float[ArrayLike, ""] | None = None,
     key: PRNGKeyArray | None = None,
-) -> Stationary:
+) -> Any:
     r"""The stationary state of dx/dt = -x + J phi(x) + sqrt(2) sigma xi(t) for N -> infinity.
 
     `noise` is sigma, so that an isolated unit has variance sigma^2. Without noise the state is x = 0 below the onset of
@@ -56,6 +62,18 @@ def stationary(
     With `row_gains` gamma unit i has the weights gamma_i J_ij, and x_i = gamma_i u_i. Then u obeys the same equation
     with C^phi averaged over gains, `c_x` and `c_phi` are averages over units, and `units` holds each gain.
 
+    An ensemble with cell types, time constants `tau`, an `input`, and one `transfer` for each type give a
+    `TypedStationary`, with an axis of types. Each of `noise`, `tau` and `input` is a number or one for each type. The
+    equations are
+
+    $$ C_a - \tau_a^2 C_a'' = \sum_b f_b\, g_{ab}^2\, C^\phi_b(C_b), \qquad
+       \mu_a = I_a + \sum_b M_{ab} f_b \langle\phi_b\rangle $$
+
+    with C_a the covariance around the mean mu_a, which tends to the static disorder of x. phi may be any function
+    without jumps. `phase` says whether the network is silent, fixed, chaotic or driven by noise, or leaves all of these:
+    then `converged` is False. The state reached from rest is returned. It is differentiable once, and converged to the
+    same tolerance. Valid without memory kernel: symmetry 0 and no overlaps; means may be uniform modes.
+
     `nodes` points of Gaussian averages must grow like g (801 for tanh up to g = 20). There are `num_lags` lags up to
     `max_lag`, 16 decay times if None (derivatives are then at fixed lags). `residual` is the largest relative error of
     averages, series, C_0 and energy along the lags; `converged` asks for 1e-6 (single precision: 4e-4), and that C
@@ -65,13 +83,20 @@ def stationary(
     Raises:
         ValueError: for an ensemble with a finite-rank part, or with a memory kernel and no `key`; a `key` that is no
             random key; row gains that are not positive or that come with noise, a memory kernel or a shift; phi that is
-            not odd or has no slope at 0; negative noise, nodes < 41, num_lags < 17 and max_lag <= 0.
+            not odd or has no slope at 0; negative noise, nodes < 41, num_lags < 17 and max_lag <= 0. With types, for
+            numbers of another shape, tau <= 0, a memory kernel, row gains, and modes that are not uniform.
 
     Source: Sompolinsky, Crisanti & Sommers 1988; with noise, Schuecker et al. 2018.
     """
-    require_no_mean(ensemble)
+    require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     if key is not None:
         require_key("key", key)
+    has_types = ensemble.type_fractions().shape[0] > 1 or not isinstance(transfer, Transfer)
+    if has_types or tau is not None or input is not None:
+        if row_gains is not None:
+            raise ValueError("`row_gains` must be None for units with types, time constants or inputs: not derived")
+        return typed_stationary(ensemble, transfer, noise, tau, input, nodes, num_lags, max_lag)
+    require_no_mean(ensemble)
     noise = scalar("noise", noise)
     site, without_noise = ensemble.site(), _is_zero(noise)
     # A shift filters the noise too, and then no energy is conserved.

@@ -1,0 +1,124 @@
+r"""Gaussian averages of the rates of one type: <phi>, <phi^2>, and C^phi as a function of the correlation of inputs.
+
+$$ C^\phi(\rho) = \langle \phi^2 \rangle - (1 - \rho)\, G(\theta), \qquad \cos\theta = \rho, \qquad
+   \frac{dC^\phi}{d\rho} = G + \tan\frac\theta2 \frac{dG}{d\theta} $$
+
+In the angle theta C^phi is smooth up to rho = 1 also where phi has kinks (of ReLU: sin theta + (pi - theta) cos theta).
+So a Chebyshev series of G in theta serves every phi without jumps.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..._numerics import chebyshev, gaussian_quadrature, split_quadrature
+from ...transfer import Transfer
+from ..unit.covariances import covariances
+from .problem import Problem
+
+# Terms of G: tanh at C_0 = 71 (g = 10) leaves 1e-8 in the last.
+TERMS = 40
+# Parts of the nodes between two kinks.
+_PER_PIECE = 8
+_WIDTH = 9.0
+# Below this 1 - rho the angle is 0, so that derivatives of the square root stay finite.
+_SAME = 1e-30
+
+
+class Rates(NamedTuple):
+    """Averages of K types: <phi>, <phi^2>, the series of G, and derivatives of all by (variance, mean) of the input."""
+
+    rate: Float[Array, " K"]
+    power: Float[Array, " K"]
+    series: Float[Array, "K k"]
+    slopes: Float[Array, "K k+2 2"]
+
+    @property
+    def beta(self) -> Float[Array, " K"]:
+        """<phi'>, the derivative of <phi> by the mean."""
+        return self.slopes[:, 0, 1]
+
+
+class Product(NamedTuple):
+    """C^phi at lags, and its derivatives at fixed lags: by C(tau), by C(0) and by the mean."""
+
+    value: Float[Array, "K T"]
+    by_lag: Float[Array, "K T"]
+    by_variance: Float[Array, "K T"]
+    by_mean: Float[Array, "K T"]
+
+
+def rates(problem: Problem, variance: Float[Array, " K"], mean: Float[Array, " K"], nodes: int) -> Rates:
+    """The averages at variances C(0) and means of the inputs, with `nodes` points."""
+
+    def of(transfer, breaks, law):
+        value = lambda law: (_facts(transfer, breaks, law[0], law[1], nodes),) * 2
+        slopes, facts = jax.jacfwd(value, has_aux=True)(law)
+        return facts, slopes
+
+    facts, slopes = problem.of_types(of, jnp.stack([variance, mean], axis=1))
+    return Rates(facts[:, 0], facts[:, 1], facts[:, 2:], slopes)
+
+
+def rates_alone(problem: Problem, variance: Float[Array, " K"], mean: Float[Array, " K"], nodes: int) -> Rates:
+    """As `rates`, without the derivatives."""
+    of = lambda transfer, breaks, law: _facts(transfer, breaks, law[0], law[1], nodes)
+    facts = problem.of_types(of, jnp.stack([variance, mean], axis=1))
+    return Rates(facts[:, 0], facts[:, 1], facts[:, 2:], jnp.zeros((*facts.shape, 2), facts.dtype))
+
+
+def _facts(
+    transfer: Transfer,
+    breaks: Float[Array, " d"] | None,
+    variance: Float[Array, ""],
+    mean: Float[Array, ""],
+    nodes: int,
+) -> Float[Array, " k+2"]:
+    """<phi>, <phi^2> and the series of G."""
+    z, weights = rule(breaks, variance, mean, nodes)
+    phi = transfer(mean + jnp.sqrt(variance) * z)
+    rate, power = weights @ phi, weights @ phi**2
+    grid = chebyshev.grid(TERMS)
+    correlations = np.cos(np.pi / 2 * grid.nodes)
+    C = covariances(transfer, variance, correlations, nodes, breaks, mean)
+    G = (power - C) / jnp.asarray(2 * np.sin(np.pi / 4 * grid.nodes) ** 2, power.dtype)
+    return jnp.concatenate([jnp.stack([rate, power]), jnp.asarray(grid.series, power.dtype) @ G])
+
+
+def rule(breaks: Float[Array, " d"] | None, variance: Float[Array, ""], mean: Float[Array, ""], nodes: int):
+    """Points of a standard normal variable and weights, for functions of x = mean + sd z that bend at the breaks."""
+    if breaks is None:
+        z, weights = gaussian_quadrature(nodes, width=_WIDTH)
+        return z.astype(variance.dtype), weights.astype(variance.dtype)
+    return split_quadrature((breaks.astype(variance.dtype) - mean) / jnp.sqrt(variance), nodes // _PER_PIECE, _WIDTH)
+
+
+def product(of: Rates, c: Float[Array, "K T"], variance: Float[Array, " K"]) -> Product:
+    """C^phi where the inputs have covariances c."""
+    rho = jnp.clip(c / variance[:, None], 0, 1)
+    apart = 1 - rho
+    differ = apart > _SAME
+    half = jnp.arcsin(jnp.sqrt(jnp.where(differ, apart, 1) / 2)) * differ.astype(c.dtype)
+    t = jnp.clip(4 / jnp.pi * half, 0, 1)
+    grid = chebyshev.grid(TERMS)
+    slope = jnp.asarray(np.pad(grid.slope, ((0, 1), (0, 0))) @ np.linalg.inv(grid.series), c.dtype)
+    basis = jax.vmap(lambda t: chebyshev.basis(TERMS, t))(t)  # (K, k, T)
+    on = lambda series: jnp.einsum("kn,knt->kt", series, basis)
+    G, G_t = on(of.series), on(of.series @ slope.T)
+    by_rho = G + jnp.tan(half) * (2 / np.pi) * G_t
+    moved = [of.slopes[:, 1, d][:, None] - apart * on(of.slopes[:, 2:, d]) for d in range(2)]
+    return Product(
+        value=of.power[:, None] - apart * G,
+        by_lag=by_rho / variance[:, None],
+        by_variance=moved[0] - by_rho * rho / variance[:, None],
+        by_mean=moved[1],
+    )
+
+
+def series_tail(of: Rates) -> Float[Array, ""]:
+    """The last coefficients of G, over the largest: the error of C^phi by its series."""
+    sizes = jnp.abs(of.series)
+    return jnp.max(jnp.max(sizes[:, -2:], axis=1) / jnp.maximum(jnp.max(sizes, axis=1), jnp.finfo(sizes.dtype).tiny))

@@ -1,0 +1,54 @@
+r"""The means of types respond to themselves: the modes of means, whose growth ends a stationary state.
+
+A perturbation e^{zt} of the mean input of type b changes its mean rate by beta_b / (1 + tau_b z), so that modes are at
+
+$$ \det\!\Big(1 - M\, \mathrm{diag}\Big(\frac{f_b\, \beta_b}{1 + \tau_b z}\Big)\Big) = 0, $$
+
+the eigenvalues of diag(1/tau) (-1 + diag(beta) M diag(f)). At a fixed point the variances of fields follow too, and the
+same holds for (<phi>, <phi^2>) of all types.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from ..._numerics import as_complex, frozen
+from ...eigen import eigenvalues
+from .problem import Problem
+
+
+def mean_modes(problem: Problem, beta: Float[Array, " K"]) -> Complex[Array, " K"]:
+    """The growth rates of means at fixed variances, by falling real part; without derivatives."""
+    return _rates(problem.tau, beta[:, None] * problem.means)
+
+
+def static_modes(problem: Problem, slopes: Float[Array, "K 2 2"]) -> Complex[Array, " 2K"]:
+    """The growth rates of means and variances at a fixed point, where `slopes` are those of (<phi>, <phi^2>).
+
+    The second index of `slopes` is the average, the third the mean or the variance of the field.
+    """
+    by_mean, by_variance = slopes[..., 0], slopes[..., 1]
+    rows = [
+        jnp.concatenate([by_mean[:, k, None] * problem.means, by_variance[:, k, None] * problem.W], axis=1)
+        for k in range(2)
+    ]
+    return _rates(jnp.concatenate([problem.tau, problem.tau]), jnp.concatenate(rows))
+
+
+def _rates(tau: Float[Array, " m"], recurrent: Float[Array, "m m"]) -> Complex[Array, " m"]:
+    tau, recurrent = frozen((tau, recurrent))
+    matrix = (recurrent - jnp.eye(tau.shape[0], dtype=tau.dtype)) / tau[:, None]
+    known = jnp.all(jnp.isfinite(matrix))
+    z = eigenvalues(jnp.where(known, matrix, 0)) if tau.shape[0] > 1 else as_complex(matrix[0])
+    z = jnp.where(known, z, jnp.nan)
+    return z[jnp.lexsort((-z.imag, -z.real))]
+
+
+def is_unstable(z: Complex[Array, " m"], margin: float) -> Array:
+    """Whether a mode grows, or nearly so in units of the fastest."""
+    return jnp.any(z.real >= -margin * jnp.max(jnp.abs(z)))
+
+
+def rotates(z: Complex[Array, " m"]) -> Array:
+    """Whether the leading mode is complex."""
+    return jax.lax.abs(z[0].imag) > 0
