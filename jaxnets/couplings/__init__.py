@@ -13,6 +13,7 @@ from .parts import FiniteRank, Site
 from .singular import SingularModes
 from .sparse import Sparse
 from .statistics import WeightStatistics, weight_statistics
+from .unequal import Profile, TypeGains
 
 __all__ = [
     "IID",
@@ -33,6 +34,7 @@ __all__ = [
     "Modes",
     "Operator",
     "Part",
+    "Profile",
     "RandomModes",
     "Scaled",
     "Shifts",
@@ -40,6 +42,7 @@ __all__ = [
     "Site",
     "Sparse",
     "Sum",
+    "TypeGains",
     "WeightStatistics",
     "finite_size",
     "from_matrix",

@@ -1,7 +1,7 @@
 r"""Cell types: couplings whose mean, variance, symmetry and sparseness depend on the types of both units.
 
-Types are a, b = 1 .. K with fractions f_a of the units, which stand in contiguous groups (`labels`). Theory of types has
-one T for each, and every R-transform maps all of them to one S for each (`Ensemble.field`).
+Types are a, b = 1 .. K with fractions f_a of the units, which stand in contiguous groups (`labels`). Theory has one T
+for each type, and every R-transform maps all of them to one S for each (`Ensemble.field`).
 """
 
 from typing import Any
@@ -10,13 +10,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+import scipy.sparse
+from jaxtyping import Array, ArrayLike, Float, Inexact, Int, PRNGKeyArray
 
-from .._arguments import correlation, nonnegative, real_array, require, require_key, require_whole, vector
+from .._arguments import correlation, nonnegative, real_array, require, require_key, require_whole, scalar, vector
 from .._numerics import is_concrete
 from . import operators
 from .ensemble import Ensemble, FourPoint, Part, may_vanish, no_pole, vanishes
 from .parts import FiniteRank, Site, no_modes
+from .sparse import Sparse
 
 # How far fractions of units may be from a sum of 1: a hundred of them in float32 add to 1 within it.
 _SUM = 1e-6
@@ -68,10 +70,10 @@ class CellTypes(Ensemble):
     ):
         self.fractions = vector("fractions", fractions)
         num_types = self.fractions.shape[0]
-        self.g = _table("g", g, num_types)
-        self.symmetry = _table("symmetry", symmetry, num_types)
-        self.means = _table("means", means, num_types)
-        self.probability = None if probability is None else _table("probability", probability, num_types)
+        self.g = pair_table("g", g, num_types)
+        self.symmetry = pair_table("symmetry", symmetry, num_types)
+        self.means = pair_table("means", means, num_types)
+        self.probability = None if probability is None else pair_table("probability", probability, num_types)
         self.signs = None if signs is None else tuple(np.asarray(signs).ravel().tolist())
         self.balanced = balanced
 
@@ -116,7 +118,7 @@ class CellTypes(Ensemble):
         """
         f = vector("fractions", fractions)
         w, p, c = (
-            _table(name, value, f.shape[0])
+            pair_table(name, value, f.shape[0])
             for name, value in (("weights", weights), ("probability", probability), ("spread", spread))
         )
         require_whole("size", size)
@@ -126,11 +128,49 @@ class CellTypes(Ensemble):
         signs = None
         if dale:
             if not is_concrete(w):
-                raise ValueError("`weights` must be concrete to have signs: give `dale=False`, or the class its `signs`")
+                raise ValueError("`weights` must be concrete to have signs: give `dale=False`")
             found = np.sign(np.asarray(w))
             require("weights", w, lambda w: found == found[0], "of one sign in each column, as `dale` asks")
             signs = found[0].astype(int)
         return cls(f, jnp.abs(w) * jnp.sqrt(size * p * (1 + c**2 - p)), 0.0, size * p * w, p, signs, balanced)
+
+    @classmethod
+    def second_order(
+        cls,
+        g: Float[ArrayLike, ""] = 1.0,
+        mean: Float[ArrayLike, ""] = 0.0,
+        *,
+        reciprocal: Float[ArrayLike, ""] = 0.0,
+        convergent: Float[ArrayLike, ""] = 0.0,
+        divergent: Float[ArrayLike, ""] = 0.0,
+        chain: Float[ArrayLike, ""] = 0.0,
+    ) -> "CellTypes":
+        r"""Couplings with second-order motifs: units differ in how much they receive, l_i, and send, c_i.
+
+        $$ N\, E J_{ij} = M l_i c_j, \qquad N\, \mathrm{Var} J_{ij} = g^2 l_i c_j, \qquad
+           \langle l \rangle = \langle c \rangle = 1 $$
+
+        `convergent` and `divergent` are the variances of l and c, which are the relative variances of in- and
+        out-degrees and of two connections to, or from, one unit. `chain` is their covariance, and `reciprocal` the
+        correlation of J_ij and J_ji about their means. l and c have two values each, so there are four types. Edges
+        depend on these numbers alone: the right edge of J is g sqrt(1 + chain) without `reciprocal`, and the outlier
+        of the mean M (1 + chain). Densities depend on the law of l and c.
+
+        Raises `ValueError` for variances outside [0, 1), and unless chain^2 < convergent divergent (or all are 0).
+        Source: Zhao, Beverlin, Netoff & Nykamp 2011 for the motifs; the spectrum as `CellTypes`.
+        """
+        given = {"convergent": convergent, "divergent": divergent, "chain": chain, "g": g, "mean": mean}
+        to, of, both, g, mean = (scalar(name, value) for name, value in given.items())
+        for name, value in (("convergent", to), ("divergent", of)):
+            require(name, value, lambda v: (v >= 0) & (v < 1), "a number in [0, 1)")
+        limit = to * of
+        if is_concrete(both, limit) and not (both == 0 or both**2 < limit):
+            raise ValueError(f"`chain` must be below sqrt(convergent divergent) = {limit**0.5:.6g} in size, got {both}")
+        correlated = jnp.where(both == 0, 0, both / jnp.sqrt(jnp.where(both == 0, 1, limit)))
+        one = jnp.array([1.0, 1.0, -1.0, -1.0], correlated.dtype), jnp.array([1.0, -1.0, 1.0, -1.0], correlated.dtype)
+        received, sent = 1 + jnp.sqrt(to) * one[0], 1 + jnp.sqrt(of) * one[1]
+        table = received[:, None] * sent[None]
+        return cls((1 + correlated * one[0] * one[1]) / 4, g * jnp.sqrt(table), reciprocal, mean * table)
 
     def labels(self, n: int) -> Int[np.ndarray, " n"]:
         """The type 0 .. K - 1 of each of n units: groups in order, their sizes rounded so that their sum is n.
@@ -155,9 +195,31 @@ class CellTypes(Ensemble):
             random = self._weights(n, key, dtype, spread_out, mean)
         exists, rest = random
         if self.balanced:
-            count = jnp.maximum(jnp.sum(exists, axis=1, keepdims=True), 1)
+            count = jnp.maximum(jnp.sum(exists, axis=1, keepdims=True, dtype=dtype), 1)
             rest = rest - jnp.where(exists, jnp.sum(rest, axis=1, keepdims=True) / count, 0)
         return operators.Dense(mean + rest, symmetric=self.is_symmetric())
+
+    def sample_sparse(self, n: int, *, key: PRNGKeyArray, dtype: Any = None) -> Sparse:
+        """One sparse network of n units, whose weights that do not exist take no memory; as `sample` otherwise.
+
+        For concrete ensembles with a `probability`, of weights that are not `balanced`; drawn block by block on the
+        host, with as many connections in each block as independent draws have. Raises `ValueError` for others, and as
+        `sample`.
+        """
+        require_key("key", key)
+        if self.probability is None or self.balanced or not is_concrete(self):
+            raise ValueError("`sample_sparse` is for a concrete ensemble with a `probability` that is not `balanced`")
+        of = labels(self.fractions, n)
+        typical, variance = (np.asarray(x, float) for x in self._of_weights(n))
+        rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,), "uint32")))
+        ends = np.searchsorted(of, np.arange(len(self.fractions) + 1))
+        drawn = [
+            _sparse_block(rng, ends[a : a + 2], ends[b : b + 2], float(p), typical[a, b], variance[a, b], self.signs)
+            for (a, b), p in np.ndenumerate(np.asarray(self.probability))
+        ]
+        rows, columns, weights = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+        weights = weights.astype(self.g.dtype if dtype is None else dtype)
+        return Sparse(scipy.sparse.coo_array((weights, (rows, columns)), shape=(n, n)))
 
     def _gaussian(self, n, of, key, dtype):
         """Gaussian weights of mean 0, each pair with its correlation."""
@@ -168,15 +230,8 @@ class CellTypes(Ensemble):
 
     def _weights(self, n, key, dtype, spread_out, mean):
         """Which connections exist, and how far every weight is from its mean."""
+        typical, variance = self._of_weights(n)
         p = jnp.ones_like(self.g) if self.probability is None else self.probability
-        # A weight w that exists has p <w> = M / n and p <w^2> - p^2 <w>^2 = g^2 / n.
-        typical = self.means / (n * p)
-        variance = (self.g**2 / n + p * (p - 1) * typical**2) / p
-        least = -8 * jnp.finfo(variance.dtype).eps * typical**2
-        expected = f"at least |M| sqrt((1 - p) / (n p)) at n = {n}, as connections that exist or not vary by that"
-        if is_concrete(variance):
-            require("g", np.asarray(self.g), lambda _: np.asarray(variance >= least), expected)
-        variance = jnp.maximum(variance, 0)
         draw, which = jax.random.split(key)
         x = jax.random.normal(draw, (n, n), dtype)
         if self.signs is None:
@@ -189,6 +244,17 @@ class CellTypes(Ensemble):
         exists = jax.random.uniform(which, (n, n), dtype) < spread_out(p)
         return exists, jnp.where(exists, weights, 0) - mean
 
+    def _of_weights(self, n):
+        """Mean and variance of weights that exist, w: p <w> = M / n and p <w^2> - p^2 <w>^2 = g^2 / n."""
+        p = jnp.ones_like(self.g) if self.probability is None else self.probability
+        typical = self.means / (n * p)
+        variance = (self.g**2 / n + p * (p - 1) * typical**2) / p
+        if is_concrete(variance):
+            least = -8 * jnp.finfo(variance.dtype).eps * typical**2
+            expected = f"at least |M| sqrt((1 - p) / (n p)) at n = {n}, as connections that exist or not vary by that"
+            require("g", np.asarray(self.g), lambda _: np.asarray(variance >= least), expected)
+        return typical, jnp.maximum(variance, 0)
+
     def type_fractions(self):
         return self.fractions
 
@@ -198,22 +264,18 @@ class CellTypes(Ensemble):
     def field(self, t12, t21, t11, t22, fractions, *, physical=False):
         both, square = self.symmetry * self.g * self.g.T, self.g**2
         weighted = lambda t: fractions.astype(t.dtype) * t
-        s12, s21 = _applied(both, weighted(t21)), _applied(both, weighted(t12))
-        return s12, s21, _applied(square, weighted(t22)), _applied(square.T, weighted(t11))
+        s12, s21 = applied(both, weighted(t21)), applied(both, weighted(t12))
+        return s12, s21, applied(square, weighted(t22)), applied(square.T, weighted(t11))
 
     def blocks(self, t12, t21, p, *, physical=False):
-        self._require_one()
+        require_one_type(self)
         g2, s = self.g[0, 0].astype(t21.dtype) ** 2, self.symmetry[0, 0].astype(t21.dtype)
         return g2 * s * t21, g2 * s * t12, g2
 
     def four_point(self, s1, s2):
-        self._require_one()
+        require_one_type(self)
         g2, zero = self.g[0, 0].astype(s1.dtype) ** 2, jnp.zeros_like(s1)
         return FourPoint(g2, self.symmetry[0, 0].astype(s1.dtype) * g2, zero, zero, zero)
-
-    def _require_one(self):
-        if self.g.shape[0] > 1:
-            raise ValueError(f"`ensemble` has {self.g.shape[0]} cell types: this theory is for units of one type")
 
     def parts(self):
         if is_concrete(self.means) and not np.any(np.asarray(self.means)):
@@ -236,7 +298,7 @@ class CellTypes(Ensemble):
         return no_pole(self.g)
 
     def site(self, certain=False):
-        self._require_one()
+        require_one_type(self)
         if not may_vanish(self.symmetry, certain):
             return None
         return Site(self.variance() * vanishes(self.symmetry), None)
@@ -265,7 +327,7 @@ class BlockMeans(Ensemble):
 
     def __init__(self, fractions: Float[ArrayLike, " K"], means: Float[ArrayLike, "K K"] | Float[ArrayLike, ""]):
         self.fractions = vector("fractions", fractions)
-        self.means = _table("means", means, self.fractions.shape[0])
+        self.means = pair_table("means", means, self.fractions.shape[0])
 
     def __check_init__(self):
         require_fractions(self.fractions)
@@ -317,6 +379,13 @@ class BlockMeans(Ensemble):
         return False
 
 
+def require_one_type(ensemble: Ensemble) -> None:
+    """Raises `ValueError` for an ensemble with types, on behalf of theory that has one T."""
+    num_types = ensemble.type_fractions().shape[0]
+    if num_types > 1:
+        raise ValueError(f"`ensemble` has {num_types} cell types: this theory is for units of one type")
+
+
 def labels(fractions: Float[Array, " K"], n: int) -> Int[np.ndarray, " n"]:
     """The type of each of n units: groups in order, their sizes rounded so that their sum is n."""
     require_whole("n", n)
@@ -331,22 +400,36 @@ def labels(fractions: Float[Array, " K"], n: int) -> Int[np.ndarray, " n"]:
     return np.repeat(np.arange(len(counts)), counts)
 
 
+def _sparse_block(rng, rows, columns, p, typical, variance, signs):
+    """Rows, columns and weights of the connections from one type to another, without repetition."""
+    shape = int(rows[1] - rows[0]), int(columns[1] - columns[0])
+    count = rng.binomial(shape[0] * shape[1], p)
+    place = rng.choice(shape[0] * shape[1], count, replace=False, shuffle=False)
+    x = rng.standard_normal(count)
+    if signs is None:
+        weights = typical + np.sqrt(variance) * x
+    else:
+        log_variance = np.log1p(variance / typical**2)
+        weights = typical * np.exp(np.sqrt(log_variance) * x - log_variance / 2)
+    return rows[0] + place // shape[1], columns[0] + place % shape[1], weights
+
+
 def require_fractions(fractions: Any) -> None:
     """Raises `ValueError` unless the fractions are positive and sum to 1."""
     require("fractions", fractions, lambda f: f > 0, "positive")
     require("fractions", fractions, lambda f: abs(np.sum(f) - 1) <= _SUM, "of sum 1")
 
 
-def _applied(table, t):
-    """The sums over types, as products and sums of one program: matrix products are rounded to fewer digits on GPUs."""
+def applied(table: Float[Array, "K K"], t: Inexact[Array, " K"]) -> Inexact[Array, " K"]:
+    """The sums over types: products and sums, as matrix products are rounded to fewer digits on GPUs."""
     return jnp.sum(table.astype(t.dtype) * t[None], axis=-1)
 
 
-def _table(name: str, value: Any, num_types: int) -> Float[Array, "K K"]:
+def pair_table(name: str, value: Any, num_types: int) -> Float[Array, "K K"]:
     """A number, or one for each pair of types, as (K, K)."""
     table = real_array(name, value)
     if table.shape not in ((), (num_types, num_types)):
         raise ValueError(
-            f"`{name}` must be a number or ({num_types}, {num_types}), as there are {num_types} types, got {table.shape}"
+            f"`{name}` must be a number or ({num_types}, {num_types}), for {num_types} types, got {table.shape}"
         )
     return jnp.broadcast_to(table, (num_types, num_types))

@@ -20,7 +20,8 @@ def _flooded_voids(spectrum, core, num=420, least=12):
     from scipy.ndimage import label
 
     powers = np.arange(1, core.hetero.size + 1)
-    curve = float(core.auto) + np.exp(-1j * np.outer(np.linspace(0, 2 * np.pi, 200001), powers)) @ core.hetero
+    waves = np.exp(-1j * np.outer(np.linspace(0, 2 * np.pi, 200001), powers))
+    curve = float(core.auto) + waves @ np.asarray(core.hetero)
     reach = 1.15 * float(extent(spectrum.ensemble, spectrum.gains))
     left, right, top = curve.real.min() - reach, curve.real.max() + reach, curve.imag.max() + reach
     cell = (right - left) / num
