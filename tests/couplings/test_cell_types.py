@@ -96,7 +96,8 @@ def test_second_order_motifs():
     np.testing.assert_allclose(max(abs(np.linalg.eigvals(np.asarray(ensemble.means) * f))), 48, rtol=1e-12)
     assert float(ensemble.variance()) == pytest.approx(1.0)
     rest = J - np.asarray(ensemble.means)[np.ix_(*[ensemble.labels(800)] * 2)] / 800
-    assert abs(np.sum(rest * rest.T) / np.sum(rest**2) - 0.3) < 0.01
+    expected = 0.3 * (f @ (g * g.T) @ f) / (f @ g**2 @ f)
+    assert abs(np.sum(rest * rest.T) / np.sum(rest**2) - expected) < 0.01
 
 
 # --- what theory asks
