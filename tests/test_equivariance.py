@@ -110,7 +110,9 @@ def exponents(c, order):
 
 
 def fixed(c, order):
-    found = jn.dynamics.fixed_points(net(c, order), c.u * vectors(order)[None], tolerance=1e-10 * c.u, progress=False)
+    found = jn.dynamics.fixed_points(
+        net(c, order), c.u * vectors(order)[None], tolerance=1e-10 * c.u, same=1e-5 * c.u, progress=False
+    )
     return found.points, found.eigenvalues, found.stable
 
 
@@ -415,6 +417,7 @@ def test_every_function_has_its_units_tested():
 
 # Theory looks at transfer functions over 30 decades on either side of 1.
 CHANGES = [Units(1e-30, 1, 1), Units(1e30, 1, 1), Units(1, 1e-20, 1), Units(1, 1e20, 1), Units(1, 1, 60.0)]
+FARTHER = [Units(1, 1e-30, 1), Units(1, 1e30, 1)]  # of states, for what does not look for the scale of phi
 
 
 def check(name, units):
@@ -442,4 +445,10 @@ def test_units_of_networks(name, units):
 @pytest.mark.parametrize("name", [name for name in CASES if not name.startswith(FAST)])
 def test_units_of_theory(name):
     for units in CHANGES:
+        check(name, units)
+
+
+@pytest.mark.parametrize("name", ["dynamics.find_fixed_point", "dynamics.fixed_points"])
+def test_units_of_fixed_points(name):
+    for units in FARTHER:
         check(name, units)

@@ -31,16 +31,15 @@ from ..couplings.operators import Dense
 from .jacobians import few_matrices, jacobian_eigenvalues, matrices_at_once
 from .network import Jacobian, RateNetwork, states_of
 
-# Roundings below which a residual cannot be asked to fall: in float32 the tolerance is at least 4e-4.
+# Roundings of the largest |x| below which a residual cannot be asked to fall: in float32, 4e-4 of it.
 _ROUNDINGS = 3000
 
 # Real parts of eigenvalues that count as 0, in units of the fastest 1 / tau and of the root of rounding (2e-7 in
 # float64, 6e-3 in float32). Where a Jacobian is singular a point is known to that root, and its eigenvalues with it.
 _MARGINAL = 16
 
-# Distance to either side of a point at which slopes are compared, and the difference that shows a kink. The slopes of a
-# smooth phi differ by 2e-5 phi'' there.
-_BESIDE = 1e-5
+# The difference of slopes that shows a kink, at the distance `same` on either side of a point: slopes of a smooth phi
+# differ by 2e-5 phi'' there.
 _KINK = 0.05
 
 
@@ -52,8 +51,9 @@ def find_fixed_point(
     $$ 0 = \tau \dot x = -x + \gamma J \phi(x) + I $$
 
     Returns `value` (n,), the `residual` max |tau dx/dt| there, in the unit of x, and `converged`: whether the residual
-    is at most `tolerance` (in float32 at most 4e-4). A search that has not come near after `max_steps` has not
-    converged; it may lie at a slow point, a minimum of |tau dx/dt| and no fixed point. Noise is ignored.
+    is at most `tolerance`, or 3000 roundings of the largest |x| (in float32, 4e-4 of it). A search that has not come
+    near after `max_steps` has not converged; it may lie at a slow point, a minimum of |tau dx/dt| and no fixed point.
+    Noise is ignored.
 
     A start that is a fixed point is returned as it is. Of a continuum of fixed points, such as a line attractor, the
     search finds one near its start. At a bifurcation, where the residual is flat, points are known to some 1e-6 only.
@@ -71,12 +71,12 @@ def find_fixed_point(
     x0 = states_of(net, "x0", x0)
     if x0.ndim != 1:
         raise ValueError(f"`x0` must have shape ({net.size},), got {x0.shape}: map over more with `jax.vmap`")
-    limits = _limits(net, tolerance, max_steps)
+    limits = _limits(net, x0, tolerance, max_steps)
     if not _runs_on_host(net, x0, limits):
         return _solve(net, x0, *limits)
     x, velocity = _search_from_host(net, np.asarray(x0)[None], *limits, size=1)
     residual = np.max(np.abs(velocity[0]))
-    return Root(*map(jax.device_put, (x[0], residual, residual <= limits[0])))
+    return Root(*map(jax.device_put, (x[0], residual, residual <= _least(np, x[0], limits[0]))))
 
 
 def _runs_on_host(*operands: Any) -> bool:
@@ -84,16 +84,22 @@ def _runs_on_host(*operands: Any) -> bool:
     return jax.default_backend() == "cpu" and is_concrete(operands)
 
 
-def _limits(net: RateNetwork, tolerance: float, max_steps: int) -> tuple[Array | np.ndarray, Array | np.ndarray]:
-    """The tolerance and the number of steps as arrays, so that other values of them compile nothing."""
+def _limits(
+    net: RateNetwork, starts: Float[Array, "*m n"], tolerance: float, max_steps: int
+) -> tuple[Array | np.ndarray, Array | np.ndarray]:
+    """The tolerance of searches and the number of steps as arrays, so that other values of them compile nothing."""
     if callable(net.input):
         raise ValueError(f"`input` must not depend on time where fixed points are sought, got {net.input!r}")
     require("tolerance", tolerance, positive, "a finite number > 0")
     require_whole("max_steps", max_steps)
-    least = _ROUNDINGS * float(jnp.finfo(net.dtype).eps)
-    if is_concrete(tolerance):
-        return np.asarray(max(float(tolerance), least), net.dtype), np.asarray(max_steps)
-    return jnp.maximum(jnp.asarray(tolerance, net.dtype), least), np.asarray(max_steps)
+    if is_concrete(tolerance, starts):
+        return _least(np, np.ravel(starts), np.asarray(tolerance, net.dtype)), np.asarray(max_steps)
+    return _least(jnp, jnp.ravel(starts), jnp.asarray(tolerance, net.dtype)), np.asarray(max_steps)
+
+
+def _least(xp, x, tolerance):
+    """The tolerance, or some roundings of the largest |x|."""
+    return xp.maximum(tolerance, _ROUNDINGS * xp.finfo(x.dtype).eps * xp.max(xp.abs(x), -1))
 
 
 @eqx.filter_jit
@@ -101,7 +107,7 @@ def _solve(net, x0, tolerance, max_steps) -> Root:
     with jax.default_matmul_precision("highest"):
         x = implicit_root(_search, _velocity, (net, frozen(x0), tolerance, max_steps))
         residual = jnp.max(jnp.abs(jax.lax.stop_gradient(_velocity(x, (net,)))))
-    return Root(x, residual, residual <= tolerance)
+    return Root(x, residual, residual <= _least(jnp, x, tolerance))
 
 
 def _search(args) -> Float[Array, " n"]:
@@ -195,7 +201,8 @@ def fixed_points(
     $$ 0 = \tau \dot x = -x + \gamma J \phi(x) + I $$
 
     Each start is one `find_fixed_point`, which documents `tolerance` and `max_steps`. Two results are one
-    point if no coordinate differs by more than `same`; the result of smaller residual represents it. Of each point
+    point if no coordinate differs by more than `same`; the result of smaller residual represents it. In other units of
+    x give both, as `tolerance=1e-10 * unit, same=1e-5 * unit`; kinks are looked for within `same` too. Of each point
     the `num_leading` eigenvalues with the largest real parts are kept. `progress` shows a bar. Fixed points can be
     missed: their number can grow exponentially with n. A continuum of them, such as a line attractor, is sampled: each
     start adds a point, with `marginal` directions.
@@ -211,8 +218,9 @@ def fixed_points(
             ``same`` or ``speed`` not positive, and where `find_fixed_point` does.
     """
     x0s = _checked_starts(net, x0s, num_leading, same, speed)
-    least, steps = _limits(net, tolerance, max_steps)
-    x, velocity = _find_all(net, np.asarray(x0s), least, steps, progress)
+    limit, steps = _limits(net, x0s, tolerance, max_steps)
+    x, velocity = _find_all(net, np.asarray(x0s), limit, steps, progress)
+    least = _least(np, x, limit)
     residual, speeds = np.max(np.abs(velocity), -1), np.linalg.norm(velocity / np.asarray(net.tau), axis=-1)
     is_slow = (residual > least) & (speeds <= (0 if speed is None else speed))
     positions, index = _distinct(x, np.where((residual <= least) | is_slow, residual, np.inf), is_slow, same)
@@ -221,7 +229,7 @@ def fixed_points(
     order = np.lexsort((-eigenvalues.imag, -eigenvalues.real), axis=-1)
     eigenvalues = np.take_along_axis(eigenvalues, order, -1)
     zero = _MARGINAL * np.sqrt(jnp.finfo(net.dtype).eps) * np.max(1 / np.asarray(net.tau))
-    kinks = _kinks(net, points)
+    kinks = _kinks(net, points, same)
     fields = {
         "points": points,
         "residual": residual[positions],
@@ -281,11 +289,11 @@ def _solve_many(net, x0s, tolerance, max_steps):
         return x, jax.vmap(lambda x: _velocity(x, (net,)))(x)
 
 
-def _kinks(net: RateNetwork, points: Float[np.ndarray, "k n"]) -> Int[np.ndarray, " k"]:
+def _kinks(net: RateNetwork, points: Float[np.ndarray, "k n"], beside: float) -> Int[np.ndarray, " k"]:
     """The number of units whose slope jumps at the point."""
     if not len(points):
         return np.zeros(0, int)
-    aside = points.dtype.type(_BESIDE)
+    aside = points.dtype.type(beside)
     above, below = (_at_many(net, points + side, few_matrices(net.size))[1] for side in (aside, -aside))
     return np.sum(np.any(np.abs(above - below) > _KINK, 1), -1)
 
