@@ -33,8 +33,8 @@ _TOLERANCE, _TOLERANCE_OF_PATHS = 1e-4, 1e-3
 # The error is the difference from this part of the nodes, and every second lag. It falls exponentially with the nodes,
 # so derivatives are taken there, where they cost 2.6 times less.
 _COARSER, _STRIDE = 5 / 8, 2
-# The first frequency, where t - e^{-t} is -23: 1e-10 of the scale. The highest, per (shortest) tau: K - 1 falls as w^-2, and C as
-# w^-2 or faster, so that 1e-6 of their integral is beyond.
+# The first frequency, where t - e^{-t} is -23: 1e-10 of the scale. The highest, per shortest tau: K - 1 falls as
+# w^-2, and C as w^-2 or faster, so that 1e-6 of their integral is beyond.
 _FIRST, _HIGHEST = -3.0, 100.0
 # Near onset the width of the ridge vanishes; no narrower one is resolved.
 _NARROWEST = 1e-8

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Int
 
+from ..._arguments import require_instance
 from ..._laws import Discrete
 from ..._numerics import as_complex, frozen
 from ..._results import Result
@@ -59,10 +60,11 @@ def static_stability(state: StaticState) -> StaticStability:
     exact, and the winding of D along the line counts the outliers that are missed.
 
     Valid for N -> infinity; isolated eigenvalues of samples scatter by 1 / sqrt(N). Works under `jit` and `vmap`. Not
-    differentiable; `state.bulk` is.
+    differentiable; `state.bulk` is. Raises `ValueError` for a state of another type.
 
     Source: Mastrogiuseppe & Ostojic 2018, with the fluctuations at finite z and memory kernels derived here.
     """
+    require_instance("state", state, StaticState, "a `StaticState` (a `TypedStaticState` has its `modes` and `stable`)")
     return _stability(state_in_units(frozen(state)))
 
 

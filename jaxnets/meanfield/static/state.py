@@ -10,6 +10,9 @@ The unknowns are kappa, <phi^2> and S. All averages are over one Gaussian variab
 E[u phi] = Cov(u, h) S. Loadings of another law would change `order_parameters`, and `field_at` for the law of h.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -22,6 +25,7 @@ from ..._numerics.host import from_host
 from ..._results import Result, one_line
 from ...couplings import Ensemble, FiniteRank, Scaled
 from ...transfer import Transfer
+from ..types.static import typed_static_state
 from .averages import Averages, averages, averages_over, gaussian_field, has_spread
 
 # Largest residual of a converged state. The equations are met to rounding, so that it bounds the error of averages: for
@@ -118,13 +122,15 @@ class StaticState(Result, axes={"K": "mode", "k": "x"}):
 
 def static_state(
     ensemble: Ensemble,
-    transfer: Transfer,
-    input: Input | None = None,
+    transfer: Transfer | Sequence[Transfer],
+    input: Input | Float[ArrayLike, "*K"] | None = None,
     *,
     guess_kappa: Float[ArrayLike, "*K"] = 1.0,
-    guess_variance: Float[ArrayLike, ""] = 1.0,
+    guess_variance: Float[ArrayLike, "*K"] = 1.0,
+    guess_mean: Float[ArrayLike, "*K"] | None = None,
+    tau: Float[ArrayLike, "*K"] | None = None,
     nodes: int = 100,
-) -> StaticState:
+) -> Any:
     r"""A solution of 0 = -x + J phi(x) + I for N -> infinity: the one found from a guess of the field.
 
     $$ \kappa_k = E[v_k \phi], \qquad \langle\phi^2\rangle, \qquad S = \langle d\phi/dh \rangle, \qquad
@@ -148,12 +154,23 @@ def static_state(
     Valid for phi that rises and is smooth, but for a kink at 0. Deviations of the field that are below
     1e-10 of the unit of states (4e-5 in float32) count as 0.
 
+    An ensemble with cell types, time constants `tau`, and one `transfer` for each type give a `TypedStaticState`, whose
+    `modes` and `stable` say what it does in time. Then `input`, `tau` and the guesses are numbers or one for each type.
+    The search starts from `guess_mean`, the input if None, and follows the dynamics of means and variances.
+
     Raises:
         ValueError: for an `ensemble` or `transfer` of another type, a guess or an input of another number of modes,
-            guess_variance <= 0, and nodes < 20.
+            guess_variance <= 0, and nodes < 20. With types, as `stationary`.
 
     Source: Mastrogiuseppe & Ostojic 2018; the reaction derived here (cavity method).
     """
+    require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
+    if ensemble.type_fractions().shape[0] > 1 or isinstance(transfer, Sequence) or tau is not None:
+        if isinstance(input, Input):
+            raise ValueError("`input` must be a number or one for each type of unit, as an `Input` has modes")
+        return typed_static_state(ensemble, transfer, input, tau, guess_mean, guess_variance, nodes)
+    if guess_mean is not None:
+        raise ValueError("`guess_mean` must be None for units of one type, whose guess is `guess_kappa`")
     problem = problem_of(ensemble, transfer, input)
     require_whole("nodes", nodes, least=20)
     K, dtype = problem.modes.noise.shape[0], problem.modes.noise.dtype
@@ -165,7 +182,7 @@ def static_state(
     return out_of_units(solve(scaled, kappa, variance, nodes), problem)
 
 
-def problem_of(ensemble: Ensemble, transfer: Transfer, input: Input | None) -> Problem:
+def problem_of(ensemble: Ensemble, transfer: Any, input: Any) -> Problem:
     """The checked arguments, in the precision of the ensemble."""
     require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     require_instance("transfer", transfer, Transfer, "one of `jaxnets.transfer`, such as `Tanh()`")

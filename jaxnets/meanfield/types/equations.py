@@ -86,7 +86,7 @@ def _solved(jacobian, miss_c, miss_mean):
 
 
 def decay_rate(problem: Problem, slopes: Float[Array, " K"]) -> Float[Array, ""]:
-    """The rate at which C approaches its limit: the kappa where W <phi'phi'>(inf) / (1 - (tau kappa)^2) has radius 1."""
+    """The rate k at which C approaches its limit: where W <phi'phi'>(inf) / (1 - (tau k)^2) has the radius 1."""
     fastest = 1 / jnp.max(problem.tau)
 
     def is_below(part, args):

@@ -45,26 +45,29 @@ def _exponent(state: TypedStationary) -> Root:
     most = jnp.sqrt(jnp.max(jnp.sum(fixed[0] * jnp.max(jnp.abs(fixed[1]), axis=1)[None], axis=1)))
     low, high = -slowest * (1 - 1e-6), jnp.maximum(most, 1) / jnp.min(fixed[2])
     low, high = bisect(is_below, low, high, ones, _HALVINGS)
-    rate = (low + high) / 2
-    right = _power(rate, ones, fixed, _LAST_POWERS)[0]
-    left = _left_power(rate, ones, fixed, _LAST_POWERS)
-
-    def radius(rate, args):
-        return jnp.sum(left * _apply(rate, right, args)) / jnp.sum(left * right)
-
-    value, slope = jax.jvp(lambda rate: radius(rate, fixed), (rate,), (jnp.ones_like(rate),))
-    change = (radius(jax.lax.stop_gradient(rate), args) - 1) / jax.lax.stop_gradient(slope)
-    exponent = jax.lax.stop_gradient(rate) - change
-    applied = _apply(rate, right, fixed)
-    missed = jnp.max(jnp.abs(applied - value * right)) / jnp.max(jnp.abs(right)) / jnp.abs(slope)
+    rate, right, left = (low + high) / 2, ones, ones
+    for _ in range(2):  # the second time from a better rate, for the derivatives and the error
+        right, left = _power(rate, right, fixed, _LAST_POWERS)[0], _left_power(rate, left, fixed, _LAST_POWERS)
+        value, slope = _radius(rate, right, left, fixed)
+        change = (value - 1) / slope
+        rate = rate - change
+    rate = jax.lax.stop_gradient(rate + change)
+    exponent = rate - (_radius(rate, right, left, args)[0] - 1) / jax.lax.stop_gradient(slope)
+    missed = jnp.max(jnp.abs(_apply(rate, right, fixed) - value * right)) / jnp.max(jnp.abs(right)) / jnp.abs(slope)
     # A state without any couplings or slopes relaxes at the slowest rate.
     idle = jnp.max(fixed[0] @ jnp.max(jnp.abs(fixed[1]), axis=1)) == 0
     exponent = jnp.where(idle, -1 / jnp.max(state.tau), exponent)
     still = (state.phase == Phase.FIXED) | (state.phase == Phase.SILENT)
     exponent = jnp.where(still, jnp.maximum(exponent, state.mean_modes[0].real), exponent)
-    residual = jnp.where(idle, 0, jnp.maximum(jnp.abs(jax.lax.stop_gradient(change)) ** 2 / slowest, missed / slowest))
+    residual = jnp.where(idle, 0, jnp.maximum(jnp.abs(change), missed) / slowest)
     residual = jax.lax.stop_gradient(residual)
     return Root(exponent, residual, state.converged & (residual <= _TOLERANCE))
+
+
+def _radius(rate, right, left, args) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The spectral radius from eigenvectors, and its slope by the rate."""
+    at = lambda rate: jnp.sum(left * _apply(rate, right, args)) / jnp.sum(left * right)
+    return jax.jvp(at, (rate,), (jnp.ones_like(rate),))
 
 
 def _apply(rate: Float[Array, ""], psi: Float[Array, "K n"], args) -> Float[Array, "K n"]:

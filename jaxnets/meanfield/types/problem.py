@@ -65,7 +65,7 @@ def problem_of(
     fractions = ensemble.type_fractions()
     num, dtype = fractions.shape[0], fractions.dtype
     given = {"noise": noise, "tau": 1.0 if tau is None else tau, "input": 0.0 if input is None else input}
-    numbers = {name: _of_types(name, value, num, dtype) for name, value in given.items()}
+    numbers = {name: of_types(name, value, fractions) for name, value in given.items()}
     require("noise", numbers["noise"], nonnegative, "finite numbers >= 0")
     require("tau", numbers["tau"], positive, "finite numbers > 0")
     require("input", numbers["input"], np.isfinite, "finite numbers")
@@ -129,17 +129,18 @@ def _means(ensemble: Ensemble) -> Float[Array, "K K"]:
         return means
     if not all(modes.constant) or (is_concrete(modes.noise) and np.any(np.asarray(modes.noise))):
         raise ValueError(
-            "`ensemble` must have no modes of finite rank but uniform ones, as their overlaps with types are not derived"
+            "`ensemble` must have no modes of finite rank but uniform ones: overlaps with types are not derived"
         )
     # An ensemble of one type shows its means as modes.
     return jnp.sum(modes.overlaps) + (jnp.zeros_like(means) if num == 1 else means)
 
 
-def _of_types(name: str, value: Any, num: int, dtype: Any) -> Float[Array, " K"]:
-    array = real_array(name, value)
+def of_types(name: str, value: Any, like: Float[Array, " K"]) -> Float[Array, " K"]:
+    """A number, or one for each type, as (K,)."""
+    array, (num,) = real_array(name, value), like.shape
     if array.shape not in ((), (num,)):
         raise ValueError(f"`{name}` must be a number or one for each of {num} types, got shape {array.shape}")
-    return jnp.broadcast_to(array.astype(dtype), (num,))
+    return jnp.broadcast_to(array.astype(like.dtype), (num,))
 
 
 def _transfers(transfer: Transfers, num: int) -> tuple[Transfer, ...]:

@@ -21,7 +21,7 @@ from ..._numerics.filon import spectrum
 from ..._results import Result
 from ...couplings import Ensemble
 from . import window
-from .averages import Rates, product, rates, rates_alone, rule, series_tail
+from .averages import Rates, product, rates, rule, series_tail
 from .equations import Solution, decay_rate, solve
 from .iteration import UNBOUNDED, Guess, search
 from .means import is_unstable, mean_modes, rotates
@@ -43,8 +43,8 @@ class Phase(enum.IntEnum):
     """What a network with types does, in `TypedStationary.phase`.
 
     SILENT: no rate differs from 0. FIXED: all units are constant. CHAOTIC: units fluctuate without noise. DRIVEN: they
-    fluctuate with noise. In the others no state is stationary: in OSCILLATING the means leave it in circles, in DRIFTING
-    they leave it for another state, and in UNBOUNDED activity grows without bound. NOT_FOUND: the solver failed.
+    fluctuate with noise. In the others no state is stationary. OSCILLATING: means leave it in circles. DRIFTING: they
+    leave it for another state. UNBOUNDED: activity grows without bound. NOT_FOUND: the solver failed.
     Source: as `stationary`.
     """
 
@@ -101,7 +101,7 @@ class TypedStationary(Result, axes={"T": "lags", "K": "type"}, units={"lags": "t
         return jax.vmap(of)(self.beta, self.tau)
 
     def spectrum_x(self, frequency: Float[ArrayLike, "..."]) -> Float[Array, "K ..."]:
-        """The transform of the fluctuations, c_x - static_x, at each angular `frequency`, as `Stationary.spectrum_x`."""
+        """The transform of c_x - static_x at each angular `frequency`, as `Stationary.spectrum_x`."""
         return self._spectrum(self.c_x - self.static_x[:, None], frequency)
 
     def spectrum_phi(self, frequency: Float[ArrayLike, "..."]) -> Float[Array, "K ..."]:

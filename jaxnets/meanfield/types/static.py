@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
-from ..._arguments import require, require_whole
+from ..._arguments import nonnegative, require, require_whole
 from ..._numerics import frozen, is_concrete, polish_root
 from ..._results import Result
 from ...couplings import Ensemble
@@ -19,7 +19,7 @@ from ..static.averages import averages
 from ..unit.requirements import scale_of
 from .iteration import mean_step
 from .means import is_unstable, static_modes
-from .problem import Problem, Transfers, growth, problem_of
+from .problem import Problem, Transfers, growth, of_types, problem_of
 
 # Steps of the search along the dynamics of means and variances; those of Newton's method follow.
 _STEPS, _NEWTON_STEPS = 300, 6
@@ -76,12 +76,10 @@ def typed_static_state(
     """A fixed point with types; the arguments are those of `static_state`."""
     require_whole("nodes", nodes, least=20)
     problem = problem_of(ensemble, transfer, 0.0, tau, input)
-    per_type = lambda name, value: jnp.broadcast_to(
-        problem_of(ensemble, transfer, 0.0, None, value).input if name else value, problem.tau.shape
-    )
-    mean = problem.input if guess_mean is None else per_type("guess_mean", guess_mean)
-    variance = per_type("guess_variance", guess_variance)
-    require("guess_variance", variance, lambda v: v >= 0, "numbers >= 0")
+    given = ("guess_mean", problem.input if guess_mean is None else guess_mean), ("guess_variance", guess_variance)
+    mean, variance = (of_types(name, value, problem.tau) for name, value in given)
+    require("guess_mean", mean, np.isfinite, "finite numbers")
+    require("guess_variance", variance, nonnegative, "finite numbers >= 0")
     return fixed_point(problem, scale_of_all(problem), mean, variance, nodes)
 
 

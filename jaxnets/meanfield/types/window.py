@@ -46,16 +46,17 @@ def window(num: int = NODES) -> Window:
     stretch = _DENSER / np.expm1(_DENSER) * np.exp(_DENSER * s)
     slope = slope / stretch[:, None]
 
-    ends, inside = [0, num - 1], np.arange(1, num - 1)
+    ends, inside = np.array([0, num - 1]), np.arange(1, num - 1)
     extended = np.zeros((num, num - 2))
     extended[inside, np.arange(num - 2)] = 1
-    extended[ends] = -np.linalg.solve(slope[np.ix_(ends, ends)], slope[np.ix_(ends, inside)])
+    extended[ends] = -np.linalg.solve(slope[ends][:, ends], slope[ends][:, inside])
     values, vectors = np.linalg.eig((slope @ slope)[inside] @ extended)
+    values, vectors = np.real(values), np.real(vectors)  # as they are, up to rounding
     to_modes = np.zeros((num - 2, num))
-    to_modes[:, inside] = np.linalg.inv(vectors.real)
-    squares = np.maximum(-values.real, 0)
+    to_modes[:, inside] = np.linalg.inv(vectors)
+    squares = np.maximum(-values, 0)
     series = np.linalg.inv(chebyshev.chebvander(2 * s - 1, num - 1))
-    return Window(np.expm1(_DENSER * s) / np.expm1(_DENSER), extended @ vectors.real, squares, to_modes, series)
+    return Window(np.expm1(_DENSER * s) / np.expm1(_DENSER), extended @ vectors, squares, to_modes, series)
 
 
 def leak(

@@ -1,12 +1,13 @@
 """Where chaos begins: the scale of the couplings from which rest is unstable, and from which there is another state."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from ..._arguments import require_instance
 from ..._laws import Discrete
@@ -15,6 +16,7 @@ from ..._results import Result
 from ...couplings import Ensemble, Site
 from ...spectra import law
 from ...transfer import Transfer
+from ..types.onset import typed_onset
 from .energy import Problem, averages, coarse_nodes, limits
 from .requirements import Shape, shape_of
 
@@ -39,7 +41,9 @@ class Onset(Result):
     converged: Bool[Array, ""]
 
 
-def chaos_onset(ensemble: Ensemble, transfer: Transfer) -> Onset:
+def chaos_onset(
+    ensemble: Ensemble, transfer: Transfer | Sequence[Transfer], *, input: Float[ArrayLike, "*K"] | None = None
+) -> Onset:
     r"""The scale s from which the rest state x = 0 of s J is unstable, in a network without noise.
 
     $$ s\, \phi'(0)\, \max \mathrm{Re}\, z = 1 $$
@@ -58,7 +62,15 @@ def chaos_onset(ensemble: Ensemble, transfer: Transfer) -> Onset:
     load of modes of fixed amplitudes, load = s^2 load_J. `appears` is NaN with a memory kernel or an echo of a part,
     and for phi that is not odd.
 
-    Differentiable; `appears` once. Valid for phi(0) = 0, so that x = 0 is a state.
+    With cell types, an `input` (a number, or one for each type) or one `transfer` for each type, chaos begins where the
+    bulk of the fixed point of s J that is reached from rest gets unstable,
+
+    $$ \rho\big(s^2 f_b\, g_{ab}^2\, \langle\phi'^2\rangle_b\big) = 1, $$
+
+    whatever the time constants. It is sought up to 1000 times the scale at which rest is unstable, and is inf and not
+    converged if there is none. Modes of means may grow before: `stationary` says so. `appears` is NaN.
+
+    Differentiable; `appears` once. Valid for phi(0) = 0, so that x = 0 is a state, or with types for any phi.
 
     Raises:
         ValueError: for an `ensemble` or `transfer` of another type, phi that is known to have no slope at 0, or another
@@ -68,6 +80,9 @@ def chaos_onset(ensemble: Ensemble, transfer: Transfer) -> Onset:
     """
     require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     dtype = ensemble.variance().dtype
+    if ensemble.type_fractions().shape[0] > 1 or isinstance(transfer, Sequence) or input is not None:
+        root = typed_onset(ensemble, transfer, input)
+        return Onset(root.value, jnp.full((), jnp.nan, dtype), root.residual, root.converged)
     shape = shape_of(transfer, dtype, must_be_odd=False)
     # A traced overlap or symmetry may differ from 0, and the edge changes with it even where it is 0.
     site = ensemble.site(certain=True)

@@ -70,7 +70,7 @@ def stationary(
        \mu_a = I_a + \sum_b M_{ab} f_b \langle\phi_b\rangle $$
 
     with C_a the covariance around the mean mu_a, which tends to the static disorder of x. phi may be any function
-    without jumps. `phase` says whether the network is silent, fixed, chaotic or driven by noise, or leaves all of these:
+    without jumps. `phase` says whether the network is silent, fixed, chaotic or driven by noise, or leaves all of them:
     then `converged` is False. The state reached from rest is returned. It is differentiable once, and converged to the
     same tolerance. Valid without memory kernel: symmetry 0 and no overlaps; means may be uniform modes.
 
@@ -91,8 +91,7 @@ def stationary(
     require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     if key is not None:
         require_key("key", key)
-    has_types = ensemble.type_fractions().shape[0] > 1 or not isinstance(transfer, Transfer)
-    if has_types or tau is not None or input is not None:
+    if ensemble.type_fractions().shape[0] > 1 or isinstance(transfer, Sequence) or tau is not None or input is not None:
         if row_gains is not None:
             raise ValueError("`row_gains` must be None for units with types, time constants or inputs: not derived")
         return typed_stationary(ensemble, transfer, noise, tau, input, nodes, num_lags, max_lag)

@@ -1,0 +1,53 @@
+"""Where chaos begins in a network with types: where the bulk of its fixed point gets unstable as couplings grow."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from ..._numerics import Root, bisect, frozen
+from ...couplings import Ensemble
+from .problem import Problem, Transfers, growth, problem_of
+from .static import TypedStaticState, fixed_point, scale_of_all
+
+# Scales that are looked at, from half the scale at which units of the largest slope are unstable, up to 1000 times it.
+_SCALES, _FIRST, _LAST, _HALVINGS = 64, 0.5, 1000.0, 45
+_NODES, _TOLERANCE = 100, 1e-6
+# Points, over the scale of phi, among which the largest slope is sought.
+_POINTS, _WIDE = 401, 8.0
+
+
+def typed_onset(ensemble: Ensemble, transfer: Transfers, input: Float[ArrayLike, "*K"] | None) -> Root:
+    """The first scale of J at which the bulk of the fixed point reached from rest is unstable."""
+    problem = problem_of(ensemble, transfer, 0.0, None, input)
+    return _onset(problem, scale_of_all(problem))
+
+
+def _scaled(problem: Problem, s: Float[Array, ""], scale: Float[Array, ""]) -> TypedStaticState:
+    more = eqx.tree_at(lambda p: (p.W, p.means), problem, (s * s * problem.W, s * problem.means))
+    return fixed_point(more, scale, more.input, jnp.zeros_like(more.input), _NODES)
+
+
+@eqx.filter_jit
+def _onset(problem: Problem, scale: Float[Array, ""]) -> Root:
+    fixed = frozen(problem)
+    x = scale * jnp.linspace(-_WIDE, _WIDE, _POINTS, dtype=scale.dtype)
+    steepest = fixed.of_types(lambda phi, _, a: jnp.max(jnp.abs(phi.slope(x))), fixed.input)
+    least = 1 / jnp.sqrt(growth(fixed.W, steepest**2))
+    s = least * jnp.geomspace(_FIRST, _LAST, _SCALES, dtype=scale.dtype)
+
+    def bulk(s):
+        state = _scaled(fixed, s, scale)
+        return jnp.where(state.converged, state.bulk, jnp.nan)
+
+    above = jax.lax.map(bulk, s) > 1
+    first = jnp.argmax(above)
+    exists = above[first] & (first > 0)
+    low, high = s[jnp.maximum(first - 1, 0)], s[first]
+    low, high = bisect(lambda s, _: ~(bulk(s) > 1), low, high, None, _HALVINGS)
+    s = (low + high) / 2
+    value, slope = jax.jvp(lambda s: _scaled(fixed, s, scale).bulk, (s,), (jnp.ones_like(s),))
+    exact = s - (_scaled(problem, s, scale).bulk - 1) / jax.lax.stop_gradient(slope)
+    residual = jax.lax.stop_gradient(jnp.abs(value - 1))
+    converged = exists & (residual <= _TOLERANCE) & problem.memoryless
+    return Root(jnp.where(exists, exact, jnp.inf), jnp.where(exists, residual, jnp.inf), converged)
