@@ -72,7 +72,7 @@ def pairs_of_types(state: TypedStationary) -> Pairs:
         return jnp.moveaxis(state.response(w), 0, -1)
 
     def single(c):
-        own = f[:, None] * c.reshape(2, K, -1) ** 2
+        own = f[None, :, None] * c.reshape(2, K, -1) ** 2
         return (jnp.eye(K, dtype=c.dtype)[None, :, :, None] * own[:, :, None]).reshape(2 * K * K, -1)
 
     def added(w1, w2, s1, s2, c1, c2):

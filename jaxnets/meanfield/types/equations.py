@@ -30,16 +30,15 @@ def solve(
     """The state near (c, mean), differentiable once in the problem, at fixed lags."""
 
     def step(_, carry):
-        c, mean, _ = carry
+        c, mean, *_ = carry
         miss_c, miss_mean, jacobian = _linear(frozen(problem), c, mean, length, nodes)
         change, change_mean = _solved(jacobian, miss_c, miss_mean)
-        return c - change, mean - change_mean, jnp.max(jnp.abs(change)) / jnp.max(c)
+        return c - change, mean - change_mean, jnp.max(jnp.abs(change)) / jnp.max(c), jacobian
 
-    length = jax.lax.stop_gradient(length)
-    start = jax.lax.stop_gradient((c, mean, jnp.asarray(jnp.inf, c.dtype)))
-    c, mean, moved = jax.lax.stop_gradient(jax.lax.fori_loop(0, _STEPS, step, start))
-    # The last step has the derivatives.
-    *_, jacobian = jax.lax.stop_gradient(_linear(frozen(problem), c, mean, length, nodes))
+    length, size = jax.lax.stop_gradient(length), c.size + mean.size
+    start = frozen((c, mean, jnp.asarray(jnp.inf, c.dtype), jnp.zeros((size, size), c.dtype)))
+    c, mean, moved, jacobian = jax.lax.stop_gradient(jax.lax.fori_loop(0, _STEPS, step, start))
+    # The last step has the derivatives, with the Jacobian of the one before.
     miss_c, miss_mean = _misses(problem, c, mean, length, rates_alone(problem, c[:, 0], mean, nodes))[:2]
     change, change_mean = _solved(jacobian, miss_c, miss_mean)
     miss = jnp.maximum(jnp.max(jnp.abs(miss_c)) / jnp.max(c), jnp.max(jnp.abs(change)) / jnp.max(c))

@@ -18,7 +18,7 @@ from .state import Phase, TypedStationary
 # Steps of the power iteration at one lambda, started from the last one, and halvings of the bracket of lambda.
 _POWERS, _HALVINGS = 60, 40
 # Steps for the eigenvectors at the end, and the largest error of a converged exponent, in units of the slowest rate.
-_LAST_POWERS, _TOLERANCE = 2000, 1e-5
+_LAST_POWERS, _TOLERANCE = 600, 1e-5
 
 
 def typed_lyapunov(state: TypedStationary) -> Root:
