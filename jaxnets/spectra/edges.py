@@ -166,7 +166,9 @@ def _best_crossing(narrow: Callable, poles, reach) -> _Guess:
     # A line has met support if it starts in it, as lines through poles do, or if a halving moved its inner end. A line
     # without support is halved down to its start, and one that ends in support has m > 1 at its end.
     met = (xp.arange(x.shape[0]) >= tolerances.HEIGHTS) | (inner != start)
-    crossed = (met & (at.m < 1) & (at.m > 0.5))[:-1]
+    # Where m is steep, its rounding is a part of it in single precision, and so is the one of z: m is far from 1 then.
+    least = 0.5 if x.dtype == np.float64 else tolerances.LEAST_SINGLE
+    crossed = (met & (at.m < 1) & (at.m > least))[:-1]
     position = xp.where(crossed, at.z.real[:-1], -xp.inf)
     best = xp.argmax(position)
     # Where the whole edge has one real part (s = -1), rounding must not choose a point off the axis.

@@ -19,6 +19,7 @@ EDGE_STEPS = 10  # Newton steps, as the guess may lie between two lines
 EDGE_MISS = 1e-11  # of the equations, from which one more step leaves rounding
 FIRST_LENGTH = 1e-2  # of the size, over which m is taken to change by itself at first
 ON_AXIS = 1e-4  # a point of the real axis this close to the best counts as best: halvings are no finer
+LEAST_SINGLE = 0.8  # m at a crossing: beside poles of thin supports .66 with a wrong z, others of 33 lines from .83 on
 KEPT = 1e-3  # Newton's method may end this far left of the guess, which is a point of the boundary; else it has left
 POLE_AT_ZERO = 1e-9  # a pole this close to zeta = 0 is at 0, up to rounding
 BESIDE_ZERO = 1e-6  # the point that decides if m < 1 right beside such a pole
@@ -83,3 +84,22 @@ CELLS = 64  # of the grid of a law along each axis, for its quantiles
 BATCH = 512  # points of a density solved together: memory stays bounded, and slow points do not hold up all others
 FEW = 16  # points up to which a smaller batch is compiled instead
 ZERO_MEAN = 1e-6  # of the largest gain: a smaller mean is 0, up to rounding
+
+# --- several types (`types`)
+SQUARINGS = 20  # of a matrix of averages: eigenvalues that differ by 1e-6 are told apart
+T_STEPS = 3  # for t from a point close by
+T_MISS = 1e-4  # of t, before the last step, which leaves the square
+LINE_T_STEPS = 2  # on a line, where t is extrapolated
+FRAME_POINTS = 4  # of each side of a box around the support, where m < 1
+LINES = 9  # of constant Im z, crowding towards the real axis, on which the rightmost point is sought
+LINE_CELLS = 12  # of a line in the search for its first crossing: components narrower than that may be stepped over
+LINE_STEPS = 32  # along these cells, and on to the crossing: by Newton's method if it converges, else by halvings
+FAR_FROM_EDGE = 0.5  # m below which a point lies not next to the edge
+HEIGHT_STEP = 1e-6  # of Im z of the rightmost point, on which Re z depends to second order
+HEIGHT_STEPS = 20
+SOLVE_STEPS = 8  # Newton steps from the damped iteration, on both sides of the boundary
+GRIDS = 4  # for as many time constants, around -1/tau each: the support has structure of the size 1/tau
+PARTS = 8  # of r, through which an outlier is followed
+SAME = 1e-7  # over the size: outliers this close are one
+OUTLIER_MISS = 1e-7  # of the equations of an outlier
+SOUGHT = 64  # starts of the search for outliers that were counted and not found

@@ -124,7 +124,7 @@ def test_a_line_that_reaches_zero():
     linear = [np.array([at, load - 1]) for at in x]
     cubics = [np.polysub(np.polymul(np.polymul(a, a), [-2, 1]), [load**2]) for a in linear]
     exact = [max(-np.roots(cubic).imag.min(), 0) / np.pi for cubic in cubics]
-    np.testing.assert_allclose(spectrum.density(x), exact, rtol=1e-6)
+    np.testing.assert_allclose(spectrum.density(x), exact, rtol=1e-6, atol=1e-15)
     (curve,) = spectrum.boundary()
     assert abs(curve.real.min()) < 1e-3 and curve.real.max() == pytest.approx(float(spectrum.right_edge()), rel=1e-4)
 
