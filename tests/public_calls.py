@@ -300,6 +300,7 @@ CALLS = {
     "meanfield.static_states": _of(
         jn.meanfield.static_states,
         heavy=True,
+        nan=("outliers",),
         ensemble=IID(1.2) + LowRank(2.0),
         transfer=Tanh(),
         key=KEY,

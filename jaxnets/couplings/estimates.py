@@ -203,7 +203,9 @@ def _mean_singular_values(
 
 
 def _relative_rms(reached: np.ndarray, target: np.ndarray) -> float:
-    return float(np.linalg.norm(reached - target) / np.linalg.norm(target))
+    miss = reached - target
+    largest = float(np.max(np.abs(miss))) or 1.0  # squares of which may overflow
+    return largest * float(np.linalg.norm(miss / largest) / np.linalg.norm(target))
 
 
 def _decomposed(

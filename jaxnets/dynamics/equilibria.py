@@ -221,7 +221,7 @@ def fixed_points(
     limit, steps = _limits(net, x0s, tolerance, max_steps)
     x, velocity = _find_all(net, np.asarray(x0s), limit, steps, progress)
     least = _least(np, x, limit)
-    residual, speeds = np.max(np.abs(velocity), -1), np.linalg.norm(velocity / np.asarray(net.tau), axis=-1)
+    residual, speeds = np.max(np.abs(velocity), -1), _norms(velocity / np.asarray(net.tau))
     is_slow = (residual > least) & (speeds <= (0 if speed is None else speed))
     positions, index = _distinct(x, np.where((residual <= least) | is_slow, residual, np.inf), is_slow, same)
     points = x[positions]
@@ -298,6 +298,13 @@ def _kinks(net: RateNetwork, points: Float[np.ndarray, "k n"], beside: float) ->
     return np.sum(np.any(np.abs(above - below) > _KINK, 1), -1)
 
 
+def _norms(x: Float[np.ndarray, "k n"]) -> Float[np.ndarray, " k"]:
+    """Euclidean norms, of which no square overflows or underflows."""
+    largest = np.max(np.abs(x), -1)
+    unit = np.where((largest > 0) & np.isfinite(largest), largest, 1)
+    return unit * np.linalg.norm(x / unit[:, None], axis=-1)
+
+
 def _distinct(x: np.ndarray, residual: np.ndarray, is_slow: np.ndarray, same: float) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the distinct points in ``x``, sorted as in `FixedPoints`, and the point of each start.
 
@@ -306,7 +313,7 @@ def _distinct(x: np.ndarray, residual: np.ndarray, is_slow: np.ndarray, same: fl
     positions, index = merge(x, residual, same)
     points = x[positions]
     # Norms that differ by rounding are one norm.
-    norms = np.round(np.linalg.norm(points, axis=-1) / same)
+    norms = np.round(_norms(points) / same)
     order = np.lexsort((points[:, 0], norms, is_slow[positions]))
     # Merged numbers become places in the order; -1 stays, as the last entry.
     return positions[order], np.append(np.argsort(order), -1)[index]

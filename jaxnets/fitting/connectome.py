@@ -141,9 +141,9 @@ def fit_connectome(
     parameters that the data leave open are named in `unidentified`, and have infinite errors.
 
     Raises:
-        ValueError: for a `matrix` that is not square or not finite, or has fewer than two modes a scale beyond the
-            leading ones; for an object that is no `Family`, num_leading < 0, num_scales < 3, and num_replicates <
-            4 num_scales, which are too few for Sigma.
+        ValueError: for a `matrix` that is not square or not finite, has fewer than two modes a scale beyond the
+            leading ones, or a g whose square is lost; for an object that is no `Family`, num_leading < 0, num_scales
+            < 3, and num_replicates < 4 num_scales, which are too few for Sigma.
     """
     families = default_families() if families is None else tuple(families)
     if not families:
@@ -269,7 +269,8 @@ def apart(
     """
     a, b = square_matrix("a", a), square_matrix("b", b)
     ratio = a.shape[0] / b.shape[0]
-    difference = _counts_like(fit.measured, a, free_g) - ratio * _counts_like(fit.measured, b, free_g)
+    counts_of_a, counts_of_b = (_counts_like(fit.measured, m, free_g, name) for m, name in ((a, "a"), (b, "b")))
+    difference = counts_of_a - ratio * counts_of_b
     unit = jnp.sqrt(2 * jnp.var(fit.noise, axis=0, ddof=1))
     rms = lambda y: jnp.sqrt(jnp.mean((y / unit) ** 2))
     pairs = jax.vmap(rms)(fit.noise[::2][: fit.noise.shape[0] // 2] - fit.noise[1::2])
@@ -293,25 +294,36 @@ def _measure(matrix: Float[ArrayLike, "n n"], num_leading: int, num_scales: int)
             f"`matrix` must have at least {2 * num_scales} modes beyond the {num_leading} leading ones for "
             f"{num_scales} scales, got {max(rank - num_leading, 0)}: give fewer `num_scales`"
         )
+    g, limits = float(_root_mean_square(bulk, n)), jnp.finfo(bulk.dtype)
+    if not float(limits.tiny) ** 0.5 < g < float(limits.max) ** 0.5:
+        raise ValueError(f"`matrix` must have a strength whose square is a number, got g = {g:.3g}: take another unit")
     scales = jnp.geomspace(jnp.quantile(bulk, 0.1), bulk[1], num_scales)
     return Measured(
         n=n,
         ranks=(jnp.arange(rank - num_leading, dtype=bulk.dtype) + 0.5) / n,
-        g=jnp.sqrt(jnp.sum(bulk**2) / n),
+        g=_root_mean_square(bulk, n),
         scales=scales,
         counts=_counts(bulk, overlaps, n, scales),
         leading=jnp.stack([whole.values[:num_leading], whole.overlaps[:num_leading]], axis=1),
     )
 
 
-def _counts_like(measured: Measured, matrix: Float[ArrayLike, "m m"], free_g: bool) -> Float[Array, " 2*K"]:
+def _counts_like(
+    measured: Measured, matrix: Float[ArrayLike, "m m"], free_g: bool, name: str = "matrix"
+) -> Float[Array, " 2*K"]:
     """The counts of another matrix at the same scales."""
     other, start = modes_of_matrix(matrix), measured.leading.shape[0]
     n, bulk = other.values.shape[0], other.values[start:]
     if not np.any(np.asarray(bulk)):
-        raise ValueError(f"`matrix` must have modes beyond the {start} leading ones, got none")
-    factor = measured.g / jnp.sqrt(jnp.sum(bulk**2) / n) if free_g else jnp.ones_like(measured.g)
-    return _counts(factor * bulk, other.overlaps[start:], n, measured.scales)
+        raise ValueError(f"`{name}` must have modes beyond the {start} leading ones, got none")
+    factor = measured.g / _root_mean_square(bulk, n).astype(measured.g.dtype) if free_g else 1
+    bulk, overlaps = bulk.astype(measured.g.dtype), other.overlaps[start:].astype(measured.g.dtype)
+    return _counts(factor * bulk, overlaps, n, measured.scales)
+
+
+def _root_mean_square(values: Float[Array, " r"], n: int) -> Float[Array, ""]:
+    """Of n singular values, the largest first: no square overflows or underflows."""
+    return values[0] * jnp.sqrt(jnp.sum((values / values[0]) ** 2) / n)
 
 
 def _counts(values, overlaps, n: int, scales) -> Float[Array, " 2*K"]:

@@ -114,11 +114,13 @@ def fit_recording(
     C is fitted at 8 lags, where it falls to about 60%. Its errors come from blocks in time and, since units are a
     sample, from the scatter between units. The errors of F come from the jackknife over blocks. The scatter between
     networks is added to both. It is the scatter of an average over as many independent variables as the activity has
-    dimensions, and its size was measured in networks of 2000 units.
+    dimensions, and its size was measured in networks of 2000 units. All is computed in the precision of the rates and
+    of JAX; in float32, results differ by some 1e-4 of their errors.
 
     Raises:
-        ValueError: for rates that are no (time, n) array, have NaN gaps or constant units, or are too few or too
-            short; a population smaller than n, and an object that is no transfer function.
+        ValueError: for rates that are no (time, n) array, have NaN gaps or constant units, are too few or too short, or
+            so small or large that squares are lost; a population smaller than n, and an object that is no transfer
+            function.
 
     Source: Clark et al. 2024 (arXiv 2409.01969) for A and B.
     """
@@ -130,6 +132,7 @@ def fit_recording(
         require_whole("population_size", population_size, least=n)
     if z_scored:  # in a unit in which no square overflows
         x = x / np.asarray(binary_scale(jnp.asarray(x)))
+    _require_squares(x)
     if centre:
         x = x - np.mean(x, axis=0, keepdims=True)
     if z_scored:
@@ -221,6 +224,16 @@ def _checked(rates: ArrayLike, interval: ArrayLike) -> tuple[Float[np.ndarray, "
     if constant.size:
         raise ValueError(f"`rates` must vary, got constant units {constant[:8].tolist()}: leave them out")
     return x, float(np.asarray(interval))
+
+
+def _require_squares(x: Float[np.ndarray, "time n"]) -> None:
+    """Raises `ValueError` for numbers of which squares are lost: no rates of a phi of order one."""
+    size, limits = float(np.max(np.abs(x))), np.finfo(x.dtype)
+    if not float(limits.tiny) ** 0.25 < size < float(limits.max) ** 0.25:
+        raise ValueError(
+            f"`rates` must have squares that are numbers, got rates up to {size:.3g}: take them in the unit of "
+            "`transfer`, or `z_scored=True` for rates in any unit"
+        )
 
 
 # --- single units
@@ -425,7 +438,7 @@ def _fit_rank(found: Fit, pairs: _Pairs, N: int, dimension: float, transfer: Tra
     g, g_error, tau = (float(x) for x in (found.params["g"], found.error["g"], found.params["tau"]))
     # At g, and at both ends of its error with the tau that goes with it.
     sides = np.array([0.0, -1.0, 1.0])
-    gs = np.clip(g + sides * g_error, _SMALLEST, _LARGEST)
+    gs = np.clip(g + sides * np.minimum(g_error, _LARGEST), _SMALLEST, _LARGEST)
     taus = tau + sides * np.asarray(found.covariance)[0, -1] / g_error
     sums = [
         _pair_theory(jnp.asarray(g), jnp.asarray(pairs.delays / tau), transfer) for g, tau in zip(gs, taus, strict=True)

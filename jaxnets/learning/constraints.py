@@ -355,7 +355,15 @@ def require_nonnegative(name: str, value: float) -> None:
 
 def explain(certificate: Certificate, patterns: Int[ArrayLike, "P n"], unit: int) -> str:
     """One sentence that says which patterns conflict in the row of `unit`, and how, by its `certificate`."""
-    s = as_patterns(patterns)[:, unit]
+    s = as_patterns(patterns)
+    if len(s) <= max(certificate.patterns):
+        raise ValueError(
+            f"`patterns` must be those of the certificate, which names pattern {max(certificate.patterns)}, "
+            f"got {len(s)} patterns"
+        )
+    if not 0 <= unit < s.shape[1]:
+        raise ValueError(f"`unit` must be one of the {s.shape[1]} units of `patterns`, got {unit}")
+    s = s[:, unit]
     if len(certificate.patterns) == 1:
         (k,) = certificate.patterns
         state, verb = ("on", "excite") if s[k] else ("off", "inhibit")

@@ -61,9 +61,12 @@ def observed_singular_profile(
     require("scales", scales, positive, "finite numbers > 0")
     overlaps, scales = overlaps.astype(values.dtype), scales.astype(values.dtype)
     eta = scales[:, None]
-    kernel = 1 / (values[None] ** 2 + eta**2)
-    counts = jnp.sum(values[None] ** 2 * kernel, axis=1) / n
-    return SingularProfile(scales, counts, jnp.sum(eta * (values * overlaps)[None] * kernel, axis=1) / n)
+    # Far above a scale a value counts as 1, and its square may overflow.
+    far = float(jnp.finfo(values.dtype).max) ** 0.5 / 2
+    ratio = jnp.clip(values[None] / eta, -far, far)
+    kernel = 1 / (ratio**2 + 1)
+    counts = jnp.sum(ratio**2 * kernel, axis=1) / n
+    return SingularProfile(scales, counts, jnp.sum(ratio * overlaps[None] * kernel, axis=1) / n)
 
 
 def estimated_singular_profile(

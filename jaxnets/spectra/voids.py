@@ -20,7 +20,7 @@ from .._numerics import Root
 from . import tolerances
 from .inside import inner_void
 from .outside import extent, image, slope
-from .spectral_law import SpectralLaw
+from .spectral_law import SpectralLaw, require_one_type
 
 
 def void_area(law: SpectralLaw, *, cells: int = 112, tolerance: float = 1e-2) -> Root:
@@ -32,9 +32,10 @@ def void_area(law: SpectralLaw, *, cells: int = 112, tolerance: float = 1e-2) ->
     has at loads below .03, still bounds a void, but the area beside it counts as an error. Traceable and vmappable,
     differentiable where no void opens or closes.
 
-    Raises `ValueError` if `cells` < 32. Source: derived here.
+    Raises `ValueError` if `cells` < 32, and for a law with cell types or time constants. Source: derived here.
     """
     require_whole("cells", cells, least=32)
+    require_one_type("law", law)
     fine, unclear, bounded = _law_area(law, cells)
     coarse, _, _ = _law_area(law, 3 * cells // 4)
     # The error is of second order in the size of cells, and cells of the coarse grid are 4/3 as large: the error of the
@@ -128,7 +129,7 @@ def _sample_area(values: Complex[Array, " n"], reach: float, cells: int) -> Floa
     from_below, mirrored = (y[:, None] - y[None]) ** 2, (y[:, None] + y[None]) ** 2
     power = jnp.min(jnp.minimum(from_below, mirrored)[:, :, None] + power[None], 1)
     power = jnp.min(((x[:, None] - x[None]) ** 2)[None] + power[:, None], 2)
-    return jnp.where(jnp.all(jnp.isfinite(size)), 2 * h**2 * jnp.sum(jnp.where(power < 0, 1.0, 0.0)), jnp.nan)
+    return jnp.where(jnp.all(jnp.isfinite(size)), 2 * jnp.sum(jnp.where(power < 0, h**2, 0)), jnp.nan)
 
 
 # --- grids of the upper half plane, rows from the real axis up

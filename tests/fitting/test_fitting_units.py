@@ -128,3 +128,11 @@ def test_units_of_a_recording():
 def test_a_transposed_recording():
     with pytest.raises(ValueError, match=r"try `rates.T`"):
         fitting.fit_recording(RNG.standard_normal((12, 2000)), DT)
+
+
+def test_units_in_which_squares_are_lost():
+    for q in (1e-200, 1e200):
+        with pytest.raises(ValueError, match="`rates` must have squares that are numbers"):
+            fitting.fit_recording(q * RNG.standard_normal((900, 12)), DT)
+        with pytest.raises(ValueError, match="`matrix` must have a strength whose square is a number"):
+            fitting.fit_connectome(q * RNG.standard_normal((40, 40)), key=jax.random.key(0))

@@ -215,3 +215,11 @@ def test_capacity_crosses_two_patterns_an_input_and_sharpens():
     assert fractions[1] > 0.5 > fractions[2]
     # From 1.7 to 2.3 it falls by .55, .76 and .90 (Cover), each known to .04.
     assert drops[0] < drops[1] < drops[2]
+
+
+def test_explanations_ask_for_the_patterns_of_the_certificate():
+    certificate = largest_margin(np.array([[1.0, 1.0], [-1.0, -1.0]]), -np.ones(2), np.ones(2)).certificate
+    with pytest.raises(ValueError, match="`patterns` must be those of the certificate, which names pattern 1"):
+        explain(certificate, np.ones((1, 2), int), 0)
+    with pytest.raises(ValueError, match="`unit` must be one of the 2 units"):
+        explain(certificate, np.ones((2, 2), int), 2)

@@ -186,3 +186,10 @@ def test_without_matfree(monkeypatch):
         estimated_singular_profile(np.eye(4), [0.0], key=KEY)
     with pytest.raises(ValueError, match="`num_vectors` must be"):
         estimated_singular_profile(np.eye(4), [1.0], key=KEY, num_vectors=1)
+
+
+def test_observed_counts_far_from_the_scales():
+    """A value whose square overflows counts as 1, and one whose square underflows as 0."""
+    found = observed_singular_profile([1e200, 1e-200], [1.0, 1.0], 2, [1.0])
+    np.testing.assert_allclose(found.counts, 0.5)
+    np.testing.assert_allclose(found.overlaps, 0, atol=1e-100)

@@ -111,6 +111,7 @@ def test_observed_area_in_a_batch_and_of_nothing():
     found = jax.jit(jax.vmap(spectra.observed_void_area))(jnp.asarray(values))
     np.testing.assert_allclose(found, found[0] * np.array([1.0, 4.0]), rtol=1e-12)
     assert np.isnan(spectra.observed_void_area(np.full(200, np.nan + 0j)))
+    assert spectra.observed_void_area(np.asarray(values[0], np.complex64)).dtype == np.float32
 
 
 @pytest.mark.parametrize(
