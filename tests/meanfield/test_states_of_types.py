@@ -29,7 +29,7 @@ class Rectified(jn.transfer.Transfer):
 @pytest.mark.parametrize(
     "tau, variance, phi, beta, lags, dimension, exponent, error",
     [
-        (
+        pytest.param(
             (1.0, 1.0),
             (4.31747, 2.67467),
             (0.646861, 0.570292),
@@ -38,6 +38,7 @@ class Rectified(jn.transfer.Transfer):
             (0.028613, 0.021059),
             0.1745,
             2e-5,
+            marks=pytest.mark.slow,
         ),
         (
             (1.0, 3.0),
@@ -83,6 +84,7 @@ def test_equal_types_are_one_type():
     np.testing.assert_allclose([types.phi, types.x], [alone.phi, alone.x], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_noise_and_one_type_with_time_constants():
     """One type through the equations of types: with noise, and with another unit of time."""
     one = jn.meanfield.stationary(jn.couplings.IID(2.0), TANH, 0.5)
@@ -96,6 +98,7 @@ def test_noise_and_one_type_with_time_constants():
     np.testing.assert_allclose([found.phi, found.x], [expected.phi, expected.x], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_names_of_types_and_units_of_time_do_not_matter():
     state, swapped = chaotic((1.0, 3.0)), chaotic((30.0, 10.0), STRONG[::-1, ::-1], FRACTIONS[::-1])
     np.testing.assert_allclose(swapped.variance[::-1], state.variance, rtol=1e-10)
@@ -109,6 +112,7 @@ def test_names_of_types_and_units_of_time_do_not_matter():
     np.testing.assert_allclose(shared[1].x_types[::-1], shared[0].x_types, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_sums_over_types_and_lags_are_consistent():
     state = chaotic((1.0, 3.0))
     found = jn.population.dimension(state)
@@ -137,6 +141,7 @@ def test_phases_without_chaos(g, means, input, phase):
         assert jn.meanfield.largest_lyapunov(state).value < 0
 
 
+@pytest.mark.slow
 def test_slow_inhibition_makes_means_oscillate():
     """Pitfall 1 of theory_cell_types.md: theory without means would say Delta_E = 2.03 to 3.2, networks 2.5 to 2.8."""
     N, p, f = 1000, 0.1, np.array([0.8, 0.2])
