@@ -3,9 +3,10 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from ..._numerics import Root, bisect, frozen
+from ..._numerics import Root, bisect, frozen, is_concrete
 from ...couplings import Ensemble
 from .problem import Problem, Transfers, growth, problem_of
 from .static import TypedStaticState, fixed_point, scale_of_all
@@ -20,7 +21,23 @@ _POINTS, _WIDE = 401, 8.0
 def typed_onset(ensemble: Ensemble, transfer: Transfers, input: Float[ArrayLike, "*K"] | None) -> Root:
     """The first scale of J at which the bulk of the fixed point reached from rest is unstable."""
     problem = problem_of(ensemble, transfer, 0.0, None, input)
+    if is_concrete(problem.input, problem.transfers):
+        with jax.ensure_compile_time_eval():
+            silent = [float(phi(jnp.zeros((), problem.tau.dtype))) == 0 for phi in problem.transfers]
+        if all(silent) and not np.any(np.asarray(problem.input)):
+            return _rest(problem)
     return _onset(problem, scale_of_all(problem))
+
+
+@eqx.filter_jit
+def _rest(problem: Problem) -> Root:
+    """x = 0 at any scale."""
+    slopes = problem.of_types(lambda phi, _, a: phi.slope(jnp.zeros_like(a)), problem.input)
+    bulk = growth(problem.W, slopes**2)
+    exists = bulk > 0
+    residual = jnp.where(exists, 0, jnp.inf)
+    value = jnp.where(exists, 1 / jnp.sqrt(jnp.where(exists, bulk, 1)), jnp.inf)
+    return Root(value, residual, exists & problem.memoryless)
 
 
 def _scaled(problem: Problem, s: Float[Array, ""], scale: Float[Array, ""]) -> TypedStaticState:
