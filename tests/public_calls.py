@@ -46,7 +46,7 @@ class Call(NamedTuple):
     """One way to call a function.
 
     `heavy`: a call that is not refused compiles for seconds. `nan` are fields of the result that the documentation
-    allows to be NaN ("*" for all of them, where NaN says that there is no such number).
+    allows to be NaN; "" is a result that is one number or array.
     """
 
     function: Callable
@@ -131,6 +131,7 @@ def _spectral_law(method):
 CIRCLE = np.exp(2j * np.pi * np.arange(9) / 8)
 POINTS = 0.7 * np.exp(2j * np.pi * RNG.random(6))
 QUIET = {"progress": False}
+SHARES, TABLE = np.array([0.75, 0.25]), np.array([[1.0, 0.4], [0.3, 0.8]])
 
 CALLS = {
     "Discrete": _of(jn.Discrete, values=VECTOR, weights=VECTOR),
@@ -148,6 +149,29 @@ CALLS = {
     "couplings.RandomModes.two_valued": _of(
         jn.couplings.RandomModes.two_valued, high=1.0, low=0.5, fraction=0.3, load=0.5, overlap=0.2
     ),
+    "couplings.CellTypes": _of(
+        jn.couplings.CellTypes, fractions=SHARES, g=TABLE, symmetry=0.1, means=TABLE - 1.0, probability=None
+    ),
+    "couplings.CellTypes sparse": _of(
+        jn.couplings.CellTypes, fractions=SHARES, g=1.0, means=TABLE, probability=0.5 * TABLE
+    ),
+    "couplings.CellTypes.from_weights": _of(
+        jn.couplings.CellTypes.from_weights, fractions=SHARES, weights=TABLE, size=50, probability=0.5, spread=0.2
+    ),
+    "couplings.CellTypes.second_order": _of(
+        jn.couplings.CellTypes.second_order,
+        g=1.0,
+        mean=2.0,
+        reciprocal=0.2,
+        convergent=0.3,
+        divergent=0.4,
+        chain=0.1,
+    ),
+    "couplings.BlockMeans": _of(jn.couplings.BlockMeans, fractions=SHARES, means=TABLE),
+    "couplings.TypeGains": _of(
+        jn.couplings.TypeGains, fractions=SHARES, ensemble=IID(1.2), row_gains=np.ones(2), gains=np.array([0.5, 2.0])
+    ),
+    "couplings.Profile": _of(jn.couplings.Profile, mean=TABLE, variance=TABLE, symmetry=0.2),
     "couplings.DeepHebbian": _of(jn.couplings.DeepHebbian, load=0.5, auto=0.2, hetero=VECTOR),
     "couplings.LowRank": _of(jn.couplings.LowRank, overlaps=J, noise=0.5),
     "couplings.Scaled": _of(jn.couplings.Scaled, factor=0.5, ensemble=IID(1.2)),
@@ -186,19 +210,19 @@ CALLS = {
     "observables.unit_autocovariances": _of(jn.observables.unit_autocovariances, x=SERIES, interval=0.5, max_lag=2.0),
     "observables.cross_covariance": _of(jn.observables.cross_covariance, x=SERIES, y=SERIES, interval=0.5, max_lag=2.0),
     "observables.covariance": _of(jn.observables.covariance, x=SERIES),
-    "observables.correlation_time": _of(jn.observables.correlation_time, nan=("*",), x=SERIES, interval=0.5),
+    "observables.correlation_time": _of(jn.observables.correlation_time, nan=("",), x=SERIES, interval=0.5),
     "observables.participation_ratio": _of(
-        jn.observables.participation_ratio, nan=("*",), x=SERIES, interval=0.5, correlation_time=0.5
+        jn.observables.participation_ratio, x=SERIES, interval=0.5, correlation_time=0.5
     ),
     "observables.dimension_estimate": _of(
-        jn.observables.dimension_estimate, nan=("*",), x=SERIES, interval=0.5, correlation_time=0.5
+        jn.observables.dimension_estimate, nan=("error",), x=SERIES, interval=0.5, correlation_time=0.5
     ),
     "observables.principal_components": _of(jn.observables.principal_components, x=SERIES),
     "observables.power_spectrum": _of(jn.observables.power_spectrum, x=SERIES, interval=0.5, segment=5.0),
     "observables.dominant_frequencies": _of(
-        jn.observables.dominant_frequencies, nan=("*",), x=SERIES, interval=0.5, segment=5.0
+        jn.observables.dominant_frequencies, nan=("frequencies", "power"), x=SERIES, interval=0.5, segment=5.0
     ),
-    "observables.overlaps": _of(jn.observables.overlaps, nan=("*",), patterns=PATTERNS, rates=STATES),
+    "observables.overlaps": _of(jn.observables.overlaps, nan=("",), patterns=PATTERNS, rates=STATES),
     "observables.online.Overlaps": _of(jn.observables.online.Overlaps, patterns=PATTERNS),
     "observables.online.Projections": _of(jn.observables.online.Projections, directions=STATES.T),
     "observables.online.Units": _of(jn.observables.online.Units, indices=np.array([0, 2])),
@@ -221,9 +245,9 @@ CALLS = {
         key=KEY,
         **QUIET,
     ),
-    "dynamics.entropy_rate": _of(jn.dynamics.entropy_rate, nan=("*",), exponents=VECTOR),
+    "dynamics.entropy_rate": _of(jn.dynamics.entropy_rate, nan=("",), exponents=VECTOR),
     "dynamics.kaplan_yorke_dimension": _of(
-        jn.dynamics.kaplan_yorke_dimension, nan=("*",), exponents=np.array([0.5, 0.0, -1.0])
+        jn.dynamics.kaplan_yorke_dimension, nan=("",), exponents=np.array([0.5, 0.0, -1.0])
     ),
     "dynamics.step": _of(jn.dynamics.step, net=Made(net), scheme=jn.dynamics.heun, t=0.0, x=VECTOR, dt=0.05, key=None),
     "dynamics.step_log_density": Call(
@@ -232,7 +256,7 @@ CALLS = {
         ),
         lambda: {"t": 0.0, "x": VECTOR, "x_next": VECTOR + 0.01, "dt": 0.05},
         heavy=True,
-        nan=("*",),
+        nan=("",),
     ),
     # --- transfer
     "transfer.Logistic": _of(jn.transfer.Logistic, steepness=2.0),
@@ -245,7 +269,7 @@ CALLS = {
     # --- spectra
     "spectra.law": _of(jn.spectra.law, ensemble=IID(1.5), gains=VECTOR),
     "spectra.law of a transfer function": _of(jn.spectra.law, ensemble=IID(1.5), gains=Tanh(), mean=0.2, variance=0.5),
-    "spectra.SpectralLaw.density": _of(_spectral_law("density"), heavy=True, nan=("*",), z=POINTS),
+    "spectra.SpectralLaw.density": _of(_spectral_law("density"), heavy=True, z=POINTS),
     "spectra.SpectralLaw.solve": _of(_spectral_law("solve"), heavy=True, z=POINTS),
     "spectra.outliers": _of(
         jn.spectra.outliers, nan=("values",), ensemble=IID(0.8) + LowRank(2.0), gains=VECTOR, heavy=True
@@ -258,7 +282,9 @@ CALLS = {
         lambda: {"guess": 1.2, "edge": 1.0, "gains": VECTOR},
         heavy=True,
     ),
-    "spectra.singular_profile": _of(jn.spectra.singular_profile, ensemble=IID(1.5), scales=VECTOR, nan=("*",)),
+    "spectra.singular_profile": _of(
+        jn.spectra.singular_profile, ensemble=IID(1.5), scales=VECTOR, nan=("counts", "overlaps")
+    ),
     "spectra.observed_singular_profile": _of(
         jn.spectra.observed_singular_profile, values=VECTOR, overlaps=0.1 * VECTOR, n=5, scales=VECTOR
     ),
@@ -272,17 +298,15 @@ CALLS = {
     "spectra.coverage by curves": Call(
         lambda curves: jn.spectra.coverage(POINTS, [curves]), lambda: {"curves": CIRCLE}
     ),
-    "spectra.observed_void_area": _of(jn.spectra.observed_void_area, nan=("*",), eigenvalues=POINTS),
+    "spectra.observed_void_area": _of(jn.spectra.observed_void_area, nan=("",), eigenvalues=POINTS),
     # --- population
     "population.cross_spectrum": _of(jn.population.cross_spectrum, J=J, s=np.array([1.0 + 1j]), c0=1.0),
     "population.dressed": _of(jn.population.dressed, ensemble=IID(0.5), s=0.5 + 0.5j),
-    "population.four_point_sum": _of(
-        jn.population.four_point_sum, nan=("*",), ensemble=IID(0.5), s1=0.5 + 0.5j, s2=0.5
-    ),
+    "population.four_point_sum": _of(jn.population.four_point_sum, nan=("",), ensemble=IID(0.5), s1=0.5 + 0.5j, s2=0.5),
     "population.four_point_sum_x": _of(
-        jn.population.four_point_sum_x, nan=("*",), ensemble=IID(0.5), s1=0.5 + 0.5j, s2=0.5, noise1=0.1, noise2=0.1
+        jn.population.four_point_sum_x, nan=("",), ensemble=IID(0.5), s1=0.5 + 0.5j, s2=0.5, noise1=0.1, noise2=0.1
     ),
-    "population.linear_sum": _of(jn.population.linear_sum, nan=("*",), ensemble=IID(0.5), s1=0.5 + 0.5j, s2=0.5),
+    "population.linear_sum": _of(jn.population.linear_sum, nan=("",), ensemble=IID(0.5), s1=0.5 + 0.5j, s2=0.5),
     "population.pair_covariance": _of(
         jn.population.pair_covariance, heavy=True, state=Made(state, costly=True), ensemble=None, lags=VECTOR, nodes=16
     ),
@@ -403,7 +427,7 @@ CALLS = {
     "memory.on_top": _of(jn.memory.on_top, overlaps=STATES, threshold=0.1),
     "memory.retrieval": _of(
         jn.memory.retrieval,
-        nan=("*",),
+        nan=("peak_times", "peaks", "speed", "period", "peak_overlap"),
         overlaps=SERIES,
         times=np.arange(40.0),
         cue=np.array(0),
@@ -412,7 +436,7 @@ CALLS = {
     ),
     "memory.retrieve": _of(
         jn.memory.retrieve,
-        nan=("*",),
+        nan=("peak_times", "peaks", "speed", "period", "peak_overlap"),
         heavy=True,
         net=Made(net),
         patterns=SPINS,
@@ -426,7 +450,7 @@ CALLS = {
     ),
     "memory.self_organised_edge": _of(
         jn.memory.self_organised_edge,
-        nan=("*",),
+        nan=("",),
         heavy=True,
         ensemble=DeepHebbian(0.5),
         transfer=Tanh(),
@@ -435,7 +459,7 @@ CALLS = {
     ),
     "memory.observe": _of(
         jn.memory.observe,
-        nan=("*",),
+        nan=("speed", "period", "peak_overlap"),
         heavy=True,
         ensemble=DeepHebbian(0.5, 0.0, (1.5,)),
         transfer=Tanh(),
@@ -541,7 +565,7 @@ CALLS = {
     **{
         f"learning.{name}": _of(
             getattr(jn.learning, name),
-            nan=("*",),
+            nan=("weights", "bias", "margins"),
             patterns=PATTERNS,
             signs=np.full((N, N), np.nan),
             mask=~np.eye(N, dtype=bool),
@@ -605,15 +629,14 @@ CALLS = {
         error=0.1,
     ),
     "fitting.edge_misses": _of(
-        jn.fitting.edge_misses, heavy=True, nan=("*",), ensemble=IID(1.5), right_edge=1.4, error=0.1, gains=VECTOR
+        jn.fitting.edge_misses, heavy=True, ensemble=IID(1.5), right_edge=1.4, error=0.1, gains=VECTOR
     ),
     "fitting.onset_misses": _of(
-        jn.fitting.onset_misses, heavy=True, nan=("*",), ensemble=IID(1.5), transfer=Tanh(), scale=1.0, error=0.1
+        jn.fitting.onset_misses, heavy=True, ensemble=IID(1.5), transfer=Tanh(), scale=1.0, error=0.1
     ),
     "fitting.spectrum_misses": _of(
         jn.fitting.spectrum_misses,
         heavy=True,
-        nan=("*",),
         ensemble=IID(1.0),
         data=Made(statistics),
         gains=VECTOR,
@@ -643,7 +666,13 @@ CALLS = {
     "fitting.apart": Call(
         lambda a, b: jn.fitting.apart(connectome().fits[0], a, b), lambda: {"a": LARGE, "b": LARGE.T}, True, (), True
     ),
-    "fitting.fit_recording": _of(jn.fitting.fit_recording, heavy=True, nan=("*",), rates=RECORDING, interval=0.5),
+    "fitting.fit_recording": _of(
+        jn.fitting.fit_recording,
+        heavy=True,
+        nan=("inverse_rank", "inverse_rank_error", "effective_rank", "effective_rank_error"),
+        rates=RECORDING,
+        interval=0.5,
+    ),
     # --- plotting
     **{
         f"plotting.{name}": _of(getattr(jn.plotting, name), **arguments)

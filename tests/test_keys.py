@@ -19,14 +19,18 @@ ECHO = couplings.DeepHebbian(1.0, 0.0, (1.2,))  # with noise, solved on the grid
 SYMMETRIC = couplings.Elliptic(2.0, 0.5)
 
 ENSEMBLES = {
+    "BlockMeans": couplings.BlockMeans((0.6, 0.4), 1.0),
+    "CellTypes": couplings.CellTypes((0.6, 0.4)),
     "DeepHebbian": couplings.DeepHebbian(1.0),
     "Elliptic": SYMMETRIC,
     "IID": couplings.IID(1.0),
     "LowRank": couplings.LowRank(1.0),
+    "Profile": couplings.Profile(0.0, np.ones((5, 5))),
     "RandomModes": couplings.RandomModes([1.0], load=1.0),
     "Scaled": 2.0 * couplings.IID(1.0),
     "SingularModes": couplings.SingularModes([1.0]),
     "Sum": couplings.IID(1.0) + couplings.IID(2.0),
+    "TypeGains": couplings.TypeGains((0.6, 0.4), couplings.IID(1.0), (1.0, 2.0), (1.0, 1.0)),
 }
 DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key) for name, law in ENSEMBLES.items()} | {
     "computations.dimension": lambda key: computations.dimension("Elliptic(2., .5)", key=key),
@@ -37,6 +41,9 @@ DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key)
     "computations.regime": lambda key: computations.regime("DeepHebbian()", n=5, key=key),
     "computations.simulate": lambda key: computations.simulate("IID()", n=5, key=key),
     "computations.spectrum": lambda key: computations.spectrum("IID()", n=5, key=key),
+    "couplings.CellTypes.sample_sparse": lambda key: couplings.CellTypes((1.0,), probability=0.5).sample_sparse(
+        5, key=key
+    ),
     "couplings.random_modes_from_matrix": lambda key: couplings.random_modes_from_matrix(np.eye(3), key=key),
     "couplings.singular_mismatch": lambda key: couplings.singular_mismatch(SYMMETRIC, np.eye(3), key=key),
     "dynamics.lyapunov_spectrum": lambda key: dynamics.lyapunov_spectrum(

@@ -68,12 +68,13 @@ class CellTypes(Ensemble):
         signs: ArrayLike | None = None,
         balanced: bool = False,
     ):
-        self.fractions = vector("fractions", fractions)
-        num_types = self.fractions.shape[0]
-        self.g = pair_table("g", g, num_types)
-        self.symmetry = pair_table("symmetry", symmetry, num_types)
-        self.means = pair_table("means", means, num_types)
-        self.probability = None if probability is None else pair_table("probability", probability, num_types)
+        fractions = vector("fractions", fractions)
+        given = {"g": g, "symmetry": symmetry, "means": means}
+        tables = (pair_table(name, value, fractions.shape[0]) for name, value in given.items())
+        self.fractions, self.g, self.symmetry, self.means = alike(fractions, *tables)
+        num_types = fractions.shape[0]
+        p = None if probability is None else pair_table("probability", probability, num_types)
+        self.probability = None if p is None else p.astype(self.g.dtype)
         self.signs = None if signs is None else tuple(np.asarray(signs).ravel().tolist())
         self.balanced = balanced
 
@@ -117,10 +118,8 @@ class CellTypes(Ensemble):
         both signs.
         """
         f = vector("fractions", fractions)
-        w, p, c = (
-            pair_table(name, value, f.shape[0])
-            for name, value in (("weights", weights), ("probability", probability), ("spread", spread))
-        )
+        given = {"weights": weights, "probability": probability, "spread": spread}
+        f, w, p, c = alike(f, *(pair_table(name, value, f.shape[0]) for name, value in given.items()))
         require_whole("size", size)
         require("weights", w, lambda w: np.isfinite(w) & (w != 0), "finite numbers that are not 0")
         require("probability", p, lambda p: (p > 0) & (p <= 1), "numbers in (0, 1]")
@@ -159,8 +158,10 @@ class CellTypes(Ensemble):
         Raises `ValueError` for variances outside [0, 1), and unless chain^2 < convergent divergent (or all are 0).
         Source: Zhao, Beverlin, Netoff & Nykamp 2011 for the motifs; the spectrum as `CellTypes`.
         """
-        given = {"convergent": convergent, "divergent": divergent, "chain": chain, "g": g, "mean": mean}
-        to, of, both, g, mean = (scalar(name, value) for name, value in given.items())
+        given = {"convergent": convergent, "divergent": divergent, "chain": chain}
+        given |= {"g": g, "mean": mean, "reciprocal": reciprocal}
+        to, of, both, g, mean, reciprocal = alike(*(scalar(name, value) for name, value in given.items()))
+        require("reciprocal", reciprocal, correlation, "a number in [-1, 1]")
         for name, value in (("convergent", to), ("divergent", of)):
             require(name, value, lambda v: (v >= 0) & (v < 1), "a number in [0, 1)")
         limit = to * of
@@ -173,7 +174,7 @@ class CellTypes(Ensemble):
         return cls((1 + correlated * one[0] * one[1]) / 4, g * jnp.sqrt(table), reciprocal, mean * table)
 
     def labels(self, n: int) -> Int[np.ndarray, " n"]:
-        """The type 0 .. K - 1 of each of n units: groups in order, their sizes rounded so that their sum is n.
+        """The type of each of n units, a number below K: groups in order, with sizes rounded so that their sum is n.
 
         Raises `ValueError` for n < 1, traced fractions, and fractions that leave a type without a unit.
         """
@@ -326,8 +327,8 @@ class BlockMeans(Ensemble):
     means: Float[Array, "K K"]
 
     def __init__(self, fractions: Float[ArrayLike, " K"], means: Float[ArrayLike, "K K"] | Float[ArrayLike, ""]):
-        self.fractions = vector("fractions", fractions)
-        self.means = pair_table("means", means, self.fractions.shape[0])
+        fractions = vector("fractions", fractions)
+        self.fractions, self.means = alike(fractions, pair_table("means", means, fractions.shape[0]))
 
     def __check_init__(self):
         require_fractions(self.fractions)
@@ -423,6 +424,12 @@ def require_fractions(fractions: Any) -> None:
 def applied(table: Float[Array, "K K"], t: Inexact[Array, " K"]) -> Inexact[Array, " K"]:
     """The sums over types: products and sums, as matrix products are rounded to fewer digits on GPUs."""
     return jnp.sum(table.astype(t.dtype) * t[None], axis=-1)
+
+
+def alike(*arrays: Float[Array, "..."]) -> tuple[Float[Array, "..."], ...]:
+    """The arrays in the highest of their precisions."""
+    dtype = np.result_type(*(x.dtype for x in arrays))
+    return tuple(x.astype(dtype) for x in arrays)
 
 
 def pair_table(name: str, value: Any, num_types: int) -> Float[Array, "K K"]:

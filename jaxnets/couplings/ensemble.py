@@ -128,7 +128,8 @@ class Ensemble(eqx.Module):
     ) -> tuple[Complex[Array, " K"], Complex[Array, " K"], Inexact[Array, " K"], Inexact[Array, " K"]]:
         r"""(s_12, s_21, s_11, s_22) of the R-transform that each of K types sees, where type b has T_b.
 
-        An ensemble without types sees the mean over them, S(sum_b f_b T_b), and is seen alike by all. Here
+        An ensemble without types sees the mean over them, S(sum_b f_b T_b), and is seen alike by all. `fractions` are
+        the f_b. Here
         s_11 = S_11 belongs to T_22 and s_22 to T_11. `physical` promises T_12 = conj T_21 and real T_11 T_22 <= 0.
         """
         f12, f11 = fractions.astype(t12.dtype), fractions.astype(t11.dtype)
@@ -291,7 +292,8 @@ def _times(part: Part) -> Ensemble:
 class Sum(Ensemble):
     """Independent ensembles added: J = sum_a J_a and S = sum_a S_a.
 
-    `terms` that are sums themselves are flattened. Source: as `Ensemble`.
+    `terms` that are sums themselves are flattened. Raises `ValueError` for terms whose units have different types, or
+    the same types with different fractions. Source: as `Ensemble`.
     """
 
     terms: tuple[Ensemble, ...]

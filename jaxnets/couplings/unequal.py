@@ -8,7 +8,7 @@ from jaxtyping import Array, ArrayLike, Float
 from .._arguments import correlation, nonnegative, require, require_key, scalar, square_matrix, vector
 from .._numerics import is_concrete
 from . import operators
-from .cell_types import BlockMeans, CellTypes, applied, labels, pair_table, require_fractions, require_one_type
+from .cell_types import BlockMeans, CellTypes, alike, applied, labels, pair_table, require_fractions, require_one_type
 from .ensemble import Ensemble, Part, no_pole
 
 
@@ -35,10 +35,9 @@ class TypeGains(Ensemble):
         row_gains: Float[ArrayLike, " K"],
         gains: Float[ArrayLike, " K"],
     ):
-        self.fractions = vector("fractions", fractions)
+        given = {"fractions": fractions, "row_gains": row_gains, "gains": gains}
+        self.fractions, self.row_gains, self.gains = alike(*(vector(name, value) for name, value in given.items()))
         self.ensemble = ensemble
-        self.row_gains = vector("row_gains", row_gains)
-        self.gains = vector("gains", gains)
 
     def __check_init__(self):
         require_fractions(self.fractions)
@@ -126,9 +125,9 @@ class Profile(Ensemble):
         variance: Float[ArrayLike, "N N"],
         symmetry: Float[ArrayLike, ""] = 0.0,
     ):
-        self.variances = square_matrix("variance", variance)
-        self.mean = pair_table("mean", mean, self.variances.shape[0])
-        self.symmetry = scalar("symmetry", symmetry)
+        variances = square_matrix("variance", variance)
+        tables = variances, pair_table("mean", mean, variances.shape[0]), scalar("symmetry", symmetry)
+        self.variances, self.mean, self.symmetry = alike(*tables)
 
     def __check_init__(self):
         require("variance", self.variances, nonnegative, "finite numbers >= 0")
