@@ -2,7 +2,7 @@
 
     python benchmarks/meanfield_types.py [--quick]
 
-tanh, strengths from 1.3 to 5 (the root of the largest eigenvalue of f_b g_ab^2), time constants 1 and 2. States converge
+tanh, strengths from 1.3 to 5 (root of the largest eigenvalue of f_b g_ab^2), time constants 1 and 2. States converge
 to the same accuracy, 1e-6. `--quick` takes 8 points. Prints one table, with compilation and the best of two runs apart.
 """
 

@@ -2,7 +2,7 @@ r"""The lags from 0 to L of functions that are even and flat at the end, and the
 
 Functions are held at Chebyshev nodes, which crowd at lag 0, where a unit with strong couplings is fast. The leak is the
 inverse of 1 - tau^2 d^2/dlag^2 with slopes 0 at both ends. The eigenvectors of the second derivative there depend on
-the number of nodes alone, and are well conditioned (3.8 for 96 nodes), so that one diagonal matrix holds all of tau and
+the number of nodes alone, and are well conditioned (7 for 96 nodes), so that one diagonal matrix holds all of tau and
 L. A noise that makes C'(0) differ from 0 is added apart.
 """
 
@@ -14,10 +14,14 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.polynomial import chebyshev
 
+from ...eigen import host_eigenvalues
+
 # Nodes of lags. tanh at g = 5 leaves 1e-9 of C in the last coefficients.
 NODES = 96
 # Lags are L (e^{as} - 1) / (e^a - 1) at Chebyshev nodes s: dense where rates are fast, twelve times as at the end.
 _DENSER = 2.5
+# Shift of inverse iteration beside an eigenvalue, far below the distance of two.
+_ASIDE = 1e-9
 
 
 class Window(NamedTuple):
@@ -50,13 +54,24 @@ def window(num: int = NODES) -> Window:
     extended = np.zeros((num, num - 2))
     extended[inside, np.arange(num - 2)] = 1
     extended[ends] = -np.linalg.solve(slope[ends][:, ends], slope[ends][:, inside])
-    values, vectors = np.linalg.eig((slope @ slope)[inside] @ extended)
-    values, vectors = np.real(values), np.real(vectors)  # as they are, up to rounding
+    vectors, values = _eigenvectors((slope @ slope)[inside] @ extended)
     to_modes = np.zeros((num - 2, num))
     to_modes[:, inside] = np.linalg.inv(vectors)
     squares = np.maximum(-values, 0)
     series = np.linalg.inv(chebyshev.chebvander(2 * s - 1, num - 1))
     return Window(np.expm1(_DENSER * s) / np.expm1(_DENSER), extended @ vectors, squares, to_modes, series)
+
+
+def _eigenvectors(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvectors in columns, and eigenvalues: real and distinct. By inverse iteration."""
+    values = np.sort(np.real(host_eigenvalues(matrix)))
+    near = values + _ASIDE * (1 + np.abs(values))
+    shifted = matrix - near[:, None, None] * np.eye(len(values))
+    vectors = np.random.default_rng(0).standard_normal((len(values), len(values), 1))
+    for _ in range(3):
+        vectors = np.linalg.solve(shifted, vectors)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors[..., 0].T, values
 
 
 def leak(
