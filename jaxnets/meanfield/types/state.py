@@ -64,7 +64,8 @@ class TypedStationary(Result, axes={"T": "lags", "K": "type"}, units={"lags": "t
     x of type a has the `mean` mu_a, and around it the covariance `c_x` at `lags`, static disorder included: it tends to
     `static_x`. `rate` is <phi>; `c_phi` = <phi phi>, not centred, tends to `static_phi`. `c_slope` is <phi' phi'> and
     `beta` = <phi'>. `decay_rate` is the rate at which c_x approaches `static_x`. `mean_modes` are growth rates of the
-    means at fixed variances, by falling real part. `phase` is one of `Phase`. `W` is f_b g_ab^2.
+    means at fixed variances, by falling real part. `phase` is one of `Phase`. `W` is f_b g_ab^2, with
+    f the `fractions`.
 
     Where there is no stationary state, as `phase` says, `converged` is False. At a fixed point all lags are alike.
     """
@@ -95,7 +96,10 @@ class TypedStationary(Result, axes={"T": "lags", "K": "type"}, units={"lags": "t
         return self.c_x[..., 0]
 
     def response(self, frequency: Float[ArrayLike, "..."]) -> Complex[Array, "K ..."]:
-        """beta / (1 + i w tau) at each angular `frequency` w. Raises `ValueError` as the methods of `Stationary`."""
+        """beta / (1 + i w tau) at each angular `frequency` w.
+
+        Raises `ValueError` for frequencies that are not finite real numbers, as all methods of a frequency.
+        """
         w = self._frequency(frequency)
         of = lambda beta, tau: as_complex(beta) / jax.lax.complex(jnp.ones_like(w), tau * w)
         return jax.vmap(of)(self.beta, self.tau)

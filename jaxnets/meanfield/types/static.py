@@ -32,7 +32,8 @@ _MARGIN = 1e-9
 class TypedStaticState(Result, axes={"K": "type", "m": "mode"}, units={"modes": "1 / tau"}):
     """A fixed point of a network with types, made by `static_state`; arrays have an axis of types.
 
-    x of type a is Gaussian with `mean` and `variance`; `rate` = <phi>, `rate_power` = <phi^2>, `response` = <phi'>.
+    x of type a is Gaussian with `mean` and `variance`; `rate` = <phi>, `rate_power` = <phi^2>, `response` = <phi'> and
+    `square_response` = <phi'^2>.
     `bulk` is the spectral radius of f_b g_ab^2 <phi'^2>_b, which reaches 1 where the bulk of the Jacobian's spectrum
     reaches 0. `modes` are growth rates of means and variances, 1 / time: complex ones oscillate, and time constants
     change them. `stable` asks for bulk < 1 and for no mode that grows.
@@ -43,7 +44,7 @@ class TypedStaticState(Result, axes={"K": "type", "m": "mode"}, units={"modes": 
     rate: Float[Array, " K"]
     rate_power: Float[Array, " K"]
     response: Float[Array, " K"]
-    square_response: Float[Array, " K"]  # <phi'^2>
+    square_response: Float[Array, " K"]
     bulk: Float[Array, ""]
     modes: Complex[Array, " m"]
     stable: Bool[Array, ""]
