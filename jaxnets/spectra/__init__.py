@@ -13,14 +13,24 @@ from .singular import (
     singular_profile,
 )
 from .spectral_law import SpectralLaw, critical_value, law
+from .types.atoms import Atoms
+from .types.edges import TypedEdge
+from .types.inside import TypedPoint
+from .types.law import TypedLaw
+from .types.units import Units
 from .voids import observed_void_area, void_area
 
 __all__ = [
+    "Atoms",
     "Coverage",
     "EstimatedSingularProfile",
     "Outliers",
     "SingularProfile",
     "SpectralLaw",
+    "TypedEdge",
+    "TypedLaw",
+    "TypedPoint",
+    "Units",
     "contains",
     "coverage",
     "critical_value",

@@ -22,7 +22,7 @@ from .._numerics import bisect, in_batches
 from ..couplings import Ensemble
 from . import tolerances
 from .inside import inner_void, line_density
-from .levels import Level, Loop, Points, follow_levels, onto
+from .levels import Field, Level, Loop, Points, follow_levels, onto
 from .outside import extent, image, image_and_slope
 
 
@@ -33,18 +33,18 @@ def closed_curves(ensemble: Ensemble, gains: Discrete, num: int, symmetric: bool
     """
     edges, voids = [], []
     loops = _loops(ensemble, gains)
-    for loop, curve in zip(loops, _resampled(ensemble, gains, loops, num), strict=True):
-        (edges if _area(loop.zeta) > 0 else voids).append(curve)  # the support lies on the left
+    for loop, curve in zip(loops, resampled(_field(ensemble, gains), loops, num), strict=True):
+        (edges if area(loop.zeta) > 0 else voids).append(curve)  # the support lies on the left
     centre, radius = (float(x) for x in _inner_void(ensemble, gains))
     if radius > 0:
         circle = np.exp(2j * np.pi * np.arange(num) / (num - 1))
         circle[-1] = circle[0]
         voids.append(centre + radius * circle)
-    least = max(map(_size, edges + voids), default=0.0) / tolerances.RESOLUTION
-    edges, voids = ([curve for curve in curves if _size(curve) > least] for curves in (edges, voids))
+    least = max(map(size_of, edges + voids), default=0.0) / tolerances.RESOLUTION
+    edges, voids = ([curve for curve in curves if size_of(curve) > least] for curves in (edges, voids))
     if symmetric:
         edges = _with_tips(ensemble, gains, edges)
-    return sorted(edges, key=_size, reverse=True) + sorted(voids, key=_size, reverse=True)
+    return sorted(edges, key=size_of, reverse=True) + sorted(voids, key=size_of, reverse=True)
 
 
 _inner_void = eqx.filter_jit(inner_void)
@@ -59,7 +59,7 @@ def _host(array: ArrayLike) -> Points:
     return np.asarray(array, np.complex128)
 
 
-def _size(curve: Points) -> float:
+def size_of(curve: Points) -> float:
     return np.ptp(curve.real) + np.ptp(curve.imag)
 
 
@@ -84,9 +84,19 @@ def _levels(ensemble, gains, zeta: Points) -> np.ndarray:
     return np.nan_to_num(values, nan=-1.0).reshape(zeta.shape)  # at a pole m is infinite, which may come out as NaN
 
 
+def _field(ensemble, gains) -> Field:
+    """The level, which every zeta gives without a state."""
+
+    def at(zeta, state):
+        z, m, gradient = _slope_batch((ensemble, gains), zeta, tolerances.FRONTS)
+        return Level(z, m, gradient, state)
+
+    return at
+
+
 def _loops(ensemble, gains) -> list[Loop]:
     """The closed curves m = 1 of the zeta plane, conjugate ones too."""
-    at = lambda zeta: Level(*_slope_batch((ensemble, gains), zeta, tolerances.FRONTS))
+    at = _field(ensemble, gains)
     poles, reach, curves = (np.asarray(x) for x in _poles_and_reach(ensemble, gains))
     polygons, cell, thin = _polygons(ensemble, gains, _host(poles), float(reach))
     places = [np.linspace(0, polygon.size - 1, tolerances.SEEDS, endpoint=False).astype(int) for polygon in polygons]
@@ -94,16 +104,25 @@ def _loops(ensemble, gains) -> list[Loop]:
     seeds = seeds[seeds.imag > -cell / 4]
     if seeds.size == 0:
         return []
-    size = _size(np.append(poles, np.concatenate(polygons) if polygons else poles)) + cell
+    size = size_of(np.append(poles, np.concatenate(polygons) if polygons else poles)) + cell
     nearest = np.abs(seeds[:, None] - _host(poles)[None]).min(1)
-    seeds, level = onto(at, seeds, np.minimum(cell, nearest) / 2, tolerances.CURVE_STEPS)
-    seeds = seeds[np.abs(level.m - 1) < tolerances.ON_CURVE]
+    state = np.zeros((seeds.size, 0), complex)
+    seeds, level = onto(at, seeds, state, np.minimum(cell, nearest) / 2, tolerances.CURVE_STEPS)
+    return closed_loops(at, seeds, level, size, list(map(_finer, curves)))
+
+
+def closed_loops(at: Field, seeds: Points, level: Level, size: float, walls: list[Points]) -> list[Loop]:
+    """The curves through those seeds that lie on the level, and their conjugates; warns where one does not close."""
+    good = np.abs(level.m - 1) < tolerances.ON_CURVE
+    seeds, state = seeds[good], level.state[good]
     # The conjugate of each: their curves run the other way.
-    loops, stray = follow_levels(at, np.concatenate([seeds, np.conj(seeds)]), size, list(map(_finer, curves)))
+    seeds, state = np.concatenate([seeds, np.conj(seeds)]), np.concatenate([state, np.conj(state)])
+    loops, stray = follow_levels(at, seeds, state, size, walls)
     if stray.size:
-        where = ", ".join(f"{z:.3g}" for z in at(stray[:3]).z)
+        few = np.flatnonzero(np.isin(seeds, stray))[:3]
+        where = ", ".join(f"{z:.3g}" for z in at(seeds[few], state[few]).z)
         warnings.warn(
-            f"the boundary was not followed to its end near z = {where}: curves there may be missing", stacklevel=4
+            f"the boundary was not followed to its end near z = {where}: curves there may be missing", stacklevel=5
         )
     return [_with_real_points(at, loop) for loop in loops]
 
@@ -197,7 +216,7 @@ def _on_grid(ensemble, gains, x, y, wanted: np.ndarray, level: np.ndarray) -> np
 # --- from loops to curves -------------------------------------------------------------------------------------
 
 
-def _area(zeta: Points) -> float:
+def area(zeta: Points) -> float:
     """Twice the area of a polygon, positive if it runs counter-clockwise."""
     return float(np.sum((np.conj(zeta) * np.roll(zeta, -1)).imag))
 
@@ -210,27 +229,27 @@ def _with_real_points(at, loop: Loop) -> Loop:
         return loop
     a, b = loop.zeta[before], after[before]
     real = _host(a.real - a.imag * (b.real - a.real) / (b.imag - a.imag))
-    real, level = onto(at, real, np.abs(b - a) / 2, tolerances.CURVE_STEPS)
+    real, level = onto(at, real, loop.state[before], np.abs(b - a) / 2, tolerances.CURVE_STEPS)
     real = _host(real.real)
     good = np.abs(level.m - 1) < tolerances.ON_CURVE
-    before, real, z, tangent = before[good], real[good], _host(level.z.real)[good], level.tangent[good]
-    zeta = np.insert(loop.zeta, before + 1, real)
-    z, tangent = np.insert(loop.z, before + 1, z), np.insert(loop.tangent, before + 1, tangent)
-    start = np.argmax(np.where(zeta.imag == 0, z.real, -np.inf))
-    return Loop(*(np.roll(column, -start) for column in (zeta, z, tangent)))
+    before, real, z = before[good], real[good], _host(level.z.real)[good]
+    new = Loop(real, z, level.tangent[good], level.state[good])
+    zeta, z, tangent, state = (np.insert(a, before + 1, b, 0) for a, b in zip(loop, new, strict=True))
+    start = np.argmax(np.where(_host(zeta).imag == 0, _host(z).real, -np.inf))
+    return Loop(*(np.roll(column, -start, 0) for column in (zeta, z, tangent, state)))
 
 
-def _resampled(ensemble, gains, loops: list[Loop], num: int) -> list[Points]:
+def resampled(at: Field, loops: list[Loop], num: int) -> list[Points]:
     """For each loop ``num`` points z of the exact curve, about equally spaced in z, the first repeated last."""
     if not loops:
         return []
     places = [_evenly(loop, num) for loop in loops]
     zeta = np.concatenate([_between(loop, *place) for loop, place in zip(loops, places, strict=True)])
-    at = lambda zeta: Level(*_slope_batch((ensemble, gains), zeta, tolerances.FRONTS))
     apart = np.concatenate(
         [np.abs(np.diff(loop.zeta, append=loop.zeta[0]))[k] for loop, (k, _) in zip(loops, places, strict=True)]
     )
-    _, level = onto(at, zeta, apart / 4, tolerances.LAST_STEPS)
+    state = np.concatenate([loop.state[k] for loop, (k, _) in zip(loops, places, strict=True)])
+    _, level = onto(at, zeta, state, apart / 4, tolerances.LAST_STEPS)
     curves = []
     for loop, place, z, miss in zip(
         loops, places, level.z.reshape(-1, num), np.abs(level.m - 1).reshape(-1, num), strict=True

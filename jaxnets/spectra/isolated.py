@@ -8,16 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
-from .._laws import Discrete
 from .._numerics import is_concrete, polish_root
 from .._numerics.host import from_host
 from .._results import Result
 from ..couplings import Ensemble
 from ..couplings.parts import FiniteRank
 from ..eigen import eigenvalues
-from ..transfer import Transfer
 from . import outside
 from .spectral_law import SpectralLaw, law
+from .types.outliers import outliers as typed_outliers
 
 
 class Outliers(Result, axes={"k": "outlier"}):
@@ -33,12 +32,13 @@ class Outliers(Result, axes={"k": "outlier"}):
 
 def outliers(
     ensemble: Ensemble,
-    gains: Float[ArrayLike, " k"] | Discrete | Transfer | None = None,
+    gains: Any = None,
     *,
-    mean: Float[ArrayLike, ""] = 0.0,
-    variance: Float[ArrayLike, ""] | None = None,
+    mean: Float[ArrayLike, "..."] = 0.0,
+    variance: Float[ArrayLike, "..."] | None = None,
+    tau: Any = None,
 ) -> Outliers:
-    r"""The eigenvalues that the low-rank parts of a sum add to the spectrum of the rest, for N -> infinity.
+    r"""The eigenvalues that block means and low-rank parts of a sum add to the spectrum of the rest, for N -> infinity.
 
     $$ \det(1 - V^T \mathcal{G}(z) U) = 0, \qquad V^T \mathcal{G} U \to O\, t(z) $$
 
@@ -46,14 +46,24 @@ def outliers(
     has swallowed it. U and V hold the modes of all parts. Modes of different parts do not overlap, except that all
     uniform columns of U are one column. Valid for N -> infinity: fluctuations are of order 1 / sqrt(N).
 
-    Raises:
-        ValueError: as `law`, and for an ensemble without a `LowRank` part, or with nothing beside it.
+    With K cell types, or time constants, U also holds the indicators of types, between which O has the block means, and
+    a uniform column is their sum. In place of t(z) stands f_a t_a(z) for the indicator of type a, and sum_a f_a t_a(z)
+    for random columns. Concrete outliers are then counted by the argument principle, and all are found. Values are
+    those of the z of `law`, which takes the same arguments.
 
-    Source: Tao 2013; Benaych-Georges & Nadakuditi 2011.
+    Raises:
+        ValueError: as `law`, and for an ensemble without block means or a `LowRank` part, or with nothing beside it.
+
+    Source: Tao 2013; Benaych-Georges & Nadakuditi 2011; with types, derived here.
     """
-    modes, overlaps, rest = _split(ensemble)
-    if modes.rank == 0:
+    modes, overlaps, rest, means = _split(ensemble)
+    if modes.rank == 0 and len(means) == 1:
         raise ValueError("`ensemble` must have a `LowRank` part, got none")
+    if len(means) > 1 or tau is not None:
+        bulk = law(ensemble, gains, mean=mean, variance=variance, tau=tau)
+        if modes.rank == 0 and is_concrete(means) and not np.any(np.asarray(means)):
+            raise ValueError("`ensemble` must have block means that are not 0, or a `LowRank` part, got none")
+        return Outliers(*typed_outliers(bulk.ensemble, bulk.units))
     if rest is None:
         raise ValueError("`ensemble` must have a part beside `LowRank`: alone, it has the eigenvalues of `overlaps`")
     bulk, mu = law(rest, gains, mean=mean, variance=variance), eigenvalues(overlaps)
@@ -63,17 +73,18 @@ def outliers(
 
 
 @eqx.filter_jit
-def _split(ensemble: Ensemble) -> tuple[FiniteRank, Any, Ensemble | None]:
-    """The modes of finite rank, their joint overlaps, and all other parts."""
+def _split(ensemble: Ensemble) -> tuple[FiniteRank, Any, Ensemble | None, Float[Array, "K K"]]:
+    """The modes of finite rank, their joint overlaps, all other parts, and the block means."""
     modes = ensemble.finite_rank()
-    return modes, modes.joint_overlaps() if modes.rank > 0 else None, ensemble.bulk()
+    return modes, modes.joint_overlaps() if modes.rank > 0 else None, ensemble.bulk(), ensemble.block_means()
 
 
 def _outliers_from_host(bulk: SpectralLaw, mu: Complex[np.ndarray, " k"]) -> Outliers:
     """Images of concrete mu, which are found to rounding: only their derivatives ask for more."""
     at: Any = outside.images(bulk.ensemble.padded(), bulk.gains, mu)
     values, weights = np.asarray(bulk.gains.values)[:, None], np.asarray(bulk.gains.weights)[:, None]
-    error = mu * np.sum(weights * values / (at.z - values * at.r), axis=0) - 1
+    with np.errstate(all="ignore"):  # no outlier is NaN
+        error = mu * np.sum(weights * values / (at.z - values * at.r), axis=0) - 1
     residual = np.maximum(abs(error.real), abs(error.imag))
     return Outliers(*from_host((np.where(at.m < 1, at.z, np.nan), np.isfinite(at.z), residual)))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Complex, Float, Int
 from numpy.typing import NDArray
 
 from . import tolerances
@@ -18,22 +18,26 @@ Points = NDArray[np.complex128]
 
 
 class Level(NamedTuple):
-    """z, m and dm/dx + i dm/dy at points zeta."""
+    """z, m and dm/dx + i dm/dy at points zeta, and the state there: what a point close by is computed from."""
 
     z: Points
     m: Float[np.ndarray, " n"]
     gradient: Points
+    state: Complex[np.ndarray, "n k"]
 
     @property
     def change(self) -> Points:
         """Newton's step to m = 1 along the gradient.
 
         Outside the support 1/m is the better variable, inside 1/sqrt(m): next to a line of poles m falls as
-        1/distance, around one pole as 1/distance^2, and from neither side does a step overshoot the poles.
+        1/distance, around one pole as 1/distance^2, and from neither side does a step overshoot the poles. A point
+        on a pole, where m is infinite, has no step.
         """
         size = np.abs(self.gradient)
-        factor = np.where(self.m < 1, 1, 2 / (np.sqrt(np.maximum(self.m, 1)) + 1))
-        return -factor * self.m * (self.m - 1) * self.gradient / size**2
+        known = np.isfinite(self.m) & np.isfinite(size) & (size > 0)
+        m, gradient, size = np.where(known, self.m, 1), np.where(known, self.gradient, 0), np.where(known, size, 1)
+        factor = np.where(m < 1, 1, 2 / (np.sqrt(np.maximum(m, 1)) + 1))
+        return -factor * m * (m - 1) * (gradient / size) / size
 
     @property
     def tangent(self) -> Points:
@@ -41,33 +45,38 @@ class Level(NamedTuple):
         return -1j * self.gradient / np.abs(self.gradient)
 
 
-Field = Callable[[Points], Level]
+Field = Callable[[Points, Complex[np.ndarray, "n k"]], Level]
 
 
 class Loop(NamedTuple):
-    """A closed curve: its points zeta, the first not repeated, with their images z and unit tangents."""
+    """A closed curve: its points zeta, the first not repeated, with their images z, unit tangents and states."""
 
     zeta: Points
     z: Points
     tangent: Points
+    state: Complex[np.ndarray, "n k"]
 
 
-def onto(at: Field, zeta: Points, longest: Float[np.ndarray, " n"], num: int) -> tuple[Points, Level]:
+def onto(
+    at: Field, zeta: Points, state: Complex[np.ndarray, "n k"], longest: Float[np.ndarray, " n"], num: int
+) -> tuple[Points, Level]:
     """Points moved onto the level by `num` Newton steps, each no longer than `longest`, and the level there."""
-    level = at(zeta)
+    level = at(zeta, state)
     for _ in range(num):
         change = level.change
         zeta = zeta + change * np.minimum(1, longest / np.maximum(np.abs(change), 1e-300))
-        level = at(zeta)
+        level = at(zeta, level.state)
     return zeta, level
 
 
-def follow_levels(at: Field, seeds: Points, size: float, walls: list[Points]) -> tuple[list[Loop], Points]:
+def follow_levels(
+    at: Field, seeds: Points, state: Complex[np.ndarray, "n k"], size: float, walls: list[Points]
+) -> tuple[list[Loop], Points]:
     """The closed curves through points of the level, and the seeds whose curve could not be closed.
 
     No step crosses a wall, a closed curve on which m is infinite, unless almost along it.
     """
-    level = at(seeds)
+    level = at(seeds, state)
     fronts = _Fronts(seeds, level, size, walls)
     for _ in range(tolerances.FOLLOW_STEPS):
         active = np.flatnonzero((fronts.following < 0) & (fronts.step > tolerances.SHORTEST_STEP * size))
@@ -83,22 +92,22 @@ class _Fronts:
 
     def __init__(self, seeds: Points, level: Level, size: float, walls: list[Points]):
         self.seeds, self.start, self.size, self.walls = seeds, level, size, walls
-        self.zeta, self.tangent = seeds.copy(), level.tangent.copy()
+        self.zeta, self.tangent, self.state = seeds.copy(), level.tangent.copy(), level.state.copy()
         self.reach = 1 / np.abs(level.gradient)  # to the poles, about
         self.step = np.minimum(self.reach, size / 50)
         self.bend = np.zeros(seeds.size)
         self.following = np.full(seeds.size, -1)
-        self.paths = [[(seed, z, tangent)] for seed, z, tangent in zip(seeds, level.z, level.tangent, strict=True)]
+        self.paths = [[first] for first in zip(seeds, level.z, level.tangent, level.state, strict=True)]
 
     def advance(self, at: Field, active: Int[np.ndarray, " k"]) -> None:
         """One step of the active fronts along circles of their curvature, refused if it is too long."""
         start, tangent, reach = self.zeta[active], self.tangent[active], self.reach[active]
         step, bend = self.step[active], self.bend[active]
         with np.errstate(all="ignore"):
-            level = at(start + step * tangent * np.exp(0.5j * bend * step))
+            level = at(start + step * tangent * np.exp(0.5j * bend * step), self.state[active])
             first = level.change
             end = start + step * tangent * np.exp(0.5j * bend * step) + first
-            level = at(end)
+            level = at(end, level.state)
             turn = np.angle(level.tangent / tangent)
             error = np.abs(first) / np.minimum(reach, 1 / np.abs(level.gradient))
             good = (error < tolerances.STEP_ERROR) & (np.abs(level.m - 1) < tolerances.STEP_MISS)
@@ -113,11 +122,11 @@ class _Fronts:
         met = self._met(start[good], tangent[good], end[good], level.tangent[good], reach[good])
         self.following[kept] = met
         end = end[good] + np.where(np.abs(level.m[good] - 1) < 1e-2, level.change[good], 0)
-        self.zeta[kept], self.tangent[kept] = end, level.tangent[good]
+        self.zeta[kept], self.tangent[kept], self.state[kept] = end, level.tangent[good], level.state[good]
         self.reach[kept], self.bend[kept] = 1 / np.abs(level.gradient[good]), (turn / step)[good]
         for k, front in enumerate(kept):
             if met[k] < 0:
-                self.paths[front].append((end[k], level.z[good][k], level.tangent[good][k]))
+                self.paths[front].append((end[k], level.z[good][k], level.tangent[good][k], level.state[good][k]))
 
     def _blocked(self, start: Points, end: Points) -> np.ndarray:
         """Whether a step crosses a wall."""

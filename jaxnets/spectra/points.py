@@ -11,7 +11,7 @@ from .._numerics import is_concrete
 from .._numerics.host import from_host, namespace, on_host, plane
 from . import tolerances
 from .outside import extent, image, images
-from .spectral_law import SpectralLaw
+from .spectral_law import SpectralLaw, require_one_type
 
 _GOLDEN = 0.6180339887498949  # its multiples modulo 1 fill an interval evenly, and never repeat
 
@@ -30,9 +30,10 @@ def quantiles(law: SpectralLaw, n: int) -> Complex[Array, " n"]:
     Use them as guesses of eigenvalues (`jaxnets.eigen.batched_eigenvalues`), or where N numbers stand for a spectrum.
 
     Raises:
-        ValueError: if ``n`` is not a whole number >= 1.
+        ValueError: if ``n`` is not a whole number >= 1, and for a law with cell types or time constants.
     """
     require_whole("n", n)
+    require_one_type("law", law)
     left, right, zero_mass = law.left_edge(), law.right_edge(), law.zero_mass()
     if not is_concrete(law):
         return _quantiles(law, n, left, right, zero_mass)

@@ -23,6 +23,8 @@ from ..transfer import Transfer
 from . import boundary, edges, inside, tolerances
 from .edges import Edge
 from .inside import Point
+from .types.law import TypedLaw, typed_law
+from .types.units import units
 
 
 class SpectralLaw(eqx.Module):
@@ -162,32 +164,52 @@ def _edge(law: SpectralLaw, sign: float) -> Float[Array, ""]:
 
 def law(
     ensemble: Ensemble,
-    gains: Float[ArrayLike, " k"] | Discrete | Transfer | None = None,
+    gains: Any = None,
     *,
-    mean: Float[ArrayLike, ""] = 0.0,
-    variance: Float[ArrayLike, ""] | None = None,
-) -> SpectralLaw:
-    """The limiting spectrum of J G.
+    mean: Float[ArrayLike, "..."] = 0.0,
+    variance: Float[ArrayLike, "..."] | None = None,
+    tau: Any = None,
+) -> Any:
+    r"""The limiting spectrum of J G, or with time constants of the Jacobian A = diag(1/tau) (-1 + J G).
 
     ``gains`` are None for G = 1, an array of samples of phi'(x), their law (a `Discrete`), or a transfer function:
-    then the gains are its slopes at a Gaussian input of the given ``mean`` and ``variance``.
+    then the gains are its slopes at a Gaussian input of the given ``mean`` and ``variance``. For an ensemble with K
+    cell types they may also be a sequence of K of these, and mean and variance may be (K,).
+
+    Without ``tau``, z is an eigenvalue of J G: the fixed point of x' = -x + J phi(x) is unstable where Re z > 1. With
+    ``tau``, z is an eigenvalue of A, in units of 1 / tau, and it is unstable where Re z > 0. ``tau`` is a number, (K,),
+    or a sequence with one entry for each type: a number, an array with one time constant for each gain of that type
+    (joint law), or a `Discrete` that is independent of the gains.
+
+    With types or ``tau`` the result is a `TypedLaw`, which answers the same questions.
 
     Raises:
-        ValueError: for gains that are empty, not finite, all zero or of mean zero (whose edges this theory of
-            1/t cannot follow), a variance missing, negative or without a transfer function, and an ensemble of
-            variance 0, which has no spectrum beside its atom at 0.
+        ValueError: for gains that are empty, not finite or all zero, a variance missing, negative or without a transfer
+            function, time constants that are not positive, laws that are not one for each type, and an ensemble of
+            variance 0, or without feedback between types, which has no spectrum beside its atoms. For one type without
+            ``tau`` also for gains of mean zero, whose edges this theory of 1/t cannot follow.
 
-    Source: Feinberg & Zee 1997; Alt, Erdos & Kruger 2018 (Hermitised Dyson equations).
+    Source: Feinberg & Zee 1997; Alt, Erdos & Kruger 2018 (Hermitised Dyson equations); with types, Aljadeff, Stern &
+    Sharpee 2015, derived here for any symmetry and time constants.
     """
-    power = _variance(ensemble.padded())
+    power, fractions = _variance(ensemble.padded())
     if is_concrete(power) and not np.all(np.asarray(power) > 0):
         raise ValueError(f"`ensemble` must have a positive variance, got {power}: it has no bulk")
+    if fractions.shape[0] > 1 or tau is not None:
+        return typed_law(ensemble, units(fractions, gains, mean, variance, tau))
     return SpectralLaw(ensemble, _gains(gains, mean, variance, power.dtype))
 
 
+def require_one_type(name: str, law: SpectralLaw | TypedLaw) -> None:
+    """Raises `ValueError` for a law with cell types or time constants."""
+    if isinstance(law, TypedLaw):
+        raise ValueError(f"`{name}` must have no cell types and no time constants here: its plane of 1/t is needed")
+
+
 @eqx.filter_jit
-def _variance(ensemble: Ensemble) -> Float[Array, ""]:
-    return ensemble.variance()
+def _variance(ensemble: Ensemble) -> tuple[Float[Array, ""], Float[Array, " K"]]:
+    """g^2 and the fractions of types."""
+    return ensemble.variance(), ensemble.type_fractions()
 
 
 @eqx.filter_jit
@@ -242,12 +264,17 @@ def critical_value(
     At edge 1 the fixed point whose slopes are the gains loses its stability (the trivial one, for G = 1). Everything
     that ``ensemble_at`` closes over may be traced and differentiated. Valid where the edge moves continuously with p:
     the root does not converge if the edge never gets there, or jumps between far points on the way. Raises `ValueError`
-    as `law` for the ensemble at the guess and the gains. Source: as `law`.
+    as `law` for the ensemble at the guess and the gains, and for cell types, whose edge has derivatives by p instead
+    (`TypedLaw.right_edge`). Source: as `law`.
     """
     guess, edge = scalar("guess", guess), scalar("edge", edge)
     for name, value in (("guess", guess), ("edge", edge)):
         require(name, value, np.isfinite, "a finite number")
-    bulk = law(ensemble_at(guess), gains)
+    try:
+        bulk = law(ensemble_at(guess), gains)
+    except ValueError as error:
+        raise ValueError(str(error).replace("`ensemble`", "`ensemble_at` of the `guess`")) from error
+    require_one_type("ensemble_at", bulk)
     if is_concrete(bulk, guess, edge):
         return edges.critical_from_host(ensemble_at, bulk.gains, guess, float(edge))
     return edges.critical(eqx.filter_closure_convert(ensemble_at, guess), bulk.gains, guess, edge)

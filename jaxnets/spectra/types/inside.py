@@ -1,0 +1,327 @@
+r"""At any point z, for units with types or time constants: the Hermitised Green's function, and the density.
+
+With T_22 = -i u, T_11 = -i v, T_21 = t of each type, A_a = sum_b kappa_ab u_b and B_a = sum_b (kappa_ba f_b / f_a) v_b,
+
+$$ c_a = \Big\langle \frac{G^2}{D} \Big\rangle_a, \quad u_a = c_a A_a, \quad v_a = c_a B_a, \quad
+   t_a = \Big\langle \frac{G\, \overline{(\zeta - G r_a)}}{D} \Big\rangle_a, \quad
+   D = |\zeta - G r_a|^2 + G^2 A_a B_a $$
+
+$$ g(z) = \sum_a f_a \Big\langle \frac{\tau\, \overline{(\zeta - G r_a)}}{D} \Big\rangle_a $$
+
+Only products of u and v count: (u, v) -> (k u, v / k) is a gauge. Newton's method solves for u and v of mean 1, t, and
+the square p of their size, so that D holds p A B. It is regular at the boundary, where p changes sign. Inside the
+support p > 0 and u, v >= 0; outside p = 0 and m < 1 (`outside`). The equations have one such solution, so that a result
+certifies itself however it was found.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Complex, Float
+
+from ..._numerics import as_complex, frozen, implicit_root, in_batches, square_modulus
+from ..._numerics.host import plane
+from ..._results import Result
+from ...couplings import Ensemble
+from .. import tolerances
+from .outside import followed, spectral_radius
+from .units import Units
+
+
+class TypedPoint(Result, axes={"K": "type"}):
+    """The solution at one z for each type: t, u = -T_11 T_22, and g = green, the mean over units.
+
+    `inside` says whether z lies in the support. `level` is 1/sqrt(m) - 1 outside, 0 on the boundary, negative inside.
+    """
+
+    t: Complex[Array, " K"]
+    u: Float[Array, " K"]
+    green: Complex[Array, ""]
+    level: Float[Array, ""]
+    inside: Bool[Array, ""]
+    residual: Float[Array, ""]
+    converged: Bool[Array, ""]
+
+
+class _Problem(eqx.Module):
+    """What the equations depend on."""
+
+    ensemble: Ensemble
+    units: Units
+    z: Complex[Array, ""]
+
+
+class _Unknown(eqx.Module):
+    """u and v of mean 1, the square p of their size, and t; u, v and p are 0 outside the support."""
+
+    u: Float[Array, " K"]
+    v: Float[Array, " K"]
+    p: Float[Array, ""]
+    t: Complex[Array, " K"]
+
+    @property
+    def stacked(self) -> Float[Array, " 4K+1"]:
+        return jnp.concatenate([self.u, self.v, self.p[None], self.t.real, self.t.imag])
+
+
+def _unknown(y: Float[Array, " 4K+1"]) -> _Unknown:
+    num = y.shape[0] // 4
+    u, v, p, x, y = jnp.split(y, [num, 2 * num, 2 * num + 1, 3 * num + 1])
+    return _Unknown(u, v, p[0], jax.lax.complex(x, y))
+
+
+def solve(ensemble: Ensemble, units: Units, z: Complex[Array, ""]) -> TypedPoint:
+    """The physical solution at z, differentiable in z, the ensemble and the units."""
+    problem = _Problem(ensemble, units, _beside_poles(units, z))
+    y = implicit_root(_search, _equations, problem)
+    at = _unknown(y)
+    state = _state(at, problem, True)
+    return _point(y, state, _misses(at, state, units), problem)
+
+
+def density(ensemble: Ensemble, units: Units, z: Complex[Array, ""]) -> tuple[Float[Array, ""], TypedPoint]:
+    """rho(z) = (d_x Re g - d_y Im g) / 2 pi, per unit area, and the solution there."""
+    problem = _Problem(ensemble, units, _beside_poles(units, z))
+    return _density(implicit_root(_search, _equations, problem), problem)
+
+
+def densities(
+    ensemble: Ensemble, units: Units, z: Complex[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " n"], TypedPoint]:
+    """`density` at many concrete points, by two compiled programs that are driven from the host.
+
+    Points that are found leave, so that a slow one does not hold up the others.
+    """
+    law, num = (ensemble, units), units.fractions.shape[0]
+    size, left = tolerances.BATCH if z.size > tolerances.FEW else tolerances.FEW, np.arange(z.size)
+    one = np.real(z)[:, None] * np.ones(num, np.real(z).dtype)
+    state = _start(one, np.ones_like)
+    y = np.zeros((z.size, 4 * num + 1), one.dtype)
+    for trial in range(tolerances.ATTEMPTS):
+        steps = np.int32(tolerances.DAMPED * 2**trial)
+        now = jax.tree.map(lambda leaf, left=left: leaf[left], state)
+        now, found, good = _attempt_many(law, (z[left], now), size, steps)
+        for array, new in zip(jax.tree.leaves(state), jax.tree.leaves(now), strict=True):
+            array[left] = new
+        y[left] = found
+        left = left[~good]
+        if left.size == 0:
+            break
+    return _answer_many(law, (z, y), size)
+
+
+@in_batches
+def _attempt_many(law: tuple[Ensemble, Units], rows, steps):
+    problem = lambda z: _Problem(*law, _beside_poles(law[1], z))
+    return jax.vmap(lambda z, state: _attempt(problem(z), state, steps))(*rows)
+
+
+@in_batches
+def _answer_many(law: tuple[Ensemble, Units], rows):
+    return jax.vmap(lambda z, y: _density(y, _Problem(*law, _beside_poles(law[1], z))))(*rows)
+
+
+def _beside_poles(units: Units, z: Complex[Array, ""]) -> Complex[Array, ""]:
+    """A point next to z where some zeta is 0 there: t may have a pole, but the density is smooth."""
+    zeta = jnp.min(jnp.abs(units.zeta(z)))
+    size = jnp.max(jnp.abs(units.gains)) + jnp.abs(units.decay)
+    beside = tolerances.BESIDE_ORIGIN * size / jnp.max(units.tau)
+    return jnp.where(zeta < tolerances.BESIDE_ORIGIN * size, z + as_complex(beside), z)
+
+
+# --- equations ------------------------------------------------------------------------------------------------
+
+
+def _fields(problem: _Problem, t, u, v):
+    """r and its conjugate, -A and B where T_22 = -i u and T_11 = -i v."""
+    fractions = problem.units.fractions
+    return problem.ensemble.field(jnp.conj(t), t, v, -u, fractions, physical=True)
+
+
+def _averages(units: Units, z, r, k):
+    """<G^2/D>, <G conj(zeta - G r)/D> and <tau conj(zeta - G r)/D> with D = |zeta - G r|^2 + G^2 k, of each type."""
+    g = units.gains
+    shifted = jnp.conj(units.zeta(z) - as_complex(g) * r[:, None])
+    inverse = 1 / (square_modulus(shifted) + g**2 * k[:, None])
+    over = shifted * as_complex(inverse)
+    return units.mean(g**2 * inverse), units.mean(as_complex(g) * over), units.mean(as_complex(units.tau) * over)
+
+
+class _State(NamedTuple):
+    """A and B of unit size, the averages c, of t and of g, and kappa, where it is asked for."""
+
+    a: Float[Array, " K"]
+    b: Float[Array, " K"]
+    c: Float[Array, " K"]
+    mean: Complex[Array, " K"]
+    green: Complex[Array, " K"]
+    kappa: Float[Array, "K K"] | None = None
+
+
+def _state(at: _Unknown, problem: _Problem, with_kappa: bool = False) -> _State:
+    # A is linear in u and B in v, at a given p u v: the size stands in v for A, and in u for B.
+    left, right = [at.p * at.v, at.v], [at.u, at.p * at.u]
+    if with_kappa:  # the unit vectors of u, with a v that keeps the mean of p u v
+        left += list((at.p * at.v)[None] / problem.units.fractions[:, None])
+        right += list(jnp.eye(len(at.u), dtype=at.u.dtype))
+    r, _, a, b = jax.vmap(lambda u, v: _fields(problem, at.t, u, v))(jnp.stack(right), jnp.stack(left))
+    averages = _averages(problem.units, problem.z, r[0], at.p * -a[0] * b[1])
+    return _State(-a[0], b[1], *averages, -a[2:].T if with_kappa else None)
+
+
+def _misses(at: _Unknown, state: _State, units: Units) -> Float[Array, " 4K+1"]:
+    """Zero at the solution inside, with p of any sign; the errors of t are those outside too, where u = v = p = 0."""
+    a, b, c, mean = state[:4]
+    # One of the equations of u and v follows from the others; the gauge takes its place.
+    gauge = units.total(at.u - at.v)
+    size = jax.lax.stop_gradient(jnp.sqrt(jnp.abs(c)))
+    error = (at.t - mean) / as_complex(jnp.where(size > 0, size, 1))
+    total = units.total(at.u + at.v) - 2
+    return jnp.concatenate([at.u - c * a + gauge, at.v - c * b - gauge, total[None], error.real, error.imag])
+
+
+def _equations(y, problem: _Problem) -> Float[Array, " 4K+1"]:
+    """Zero at the solution: outside u, v and p are 0."""
+    at = _unknown(y)
+    misses = _misses(at, _state(at, problem), problem.units)
+    return jnp.where((at.p > 0) | _is_of_t(y), misses, y)
+
+
+def _is_of_t(y) -> Bool[np.ndarray, " 4K+1"]:
+    """Which entries are t and the equations of t."""
+    return np.arange(len(y)) > len(y) // 2
+
+
+def _multiplier(state: _State) -> Float[Array, ""]:
+    """The spectral radius of [c_a kappa_ab]: m outside, and inside 1 for all groups of types that act on each other."""
+    assert state.kappa is not None
+    return spectral_radius(state.c[:, None] * jnp.abs(state.kappa))
+
+
+# --- search ---------------------------------------------------------------------------------------------------
+
+
+def _start(one, ones):
+    """u, v, t and eta, in units of a scale."""
+    return ones(one), ones(one), plane(0 * one, 0 * one), ones(one[..., 0])
+
+
+def _scale(problem: _Problem) -> Float[Array, ""]:
+    """The unit of J."""
+    return jnp.sqrt(jnp.max(problem.ensemble.variance()))
+
+
+def _search(problem: _Problem) -> Float[Array, " 4K+1"]:
+    """y to rounding: attempts of more and more damped steps, each followed by Newton's method on both sides."""
+    problem = frozen(problem)
+    num = problem.units.fractions.shape[0]
+
+    def attempt(carry):
+        trial, state, _, _ = carry
+        return trial + 1, *_attempt(problem, state, tolerances.DAMPED * 2**trial)
+
+    zero = jnp.zeros(4 * num + 1, problem.units.weights.dtype)
+    state = _start(jnp.ones(num, zero.dtype), jnp.ones_like)
+    start = jnp.zeros((), int), state, zero, jnp.zeros((), bool)
+    unfinished = lambda carry: ~carry[3] & (carry[0] < tolerances.ATTEMPTS)
+    return jax.lax.while_loop(unfinished, attempt, start)[2]
+
+
+def _attempt(problem: _Problem, state, steps):
+    """A state after more damped steps, the solution next to it on one side of the boundary, and whether it is one."""
+    state = _approach(problem, state, steps)
+    scale = _scale(problem)
+    u, v, t = state[0] / scale, state[1] / scale, state[2] / as_complex(scale)
+    total = problem.units.total
+    outer_t, miss = followed(problem.ensemble, problem.units, problem.z, t, tolerances.SOLVE_STEPS)
+    zero, tolerance = jnp.zeros_like(u), _tolerance(t.real.dtype)
+    y = _Unknown(u / total(u), v / total(v), total(u) * total(v), t).stacked
+    inner, inner_miss = _newton(problem, y)
+    sides = jnp.stack([_Unknown(zero, zero, zero[0], outer_t).stacked, inner])
+    m = jax.vmap(lambda y: _multiplier(_state(_unknown(y), problem, True)))(sides)
+    outer = (miss < tolerance) & (m[0] < 1 + tolerances.UNSURE)
+    good = (inner_miss < tolerance) & _is_positive(inner) & (m[1] < 1 + tolerances.RESIDUAL)
+    return state, jnp.where(outer, *sides), outer | good
+
+
+def _is_positive(y) -> Bool[Array, ""]:
+    """p > 0 and u, v >= 0."""
+    size = len(y) // 2
+    return (y[size] > 0) & (jnp.min(y[:size]) > -tolerances.UNSURE)
+
+
+def _tolerance(dtype) -> float:
+    return max(tolerances.RESIDUAL, tolerances.ROUNDINGS * float(jnp.finfo(dtype).eps))
+
+
+def _newton(problem: _Problem, y):
+    """The inner solution next to y, and the error before the last step."""
+
+    def errors(y):
+        at = _unknown(y)
+        misses = _misses(at, _state(at, problem), problem.units)
+        return misses, misses
+
+    def step(_, carry):
+        jacobian, value = jax.jacfwd(errors, has_aux=True)(carry[0])
+        return carry[0] - jnp.linalg.solve(jacobian, value), jnp.max(jnp.abs(value))
+
+    return jax.lax.fori_loop(0, tolerances.SOLVE_STEPS, step, (y, jnp.zeros((), y.dtype)))
+
+
+def _approach(problem: _Problem, state, steps):
+    """Damped steps of the equations with a regulariser eta > 0, which falls from one scale of J by a factor a call.
+
+    Every step keeps the signs, and it converges for every z.
+    """
+    units, scale = problem.units, _scale(problem)
+    ratio = jnp.exp(-jnp.log(tolerances.REGULARISER) / steps.astype(float)).astype(scale.dtype)
+
+    def damped(_, carry):
+        u, v, t, eta = carry
+        r, _, a, b = _fields(problem, t, u, v)
+        a, b = eta - a, eta + b
+        c, mean, _ = _averages(units, problem.z, r, a * b)
+        return (u + c * a) / 2, (v + c * b) / 2, (t + mean) / 2, eta * ratio
+
+    u, v, t, eta = state
+    start = u / scale, v / scale, t / as_complex(scale), eta * scale
+    u, v, t, eta = jax.lax.fori_loop(0, steps, damped, start)
+    return u * scale, v * scale, t * as_complex(scale), eta / scale
+
+
+# --- answers --------------------------------------------------------------------------------------------------
+
+
+def _point(y, state: _State, misses, problem: _Problem) -> TypedPoint:
+    at, m = _unknown(y), _multiplier(state)
+    inside = at.p > 0
+    wanted = jnp.abs(jnp.where(inside | _is_of_t(y), misses, 0))
+    residual = jax.lax.stop_gradient(jnp.max(wanted))
+    certified = jnp.where(inside, _is_positive(y), m < 1 + tolerances.UNSURE)
+    size = problem.units.total(at.u * at.v) * at.p * _scale(problem) ** 2
+    level = jnp.where(inside, -size, 1 / jnp.sqrt(m) - 1)
+    u, green = jnp.where(inside, at.p * at.u * at.v, 0), problem.units.total(state.green)
+    return TypedPoint(at.t, u, green, level, inside, residual, certified & (residual <= _tolerance(residual.dtype)))
+
+
+def _density(y, problem: _Problem) -> tuple[Float[Array, ""], TypedPoint]:
+    """Density and solution at the solution y, whose slopes by z are those of the implicit function."""
+    n = len(y)
+
+    def values(y, xy):
+        moved, at = _Problem(problem.ensemble, problem.units, jax.lax.complex(xy[0], xy[1])), _unknown(y)
+        state = _state(at, moved, True)
+        misses, green = _misses(at, state, moved.units), moved.units.total(state.green)
+        return jnp.concatenate([misses, jnp.stack([green.real, green.imag])]), (state, misses)
+
+    xy = jnp.stack([problem.z.real, problem.z.imag])
+    (by_y, by_z), (state, misses) = jax.jacfwd(values, argnums=(0, 1), has_aux=True)(y, xy)
+    point = _point(y, state, misses, problem)
+    # Outside the slopes are of no use, and singular.
+    matrix = jnp.where(point.inside, by_y[:n], jnp.eye(n, dtype=y.dtype))
+    dg = by_z[n:] - by_y[n:] @ jnp.linalg.solve(matrix, by_z[:n])
+    return jnp.where(point.inside, (dg[0, 0] - dg[1, 1]) / (2 * jnp.pi), 0), point
