@@ -29,8 +29,6 @@ def fault(call: Call, name: str, value: Any) -> str | None:
 
 def silent_nan(result: Any, allowed: tuple[str, ...]) -> list[str]:
     """The fields that are NaN, though the result does not say that it has not converged."""
-    if "*" in allowed:
-        return []
     leaves = _leaves(result)
     if any(path.split(".")[-1] in ("converged", "finite") and not np.all(leaf) for path, leaf in leaves):
         return []

@@ -215,7 +215,7 @@ CALLS = {
         jn.observables.participation_ratio, x=SERIES, interval=0.5, correlation_time=0.5
     ),
     "observables.dimension_estimate": _of(
-        jn.observables.dimension_estimate, nan=("error",), x=SERIES, interval=0.5, correlation_time=0.5
+        jn.observables.dimension_estimate, nan=("value", "error"), x=SERIES, interval=0.5, correlation_time=0.5
     ),
     "observables.principal_components": _of(jn.observables.principal_components, x=SERIES),
     "observables.power_spectrum": _of(jn.observables.power_spectrum, x=SERIES, interval=0.5, segment=5.0),
@@ -629,7 +629,7 @@ CALLS = {
         error=0.1,
     ),
     "fitting.edge_misses": _of(
-        jn.fitting.edge_misses, heavy=True, ensemble=IID(1.5), right_edge=1.4, error=0.1, gains=VECTOR
+        jn.fitting.edge_misses, heavy=True, nan=("",), ensemble=IID(1.5), right_edge=1.4, error=0.1, gains=VECTOR
     ),
     "fitting.onset_misses": _of(
         jn.fitting.onset_misses, heavy=True, ensemble=IID(1.5), transfer=Tanh(), scale=1.0, error=0.1
@@ -637,6 +637,7 @@ CALLS = {
     "fitting.spectrum_misses": _of(
         jn.fitting.spectrum_misses,
         heavy=True,
+        nan=("",),
         ensemble=IID(1.0),
         data=Made(statistics),
         gains=VECTOR,

@@ -133,7 +133,8 @@ def spectrum_misses(
 
     n_0 is the fraction that is 0, and varrho is `data.reach`. g is the Green's function at `num_points` points of the
     upper half of each circle, which crowd where the circle meets the real line, for the spectrum may be narrow there.
-    The last circle encloses the whole spectrum.
+    The last circle encloses the whole spectrum. NaN where the Green's function does not converge on a circle, as for
+    gains so small that their squares are lost.
 
     Raises:
         ValueError: if ``num_points`` is not whole and >= 1.
@@ -171,6 +172,8 @@ def edge_misses(
     gains: Float[Array, " k"] | None = None,
 ) -> Float[Array, " 1"]:
     """The right edge of the spectrum of J G, against a `right_edge` that is measured or wanted.
+
+    NaN where the edge is not found, as for gains of very different sizes.
 
     Raises `ValueError` for data and units that do not fit or are not finite, and errors that are not positive.
     """

@@ -54,7 +54,10 @@ _GAP = 3
 
 
 class DimensionEstimate(Result):
-    """The participation ratio of activity: its `value`, and the standard `error` of the value."""
+    """The participation ratio of activity: its `value`, and the standard `error` of the value; NaN where it is not known.
+
+    Activity that is the same at all times has neither.
+    """
 
     value: Float[Array, ""]
     error: Float[Array, ""]
