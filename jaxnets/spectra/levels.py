@@ -99,6 +99,7 @@ class _Fronts:
         self.following = np.full(seeds.size, -1)
         self.paths = [[first] for first in zip(seeds, level.z, level.tangent, level.state, strict=True)]
 
+    @np.errstate(all="ignore")  # t may not be found at the end of a step that is too long
     def advance(self, at: Field, active: Int[np.ndarray, " k"]) -> None:
         """One step of the active fronts along circles of their curvature, refused if it is too long."""
         start, tangent, reach = self.zeta[active], self.tangent[active], self.reach[active]
@@ -165,13 +166,9 @@ class _Fronts:
 
         That is the first branch counter-clockwise from where the front comes from: what is free lies on its right.
         """
-        rays = []
-        for wall in self.walls:
-            zeros = np.flatnonzero(np.abs(wall[:-1]) < tolerances.POLE_AT_ZERO * self.size)
-            along = np.angle(wall[(zeros + 1) % (wall.size - 1)] - wall[zeros - 1 - (zeros == 0)])
-            rays += [*along, *(along + np.pi)]
+        rays = [ray for wall in self.walls for ray in _rays_at_zero(wall)]
         ended = np.flatnonzero((self.following < 0) & (np.abs(self.zeta) < tolerances.TURNED * self.size))
-        for front in ended if len(rays) > 2 else []:
+        for front in ended if rays else []:
             turns = (np.array(rays) - np.angle(-self.tangent[front])) % (2 * np.pi)
             ray = np.exp(1j * rays[int(np.argmin(np.where(np.abs(turns - np.pi) > np.pi - 0.1, np.inf, turns)))])
             leaving = (np.abs(np.angle(self.start.tangent / ray)) < 0.3) & (np.abs(np.angle(self.seeds / ray)) < 0.3)
@@ -194,3 +191,14 @@ class _Fronts:
                 found.append(Loop(*(np.array(column) for column in zip(*path, strict=True))))
             state[walk] = 3 if at < 0 or state[at] == 3 else 2
         return found, self.seeds[state == 3]
+
+
+def _rays_at_zero(wall: Points) -> list[float]:
+    """The directions in which the branches of a closed curve leave the point 0, where it meets 0 at all."""
+    start, step = wall[:-1], np.diff(wall)
+    length = np.maximum(np.abs(step), 1e-300)
+    nearest = np.clip(-(np.conj(step) * start).real / length**2, 0, 1)
+    meets = np.abs(start + nearest * step) < tolerances.WALL_AT_ZERO * length
+    ahead = np.angle(step[meets & (nearest < 0.98)])
+    back = np.angle(-step[meets & (nearest > 0.02)])
+    return [*ahead, *back]

@@ -72,6 +72,7 @@ STEP_ERROR = 0.2  # Newton's first correction of a step, over the distance to th
 STEP_MISS = 0.1  # |m - 1| after it
 WALL = 8  # points of a curve of poles for each pole: chords are off by 1/100000 of the size
 WALL_ANGLE = 0.3  # sine of the angle above which a step crosses a curve of poles, below which it runs beside it
+WALL_AT_ZERO = 0.02  # of the spacing of a wall's points, within which it runs through 0: arcs leave their chords by less
 TURNED = 0.01  # over the size: fronts that end this close to 0 go on beside the next branch of poles through 0
 STEP_TURN = 0.5  # of the tangent in a step, in radians
 THINNEST = 1e-6  # density on the line that still belongs to the support

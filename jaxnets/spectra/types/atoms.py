@@ -15,7 +15,7 @@ _LEAST = 1e-9  # of all units: smaller masses are rounding of a linear programme
 
 
 class Atoms(NamedTuple):
-    """The places z of atoms, and the fraction of all eigenvalues at each."""
+    """The places `z` of atoms, and the `mass` of each, the fraction of all eigenvalues."""
 
     z: Float[np.ndarray, " k"]
     mass: Float[np.ndarray, " k"]

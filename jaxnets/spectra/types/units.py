@@ -20,9 +20,10 @@ from ...transfer import Transfer
 
 
 class Units(eqx.Module):
-    """Nodes (gain G, time constant tau, weight) of K types, whose weights sum to 1 in each; zeta = decay + tau z.
+    """K types with `fractions` f of all units, and nodes in each: `gains` G, time constants `tau`, and `weights`.
 
-    With time constants the decay is 1. Without, it is 0 and every tau is 1.
+    The weights of a type sum to 1. zeta = decay + tau z: with time constants the `decay` is 1; without, it is 0 and
+    every tau is 1.
     """
 
     __repr__ = one_line
