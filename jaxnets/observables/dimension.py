@@ -54,9 +54,9 @@ _GAP = 3
 
 
 class DimensionEstimate(Result):
-    """The participation ratio of activity: its `value`, and the standard `error` of the value; NaN where it is not known.
+    """The participation ratio of activity: its `value`, and the standard `error` of the value.
 
-    Activity that is the same at all times has neither.
+    NaN for activity that is the same at all times.
     """
 
     value: Float[Array, ""]
