@@ -67,3 +67,12 @@ def test_noise_fills_the_thin_places():
     spectrum = law(core + 0.05 * IID())
     edges, voids = _kinds(spectrum.boundary(num_points=512))
     assert edges == 2 and voids == _flooded_voids(spectrum, core)  # the zeros are an island in the ring
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hetero, voids", [((0.9,), 1), ((0.6, 0.6, 0.6), 4)])
+def test_counts_with_gains_are_those_of_a_flood(hetero, voids):
+    core = DeepHebbian(0.05, 0.3, hetero)
+    spectrum = law(core, np.array([0.8, 1.2]))
+    assert _kinds(spectrum.boundary(num_points=128)) == (1, voids)
+    assert _flooded_voids(spectrum, core, num=240) == voids
