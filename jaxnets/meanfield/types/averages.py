@@ -22,7 +22,7 @@ from .problem import Problem
 # Terms of G: tanh at C_0 = 71 (g = 10) leaves 1e-8 in the last.
 TERMS = 40
 # Parts of the nodes between two kinks.
-_PER_PIECE = 8
+_PER_PIECE = 4
 _WIDTH = 9.0
 # Below this 1 - rho the angle is 0, so that derivatives of the square root stay finite.
 _SAME = 1e-30

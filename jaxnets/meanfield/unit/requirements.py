@@ -143,12 +143,13 @@ def kinks_of(transfer: Transfer, dtype: Any) -> Float[Array, " d"] | None:
     with jax.ensure_compile_time_eval():
         found: list[np.ndarray] = []
         nearest: list[float] = []
+        size = 0.0
         for phi in (transfer, _Mirrored(transfer)):
             values = tuple(map(np.asarray, _values(phi, jnp.asarray(_grid(dtype).astype(dtype)))))
-            kinks = _breaks(phi, dtype, *values[2:])
-            found += [] if kinks is None else [kinks]
             nearest.append(float(values[2][1]))
-            size = np.nanmax(np.abs(values[2]))
+            size = max(size, np.nanmax(np.abs(values[2])))
+            kinks = _breaks(phi, dtype, *values[2:]) if np.nanmax(np.abs(values[2])) > 0 else None
+            found += [] if kinks is None else [kinks]
         if abs(nearest[0] + nearest[1]) > _CHANGE * size:  # slopes on either side of 0
             found.append(np.zeros(1))
         return jnp.asarray(np.unique(np.concatenate(found)).astype(dtype)) if found else None
