@@ -46,7 +46,7 @@ def test_help_shows_short_types(module):
 def test_short_types():
     law = inspect.signature(jn.spectra.law).parameters
     assert str(law["ensemble"]) == "ensemble: Ensemble"
-    assert repr(law["variance"].annotation) == "Float[ArrayLike, ''] | None"
+    assert repr(law["variance"].annotation) == "Float[ArrayLike, '...'] | None"
     assert str(inspect.signature(jn.couplings.IID)) == "(g: Float[ArrayLike, ''] = 1.0)"
     assert str(inspect.signature(jn.couplings.Ensemble.r_transform)) == (
         "(self, T: Complex[ArrayLike, '2 2']) -> Complex[Array, '2 2']"

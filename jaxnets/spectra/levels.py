@@ -35,7 +35,8 @@ class Level(NamedTuple):
         """
         size = np.abs(self.gradient)
         known = np.isfinite(self.m) & np.isfinite(size) & (size > 0)
-        m, gradient, size = np.where(known, self.m, 1), np.where(known, self.gradient, 0), np.where(known, size, 1)
+        gradient: Points = np.where(known, self.gradient, 0)
+        m, size = np.where(known, self.m, 1), np.where(known, size, 1)
         factor = np.where(m < 1, 1, 2 / (np.sqrt(np.maximum(m, 1)) + 1))
         return -factor * m * (m - 1) * (gradient / size) / size
 

@@ -131,8 +131,8 @@ def _perron(matrix: Float[Array, "K K"]) -> tuple[Float[Array, ""], Float[Array,
         return matrix[0, 0], jnp.ones_like(matrix)
     if num == 2:  # in closed form, which takes a tenth of the time of all that is computed at a point
         (a, b), (c, d) = matrix
-        square = ((a - d) / 2) ** 2 + b * c
-        root = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+        gap = ((a - d) / 2) ** 2 + b * c
+        root = jnp.where(gap > 0, jnp.sqrt(jnp.where(gap > 0, gap, 1)), 0)
         apart = jnp.where(root > 0, 2 * root, 1)
         other = jnp.stack([jnp.stack([(a - d) / 2 + root, b]), jnp.stack([c, (d - a) / 2 + root])]) / apart
         return (a + d) / 2 + root, jnp.where(root > 0, other, jnp.eye(2, dtype=matrix.dtype) / 2)
