@@ -128,6 +128,10 @@ def _spectral_law(method):
     return lambda z: getattr(jn.spectra.law(IID(1.5)), method)(z)
 
 
+def _typed_law(method):
+    return lambda z: getattr(jn.spectra.law(jn.couplings.CellTypes(SHARES, TABLE)), method)(z)
+
+
 CIRCLE = np.exp(2j * np.pi * np.arange(9) / 8)
 POINTS = 0.7 * np.exp(2j * np.pi * RNG.random(6))
 QUIET = {"progress": False}
@@ -271,6 +275,32 @@ CALLS = {
     "spectra.law of a transfer function": _of(jn.spectra.law, ensemble=IID(1.5), gains=Tanh(), mean=0.2, variance=0.5),
     "spectra.SpectralLaw.density": _of(_spectral_law("density"), heavy=True, z=POINTS),
     "spectra.SpectralLaw.solve": _of(_spectral_law("solve"), heavy=True, z=POINTS),
+    "spectra.TypedLaw.density": _of(_typed_law("density"), heavy=True, z=POINTS),
+    "spectra.TypedLaw.solve": _of(_typed_law("solve"), heavy=True, z=POINTS),
+    "meanfield.stationary types": _of(
+        jn.meanfield.stationary,
+        heavy=True,
+        ensemble=jn.couplings.CellTypes(SHARES, 0.3 * TABLE),
+        transfer=jn.transfer.Tanh(),
+        input=np.array([0.2, 0.1]),
+        tau=np.array([1.0, 2.0]),
+    ),
+    "meanfield.static_state types": _of(
+        jn.meanfield.static_state,
+        heavy=True,
+        ensemble=jn.couplings.CellTypes(SHARES, 0.3 * TABLE),
+        transfer=jn.transfer.Tanh(),
+        input=np.array([0.2, 0.1]),
+        tau=np.array([1.0, 2.0]),
+        guess_mean=np.array([0.2, 0.1]),
+    ),
+    "meanfield.chaos_onset": _of(
+        jn.meanfield.chaos_onset,
+        heavy=True,
+        ensemble=jn.couplings.CellTypes(SHARES, TABLE),
+        transfer=jn.transfer.Tanh(),
+        input=np.array([0.2, 0.1]),
+    ),
     "spectra.outliers": _of(
         jn.spectra.outliers, nan=("values",), ensemble=IID(0.8) + LowRank(2.0), gains=VECTOR, heavy=True
     ),
@@ -714,6 +744,10 @@ NOT_CALLED = {
     "replica.SymmetricCore": "is `memory.SymmetricCore`",
     "spectra.eigenvalues": "is `eigen.eigenvalues`",
     "fitting.Family.ensemble": "is called by fits, with numbers that are traced",
+    **{
+        f"meanfield.TypedStationary.{name}": "as the same of `Stationary`; a state of types takes long to find"
+        for name in ("response", "spectrum_phi", "spectrum_x")
+    },
     "computations": "functions of one point of a sweep: strings and numbers that are traced",
 }
 

@@ -106,7 +106,8 @@ class Ensemble(eqx.Module):
 
     def type_fractions(self) -> Float[Array, " K"]:
         """The fractions f_a of the units that each type has; one type of all units, for most ensembles."""
-        return jnp.ones(1, self.variance().dtype)
+        # Nothing is computed, as theory asks this of every ensemble before it starts.
+        return jax.device_put(np.ones(1, jax.eval_shape(self.variance).dtype))
 
     def block_means(self) -> Float[Array, "K K"]:
         """N E J_ij from type b to type a, for ensembles with types; 0 for most.
@@ -114,7 +115,7 @@ class Ensemble(eqx.Module):
         A mean of all couplings of an ensemble of one type is a mode of `finite_rank`.
         """
         num_types = self.type_fractions().shape[0]
-        return jnp.zeros((num_types, num_types), self.variance().dtype)
+        return jax.device_put(np.zeros((num_types, num_types), jax.eval_shape(self.variance).dtype))
 
     def field(
         self,

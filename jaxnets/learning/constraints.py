@@ -354,7 +354,10 @@ def require_nonnegative(name: str, value: float) -> None:
 
 
 def explain(certificate: Certificate, patterns: Int[ArrayLike, "P n"], unit: int) -> str:
-    """One sentence that says which patterns conflict in the row of `unit`, and how, by its `certificate`."""
+    """One sentence that says which patterns conflict in the row of `unit`, and how, by its `certificate`.
+
+    Raises `ValueError` for fewer `patterns` than the certificate names, and a `unit` that they do not have.
+    """
     s = as_patterns(patterns)
     if len(s) <= max(certificate.patterns):
         raise ValueError(
