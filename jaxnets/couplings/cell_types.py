@@ -235,13 +235,7 @@ class CellTypes(Ensemble):
         p = jnp.ones_like(self.g) if self.probability is None else self.probability
         draw, which = jax.random.split(key)
         x = jax.random.normal(draw, (n, n), dtype)
-        if self.signs is None:
-            weights = spread_out(typical) + spread_out(jnp.sqrt(variance)) * x
-        else:
-            log_variance = jnp.log1p(variance / typical**2)
-            weights = spread_out(typical) * jnp.exp(
-                spread_out(jnp.sqrt(log_variance)) * x - spread_out(log_variance) / 2
-            )
+        weights = _weights_that_exist(jnp, spread_out(typical), spread_out(variance), self.signs is not None, x)
         exists = jax.random.uniform(which, (n, n), dtype) < spread_out(p)
         return exists, jnp.where(exists, weights, 0) - mean
 
@@ -401,17 +395,21 @@ def labels(fractions: Float[Array, " K"], n: int) -> Int[np.ndarray, " n"]:
     return np.repeat(np.arange(len(counts)), counts)
 
 
+def _weights_that_exist(xp, mean, variance, have_signs, x):
+    """Weights of this mean and variance from normal numbers x: log-normal ones if they have signs, else Gaussian."""
+    if not have_signs:
+        return mean + xp.sqrt(variance) * x
+    log_variance = xp.log1p(variance / mean**2)
+    return mean * xp.exp(xp.sqrt(log_variance) * x - log_variance / 2)
+
+
 def _sparse_block(rng, rows, columns, p, typical, variance, signs):
     """Rows, columns and weights of the connections from one type to another, without repetition."""
     shape = int(rows[1] - rows[0]), int(columns[1] - columns[0])
     count = rng.binomial(shape[0] * shape[1], p)
     place = rng.choice(shape[0] * shape[1], count, replace=False, shuffle=False)
     x = rng.standard_normal(count)
-    if signs is None:
-        weights = typical + np.sqrt(variance) * x
-    else:
-        log_variance = np.log1p(variance / typical**2)
-        weights = typical * np.exp(np.sqrt(log_variance) * x - log_variance / 2)
+    weights = _weights_that_exist(np, typical, variance, signs is not None, x)
     return rows[0] + place // shape[1], columns[0] + place % shape[1], weights
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxnets.couplings import IID, DeepHebbian
-from jaxnets.spectra import contains, law
+from jaxnets.spectra import contains, coverage, law
 from jaxnets.spectra.outside import extent, image
 
 
@@ -76,3 +76,12 @@ def test_counts_with_gains_are_those_of_a_flood(hetero, voids):
     spectrum = law(core, np.array([0.8, 1.2]))
     assert _kinds(spectrum.boundary(num_points=128)) == (1, voids)
     assert _flooded_voids(spectrum, core, num=240) == voids
+
+
+def test_coverage_counts():
+    circle = np.exp(2j * np.pi * np.linspace(0, 1, 257))
+    curves = [2 * circle, circle]
+    z = np.array([0.0, 0.5, 1.5, -1.5j, 2.05, 3.0])
+    assert coverage(z, curves) == (2 / 6, 1 / 6)
+    assert coverage(z, curves, margin=0.1) == (1 / 6, 1 / 6)
+    np.testing.assert_array_equal(contains(circle, z), [True, True, False, False, False, False])

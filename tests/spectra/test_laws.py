@@ -596,12 +596,3 @@ def test_bad_arguments(build, argument):
 def test_a_law_is_a_pytree():
     spectrum = law(Elliptic(1.2, 0.4))
     np.testing.assert_allclose(eqx.filter_jit(lambda s: s.right_edge())(spectrum), 1.2 * 1.4, rtol=1e-9)
-
-
-def test_coverage_counts():
-    circle = np.exp(2j * np.pi * np.linspace(0, 1, 257))
-    curves = [2 * circle, circle]
-    z = np.array([0.0, 0.5, 1.5, -1.5j, 2.05, 3.0])
-    assert coverage(z, curves) == (2 / 6, 1 / 6)
-    assert coverage(z, curves, margin=0.1) == (1 / 6, 1 / 6)
-    np.testing.assert_array_equal(contains(circle, z), [True, True, False, False, False, False])
