@@ -195,7 +195,7 @@ def separable(K, n, trials, seed):
 @pytest.mark.parametrize("K", [26, 32, 38])
 def test_the_fraction_of_rows_is_that_of_cover(K):
     """In 16 dimensions one set in a hundred has two equal patterns, and is not in general position."""
-    expected, trials = cover(K, 16), 300
+    expected, trials = cover(K, 16), 150
     error = np.sqrt(expected * (1 - expected) / trials)
     np.testing.assert_allclose(separable(K, 16, trials, K), expected, atol=4 * error + 0.01)
 

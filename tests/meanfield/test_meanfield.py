@@ -284,7 +284,7 @@ class Steep(Transfer):
     "ensemble, transfer, expected",
     [
         (IID(2.5), Tanh(), 0.4),
-        (RandomModes.flat(1.0, load=4.0) + IID(0.0), Erf(), 0.5),
+        pytest.param(RandomModes.flat(1.0, load=4.0) + IID(0.0), Erf(), 0.5, marks=pytest.mark.slow),
         (DeepHebbian(load=0.25, auto=0.0, hetero=(1.0,)), Tanh(), 0.8944272),
         (IID(2.0), Steep(jnp.array(4.0)), 0.125),
     ],

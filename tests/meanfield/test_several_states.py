@@ -65,7 +65,14 @@ def test_rest_beside_chaos():
     np.testing.assert_allclose(mapped.variance, [0, 0, by_hand(phi, 1.2, 0.1, 3)], rtol=1e-6)
 
 
-@pytest.mark.parametrize("ensemble", [IID(1.0), RandomModes.flat(0.5, load=4.0), DeepHebbian(0.5, 0.0, (0.8,))])
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        IID(1.0),
+        pytest.param(RandomModes.flat(0.5, load=4.0), marks=pytest.mark.slow),
+        DeepHebbian(0.5, 0.0, (0.8,)),
+    ],
+)
 def test_chaos_appears_at_a_fold(ensemble):
     """On one side of the fold rest is alone, on the other two states lie beside it, which meet there."""
     onset = chaos_onset(ensemble, STEEP)

@@ -90,7 +90,7 @@ def test_traced_half_precision():
         (np.array(["2026-01-01"], "M8[D]"), r"datetime64\[D\]"),
         (np.ma.masked_equal(NUMBERS, 3), "1 masked"),
         (scipy.sparse.eye_array(3), "sparse dia_array"),
-        (BCOO.fromdense(jnp.eye(2)), "BCOO"),
+        (BCOO((jnp.ones(2), jnp.array([[0, 0], [1, 1]])), shape=(2, 2)), "BCOO"),
         (10**400, "object with 1000"),
         (np.longdouble("1e400") if np.finfo(np.longdouble).max > 1e308 else 10**400, "float64|object"),
         (jax.random.key(0), "key<"),
