@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from public_calls import Call
+from calls import Call
 
 
 def fault(call: Call, name: str, value: Any) -> str | None:

@@ -108,7 +108,7 @@ def _half_real(n):
     return V @ scipy.linalg.block_diag(np.diag(np.arange(n // 2) + 0.5), *blocks) @ np.linalg.inv(V)
 
 
-# The small size has small blocks, and the last pairs are not taken on in arrays of their own: a third of the compilation.
+# The small size has small blocks, and its last pairs are not taken on in arrays of their own: a third of the compiling.
 @pytest.fixture(scope="module", params=[8, pytest.param(24, marks=pytest.mark.slow)])
 def solved(request):
     """All cases, and some that are not to converge, as one batch: matrix and roots of each."""

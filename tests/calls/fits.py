@@ -1,0 +1,141 @@
+"""Fits."""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+
+import jaxnets as jn
+from jaxnets.couplings import IID, DeepHebbian
+from jaxnets.transfer import Tanh
+
+from .problems import KEY, LARGE, QUIET, RECORDING, RNG, VECTOR, Call, Made, of, state
+
+
+@functools.cache
+def fit():
+    return jn.fitting.least_squares(lambda p, x: p["a"] * x - 2 * x, {"a": 1.0}, jnp.arange(1.0, 5))
+
+
+def square(params):
+    return (params["a"] - 1) ** 2
+
+
+@functools.cache
+def well():
+    return jn.fitting.fit(square, {"a": 0.0})
+
+
+def with_covariance(covariance):
+    return jn.fitting.with_covariance(fit(), lambda p, x: p["a"] * x - 2 * x, covariance, jnp.arange(1.0, 5))
+
+
+@functools.cache
+def families():
+    return [jn.fitting.Independent()]
+
+
+@functools.cache
+def connectome():
+    return jn.fitting.fit_connectome(LARGE, families(), key=KEY, num_replicates=32, progress=False)
+
+
+@functools.cache
+def statistics():
+    phases = np.exp(2j * np.pi * RNG.random((2, 40)))
+    return jn.fitting.spectral_statistics(phases * np.sqrt(RNG.random((2, 40))))
+
+
+CALLS = {
+    # --- fitting
+    **{
+        f"fitting.{name}": of(getattr(jn.fitting, name), **arguments)
+        for name, arguments in {
+            "ConstantOverlap": {"value": 0.2},
+            "Exponential": {"decay": 0.3},
+            "StretchedExponential": {"decay": 0.3, "power": 1.0},
+            "PowerLaw": {"exponent": 0.4},
+            "LinearOverlap": {"first": 0.1, "last": 0.2},
+            "Independent": {"g": 1.0},
+            "GaussianModes": {"law": jn.fitting.Flat(), "g": 1.0},
+            "OrthogonalModes": {"law": jn.fitting.Flat(), "g": 1.0},
+            "Interval": {"low": 0.0, "high": 1.0},
+        }.items()
+    },
+    "fitting.spectral_statistics": of(
+        jn.fitting.spectral_statistics, eigenvalues=np.tile(0.1 * np.arange(1, 31) + 0.2j, (2, 1)), num_radii=2
+    ),
+    "fitting.autocovariance_misses": of(
+        jn.fitting.autocovariance_misses,
+        heavy=True,
+        state=Made(state, costly=True),
+        lags=VECTOR,
+        measured=VECTOR,
+        error=VECTOR,
+        time_constant=1.0,
+    ),
+    "fitting.population_time_misses": of(
+        jn.fitting.population_time_misses,
+        heavy=True,
+        state=Made(state, costly=True),
+        ensemble=IID(1.5),
+        lags=VECTOR,
+        measured=VECTOR,
+        error=VECTOR,
+        time_constant=1.0,
+    ),
+    "fitting.dimension_misses": of(
+        jn.fitting.dimension_misses,
+        heavy=True,
+        state=Made(state, costly=True),
+        ensemble=IID(1.5),
+        measured=0.1,
+        error=0.1,
+    ),
+    "fitting.edge_misses": of(
+        jn.fitting.edge_misses, heavy=True, nan=("",), ensemble=IID(1.5), right_edge=1.4, error=0.1, gains=VECTOR
+    ),
+    "fitting.onset_misses": of(
+        jn.fitting.onset_misses, heavy=True, ensemble=IID(1.5), transfer=Tanh(), scale=1.0, error=0.1
+    ),
+    "fitting.spectrum_misses": of(
+        jn.fitting.spectrum_misses,
+        heavy=True,
+        nan=("",),
+        ensemble=IID(1.0),
+        data=Made(statistics),
+        gains=VECTOR,
+        num_points=8,
+    ),
+    "fitting.speed_misses": of(
+        jn.fitting.speed_misses, ensemble=DeepHebbian(0.5), measured=1.0, error=0.1, time_constant=1.0
+    ),
+    "fitting.draw_starts": of(jn.fitting.draw_starts, params={"a": 1.0}, num_starts=2, key=KEY, spread=0.5),
+    "fitting.with_covariance": Call(with_covariance, lambda: {"covariance": np.eye(4)}, heavy=True),
+    "fitting.profile": Call(
+        lambda values: jn.fitting.profile(square, well(), "a", values),
+        lambda: {"values": np.array([0.0, 1.0, 2.0])},
+        heavy=True,
+        nan=("low", "high"),
+    ),
+    "fitting.fit_connectome": of(
+        jn.fitting.fit_connectome,
+        heavy=True,
+        matrix=LARGE,
+        families=Made(families),
+        key=KEY,
+        num_replicates=32,
+        **QUIET,
+    ),
+    "fitting.held_out": of(jn.fitting.held_out, heavy=True, fit=Made(connectome, costly=True), matrix=LARGE),
+    "fitting.apart": Call(
+        lambda a, b: jn.fitting.apart(connectome().fits[0], a, b), lambda: {"a": LARGE, "b": LARGE.T}, True, (), True
+    ),
+    "fitting.fit_recording": of(
+        jn.fitting.fit_recording,
+        heavy=True,
+        nan=("inverse_rank", "inverse_rank_error", "effective_rank", "effective_rank_error"),
+        rates=RECORDING,
+        interval=0.5,
+    ),
+}

@@ -1,0 +1,134 @@
+"""Stable patterns, and how weights store them."""
+
+import functools
+import itertools
+
+import numpy as np
+
+import jaxnets as jn
+from jaxnets.transfer import ReLU
+
+from .problems import KEY, PATTERNS, QUIET, SIGNS, STATES, VECTOR, Call, J, Made, N, of
+
+
+@functools.cache
+def trajectory():
+    return jn.multistability.flow(J + np.eye(N), VECTOR, -0.5 * VECTOR, record=8).trajectory
+
+
+@functools.cache
+def certificate():
+    conditions = np.array([[1.0, 1.0], [-1.0, -1.0]])
+    return jn.learning.largest_margin(conditions, -np.ones(2), np.ones(2)).certificate
+
+
+@functools.cache
+def conflict():
+    return jn.learning.storable(
+        np.array([[1, 1, 0], [1, 0, 1], [0, 1, 0], [0, 0, 1]]), signs=np.ones(3), progress=False
+    )
+
+
+CALLS = {
+    # --- multistability
+    "multistability.stable_patterns": of(jn.multistability.stable_patterns, J=J, bias=VECTOR),
+    "multistability.is_stable": of(jn.multistability.is_stable, J=J, patterns=PATTERNS, bias=VECTOR),
+    "multistability.margins": of(jn.multistability.margins, J=J, patterns=PATTERNS, bias=VECTOR),
+    "multistability.descend": of(jn.multistability.descend, J=J, bias=VECTOR, num_starts=2, key=KEY, max_flips=20),
+    "multistability.flow": of(
+        jn.multistability.flow, J=J, x0=STATES, bias=VECTOR, max_events=20, nan=("mean_activity", "period")
+    ),
+    "multistability.basins": of(jn.multistability.basins, J=J, bias=VECTOR, num_starts=4, key=KEY, max_events=20),
+    "multistability.state_graph": of(
+        jn.multistability.state_graph, J=J, bias=VECTOR, num_starts=4, key=KEY, max_events=20, patterns=np.ones((1, N))
+    ),
+    "multistability.follow_pattern": of(
+        jn.multistability.follow_pattern, J=J + np.eye(N), pattern=np.ones(N), bias=VECTOR
+    ),
+    "multistability.piecewise_fixed_points": of(
+        jn.multistability.piecewise_fixed_points, left=STATES.T, right=STATES.T, transfer=ReLU(), offset=VECTOR
+    ),
+    "multistability.regions": of(jn.multistability.regions, normals=STATES.T, offsets=VECTOR),
+    "multistability.check_topology": of(jn.multistability.check_topology, signs=SIGNS, pattern=PATTERNS[0]),
+    "multistability.closure": of(
+        jn.multistability.closure, signs=np.ones((N, N)), pattern=np.ones(3, int), cue=np.array([1, 0, 0])
+    ),
+    "multistability.completes": of(
+        jn.multistability.completes, signs=np.ones((N, N)), pattern=np.ones(3, int), cue=np.array([1, 0, 0])
+    ),
+    "multistability.compatibility": of(
+        jn.multistability.compatibility,
+        patterns=PATTERNS,
+        candidate=np.array([1, 1, 1]),
+        signs=np.full((N, N), np.nan),
+        mask=~np.eye(N, dtype=bool),
+        **QUIET,
+    ),
+    "multistability.count_sign_matrices": of(
+        jn.multistability.count_sign_matrices, patterns=PATTERNS, mask=~np.eye(N, dtype=bool)
+    ),
+    "multistability.fewest_synapses": of(
+        jn.multistability.fewest_synapses, patterns=PATTERNS, mask=~np.eye(N, dtype=bool)
+    ),
+    "multistability.sign_constraints": of(
+        jn.multistability.sign_constraints, patterns=PATTERNS, mask=~np.eye(N, dtype=bool)
+    ),
+    "multistability.sign_matrices": Call(
+        lambda patterns, mask: list(itertools.islice(jn.multistability.sign_matrices(patterns, mask=mask), 3)),
+        lambda: {"patterns": PATTERNS, "mask": ~np.eye(N, dtype=bool)},
+    ),
+    "multistability.sign_stability": of(jn.multistability.sign_stability, signs=SIGNS, patterns=PATTERNS),
+    "multistability.union_and_intersection": of(
+        jn.multistability.union_and_intersection, first=PATTERNS[0], second=PATTERNS[1]
+    ),
+    "multistability.Trajectory.at": Call(lambda t: trajectory().at(t), lambda: {"t": 0.1}, True, (), True),
+    # --- learning
+    "learning.compose": of(jn.learning.compose, patterns=PATTERNS, Y=STATES.T, Z=J),
+    "learning.factorise": of(jn.learning.factorise, J=J, patterns=PATTERNS),
+    "learning.largest_margin": of(
+        jn.learning.largest_margin, conditions=STATES, lower=-VECTOR, upper=VECTOR, offset=np.zeros(2)
+    ),
+    "learning.margin_limit": of(
+        jn.learning.margin_limit,
+        certificate=Made(certificate),
+        conditions=np.array([[1.0, 1.0], [-1.0, -1.0]]),
+        lower=-np.ones(2),
+        upper=np.ones(2),
+        offset=np.zeros(2),
+    ),
+    "learning.explain": Call(
+        lambda patterns: jn.learning.explain(
+            next(c for c in conflict().certificates if c is not None), patterns, unit=0
+        ),
+        lambda: {"patterns": np.array([[1, 1, 0], [1, 0, 1], [0, 1, 0], [0, 0, 1]])},
+    ),
+    "learning.storable": of(
+        jn.learning.storable,
+        patterns=PATTERNS,
+        signs=np.full((N, N), np.nan),
+        mask=~np.eye(N, dtype=bool),
+        bias=np.zeros(N),
+        **QUIET,
+    ),
+    **{
+        f"learning.{name}": of(
+            getattr(jn.learning, name),
+            nan=("weights", "bias", "margins"),
+            patterns=PATTERNS,
+            signs=np.full((N, N), np.nan),
+            mask=~np.eye(N, dtype=bool),
+            bounds=np.ones((N, N)),
+            bias=np.full(N, np.nan),
+            margin=0.1,
+            **QUIET,
+        )
+        for name in ("store", "store_sparsest", "store_widest")
+    },
+    "learning.weight_limits": of(
+        jn.learning.weight_limits,
+        n=N,
+        signs=np.full((N, N), np.nan),
+        mask=~np.eye(N, dtype=bool),
+        bounds=np.ones((N, N)),
+    ),
+}
