@@ -73,8 +73,8 @@ def _level_batch(law: tuple[Ensemble, Discrete], zeta):
 
 
 @in_batches
-def _slope_batch(law: tuple[Ensemble, Discrete], zeta):
-    z, at = jax.vmap(lambda zeta: image_and_slope(*law, zeta))(zeta)
+def _slope_batch(law: tuple[Ensemble, Discrete], points):
+    z, at = jax.vmap(lambda zeta, start: image_and_slope(*law, zeta, start=start))(*points)
     return z, at.m, at.gradient
 
 
@@ -85,11 +85,11 @@ def _levels(ensemble, gains, zeta: Points) -> np.ndarray:
 
 
 def _field(ensemble, gains) -> Field:
-    """The level, which every zeta gives without a state."""
+    """The level; its state is the z of a point close by, or NaN: one zeta may have several z."""
 
     def at(zeta, state):
-        z, m, gradient = _slope_batch((ensemble, gains), zeta, tolerances.FRONTS)
-        return Level(z, m, gradient, state)
+        z, m, gradient = _slope_batch((ensemble, gains), (zeta, state[:, 0]), tolerances.FRONTS)
+        return Level(z, m, gradient, z[:, None])
 
     return at
 
@@ -106,7 +106,7 @@ def _loops(ensemble, gains) -> list[Loop]:
         return []
     size = size_of(np.append(poles, np.concatenate(polygons) if polygons else poles)) + cell
     nearest = np.abs(seeds[:, None] - _host(poles)[None]).min(1)
-    state = np.zeros((seeds.size, 0), complex)
+    state = np.full((seeds.size, 1), np.nan + 0j)
     seeds, level = onto(at, seeds, state, np.minimum(cell, nearest) / 2, tolerances.CURVE_STEPS)
     return closed_loops(at, seeds, level, size, list(map(_finer, curves)))
 

@@ -121,7 +121,9 @@ class _Fronts:
         longer = np.where(good, np.clip(growth, 0.3, 2), 0.3) * step
         self.step[active] = np.minimum(longer, self.size / 20)
         kept = active[good]
-        met = self._met(start[good], tangent[good], end[good], level.tangent[good], reach[good])
+        before = np.array([self.paths[front][-1][1] for front in kept])
+        images = np.stack([before, level.z[good]]) if kept.size else np.zeros((2, 0))
+        met = self._met(start[good], tangent[good], end[good], level.tangent[good], reach[good], images)
         self.following[kept] = met
         end = end[good] + np.where(np.abs(level.m[good] - 1) < 1e-2, level.change[good], 0)
         self.zeta[kept], self.tangent[kept], self.state[kept] = end, level.tangent[good], level.state[good]
@@ -146,8 +148,8 @@ class _Fronts:
             found[front[steep & inside]] = True
         return found
 
-    def _met(self, start, before, end, after, reach) -> Int[np.ndarray, " k"]:
-        """The first seed on each step, -1 if there is none."""
+    def _met(self, start, before, end, after, reach, images) -> Int[np.ndarray, " k"]:
+        """The first seed on each step, -1 if there is none; `images` are z at its start and its end."""
         from_start, to_end = self.seeds - start[:, None], self.seeds - end[:, None]
         along = (np.conj(before)[:, None] * from_start).real
         ahead = (along > 0) & ((np.conj(after)[:, None] * to_end).real <= 0)
@@ -158,7 +160,9 @@ class _Fronts:
         arc = -np.angle(after / before)[:, None] / length * along * (length - along) / 2
         close = np.abs(across - arc) < np.minimum(reach[:, None], 1 / np.abs(self.start.gradient)) / 3
         same = (np.conj(after)[:, None] * self.start.tangent).real > 0.7
-        distance = np.where(ahead & close & same & (along < 1.5 * length), along, np.inf)
+        # A seed on another sheet has the same zeta, and its z elsewhere.
+        sheet = np.abs(self.start.z - images[1][:, None]) <= 2 * np.abs(images[1] - images[0])[:, None]
+        distance = np.where(ahead & close & same & sheet & (along < 1.5 * length), along, np.inf)
         first = np.argmin(distance, 1)
         return np.where(np.isfinite(distance[np.arange(start.size), first]), first, -1)
 

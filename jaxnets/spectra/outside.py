@@ -99,8 +99,11 @@ def _square_resolvent(gains, z, r):
     return gains.mean(gains.values**2 / jnp.abs(z - as_complex(gains.values) * r) ** 2)
 
 
-def _preimage(gains: Discrete, zeta, r) -> Complex[Array, ""]:
-    """z with <G / (z - G r)> = 1 / zeta, NaN where it is not found. No reverse mode."""
+def _preimage(gains: Discrete, zeta, r, near=None) -> Complex[Array, ""]:
+    """z with <G / (z - G r)> = 1 / zeta, NaN where it is not found: sought from `near`, where that is finite.
+
+    Gains that vary by decades can give one zeta several z, as images of different sheets. No reverse mode.
+    """
     g = as_complex(gains.values)
     if g.shape[0] == 1:
         return g[0] * (zeta + r)
@@ -113,6 +116,8 @@ def _preimage(gains: Discrete, zeta, r) -> Complex[Array, ""]:
     mean, largest = gains.moment(1), jnp.max(jnp.where(gains.weights > 0, gains.values, -jnp.inf))
     offset = jnp.where((r / zeta).real > 0, jnp.maximum(largest, mean), mean)
     start = zeta * as_complex(mean) + r * as_complex(offset)
+    if near is not None:
+        start = jnp.where(jnp.isfinite(near), near, start)
     z, miss = iterate(newton, start, None, tolerances.IMAGE_STEP, tolerances.IMAGE_STEPS)
     return jnp.where(miss <= tolerances.IMAGE_STEP, z, jnp.nan)
 
@@ -150,8 +155,9 @@ def image_and_slope(
     zeta: Complex[Array, ""],
     z: Complex[Array, ""] | None = None,
     near: Complex[Array, ""] | None = None,
+    start: Complex[Array, ""] | None = None,
 ) -> tuple[Complex[Array, ""], Slope]:
-    """z and the `slope` there; z is sought at zeta where it is not given, or follows by one Newton step from `near`.
+    """z and the `slope` there; z is given, or follows by one Newton step from `near`, or is sought (from `start`).
 
     One evaluation of the ensemble serves both.
     """
@@ -167,7 +173,7 @@ def image_and_slope(
     (r, kappa), (dr, (kappa_x, kappa_y)) = jax.vmap(along, out_axes=(None, 0))(jnp.stack([one, 1j * one]))
     dr = dr[0]
     if z is None:
-        z = _preimage(gains, zeta, r) if near is None else _followed(gains, zeta, r, near)
+        z = _preimage(gains, zeta, r, start) if near is None else _followed(gains, zeta, r, near)
     g = as_complex(gains.values)
     inverse = 1 / (z - g * r)
     a, b, c = (gains.mean(f) for f in (g * inverse, g * inverse**2, (g * inverse) ** 2))
