@@ -4,7 +4,14 @@ from .._public import public
 from .cell_types import BlockMeans, CellTypes
 from .deviations import FiniteSize, finite_size
 from .ensemble import Ensemble, FourPoint, Part, Scaled, Sum
-from .estimates import DominantMode, from_matrix, larva_connectome, random_modes_from_matrix, singular_mismatch
+from .estimates import (
+    DominantMode,
+    from_matrix,
+    larva_connectome,
+    larva_types,
+    random_modes_from_matrix,
+    singular_mismatch,
+)
 from .files import MatrixFile, read_matrix
 from .independent import IID, Elliptic
 from .modes import DeepHebbian, LowRank, RandomModes
@@ -13,6 +20,8 @@ from .parts import FiniteRank, Site
 from .singular import SingularModes
 from .sparse import Sparse
 from .statistics import WeightStatistics, weight_statistics
+from .type_modes import TypeModes
+from .type_statistics import TypeStatistics
 from .unequal import Profile, TypeGains
 
 __all__ = [
@@ -43,10 +52,13 @@ __all__ = [
     "Sparse",
     "Sum",
     "TypeGains",
+    "TypeModes",
+    "TypeStatistics",
     "WeightStatistics",
     "finite_size",
     "from_matrix",
     "larva_connectome",
+    "larva_types",
     "random_modes_from_matrix",
     "read_matrix",
     "singular_mismatch",

@@ -9,16 +9,20 @@ import importlib.resources
 import math
 import typing
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 from .._arguments import require_key, require_whole, square_matrix
 from .._numerics import binary_scale, is_concrete
+from .cell_types import CellTypes
 from .ensemble import Ensemble, Sum
 from .files import MatrixFile
+from .from_types import ensemble_of_types
 from .modes import LowRank, RandomModes
 from .singular import SingularModes
 from .sparse import is_sparse
@@ -39,7 +43,23 @@ class DominantMode(UserWarning):
 def from_matrix(matrix: Float[ArrayLike, "n n"], means: None = None) -> SingularModes: ...
 @typing.overload
 def from_matrix(matrix: Float[ArrayLike, "n n"], means: str) -> Sum: ...
-def from_matrix(matrix: Float[ArrayLike, "n n"], means: str | None = None) -> SingularModes | Sum:
+@typing.overload
+def from_matrix(
+    matrix: Float[ArrayLike, "n n"],
+    means: None = None,
+    *,
+    types: Sequence[str] | Int[ArrayLike, " n"],
+    beyond: str | None = "modes",
+    symmetry: bool = True,
+) -> CellTypes | Sum: ...
+def from_matrix(
+    matrix: Float[ArrayLike, "n n"],
+    means: str | None = None,
+    *,
+    types: Any = None,
+    beyond: str | None = "modes",
+    symmetry: bool = True,
+) -> SingularModes | CellTypes | Sum:
     r"""The ensemble with the singular values of `matrix`, in decreasing order, and its `overlaps` u_a . v_a.
 
     Values below the rounding of the decomposition are set to 0. So are their overlaps, which are arbitrary. All other
@@ -57,8 +77,30 @@ def from_matrix(matrix: Float[ArrayLike, "n n"], means: str | None = None) -> Si
     A network of n units has no dimension below 1/n: where theory says so, n is too small for it. `finite_size` says how
     far one network of n units may be from the law.
 
-    Raises `ValueError` if `matrix` is not a square matrix of finite real numbers, and for any other `means`.
+    With `types`, a text or whole number for each unit, the ensemble is the `CellTypes` of the block means, variances
+    and correlations of pairs. Types are in sorted order, as in `weight_statistics(matrix, types)`, which gives these
+    numbers with errors. `beyond` says what is kept of the rest:
+
+    - "modes": the singular modes that independent weights of the same sizes do not have, as `TypeModes`, each with its
+      strength and its overlap in each type;
+    - "degrees": each type is divided into units that send or receive more, or less, with the measured variances;
+    - None: nothing.
+
+    The mean field of types knows neither `symmetry` nor overlaps: it needs `symmetry=False`, and `beyond` "degrees" or
+    None. With `symmetry=False` and None, samples are as sparse as the matrix, and have signs where each type of sender
+    has one.
+
+    Raises `ValueError` if `matrix` is not a square matrix of finite real numbers, for any other `means` and `beyond`,
+    for `means` with types, and unless there is one type for each unit and two units for each type.
     """
+    if types is not None:
+        if means is not None:
+            raise ValueError(
+                f"`means` belongs to a matrix without `types`, whose means are always apart, got {means!r}"
+            )
+        return ensemble_of_types(matrix, types, beyond, symmetry)
+    if beyond != "modes" or symmetry is not True:
+        raise ValueError("`beyond` and `symmetry` belong to `types`, got them without")
     if means not in (None, "columns", "all"):
         raise ValueError(f'`means` must be "columns", "all" or None, got {means!r}')
     if is_sparse(matrix) and not isinstance(matrix, MatrixFile):
@@ -232,8 +274,21 @@ def larva_connectome(side: str = "left") -> Float[Array, "n n"]:
     `side` is "left" (n = 209) or "right" (n = 213). Raises `ValueError` for any other. Source: Eichler et al. 2017,
     "The complete connectome of a learning and memory centre in an insect brain", Nature 548, 175-182.
     """
+    with _shipped(side, "").open() as lines:
+        return jnp.asarray(np.loadtxt(lines).T, dtype=float)
+
+
+def larva_types(side: str = "left") -> tuple[str, ...]:
+    """The type of each neuron of `larva_connectome`, as one letter.
+
+    "K" is a Kenyon cell, "P" a projection neuron, "O" an output neuron and "I" an input (modulatory) neuron. The tables
+    do not say which are excitatory. Raises `ValueError` if `side` is neither "left" nor "right". Source: as
+    `larva_connectome`.
+    """
+    return tuple(_shipped(side, "_types").read_text().split())
+
+
+def _shipped(side: str, what: str):
     if side not in ("left", "right"):
         raise ValueError(f'`side` must be "left" or "right", got {side!r}')
-    table = importlib.resources.files("jaxnets") / "data" / f"drosophila_larva_mb_{side}.csv"
-    with table.open() as lines:
-        return jnp.asarray(np.loadtxt(lines).T, dtype=float)
+    return importlib.resources.files("jaxnets") / "data" / f"drosophila_larva_mb_{side}{what}.csv"

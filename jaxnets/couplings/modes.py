@@ -137,7 +137,7 @@ class RandomModes(Ensemble):
     def sample(self, n, *, key, dtype=None, max_modes=None):
         require_key("key", key)
         dtype = self.amplitudes.dtype if dtype is None else dtype
-        columns, modes = _number_of_modes(n, self.load, max_modes)
+        columns, modes = number_of_modes(n, self.load, max_modes)
         a = jnp.arange(columns)
         quantile = (a.astype(self.weights.dtype) + 0.5) / modes.astype(self.weights.dtype)
         index = jnp.minimum(jnp.searchsorted(jnp.cumsum(self.weights), quantile), self.weights.shape[0] - 1)
@@ -258,7 +258,7 @@ class DeepHebbian(Ensemble):
     def sample(self, n, *, key, dtype=None, max_modes=None):
         require_key("key", key)
         dtype = self.load.dtype if dtype is None else dtype
-        columns, modes = _number_of_modes(n, self.load, max_modes)
+        columns, modes = number_of_modes(n, self.load, max_modes)
         draw = jax.random.rademacher if self.patterns == "binary" else jax.random.normal
         xi = draw(key, (n, columns), dtype) * (jnp.arange(columns) < modes)[None].astype(dtype)
         core = operators.Shifts(
@@ -438,7 +438,7 @@ class LowRank(Ensemble):
         return False
 
 
-def _number_of_modes(n: int, load: Float[Array, ""], max_modes: int | None) -> tuple[int, Array]:
+def number_of_modes(n: int, load: Float[Array, ""], max_modes: int | None) -> tuple[int, Array]:
     """Columns to allocate (static) and P = round(load n) <= columns (perhaps traced)."""
     require_whole("n", n)
     if is_concrete(load):

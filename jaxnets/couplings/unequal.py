@@ -88,11 +88,11 @@ class TypeGains(Ensemble):
         return rows * columns * self.ensemble.variance()
 
     def fourth_cumulant(self):
-        rows, columns = (jnp.sum(self.fractions * x**4) for x in (self.row_gains, self.gains))
-        return rows * columns * self.ensemble.fourth_cumulant()
+        rows, columns = (jnp.sum(self.fractions * x**2) for x in (self.row_gains, self.gains))
+        return (rows * columns) ** 2 * self.ensemble.fourth_cumulant()
 
     def rank_fraction(self):
-        rows, columns = (jnp.sum(self.fractions * (x != 0)) for x in (self.row_gains, self.gains))
+        rows, columns = (jnp.sum(self.fractions * (x != 0).astype(x.dtype)) for x in (self.row_gains, self.gains))
         return jnp.minimum(self.ensemble.rank_fraction(), jnp.minimum(rows, columns))
 
     def poles(self):

@@ -45,6 +45,15 @@ CALLS = {
     "couplings.TypeGains": of(
         jn.couplings.TypeGains, fractions=SHARES, ensemble=IID(1.2), row_gains=np.ones(2), gains=np.array([0.5, 2.0])
     ),
+    "couplings.TypeModes": of(
+        jn.couplings.TypeModes,
+        fractions=SHARES,
+        amplitudes=np.ones(2),
+        row_gains=TABLE,
+        gains=TABLE,
+        overlap=0.1 * TABLE,
+        load=0.5,
+    ),
     "couplings.Profile": of(jn.couplings.Profile, mean=TABLE, variance=TABLE, symmetry=0.2),
     "couplings.DeepHebbian": of(jn.couplings.DeepHebbian, load=0.5, auto=0.2, hetero=VECTOR),
     "couplings.LowRank": of(jn.couplings.LowRank, overlaps=J, noise=0.5),
