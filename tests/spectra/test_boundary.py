@@ -43,22 +43,24 @@ def test_a_thin_ring_is_one_component():
     assert _kinds(law(DeepHebbian(0.05, 0.3, (0.45,) * 4)).boundary(num_points=256)) == (1, 6)
 
 
+# At load .01 the support of equal weights is thinner than the averages over angles are exact where branches cross.
+KNOWN = [(a, h, load) for a, h in [(0.3, (0.9,)), (0.5, (0.5, 0.4)), (1.0, (1.0,))] for load in (0.01, 0.05, 0.3)]
+KNOWN += [(0.3, h, load) for h in [(0.6,) * 3, (0.45,) * 4] for load in (0.05, 0.3)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("load", [0.01, 0.05, 0.3])
-@pytest.mark.parametrize(
-    "auto, hetero",
-    [
-        (0.3, (0.9,)),
-        (0.5, (0.5, 0.4)),
-        (0.3, (0.6, 0.6, 0.6)),
-        (0.3, (0.45,) * 4),
-        (1.0, (1.0,)),
-    ],
-)
-def test_counts_are_those_of_a_flood(load, auto, hetero):
+@pytest.mark.parametrize("auto, hetero, load", KNOWN)
+def test_counts_are_those_of_a_flood(auto, hetero, load):
     core = DeepHebbian(load, auto, hetero)
     spectrum = law(core)
     assert _kinds(spectrum.boundary(num_points=512)) == (1, _flooded_voids(spectrum, core))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hetero", [(0.6,) * 3, (0.45,) * 4])
+def test_curves_that_cannot_be_followed_are_reported(hetero):
+    with pytest.warns(UserWarning, match="was not followed to its end near z = .*may be missing"):
+        law(DeepHebbian(0.01, 0.3, hetero)).boundary(num_points=512)
 
 
 @pytest.mark.slow
