@@ -45,7 +45,7 @@ class SpectralLaw(eqx.Module):
         Edges come first, by falling size, then the voids. A symmetric ensemble has flat curves, there and back along
         each interval of its support. Works on concrete values only, and sees features wider than 1/2000 of the support.
         A thin support is one component wherever a curve of poles (`Ensemble.pole_curves`) holds it together. Warns,
-        with a point z, if a curve could not be followed to its end: known for `DeepHebbian` of loads near .01 with three
+        with a point z, if a curve could not be followed to its end: known of `DeepHebbian` for loads near .01 and three
         or more equal weights, where branches of the support cross and averages over angles lose their digits.
 
         Raises:
