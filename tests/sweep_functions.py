@@ -5,6 +5,9 @@
 runs the sweep `LONG` into OUTPUT.
 """
 
+import functools
+import hashlib
+import operator
 import os
 import signal
 import sys
@@ -15,6 +18,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+
+def key_of(seed, realisation, **values):
+    """The key of a point: of the seed, 64 bits of the values, each hashed for itself, and the realisation."""
+    hashes = [hashlib.sha256(f"{name}={value:.12g}".encode()).digest()[:8] for name, value in values.items()]
+    code = functools.reduce(operator.xor, (int.from_bytes(one, "little") for one in hashes))
+    key = jax.random.key(seed)
+    for number in (code >> 32, code % 2**32, realisation):
+        key = jax.random.fold_in(key, np.uint32(number))
+    return key
 
 
 def noisy(x, key, scale=1.0):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sweep_functions
 
 from jaxnets import computations, memory, plotting, sweeps
 from jaxnets.couplings import IID, DeepHebbian
@@ -105,7 +106,7 @@ def test_a_load_may_be_traced():
 
 @pytest.mark.slow
 def test_a_sweep_of_regimes_is_its_points(tmp_path):
-    """By keys of their indices, and with the majority of trials."""
+    """By keys of their values, and with the majority of trials."""
     settings = {"n": 100, "duration": 12.0, "exponent_duration": 8.0, "dt": 0.1, "length": 3, "max_modes": 4}
     ensemble = "DeepHebbian(load, auto, (gamma,))"
     described = sweeps.Sweep(
@@ -119,7 +120,7 @@ def test_a_sweep_of_regimes_is_its_points(tmp_path):
     found = sweeps.open(tmp_path / "regimes")
     kinds = memory.majority(found.regime.transpose("gamma", "auto", "realisation").values)
     assert kinds[0, 0] == Regime.QUIESCENT and kinds[1, 0] == Regime.SEQUENCE
-    key = jax.random.fold_in(jax.random.key(2), 7)
+    key = sweep_functions.key_of(2, 1, gamma=1.5, auto=0.4)
     alone = computations.regime(ensemble, load=0.04, gamma=1.5, auto=0.4, key=key, **settings)
     point = found.isel(gamma=1, auto=1, realisation=1)
     for name, value in alone.items():

@@ -1,8 +1,5 @@
 """What a sweep computes: the same numbers as a loop, bit for bit however it is cut, and failures as data."""
 
-import functools
-import hashlib
-import operator
 import os
 import subprocess
 import sys
@@ -26,16 +23,6 @@ def run(output, function="noisy", **fields):
     return sweeps.run(sweep, output, progress=False)
 
 
-def key_of(seed, realisation, **values):
-    """A key of the seed, 64 bits of the values, each hashed for itself, and the realisation."""
-    hashes = [hashlib.sha256(f"{name}={value:.12g}".encode()).digest()[:8] for name, value in values.items()]
-    code = functools.reduce(operator.xor, (int.from_bytes(one, "little") for one in hashes))
-    key = jax.random.key(seed)
-    for number in (code >> 32, code % 2**32, realisation):
-        key = jax.random.fold_in(key, np.uint32(number))
-    return key
-
-
 def test_points_are_those_of_a_loop(tmp_path):
     run(tmp_path / "a", static={"scale": [1.0, 2.0]}, axes={"x": [0.5, 0.7]}, realisations=3, seed=4)
     data = sweeps.open(tmp_path / "a")
@@ -43,7 +30,7 @@ def test_points_are_those_of_a_loop(tmp_path):
     points = [(scale, x, r) for scale in (1.0, 2.0) for x in (0.5, 0.7) for r in range(3)]
     noisy = jax.jit(sweep_functions.noisy)
     for scale, x, r in points:
-        expected = noisy(jax.numpy.asarray(x), key_of(4, r, scale=scale, x=x), scale)
+        expected = noisy(jax.numpy.asarray(x), sweep_functions.key_of(4, r, scale=scale, x=x), scale)
         point = data.sel(scale=scale, x=x).isel(realisation=r)
         for name, value in expected.items():
             np.testing.assert_allclose(point[name], value, rtol=1e-14, atol=1e-15)
