@@ -78,6 +78,16 @@ def loop(step: Callable[[Int[Any, ""], Y], tuple[Y, Float[Any, ""]]], start: Y, 
     return y
 
 
+def repeated(step: Callable[[Y], Y], unfinished: Callable[[Y], Any], start: Y, *, numpy: bool) -> Y:
+    """``y = step(y)`` while ``unfinished(y)``: a compiled loop, or on the host (`numpy`) one of Python."""
+    if not numpy:
+        return jax.lax.while_loop(unfinished, step, start)
+    y = start
+    while unfinished(y):
+        y = step(y)
+    return y
+
+
 def newton_on_host(
     fn: Callable[[Float[Any, " k"]], Float[Any, " k"]],
     y: Float[Any, " k"],

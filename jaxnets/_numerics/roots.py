@@ -27,6 +27,7 @@ closes over may be traced. A solver that is a sequence of such searches is decor
 problem of constants is solved while the program around it is traced.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -36,6 +37,7 @@ import jax
 import jax.numpy as jnp
 import lineax as lx
 import optimistix as optx
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Inexact, Int
 
 from .._results import Result
@@ -72,10 +74,19 @@ def in_parts(solver: Callable[P, Y]) -> Callable[P, Y]:
     def run(*args: P.args, **kwargs: P.kwargs) -> Y:
         if not is_concrete(args, kwargs):
             return whole(*args, **kwargs)
-        with jax.ensure_compile_time_eval():
+        with _at_once():
             return solver(*args, **kwargs)
 
     return run
+
+
+def _at_once() -> Any:
+    """Where operations on numbers are computed at once, also while a program is traced.
+
+    Only there: it would compile each constant of the programs that are traced inside on its own, 40 for a small one.
+    """
+    is_tracing = isinstance(jax.device_put(0.0), Tracer)
+    return jax.ensure_compile_time_eval() if is_tracing else contextlib.nullcontext()
 
 
 def _is_alone(fn: Callable, *operands: Any) -> bool:
@@ -88,7 +99,7 @@ def _run(search: Callable, fn: Callable, *operands: Any) -> Any:
     """search(fn, *operands), as a program of its own if it stands alone."""
     if not _is_alone(fn, *operands):
         return search(fn, *operands)
-    with jax.ensure_compile_time_eval():
+    with _at_once():
         return _program(search, fn, *operands)
 
 
@@ -272,7 +283,7 @@ def _newton_step(fn, y, args):
 def _newton_from_host(fn, y, args, num_steps, tolerance=-1.0):
     """Steps of one compiled program, which `find_root` and `polish_root` share: y, and the last miss."""
     miss = jnp.inf
-    with jax.ensure_compile_time_eval():
+    with _at_once():
         for _ in range(num_steps):
             y, error, miss = _program(_newton_step, fn, y, args)
             if not float(error) > tolerance:  # a number, since a comparison of arrays would be compiled

@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Bool, Float
 
 from ..._numerics import as_complex, is_concrete
 from ...couplings import Ensemble
@@ -50,13 +51,19 @@ def _structure(ensemble: Ensemble, units: Units) -> tuple[np.ndarray, float]:
     num = units.fractions.shape[0]
     dense, rank = np.zeros((num, num), bool), 0.0
     for factor, part in ensemble.parts():
-        share = float(part.rank_fraction()) * (float(factor) != 0)
+        share, linked = _of_part(part, units.fractions)
+        share = float(share) * (float(factor) != 0)
         if not np.isfinite(share):
-            zero = as_complex(jnp.zeros_like(units.fractions))
-            dense |= np.asarray(r_and_kappa(part, units.fractions, zero)[1]) > 0
+            dense |= np.asarray(linked)
         else:
             rank += share
     return dense, rank
+
+
+@eqx.filter_jit
+def _of_part(part: Ensemble, fractions: Float[Array, " K"]) -> tuple[Float[Array, ""], Bool[Array, "K K"]]:
+    """The rank over N, and the pairs of types with couplings."""
+    return part.rank_fraction(), r_and_kappa(part, fractions, as_complex(jnp.zeros_like(fractions)))[1] > 0
 
 
 def _mass(weights, linked, sends, at_zero, rank: float) -> float:

@@ -1,17 +1,20 @@
 """The boundary of the support for units with types or time constants: closed curves m = 1, followed in the z plane."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..._numerics import bisect, in_batches
+from ..._numerics.host import on_host
 from ...couplings import Ensemble
 from .. import tolerances
 from ..boundary import area, closed_loops, resampled, size_of
 from ..levels import Field, Level, Loop, Points, onto
 from . import inside, line
-from .edges import frame
+from .edges import Box, frame, looks_from_host, reach_from_host
 from .outside import look
 from .units import Units
 
@@ -71,7 +74,10 @@ def _look_batch(law: tuple[Ensemble, Units], rows):
     return at.m, at.gradient, at.t, at.miss
 
 
-frame_of = eqx.filter_jit(frame)
+def frame_of(ensemble: Ensemble, units: Units) -> Box:
+    """The bounds of the support of a concrete law."""
+    looks = functools.partial(looks_from_host, (ensemble, units), np.ones((), units.weights.dtype))
+    return frame(looks, reach_from_host(ensemble, units), on_host(units))
 
 
 def _boxes(ensemble, units) -> list[tuple[float, float, float]]:

@@ -5,13 +5,18 @@ with t and Re z as unknowns, so that it stays regular where J is symmetric and t
 the boundary, Im z then moves to where Re z is largest.
 """
 
-from typing import NamedTuple
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Complex, Float
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
-from ..._numerics import as_complex, frozen, polish_root, solve_few
+from ..._numerics import as_complex, frozen, in_batches, in_parts, is_concrete, polish_root, solve_few
+from ..._numerics.host import from_host, namespace, on_host, plane, repeated
 from ..._results import Result
 from ...couplings import Ensemble
 from .. import tolerances
@@ -36,113 +41,172 @@ class Box(NamedTuple):
     top: Float[Array, ""]
 
 
-def rightmost(ensemble: Ensemble, units: Units, sign: Float[Array, ""]) -> TypedEdge:
+@in_parts
+def rightmost(ensemble: Ensemble, units: Units, sign: Float[ArrayLike, ""]) -> TypedEdge:
     """The point of the support with the largest real part for sign A; of a conjugate pair, the one with Im z >= 0.
 
     Differentiable in every float of the ensemble and the units: Re z to first order, and to any order where the point
     is real. To first order Re z does not depend on where along the boundary it is read.
     """
+    if is_concrete(ensemble, units):
+        return _rightmost_from_host(ensemble, units, sign)
+    sign = jnp.asarray(sign)
     law = sign * ensemble, units.mirrored(sign)
-    fixed = frozen(law)
-    guess, size = _best_crossing(*fixed)
-    near, height = _highest(fixed, guess)
+    fixed_ensemble, fixed_units = fixed = frozen(law)
+
+    def looks(z, near):
+        return jax.vmap(lambda z, near: look(fixed_ensemble, fixed_units, z, near, tolerances.T_STEPS))(z, near)
+
+    guess, size = _best_crossing(looks, _first_reach(fixed_ensemble, fixed_units), fixed_units)
+    start = jnp.concatenate([guess.x[None], guess.t.real, guess.t.imag])
+    near, height = frozen(_highest(functools.partial(_along_boundary, fixed), start, guess.height))
     root = polish_root(_edge_equations, near, (*law, height))
     x, t = root.value[0], jax.lax.complex(*jnp.split(root.value[1:], 2))
     kept = frozen(x) > guess.x - tolerances.KEPT * size
     return TypedEdge(jax.lax.complex(x, height), t, root.residual, root.converged & kept & guess.found)
 
 
+def _rightmost_from_host(ensemble: Ensemble, units: Units, sign: Any) -> TypedEdge:
+    """`rightmost` of one concrete law, whose spectrum is mirrored for the sign -1, by a few small programs."""
+    sign = np.asarray(sign)
+    mirrored = eqx.tree_at(lambda units: units.decay, units, sign * np.asarray(units.decay))
+    looks = functools.partial(looks_from_host, (ensemble, units), sign)
+    guess, size = _best_crossing(looks, reach_from_host(ensemble, units), on_host(mirrored))
+
+    def along(y, height):
+        y, moved = on_host(_along_boundary_alone((ensemble, units), sign * y, sign * height))
+        return sign * y, moved
+
+    start = np.concatenate([guess.x[None], guess.t.real, guess.t.imag])
+    near, height = _highest(along, start, guess.height)
+    found = polish_root(_edge_equations, sign * near, (ensemble, units, np.asarray(sign * height)))
+    y, residual = sign * np.asarray(found.value), np.asarray(found.residual)
+    kept = y[0] > guess.x - tolerances.KEPT * size
+    converged = np.asarray(bool(found.converged) & bool(kept) & bool(guess.found))
+    t = plane(*np.split(y[1:], 2))
+    return TypedEdge(*from_host((np.asarray(plane(y[0], height)), t, residual, converged)))
+
+
+def looks_from_host(law: tuple[Ensemble, Units], sign: Any, z: Any, near: Any) -> Look:
+    """`look` at concrete points of sign A, as NumPy arrays."""
+    at = _look_many(law, (sign * z, sign * near), tolerances.FEW)
+    return at._replace(t=sign * at.t, gradient=sign * at.gradient)
+
+
+@in_batches
+def _look_many(law: tuple[Ensemble, Units], rows):
+    return jax.vmap(lambda z, near: look(*law, z, near, tolerances.T_STEPS))(*rows)
+
+
 class _Line(NamedTuple):
-    """A line of constant Im z: the leftmost point x that was reached outside the support, and its t.
+    """Lines of constant Im z: the leftmost point x that was reached outside the support, and its t.
 
     `inner` is a point inside the support, where one was found.
     """
 
-    x: Float[Array, ""]
-    t: Complex[Array, " K"]
-    inner: Float[Array, ""]
-    found: Bool[Array, ""]
-    height: Float[Array, ""]
+    x: Float[Array, " l"]
+    t: Complex[Array, "l K"]
+    inner: Float[Array, " l"]
+    found: Bool[Array, " l"]
+    height: Float[Array, " l"]
 
 
-def frame(ensemble: Ensemble, units: Units) -> Box:
-    """Bounds of the support, from its size where all is explicit, widened until m < 1 on three sides."""
+def _first_reach(ensemble: Ensemble, units: Units) -> Float[Array, ""]:
+    """Twice the radius of the support of J G, where all is explicit."""
     zero = as_complex(jnp.zeros_like(units.fractions))
     _, kappa = r_and_kappa(ensemble, units.fractions, zero)
     reach = 2 * (jnp.sqrt(spectral_radius(kappa)) + jnp.max(jnp.abs(ensemble.poles())))
-    reach = reach * jnp.max(jnp.abs(units.gains))
-
-    def box(reach):
-        right = jnp.max((reach - units.decay) / units.tau)
-        return Box(jnp.min((-reach - units.decay) / units.tau), right, jnp.max(reach / units.tau))
-
-    def is_free(reach):
-        left, right, top = box(reach)
-        share = jnp.linspace(0, 1, tolerances.FRAME_POINTS, dtype=reach.dtype)
-        x = jnp.concatenate([jnp.full_like(share, left), jnp.full_like(share, right), left + (right - left) * share])
-        y = jnp.concatenate([top * share, top * share, jnp.full_like(share, top)])
-        near = as_complex(jnp.zeros_like(units.fractions))
-        at = jax.vmap(lambda z: look(ensemble, units, z, near, tolerances.T_STEPS))(jax.lax.complex(x, y))
-        return jnp.all(_is_outside(at))
-
-    reaches = reach * tolerances.BEYOND ** jnp.arange(4, dtype=reach.dtype)
-    free = jax.lax.map(is_free, reaches)
-    beyond = jnp.flip(jnp.cumprod(jnp.flip(free.astype(int))))  # this reach and all larger ones
-    return box(reaches[jnp.argmax(beyond)])
+    return reach * jnp.max(jnp.abs(units.gains))
 
 
-def _is_outside(at: Look) -> Bool[Array, "..."]:
+_reach_alone = eqx.filter_jit(_first_reach)
+
+
+def reach_from_host(ensemble: Ensemble, units: Units) -> np.ndarray:
+    """The `reach` of a concrete law."""
+    return np.asarray(_reach_alone(ensemble, units))
+
+
+def frame(looks: Callable, reach: Float[Any, ""], units: Units) -> Box:
+    """Bounds of the support, from its size where all is explicit, widened until m < 1 on three sides."""
+    xp = namespace(reach)
+    reaches = reach * tolerances.BEYOND ** xp.arange(4, dtype=reach.dtype)
+    over_tau = lambda x: x[:, None, None] / units.tau[None]
+    right = over_tau(reaches - units.decay).max((1, 2))
+    left, top = over_tau(-reaches - units.decay).min((1, 2)), over_tau(reaches).max((1, 2))
+    share = xp.linspace(0, 1, tolerances.FRAME_POINTS, dtype=reach.dtype)
+    along, up = xp.concatenate([0 * share, 0 * share + 1, share]), xp.concatenate([share, share, 0 * share + 1])
+    x, y = left[:, None] + (right - left)[:, None] * along[None], top[:, None] * up[None]
+    z = plane(x, y).ravel()
+    near = xp.zeros((z.shape[0], units.tau.shape[0]), z.dtype)
+    free = _is_outside(looks(z, near)).reshape(x.shape).all(1)
+    beyond = xp.flip(xp.cumprod(xp.flip(free.astype(int))))  # this reach and all larger ones
+    first = xp.argmax(beyond)
+    return Box(left[first], right[first], top[first])
+
+
+def _is_outside(at: Look) -> Bool[Any, "..."]:
     return (at.m < 1) & (at.miss < tolerances.T_MISS)
 
 
-def _best_crossing(ensemble: Ensemble, units: Units) -> tuple[_Line, Float[Array, ""]]:
+def _best_crossing(looks: Callable, reach: Float[Any, ""], units: Units) -> tuple[_Line, Float[Any, ""]]:
     """The line that meets the support furthest to the right, the real axis if none beats it, and the size of all."""
-    left, right, top = frame(ensemble, units)
-    heights = top * jnp.linspace(0, 1, tolerances.LINES, dtype=top.dtype) ** 2
-    lines = jax.vmap(lambda y: _first_crossing(ensemble, units, y, left, right))(heights)
-    position = jnp.where(lines.found, lines.x, -jnp.inf)
-    best = jnp.argmax(position)
-    best = jnp.where(position[0] >= position[best] - tolerances.ON_AXIS * (right - left), 0, best)
-    return jax.tree.map(lambda leaf: leaf[best], lines), right - left
+    xp = namespace(reach)
+    box = frame(looks, reach, units)
+    heights = box.top * xp.linspace(0, 1, tolerances.LINES, dtype=reach.dtype) ** 2
+    lines = _first_crossings(looks, units, heights, box)
+    position = xp.where(lines.found, lines.x, -xp.inf)
+    best = xp.argmax(position)
+    best = xp.where(position[0] >= position[best] - tolerances.ON_AXIS * (box.right - box.left), 0, best)
+    return _Line(*(leaf[best] for leaf in lines)), box.right - box.left
 
 
-def _first_crossing(ensemble, units, y, left, right) -> _Line:
-    """The first crossing of m = 1 on a line, from the right.
+def _first_crossings(looks: Callable, units: Units, y: Float[Any, " l"], box: Box) -> _Line:
+    """The first crossing of m = 1 on each line, from the right.
 
     Steps go to where 1/sqrt(m) = 1 on its tangent, which is exact around one disc. They are halvings where a
     point inside is known and closer. A point next to a wrong one, from which t could not be followed, takes its place.
     """
-    longest = (right - left) / tolerances.LINE_CELLS
+    xp, left = namespace(y), box.left
+    longest = (box.right - left) / tolerances.LINE_CELLS
 
     def step(carry):
         count, line, (m, slope, dt) = carry
-        level, by_x = 1 / jnp.sqrt(m) - 1, -slope / (2 * m * jnp.sqrt(m))
-        ahead = jnp.where(by_x > 0, level / jnp.where(by_x > 0, by_x, 1), jnp.inf)
+        level, by_x = 1 / xp.sqrt(m) - 1, -slope / (2 * m * xp.sqrt(m))
+        ahead = xp.where(by_x > 0, level / xp.where(by_x > 0, by_x, 1), xp.inf)
         halved = (line.x - line.inner) / 2
-        newton = jnp.where(ahead < 1.5 * halved, ahead, halved)  # a step to the point inside would come again
-        length = jnp.where(line.found, newton, jnp.minimum(jnp.minimum(ahead, longest), line.x - left))
-        length = jnp.where(count == 0, 0, length)  # t far outside is found from 0
+        newton = xp.where(ahead < 1.5 * halved, ahead, halved)  # a step to the point inside would come again
+        length = xp.where(line.found, newton, xp.minimum(xp.minimum(ahead, longest), line.x - left))
+        length = xp.where(count == 0, 0, length)  # t far outside is found from 0
         x = line.x - length
-        at = look(ensemble, units, jax.lax.complex(x, y), line.t - as_complex(length) * dt, tolerances.LINE_T_STEPS)
-        outside = _is_outside(at)
-        new = _Line(x, at.t, line.inner, line.found, y)
-        line = jax.tree.map(lambda a, b: jnp.where(outside, a, b), new, line)
-        known = tuple(
-            jnp.where(outside, a, b) for a, b in zip((at.m, at.gradient.real, at.slope), (m, slope, dt), strict=True)
-        )
-        inner, found = jnp.where(outside, line.inner, x), line.found | ~outside
-        wrong = (line.x - inner < tolerances.ON_AXIS * longest) & (known[0] < tolerances.FAR_FROM_EDGE)
-        return count + 1, line._replace(inner=jnp.where(wrong, left, inner), found=found & ~wrong), known
+        at = looks(plane(x, y), line.t - length[:, None] * dt)
+        outside, going = _is_outside(at), _unfinished(carry)
+        kept = outside & going
+        inner, found = xp.where(outside, line.inner, x), line.found | ~outside
+        known = at.m, at.gradient.real, at.slope
+        known = tuple(_where(xp, kept, new, old) for new, old in zip(known, (m, slope, dt), strict=True))
+        x, t = _where(xp, kept, x, line.x), _where(xp, kept, at.t, line.t)
+        wrong = (x - inner < tolerances.ON_AXIS * longest) & (known[0] < tolerances.FAR_FROM_EDGE)
+        inner, found = xp.where(wrong, left, inner), found & ~wrong
+        inner, found = xp.where(going, inner, line.inner), xp.where(going, found, line.found)
+        return count + 1, _Line(x, t, inner, found, y), known
 
-    def unfinished(carry):
+    def _unfinished(carry):
         count, line, (m, *_) = carry
         done = (m > 1 - tolerances.ON_AXIS) & (count > 1) | (line.x <= left)
         return ~done & (count < tolerances.LINE_STEPS)
 
-    near = units.mean(as_complex(units.gains) / units.zeta(jax.lax.complex(right, y)))
-    first = _Line(right, near, left, jnp.zeros((), bool), y), (jnp.ones_like(y), jnp.zeros_like(y), 0 * near)
-    _, line, (m, *_) = jax.lax.while_loop(unfinished, step, (0, *first))
+    right = 0 * y + box.right
+    weighted = (units.weights * units.gains)[None] / (units.decay + units.tau[None] * plane(right, y)[:, None, None])
+    near = weighted.sum(-1)
+    line = _Line(right, near, 0 * y + left, right < left, y)
+    carry = 0, line, (1 + 0 * y, 0 * y, 0 * near)
+    _, line, (m, *_) = repeated(step, lambda carry: _unfinished(carry).any(), carry, numpy=xp is np)
     return line._replace(found=m > tolerances.FAR_FROM_EDGE)
+
+
+def _where(xp: Any, rows: Bool[Any, " l"], new, old):
+    return xp.where(rows.reshape(rows.shape + (1,) * (new.ndim - 1)), new, old)
 
 
 def _edge_equations(y: Float[Array, " 2K+1"], args: tuple[Ensemble, Units, Float[Array, ""]]) -> Float[Array, " 2K+1"]:
@@ -153,33 +217,40 @@ def _edge_equations(y: Float[Array, " 2K+1"], args: tuple[Ensemble, Units, Float
     return jnp.concatenate([jnp.stack([m - 1]), error.real, error.imag])
 
 
-def _highest(law: tuple[Ensemble, Units], guess: _Line) -> tuple[Float[Array, " 2K+1"], Float[Array, ""]]:
-    """The rightmost point near the guess and its Im z, by secants of dx / d Im z along the boundary; 0 stays."""
+def _along_boundary(law: tuple[Ensemble, Units], y: Float[Array, " 2K+1"], height: Float[Array, ""]):
+    """A point of the boundary at Im z = `height` near y, by Newton's method, and its slope by the height."""
 
-    def newton(height):
-        def step(_, carry):
-            y, _ = carry
-            at = lambda y, height: (_edge_equations(y, (*law, height)),) * 2
-            (by_y, by_height), value = jax.jacfwd(at, argnums=(0, 1), has_aux=True)(y, height)
-            both = jax.vmap(lambda column: solve_few(by_y, column))(jnp.stack([value, by_height]))
-            return y - both[0], -both[1]
+    def newton(_, carry):
+        at = lambda point: (_edge_equations(point[:-1], (*law, point[-1])),) * 2
+        slopes, value = jax.jacfwd(at, has_aux=True)(jnp.append(carry[0], height))
+        both = jax.vmap(lambda column: solve_few(slopes[:, :-1], column))(jnp.stack([value, slopes[:, -1]]))
+        return carry[0] - both[0], -both[1]
 
-        return step
+    return jax.lax.fori_loop(0, tolerances.T_STEPS, newton, (y, jnp.zeros_like(y)))
+
+
+_along_boundary_alone = eqx.filter_jit(_along_boundary)
+
+
+def _highest(along: Callable, y: Float[Any, " 2K+1"], height: Float[Any, ""]):
+    """The rightmost point near y and its Im z, by secants of dx / d Im z along the boundary; 0 stays."""
+    xp = namespace(height)
 
     def step(carry):
         y, height, before, _, count = carry
-        y, moved = jax.lax.fori_loop(0, tolerances.T_STEPS, newton(height), (y, jnp.zeros_like(y)))
+        y, moved = along(y, height)
         apart = height - before[0]
-        curvature = (moved[0] - before[1]) / jnp.where(apart == 0, 1, apart)
-        limit = 2 * jnp.abs(apart)
-        change = jnp.where(curvature < 0, jnp.clip(-moved[0] / curvature, -limit, limit), jnp.sign(moved[0]) * limit)
-        change = jnp.where(count == 0, tolerances.FIRST_LENGTH * height, change)
-        new = jnp.abs(height + change)
-        done = jnp.abs(new - height) <= tolerances.HEIGHT_STEP * height
+        curvature = (moved[0] - before[1]) / xp.where(apart == 0, 1, apart)
+        limit = 2 * abs(apart)
+        falling = curvature < 0
+        change = xp.clip(-moved[0] / xp.where(falling, curvature, 1), -limit, limit)
+        change = xp.where(falling, change, xp.sign(moved[0]) * limit)
+        change = xp.where(count == 0, tolerances.FIRST_LENGTH * height, change)
+        new = abs(height + change)
+        done = abs(new - height) <= tolerances.HEIGHT_STEP * height
         return y + moved * (new - height), new, (height, moved[0]), done, count + 1
 
-    start = jnp.concatenate([jnp.stack([guess.x]), guess.t.real, guess.t.imag])
-    zero, none = jnp.zeros_like(guess.height), jnp.zeros((), bool)
     unfinished = lambda carry: ~carry[3] & (carry[4] < tolerances.HEIGHT_STEPS)
-    found = jax.lax.while_loop(unfinished, step, (start, guess.height, (zero, zero), none, 0))
-    return frozen(found[:2])
+    # On the axis there is nothing to do.
+    start = y, height, (0 * height, 0 * height), height == 0, 0
+    return repeated(step, unfinished, start, numpy=xp is np)[:2]

@@ -14,7 +14,7 @@ support p > 0 and u, v >= 0; outside p = 0 and m < 1 (`outside`). The equations 
 certifies itself however it was found.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -27,7 +27,7 @@ from ..._numerics.host import plane
 from ..._results import Result
 from ...couplings import Ensemble
 from .. import tolerances
-from .outside import followed, spectral_radius
+from .outside import conditions, followed, spectral_radius
 from .units import Units
 
 
@@ -99,29 +99,65 @@ def densities(
     size, left = tolerances.BATCH if z.size > tolerances.FEW else tolerances.FEW, np.arange(z.size)
     one = np.real(z)[:, None] * np.ones(num, np.real(z).dtype)
     state = _start(one, np.ones_like)
-    y = np.zeros((z.size, 4 * num + 1), one.dtype)
+    found: Any = None
     for trial in range(tolerances.ATTEMPTS):
-        steps = np.int32(tolerances.DAMPED * 2**trial)
         now = jax.tree.map(lambda leaf, left=left: leaf[left], state)
-        now, found, good = _attempt_many(law, (z[left], now), size, steps)
+        now, y = _approach_many(law, (z[left], now), size, np.int32(tolerances.DAMPED * 2**trial))
         for array, new in zip(jax.tree.leaves(state), jax.tree.leaves(now), strict=True):
             array[left] = new
-        y[left] = found
-        left = left[~good]
+        answers = _both_sides(law, z[left], y, size)
+        found = answers if found is None else _replaced(found, left, answers)
+        left = left[~answers[1].converged]
         if left.size == 0:
             break
-    return _answer_many(law, (z, y), size)
+    return found
+
+
+def _both_sides(law: tuple[Ensemble, Units], z, y, size: int):
+    """Density and solution next to each y: outside the support where such a solution exists, else inside."""
+    outer, is_outer = _outer_many(law, (z, y), size)
+    y = np.where(is_outer[:, None], outer, y)
+    found: Any = None
+    left, near = np.arange(len(y)), is_outer
+    for _ in range(tolerances.SOLVE_STEPS + 1):
+        y[left], miss, answers = _advance_many(law, (z[left], y[left]), size)
+        found = answers if found is None else _replaced(found, left, answers)
+        # One more step after a small miss leaves rounding.
+        ended, near[left] = near[left] | np.isnan(miss), miss < tolerances.UNSURE
+        left = left[~ended]
+        if left.size == 0:
+            break
+    return found
+
+
+def _replaced(found, rows, by):
+    """What was found, with other answers in some rows."""
+
+    def replace(old, new):
+        old = np.array(old)
+        old[rows] = new
+        return old
+
+    return jax.tree.map(replace, found, by)
 
 
 @in_batches
-def _attempt_many(law: tuple[Ensemble, Units], rows, steps):
+def _approach_many(law: tuple[Ensemble, Units], rows, steps):
+    """A state after more damped steps, and y there."""
     problem = lambda z: _Problem(*law, _beside_poles(law[1], z))
-    return jax.vmap(lambda z, state: _attempt(problem(z), state, steps))(*rows)
+    return jax.vmap(lambda z, state: _approach(problem(z), state, steps))(*rows)
 
 
 @in_batches
-def _answer_many(law: tuple[Ensemble, Units], rows):
-    return jax.vmap(lambda z, y: _density(y, _Problem(*law, _beside_poles(law[1], z))))(*rows)
+def _outer_many(law: tuple[Ensemble, Units], rows):
+    """The solution outside the support next to y, and whether it is one."""
+    return jax.vmap(lambda z, y: _outer(_Problem(*law, _beside_poles(law[1], z)), _unknown(y).t))(*rows)
+
+
+@in_batches
+def _advance_many(law: tuple[Ensemble, Units], rows):
+    """One Newton step from each y, the error of the equations before it, and the answers there."""
+    return jax.vmap(lambda z, y: _advance(y, _Problem(*law, _beside_poles(law[1], z))))(*rows)
 
 
 def _beside_poles(units: Units, z: Complex[Array, ""]) -> Complex[Array, ""]:
@@ -232,19 +268,21 @@ def _search(problem: _Problem) -> Float[Array, " 4K+1"]:
 
 def _attempt(problem: _Problem, state, steps):
     """A state after more damped steps, the solution next to it on one side of the boundary, and whether it is one."""
-    state = _approach(problem, state, steps)
-    scale = _scale(problem)
-    u, v, t = state[0] / scale, state[1] / scale, state[2] / as_complex(scale)
-    total = problem.units.total
-    outer_t, miss = followed(problem.ensemble, problem.units, problem.z, t, tolerances.SOLVE_STEPS)
-    zero, tolerance = jnp.zeros_like(u), _tolerance(t.real.dtype)
-    y = _Unknown(u / total(u), v / total(v), total(u) * total(v), t).stacked
-    inner, inner_miss = _newton(problem, y)
-    sides = jnp.stack([_Unknown(zero, zero, zero[0], outer_t).stacked, inner])
-    m = jax.vmap(lambda y: _multiplier(_state(_unknown(y), problem, True)))(sides)
-    outer = (miss < tolerance) & (m[0] < 1 + tolerances.UNSURE)
-    good = (inner_miss < tolerance) & _is_positive(inner) & (m[1] < 1 + tolerances.RESIDUAL)
-    return state, jnp.where(outer, *sides), outer | good
+    state, y = _approach(problem, state, steps)
+    outer, is_outer = _outer(problem, _unknown(y).t)
+    inner, miss = _newton(problem, y)
+    m = _multiplier(_state(_unknown(inner), problem, True))
+    is_inner = (miss < _tolerance(miss.dtype)) & _is_positive(inner) & (m < 1 + tolerances.RESIDUAL)
+    return state, jnp.where(is_outer, outer, inner), is_outer | is_inner
+
+
+def _outer(problem: _Problem, t: Complex[Array, " K"]) -> tuple[Float[Array, " 4K+1"], Bool[Array, ""]]:
+    """The solution outside the support next to t, and whether it is one."""
+    t, miss = followed(problem.ensemble, problem.units, problem.z, t, tolerances.SOLVE_STEPS)
+    _, m = conditions(problem.ensemble, problem.units, problem.z, t)
+    zero = jnp.zeros_like(t.real)
+    good = (miss < _tolerance(miss.dtype)) & (m < 1 + tolerances.UNSURE)
+    return _Unknown(zero, zero, zero[0], t).stacked, good
 
 
 def _is_positive(y) -> Bool[Array, ""]:
@@ -275,7 +313,7 @@ def _newton(problem: _Problem, y):
 def _approach(problem: _Problem, state, steps):
     """Damped steps of the equations with a regulariser eta > 0, which falls from one scale of J by a factor a call.
 
-    Every step keeps the signs, and it converges for every z.
+    Returns the state, and y inside next to it. Every step keeps the signs, and it converges for every z.
     """
     units, scale = problem.units, _scale(problem)
     ratio = jnp.exp(-jnp.log(tolerances.REGULARISER) / steps.astype(float)).astype(scale.dtype)
@@ -290,7 +328,8 @@ def _approach(problem: _Problem, state, steps):
     u, v, t, eta = state
     start = u / scale, v / scale, t / as_complex(scale), eta * scale
     u, v, t, eta = jax.lax.fori_loop(0, steps, damped, start)
-    return u * scale, v * scale, t * as_complex(scale), eta / scale
+    y = _Unknown(u / units.total(u), v / units.total(v), units.total(u) * units.total(v), t).stacked
+    return (u * scale, v * scale, t * as_complex(scale), eta / scale), y
 
 
 # --- answers --------------------------------------------------------------------------------------------------
@@ -301,7 +340,7 @@ def _point(y, state: _State, misses, problem: _Problem) -> TypedPoint:
     inside = at.p > 0
     wanted = jnp.abs(jnp.where(inside | _is_of_t(y), misses, 0))
     residual = jax.lax.stop_gradient(jnp.max(wanted))
-    certified = jnp.where(inside, _is_positive(y), m < 1 + tolerances.UNSURE)
+    certified = jnp.where(inside, _is_positive(y) & (m < 1 + tolerances.RESIDUAL), m < 1 + tolerances.UNSURE)
     size = problem.units.total(at.u * at.v) * at.p * _scale(problem) ** 2
     level = jnp.where(inside, -size, 1 / jnp.sqrt(m) - 1)
     u, green = jnp.where(inside, at.p * at.u * at.v, 0), problem.units.total(state.green)
@@ -310,18 +349,29 @@ def _point(y, state: _State, misses, problem: _Problem) -> TypedPoint:
 
 def _density(y, problem: _Problem) -> tuple[Float[Array, ""], TypedPoint]:
     """Density and solution at the solution y, whose slopes by z are those of the implicit function."""
+    return _advance(y, problem)[2]
+
+
+def _advance(y, problem: _Problem):
+    """One Newton step from y, inside where p > 0 and outside where p = 0; the error before it; the answers at y."""
     n = len(y)
 
-    def values(y, xy):
-        moved, at = _Problem(problem.ensemble, problem.units, jax.lax.complex(xy[0], xy[1])), _unknown(y)
+    def values(y_and_z):
+        y, z = y_and_z[:n], jax.lax.complex(y_and_z[n], y_and_z[n + 1])
+        moved, at = _Problem(problem.ensemble, problem.units, z), _unknown(y)
         state = _state(at, moved, True)
         misses, green = _misses(at, state, moved.units), moved.units.total(state.green)
         return jnp.concatenate([misses, jnp.stack([green.real, green.imag])]), (state, misses)
 
-    xy = jnp.stack([problem.z.real, problem.z.imag])
-    (by_y, by_z), (state, misses) = jax.jacfwd(values, argnums=(0, 1), has_aux=True)(y, xy)
+    point = jnp.concatenate([y, jnp.stack([problem.z.real, problem.z.imag])])
+    slopes, (state, misses) = jax.jacfwd(values, has_aux=True)(point)
+    by_y, by_z = slopes[:, :n], slopes[:, n:]
     point = _point(y, state, misses, problem)
-    # Outside the slopes are of no use, and singular.
-    matrix = jnp.where(point.inside, by_y[:n], jnp.eye(n, dtype=y.dtype))
-    dg = by_z[n:] - by_y[n:] @ jnp.linalg.solve(matrix, by_z[:n])
-    return jnp.where(point.inside, (dg[0, 0] - dg[1, 1]) / (2 * jnp.pi), 0), point
+    # Outside u, v and p stay 0.
+    solved = point.inside | _is_of_t(y)
+    matrix = jnp.where(solved[:, None], by_y[:n], jnp.eye(n, dtype=y.dtype))
+    columns = jnp.where(solved[:, None], jnp.concatenate([misses[:, None], by_z[:n]], axis=1), 0)
+    change, *moves = jnp.linalg.solve(matrix, columns).T
+    dg = by_z[n:] - by_y[n:] @ jnp.stack(moves, axis=1)
+    density = jnp.where(point.inside, (dg[0, 0] - dg[1, 1]) / (2 * jnp.pi), 0)
+    return y - change, jnp.max(jnp.abs(columns[:, 0])), (density, point)

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Complex, Float
 
 from ..._arguments import complex_array, host_complex, require
 from ..._numerics import as_complex, is_concrete
-from ..._numerics.host import from_host
+from ..._numerics.host import from_host, on_host
 from ..._results import one_line
 from ...couplings import Ensemble
 from . import atoms, boundary, edges, inside, line
@@ -84,7 +84,7 @@ class TypedLaw(eqx.Module):
 
     def rightmost(self) -> TypedEdge:
         """Where the right edge is, with the residual of its equations."""
-        return _rightmost(self, np.asarray(1.0, self.units.weights.dtype))
+        return edges.rightmost(self.ensemble, self.units, np.asarray(1.0, self.units.weights.dtype))
 
     def atoms(self) -> Atoms:
         """Eigenvalues that a part of all units has exactly, as units without input or output have -1/tau.
@@ -113,21 +113,14 @@ def _feedback(ensemble: Ensemble, units: Units) -> Float[Array, ""]:
     return spectral_radius(units.mean(units.gains**2)[:, None] * kappa)
 
 
-@eqx.filter_jit
-def _rightmost(law: TypedLaw, sign: Float[ArrayLike, ""]) -> TypedEdge:
-    return edges.rightmost(law.ensemble, law.units, jnp.asarray(sign))
-
-
-def _edge(law: TypedLaw, sign: float) -> Float[Array, ""]:
+def _edge(law: TypedLaw, sign: float) -> Any:
     """Right edge for sign A; one trace serves both signs."""
-    return _edge_value(law, np.asarray(sign, law.units.weights.dtype))
-
-
-@eqx.filter_jit
-def _edge_value(law: TypedLaw, sign: Float[ArrayLike, ""]) -> Float[Array, ""]:
-    sign = jnp.asarray(sign)
-    edge = edges.rightmost(law.ensemble, law.units, sign)
-    return sign * jnp.where(edge.converged, edge.z.real, jnp.nan)
+    of_type = np.asarray(sign, law.units.weights.dtype)
+    edge = edges.rightmost(law.ensemble, law.units, of_type)
+    if is_concrete(edge):
+        edge = on_host(edge)
+        return from_host(of_type * np.where(edge.converged, np.real(edge.z), np.nan))
+    return of_type * jnp.where(edge.converged, edge.z.real, jnp.nan)
 
 
 @eqx.filter_jit
