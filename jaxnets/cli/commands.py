@@ -354,7 +354,7 @@ def fit(
     Args:
         recording: A file of rates, time x units: a table of text, which may begin with a line of names, or a .npy, .npz
             or .mat file.
-        interval: Time between samples; the time constant is found in the same unit.
+        interval: Time between samples, if the file has no column of times; the time constant is found in the same unit.
         columns: Names (or numbers, from 0) of the units to take; all if none is given.
         transpose: The file holds units x time.
         name: Name of the rates in a .npz or .mat file of several arrays, as in "data.rates".
@@ -366,10 +366,9 @@ def fit(
     """
     if recording is not None:
         require_file(recording)
-        if interval is None:
-            raise InputError("`--interval` must be given with a recording: the time between samples")
     else:
-        belonging = {"columns": bool(columns), "transpose": transpose, "name": name is not None}
+        named = {"interval": interval is not None, "name": name is not None}
+        belonging = named | {"columns": bool(columns), "transpose": transpose}
         for option, given in belonging.items():
             if given:
                 raise InputError(f"`--{option}` belongs to a recording: give a file")
@@ -377,7 +376,7 @@ def fit(
     def work() -> int | None:
         from . import fit
 
-        source = None if recording is None or interval is None else fit.Source(recording, columns, transpose, name)
+        source = None if recording is None else fit.Source(recording, columns, transpose, name)
         return fit.run(source, interval, population_size, z_scored, transfer, seed, out)
 
     return work

@@ -14,7 +14,7 @@ from .. import transfer as transfers
 from .._progress import stage
 from ..dynamics import RateNetwork, simulate
 from ..fitting import RecordingFit, fit_recording
-from .inputs import evaluate, read_recording, vocabulary
+from .inputs import evaluate, read_recording, sampling_interval, vocabulary
 from .outputs import MAKER, check_replaceable, made_by, replacing, table
 from .refusals import InputError
 
@@ -45,13 +45,13 @@ def run(
     check_replaceable(out, (FIGURE, STORE))
     function = evaluate(transfer, vocabulary(transfers, transfers.Transfer), transfers.Transfer, "--transfer")
     began = time.perf_counter()
-    if source is None or interval is None:
+    if source is None:
         with stage("simulating"):
             rates, step, population_size = _simulated(function, seed), SAMPLING, UNITS
         title = f"simulated network, g = {STRENGTH:g}, PR^D = {RANK:g}, tau = 1, N = {UNITS}"
     else:
-        rates = read_recording(source.recording, source.columns, transpose=source.transpose, name=source.name)
-        step, title = interval, str(source.recording)
+        rates, times = read_recording(source.recording, source.columns, transpose=source.transpose, name=source.name)
+        step, title = sampling_interval(interval, times), str(source.recording)
     try:
         with stage("fitting"):
             found = fit_recording(rates, step, transfer=function, population_size=population_size, z_scored=z_scored)

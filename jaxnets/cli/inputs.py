@@ -19,7 +19,7 @@ from ..couplings import larva_connectome, read_matrix
 from .refusals import InputError
 from .source import Measured
 
-__all__ = ["InputError", "evaluate", "read_recording", "read_weights", "vocabulary"]
+__all__ = ["InputError", "evaluate", "read_recording", "read_weights", "sampling_interval", "vocabulary"]
 
 
 # --- expressions
@@ -69,16 +69,23 @@ def read_weights(source: Measured) -> Weights:
     return Weights(weights, labels)
 
 
+class Recording(NamedTuple):
+    """Rates, time x units, and the labels of times in the file, None if it has none."""
+
+    rates: Float[np.ndarray, "time n"]
+    times: tuple[str, ...] | None
+
+
 def read_recording(
     path: Path, columns: Sequence[str], *, transpose: bool = False, name: str | None = None
-) -> Float[np.ndarray, "time n"]:
-    """Rates, time x units, in a file of any kind; `columns` of them; says what was read.
+) -> Recording:
+    """The rates in a file of any kind; `columns` of them; says what was read.
 
     A column of times is set apart. Missing numbers are NaN. `transpose` is for files with units x time, and `name` says
     which array of several. Raises `InputError` for what cannot be read, is no table of numbers or has no such column.
     """
     try:
-        values, names, said = _recording(path, name, transpose)
+        values, names, times, said = _recording(path, name, transpose)
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = reason.replace("say which by its name", "say which by `--name`")
@@ -90,11 +97,53 @@ def read_recording(
         shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
         raise InputError(f"`--columns`: {path} has no unit {', '.join(unknown)}; it has {shown}")
     print(f"{path}: {said}")
-    return values[:, [names.index(unit) for unit in columns]] if columns else values
+    return Recording(values[:, [names.index(unit) for unit in columns]] if columns else values, times)
 
 
-def _recording(path: Path, name: str | None, transpose: bool) -> tuple[np.ndarray, list[str], str]:
-    """The numbers, the names of units, and what was read."""
+# Of seconds in milliseconds, microseconds and nanoseconds: files and users choose their own.
+_UNITS = [1e-9, 1e-6, 1e-3, 1.0, 1e3, 1e6, 1e9]
+_SAME_STEP = 1e-3  # relative: times are written with few digits
+
+
+def sampling_interval(given: float | None, times: tuple[str, ...] | None) -> float:
+    """The time between samples: `given`, or the step of `times`, which may not contradict each other.
+
+    Numbers 0, 1, 2, ... count samples and say nothing of time. Dates are in seconds. Raises `InputError` if neither is
+    known, both are and differ by more than the unit, or the times are not evenly spaced.
+    """
+    step = None if times is None else _step(times)
+    if given is None and step is None:
+        raise InputError("`--interval` must be given: the time between samples, which the file does not say")
+    if given is None or step is None:
+        return step if given is None else given
+    if not any(abs(given / (unit * step) - 1) < _SAME_STEP for unit in _UNITS):
+        raise InputError(f"`--interval` is {given:g}, but times in the file are {step:g} apart: leave the option out")
+    return given
+
+
+def _step(times: tuple[str, ...]) -> float | None:
+    """The step of even times, None for numbers of samples and what is no time."""
+    try:
+        numbers = np.array(times, float)
+    except ValueError:
+        try:
+            stamps = np.array(times, "datetime64[ns]")
+        except ValueError:
+            return None
+        numbers = (stamps - stamps[0]).astype(np.int64) * 1e-9
+    steps = np.diff(numbers)
+    if len(steps) == 0 or np.all(steps == 1):
+        return None
+    least, most = float(steps.min()), float(steps.max())
+    if not (least > 0 and most - least <= _SAME_STEP * most):
+        raise InputError(
+            f"times in the file must be evenly spaced, got steps from {least:g} to {most:g}: resample them"
+        )
+    return float(np.mean(steps))
+
+
+def _recording(path: Path, name: str | None, transpose: bool) -> tuple[np.ndarray, list[str], Any, str]:
+    """The numbers, the names of units, the labels of times, and what was read."""
     rows = columns = None
     if kind_of(path) in BINARY:
         found = open_container(path, name, lambda shape: len(shape) == 2, "a table", labelled=0 if transpose else 1)
@@ -112,4 +161,4 @@ def _recording(path: Path, name: str | None, transpose: bool) -> tuple[np.ndarra
         values = values.T if kind_of(path) in BINARY else values
         notes = ["transposed", *notes]
     names = list(columns) if columns is not None else [str(k) for k in range(values.shape[1])]
-    return values, names, ", ".join([f"{values.shape[0]} times of {values.shape[1]} units", *notes])
+    return values, names, rows, ", ".join([f"{values.shape[0]} times of {values.shape[1]} units", *notes])
