@@ -4,13 +4,15 @@ The maps from values to coefficients depend on the number of nodes alone, so Num
 traced. A further linear operation on functions is one more matrix of `Grid`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from numpy.polynomial import chebyshev
+
+from .host import namespace
 
 
 class Grid(NamedTuple):
@@ -39,9 +41,11 @@ def grid(num: int) -> Grid:
     return Grid(t, series, running_mean, chebyshev.chebder(series, scl=2, axis=0), at_one)
 
 
-def basis(num: int, t: Float[Array, " T"]) -> Float[Array, "num T"]:
-    """The first ``num`` polynomials at t, for series at many places: ``coefficients @ basis(num, t)``."""
+def basis(num: int, t: Float[Any, "..."]) -> Float[Any, "..."]:
+    """The first ``num`` polynomials at t, in rows, for series at many places: ``coefficients @ basis(num, t)``."""
     x = 2 * t - 1
+    if namespace(t) is np:
+        return np.moveaxis(chebyshev.chebvander(x, num - 1), -1, 0).astype(t.dtype)
     step = lambda pair, _: ((pair[1], 2 * x * pair[1] - pair[0]), pair[0])
     return jax.lax.scan(step, (jnp.ones_like(x), x), None, length=num)[1]
 

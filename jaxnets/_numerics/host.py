@@ -88,6 +88,14 @@ def repeated(step: Callable[[Y], Y], unfinished: Callable[[Y], Any], start: Y, *
     return y
 
 
+def solve_on_host(matrix: Float[np.ndarray, "k k"], vector: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    """The solution of linear equations, NaN where they have none: as in JAX, failure is data."""
+    try:
+        return np.linalg.solve(matrix, vector)
+    except np.linalg.LinAlgError:
+        return np.full_like(vector, np.nan)
+
+
 def newton_on_host(
     fn: Callable[[Float[Any, " k"]], Float[Any, " k"]],
     y: Float[Any, " k"],

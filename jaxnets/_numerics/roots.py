@@ -36,12 +36,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
+import numpy as np
 import optimistix as optx
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Inexact, Int
 
 from .._results import Result
 from .arrays import frozen, is_concrete
+from .host import namespace, solve_on_host
 
 Y = TypeVar("Y")
 P = ParamSpec("P")
@@ -381,8 +383,10 @@ def implicit_tangent(fn: Callable[[Float[Array, " k"], Any], Float[Array, " k"]]
     return -solve_few(jax.jacfwd(fn)(y, *primals), moved)
 
 
-def solve_few(matrix: Inexact[Array, "k k"], vector: Inexact[Array, " k"]) -> Inexact[Array, " k"]:
+def solve_few(matrix: Inexact[Any, "k k"], vector: Inexact[Any, " k"]) -> Inexact[Any, " k"]:
     """The solution of linear equations; of one or two in closed form: a decomposition takes longer to compile."""
+    if namespace(matrix) is np:
+        return solve_on_host(matrix, vector)
     if vector.shape[0] == 1:
         return vector / matrix[0]
     if vector.shape[0] != 2:

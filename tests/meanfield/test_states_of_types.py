@@ -69,6 +69,14 @@ def test_checked_states_of_two_types(tau, variance, phi, beta, lags, dimension, 
     np.testing.assert_allclose(root.value, exponent, atol=6e-5)
 
 
+def test_equal_types_have_the_variance_of_one_type():
+    """g = 3: the variances of x and of phi that energy conservation gives one type."""
+    state = chaotic(1.0, 3.0, [0.4, 0.6])
+    np.testing.assert_allclose(state.variance, 5.446326, atol=1e-6)
+    np.testing.assert_allclose(state.c_phi[:, 0], 0.680579, atol=1e-6)
+
+
+@pytest.mark.slow
 def test_equal_types_are_one_type():
     """g = 3: the numbers of one type, from its energy."""
     state = chaotic(1.0, 3.0, [0.4, 0.6])

@@ -9,15 +9,17 @@ So a Chebyshev series of G in theta serves every phi without jumps.
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ..._numerics import chebyshev, gaussian_quadrature, split_quadrature
+from ..._numerics.host import namespace, on_host
 from ...transfer import Transfer
 from ..unit.covariances import covariances
-from .problem import Problem
+from .problem import Functions, Problem
 
 # Terms of G: tanh at C_0 = 71 (g = 10) leaves 1e-8 in the last.
 TERMS = 40
@@ -52,21 +54,30 @@ class Product(NamedTuple):
 
 
 def rates(problem: Problem, variance: Float[Array, " K"], mean: Float[Array, " K"], nodes: int) -> Rates:
-    """The averages at variances C(0) and means of the inputs, with `nodes` points."""
+    """The averages at variances C(0) and means of the inputs, with `nodes` points; on the host if these are there."""
+    laws = namespace(mean).stack([variance, mean], axis=1)
+    if namespace(mean) is np:
+        return on_host(_alone(problem.functions, laws, nodes))
+    return _rates(problem.functions, laws, nodes)
 
+
+def _rates(functions: Functions, laws: Float[Array, "K 2"], nodes: int) -> Rates:
     def of(transfer, breaks, law):
         value = lambda law: (_facts(transfer, breaks, law[0], law[1], nodes),) * 2
         slopes, facts = jax.jacfwd(value, has_aux=True)(law)
         return facts, slopes
 
-    facts, slopes = problem.of_types(of, jnp.stack([variance, mean], axis=1))
+    facts, slopes = functions.of_types(of, laws)
     return Rates(facts[:, 0], facts[:, 1], facts[:, 2:], slopes)
+
+
+_alone = eqx.filter_jit(_rates)
 
 
 def rates_alone(problem: Problem, variance: Float[Array, " K"], mean: Float[Array, " K"], nodes: int) -> Rates:
     """As `rates`, without the derivatives."""
     of = lambda transfer, breaks, law: _facts(transfer, breaks, law[0], law[1], nodes)
-    facts = problem.of_types(of, jnp.stack([variance, mean], axis=1))
+    facts = problem.functions.of_types(of, jnp.stack([variance, mean], axis=1))
     return Rates(facts[:, 0], facts[:, 1], facts[:, 2:], jnp.zeros((*facts.shape, 2), facts.dtype))
 
 
@@ -98,17 +109,18 @@ def rule(breaks: Float[Array, " d"] | None, variance: Float[Array, ""], mean: Fl
 
 def product(of: Rates, c: Float[Array, "K T"], variance: Float[Array, " K"]) -> Product:
     """C^phi where the inputs have covariances c."""
-    rho = jnp.clip(c / variance[:, None], 0, 1)
+    xp = namespace(c)
+    rho = xp.clip(c / variance[:, None], 0, 1)
     apart = 1 - rho
     differ = apart > _SAME
-    half = jnp.arcsin(jnp.sqrt(jnp.where(differ, apart, 1) / 2)) * differ.astype(c.dtype)
-    t = jnp.clip(4 / jnp.pi * half, 0, 1)
+    half = xp.arcsin(xp.sqrt(xp.where(differ, apart, 1) / 2)) * differ.astype(c.dtype)
+    t = xp.clip(4 / np.pi * half, 0, 1)
     grid = chebyshev.grid(TERMS)
-    slope = jnp.asarray(np.pad(grid.slope, ((0, 1), (0, 0))) @ np.linalg.inv(grid.series), c.dtype)
-    basis = jax.vmap(lambda t: chebyshev.basis(TERMS, t))(t)  # (K, k, T)
-    on = lambda series: jnp.einsum("kn,knt->kt", series, basis)
+    slope = xp.asarray(np.pad(grid.slope, ((0, 1), (0, 0))) @ np.linalg.inv(grid.series), c.dtype)
+    basis = chebyshev.basis(TERMS, t)  # (k, K, T)
+    on = lambda series: xp.einsum("kn,nkt->kt", series, basis)
     G, G_t = on(of.series), on(of.series @ slope.T)
-    by_rho = G + jnp.tan(half) * (2 / np.pi) * G_t
+    by_rho = G + xp.tan(half) * (2 / np.pi) * G_t
     moved = [of.slopes[:, 1, d][:, None] - apart * on(of.slopes[:, 2:, d]) for d in range(2)]
     return Product(
         value=of.power[:, None] - apart * G,
@@ -120,5 +132,24 @@ def product(of: Rates, c: Float[Array, "K T"], variance: Float[Array, " K"]) -> 
 
 def series_tail(of: Rates) -> Float[Array, ""]:
     """The last coefficients of G, over the largest: the error of C^phi by its series."""
-    sizes = jnp.abs(of.series)
-    return jnp.max(jnp.max(sizes[:, -2:], axis=1) / jnp.maximum(jnp.max(sizes, axis=1), jnp.finfo(sizes.dtype).tiny))
+    xp, sizes = namespace(of.series), abs(of.series)
+    return (sizes[:, -2:].max(1) / xp.maximum(sizes.max(1), xp.finfo(sizes.dtype).tiny)).max()
+
+
+def power_error(problem: Problem, of: Rates, variance: Float[Array, " K"], mean: Float[Array, " K"], nodes: int):
+    """By how much half of the points change <phi^2>, relative to it."""
+    laws = namespace(mean).stack([variance, mean], axis=1)
+    if namespace(mean) is np:
+        return abs(np.asarray(_powers_alone(problem.functions, laws, nodes // 2 + 1)) / of.power - 1).max()
+    return jnp.max(jnp.abs(_powers(problem.functions, laws, nodes // 2 + 1) / of.power - 1))
+
+
+def _powers(functions: Functions, laws: Float[Array, "K 2"], nodes: int) -> Float[Array, " K"]:
+    def of(transfer, breaks, law):
+        z, weights = rule(breaks, law[0], law[1], nodes)
+        return weights @ transfer(law[1] + jnp.sqrt(law[0]) * z) ** 2
+
+    return functions.of_types(of, laws)
+
+
+_powers_alone = eqx.filter_jit(_powers)

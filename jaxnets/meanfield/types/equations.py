@@ -1,18 +1,23 @@
 """The equations of a fluctuating state on a window of lags: Newton's method with their own Jacobian."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from ..._numerics import bisect, frozen
+from ..._numerics import bisect, frozen, solve_few
+from ..._numerics.host import namespace
 from . import window
 from .averages import Product, Rates, product, rates, rates_alone
 from .problem import Problem, growth
 
 # Newton steps: each squares the error of the search, some 1e-4.
 _STEPS = 5
+# On the host the step after one this short, over C(0), leaves rounding.
+_SHORT = 1e-9
 _HALVINGS = 50
 
 
@@ -28,6 +33,8 @@ def solve(
     problem: Problem, c: Float[Array, "K n"], mean: Float[Array, " K"], length: Float[Array, ""], nodes: int
 ) -> Solution:
     """The state near (c, mean), differentiable once in the problem, at fixed lags."""
+    if namespace(mean) is np:
+        return _solve_on_host(problem, c, mean, length, nodes)
 
     def step(_, carry):
         c, mean, *_ = carry
@@ -45,10 +52,25 @@ def solve(
     return Solution(c - change, mean - change_mean, jax.lax.stop_gradient(jnp.maximum(miss, moved**2)))
 
 
+def _solve_on_host(problem: Problem, c, mean, length, nodes: int) -> Solution:
+    """`solve` of one concrete problem, until a step promises to leave rounding."""
+    miss: Any = np.asarray(np.inf, c.dtype)
+    moved = miss
+    for _ in range(_STEPS + 1):
+        miss_c, miss_mean, jacobian = _linear(problem, c, mean, length, nodes)
+        change, change_mean = _solved(jacobian, miss_c, miss_mean)
+        size, before = c.max(), moved
+        c, mean, moved = c - change, mean - change_mean, abs(change).max() / size
+        miss = np.maximum(np.maximum(abs(miss_c).max() / size, moved), before**2)
+        if not moved > _SHORT:
+            break
+    return Solution(c, mean, miss)
+
+
 def _misses(problem: Problem, c, mean, length, of: Rates):
-    win = window.window()
-    lags = length * jnp.asarray(win.lags, c.dtype)
-    noise = problem.noise_variance[:, None] * jnp.exp(-lags[None] / problem.tau[:, None])
+    xp, win = namespace(c), window.window()
+    lags = length * xp.asarray(win.lags, c.dtype)
+    noise = problem.noise_variance[:, None] * xp.exp(-lags[None] / problem.tau[:, None])
     pairs = product(of, c, c[:, 0])
     field = window.leak(win, problem.tau, length, problem.W @ pairs.value)
     return c - field - noise, mean - problem.input - problem.means @ of.rate, pairs
@@ -62,25 +84,30 @@ def _linear(problem: Problem, c, mean, length, nodes: int):
 
 
 def _jacobian(problem: Problem, of: Rates, pairs: Product, length: Float[Array, ""]) -> Float[Array, "m m"]:
-    K, n = pairs.value.shape
+    xp, (K, n) = namespace(of.power), pairs.value.shape
     P = window.leak_matrices(window.window(), problem.tau, length)
-    change = jax.vmap(jnp.diag)(pairs.by_lag)  # (b, n, n) of C^phi_b by C_b
-    change = change.at[:, :, 0].add(pairs.by_variance)
-    among = problem.W[:, :, None, None] * jnp.einsum("aij,bjk->abik", P, change)
-    to_mean = problem.W[:, :, None] * jnp.einsum("aij,bj->abi", P, pairs.by_mean)
-    one = jnp.eye(K * n, dtype=P.dtype)
-    top = jnp.concatenate(
-        [one - among.transpose(0, 2, 1, 3).reshape(K * n, K * n), -to_mean.transpose(0, 2, 1).reshape(K * n, K)], axis=1
+    first = np.eye(n, dtype=P.dtype)[0]
+    # C^phi_b(tau) moves with C_b at the same lag, with C_b(0) and with the mean.
+    filtered = lambda of: xp.einsum("aij,bj->abi", P, of)
+    among = P[:, None] * pairs.by_lag[None, :, None] + filtered(pairs.by_variance)[..., None] * first[None, None, None]
+    among = problem.W[:, :, None, None] * among
+    to_mean = problem.W[:, :, None] * filtered(pairs.by_mean)
+    top = xp.concatenate(
+        [
+            np.eye(K * n, dtype=P.dtype) - among.transpose(0, 2, 1, 3).reshape(K * n, K * n),
+            -to_mean.transpose(0, 2, 1).reshape(K * n, K),
+        ],
+        axis=1,
     )
-    by_variance = jnp.zeros((K, K, n), P.dtype).at[:, :, 0].set(problem.means * of.slopes[:, 0, 0][None])
-    bottom = jnp.concatenate(
-        [-by_variance.reshape(K, K * n), jnp.eye(K, dtype=P.dtype) - problem.means * of.beta[None]], axis=1
+    by_variance = (problem.means * of.slopes[:, 0, 0][None])[..., None] * first[None, None]
+    bottom = xp.concatenate(
+        [-by_variance.reshape(K, K * n), np.eye(K, dtype=P.dtype) - problem.means * of.beta[None]], axis=1
     )
-    return jnp.concatenate([top, bottom])
+    return xp.concatenate([top, bottom])
 
 
 def _solved(jacobian, miss_c, miss_mean):
-    change = jnp.linalg.solve(jacobian, jnp.concatenate([miss_c.ravel(), miss_mean]))
+    change = solve_few(jacobian, namespace(miss_c).concatenate([miss_c.ravel(), miss_mean]))
     return change[: miss_c.size].reshape(miss_c.shape), change[miss_c.size :]
 
 
@@ -95,3 +122,6 @@ def decay_rate(problem: Problem, slopes: Float[Array, " K"]) -> Float[Array, ""]
     ratio = problem.tau * fastest
     low, high = bisect(is_below, jnp.zeros_like(fastest), jnp.ones_like(fastest), (problem.W, slopes, ratio), _HALVINGS)
     return fastest * (low + high) / 2
+
+
+decay_rate_alone = eqx.filter_jit(decay_rate)

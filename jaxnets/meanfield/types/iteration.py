@@ -53,21 +53,19 @@ def search(
     length: Float[Array, ""],
 ) -> Guess:
     """The state of least amplitude above `log_amplitude`, from means and static variances near its own."""
-    win = window.window()
-    lags = length * jnp.asarray(win.lags, mean.dtype)
+    lags = length * jnp.asarray(window.window().lags, mean.dtype)
     bump = jnp.exp(-((lags[None] / problem.tau[:, None]) ** 2) / 8)
     start = jnp.exp(log_amplitude) * bump + (static + problem.noise_variance)[:, None]
-    settle = lambda c, mean, log: _settled(problem, c, mean, log, length)
-    first = settle(start, mean, log_amplitude)
     ceiling = 2 * jnp.log(scale) + UNBOUNDED
 
     def unfinished(carry):
-        new, *_, count = carry
-        going = (jnp.abs(new.log_q2) > _CLOSE) & (count < _SEARCHES)
-        return going & (new.log_amplitude < ceiling) & jnp.isfinite(new.log_q2)
+        _, found, _, _, count = carry
+        going = (abs(found.log_q2) > _CLOSE) & (count < _SEARCHES)
+        return going & (found.log_amplitude < ceiling) & jnp.isfinite(found.log_q2)
 
     def step(carry):
-        new, old, (low, high), grown, count = carry
+        trial, old, (low, high), grown, count = carry
+        new = _settled(problem, trial, length)
         # Below the state the couplings are stronger than the amplitude needs: q < 1.
         low = jnp.where(new.log_q2 < 0, jnp.maximum(low, new.log_amplitude), low)
         high = jnp.where(new.log_q2 >= 0, jnp.minimum(high, new.log_amplitude), high)
@@ -75,53 +73,45 @@ def search(
         slope = (new.log_q2 - old.log_q2) / jnp.where(apart == 0, 1, apart)
         secant = -new.log_q2 / jnp.where(slope > 0, slope, 1)
         move = jnp.where((slope > 0) & (apart != 0), secant, jnp.where(new.log_q2 < 0, grown, -grown))
-        move = jnp.clip(move, -grown, grown)
-        there = new.log_amplitude + move
+        there = new.log_amplitude + jnp.clip(move, -grown, grown)
         between = jnp.isfinite(low + high)
         bad = (there <= low) | (there >= high)
         there = jnp.where(between & bad, (low + high) / 2, there)
         factor = jnp.exp(there - new.log_amplitude)
         c = new.c[:, -1:] + (new.c - new.c[:, -1:]) * factor
-        next_ = settle(c, new.mean, there)
-        return next_, new, (low, high), jnp.where(between, grown, jnp.minimum(1.5 * grown, 6.0)), count + 1
+        grown = jnp.where(between | (count == 0), grown, jnp.minimum(1.5 * grown, 6.0))
+        return Guess(c, new.mean, new.log_q2, there), new, (low, high), grown, count + 1
 
-    none = jnp.asarray(jnp.inf, mean.dtype)
-    grown = jnp.asarray(_LARGEST, mean.dtype)
-    carry = (first, first, (-none, none), grown, 0)
-    return jax.lax.while_loop(unfinished, step, carry)[0]
+    one = jnp.ones_like(log_amplitude)
+    first = Guess(start, mean, -one, log_amplitude)
+    carry = (first, first, (-jnp.inf * one, jnp.inf * one), _LARGEST * one, 0)
+    return jax.lax.while_loop(unfinished, step, carry)[1]
 
 
-def _settled(
-    problem: Problem,
-    c: Float[Array, "K n"],
-    mean: Float[Array, " K"],
-    log_amplitude: Float[Array, ""],
-    length: Float[Array, ""],
-) -> Guess:
-    """The iteration at one amplitude."""
-    win = window.window()
-    lags = length * jnp.asarray(win.lags, mean.dtype)
+def _settled(problem: Problem, trial: Guess, length: Float[Array, ""]) -> Guess:
+    """The iteration at the amplitude of a trial, whose q is not known."""
+    win, log_amplitude = window.window(), trial.log_amplitude
+    lags = length * jnp.asarray(win.lags, trial.mean.dtype)
     noise = problem.noise_variance[:, None] * jnp.exp(-lags[None] / problem.tau[:, None])
 
     def step(carry):
         c, mean, _, _, count = carry
-        a = problem.of_types(lambda transfer, _, law: _hermite(transfer, law[0], law[1]), _laws(c, mean))
+        laws = jnp.stack([c[:, 0], mean], axis=1)
+        a = problem.functions.of_types(lambda transfer, _, law: _hermite(transfer, law[0], law[1]), laws)
         field = window.leak(win, problem.tau, length, problem.W @ _product(a, c))
-        fall = jnp.sum(problem.fractions * (field[:, 0] - field[:, -1]))
+        fall = (problem.fractions * (field[:, 0] - field[:, -1])).sum()
         log_q2 = log_amplitude - jnp.log(fall)
         new = jnp.exp(log_q2) * field + noise
         beta = a[:, 1] / jnp.sqrt(c[:, 0])
         new_mean = mean_step(problem, mean, a[:, 0], beta)
-        changes = jnp.stack(
-            [jnp.max(jnp.abs(new - c)) / jnp.max(c), jnp.max(jnp.abs(new_mean - mean) ** 2 / jnp.max(c))]
-        )
-        return new, new_mean, log_q2, jnp.max(changes), count + 1
+        change = jnp.maximum(abs(new - c).max(), (abs(new_mean - mean) ** 2).max())
+        return new, new_mean, log_q2, change / c.max(), count + 1
 
     def unfinished(carry):
         *_, change, count = carry
         return (change > _SETTLED) & (count < _STEPS)
 
-    carry = step((c, mean, log_amplitude, log_amplitude, 0))
+    carry = (trial.c, trial.mean, trial.log_q2, jnp.inf * jnp.ones_like(log_amplitude), 0)
     c, mean, log_q2, *_ = jax.lax.while_loop(unfinished, step, carry)
     return Guess(c, mean, log_q2, log_amplitude)
 
@@ -131,12 +121,8 @@ def mean_step(
 ) -> Float[Array, " K"]:
     """An implicit step of the means along their own dynamics."""
     force = problem.input + problem.means @ rate - mean
-    one = jnp.eye(mean.shape[0], dtype=mean.dtype)
+    one = np.eye(mean.shape[0], dtype=mean.dtype)
     return mean + solve_few((1 + 1 / _MEAN_STEP) * one - problem.means * beta[None], force)
-
-
-def _laws(c: Float[Array, "K n"], mean: Float[Array, " K"]) -> Float[Array, "K 2"]:
-    return jnp.stack([c[:, 0], mean], axis=1)
 
 
 def _hermite(transfer: Transfer, variance: Float[Array, ""], mean: Float[Array, ""]) -> Float[Array, " k"]:
@@ -158,12 +144,12 @@ def _hermite_rows() -> np.ndarray:
 
 def _product(a: Float[Array, "K k"], c: Float[Array, "K n"]) -> Float[Array, "K n"]:
     """sum_n a_n^2 rho^n."""
-    rho = jnp.clip(c / c[:, :1], 0, 1)
     root = math.isqrt(_TERMS)
+    rho = jnp.clip(c / c[:, :1], 0, 1)
     powers = jnp.cumprod(jnp.broadcast_to(rho[..., None], (*rho.shape, root)), axis=-1)  # rho^1 .. rho^8
     low = jnp.concatenate([jnp.ones_like(rho)[..., None], powers[..., :-1]], axis=-1)
     steps = jnp.cumprod(jnp.broadcast_to(powers[..., -1:], (*rho.shape, root)), axis=-1)
     high = jnp.concatenate([jnp.ones_like(rho)[..., None], steps[..., :-1]], axis=-1)
     a2 = a**2
     table = a2[:, :-1].reshape(-1, root, root)  # rows of high powers
-    return jnp.einsum("knh,khl,knl->kn", high, table, low) + a2[:, -1:] * steps[..., -1] ** 2
+    return ((high @ table) * low).sum(-1) + a2[:, -1:] * steps[..., -1] ** 2

@@ -8,12 +8,12 @@ the eigenvalues of diag(1/tau) (-1 + diag(beta) M diag(f)). At a fixed point the
 same holds for (<phi>, <phi^2>) of all types.
 """
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from ..._numerics import as_complex, frozen
-from ...eigen import eigenvalues
+from ..._numerics import frozen
+from ..._numerics.host import namespace, plane
+from ...eigen import eigenvalues, host_eigenvalues
 from .problem import Problem
 
 
@@ -27,28 +27,30 @@ def static_modes(problem: Problem, slopes: Float[Array, "K 2 2"]) -> Complex[Arr
 
     The second index of `slopes` is the average, the third the mean or the variance of the field.
     """
-    by_mean, by_variance = slopes[..., 0], slopes[..., 1]
+    xp, by_mean, by_variance = namespace(slopes), slopes[..., 0], slopes[..., 1]
     rows = [
-        jnp.concatenate([by_mean[:, k, None] * problem.means, by_variance[:, k, None] * problem.W], axis=1)
+        xp.concatenate([by_mean[:, k, None] * problem.means, by_variance[:, k, None] * problem.W], axis=1)
         for k in range(2)
     ]
-    return _rates(jnp.concatenate([problem.tau, problem.tau]), jnp.concatenate(rows))
+    return _rates(xp.concatenate([problem.tau, problem.tau]), xp.concatenate(rows))
 
 
 def _rates(tau: Float[Array, " m"], recurrent: Float[Array, "m m"]) -> Complex[Array, " m"]:
     tau, recurrent = frozen((tau, recurrent))
-    matrix = (recurrent - jnp.eye(tau.shape[0], dtype=tau.dtype)) / tau[:, None]
-    known = jnp.all(jnp.isfinite(matrix))
-    z = eigenvalues(jnp.where(known, matrix, 0)) if tau.shape[0] > 1 else as_complex(matrix[0])
-    z = jnp.where(known, z, jnp.nan)
-    return z[jnp.lexsort((-z.imag, -z.real))]
+    xp = namespace(tau)
+    matrix = (recurrent - xp.eye(tau.shape[0], dtype=tau.dtype)) / tau[:, None]
+    known = xp.isfinite(matrix).all()
+    of = host_eigenvalues if xp is np else eigenvalues
+    z = of(xp.where(known, matrix, 0)) if tau.shape[0] > 1 else plane(matrix[0], 0 * matrix[0])
+    z = xp.where(known, z, xp.nan)
+    return z[xp.lexsort((-z.imag, -z.real))]
 
 
 def is_unstable(z: Complex[Array, " m"], margin: float) -> Array:
     """Whether a mode grows, or nearly so in units of the fastest."""
-    return jnp.any(z.real >= -margin * jnp.max(jnp.abs(z)))
+    return (z.real >= -margin * abs(z).max()).any()
 
 
 def rotates(z: Complex[Array, " m"]) -> Array:
     """Whether the leading mode is complex."""
-    return jax.lax.abs(z[0].imag) > 0
+    return abs(z[0].imag) > 0

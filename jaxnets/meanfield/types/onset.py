@@ -1,12 +1,15 @@
 """Where chaos begins in a network with types: where the bulk of its fixed point gets unstable as couplings grow."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from ..._numerics import Root, bisect, frozen, is_concrete
+from ..._numerics import Root, bisect, frozen, in_parts, is_concrete
+from ..._numerics.host import from_host
 from ...couplings import Ensemble
 from .problem import Problem, Transfers, growth, problem_of
 from .static import TypedStaticState, fixed_point, scale_of_all
@@ -21,9 +24,9 @@ _POINTS, _WIDE = 401, 8.0
 def typed_onset(ensemble: Ensemble, transfer: Transfers, input: Float[ArrayLike, "*K"] | None) -> Root:
     """The first scale of J at which the bulk of the fixed point reached from rest is unstable."""
     problem = problem_of(ensemble, transfer, 0.0, None, input)
-    if is_concrete(problem.input, problem.transfers):
+    if is_concrete(problem.input, problem.functions):
         with jax.ensure_compile_time_eval():
-            silent = [float(phi(jnp.zeros((), problem.tau.dtype))) == 0 for phi in problem.transfers]
+            silent = [float(phi(jnp.zeros((), problem.tau.dtype))) == 0 for phi in problem.functions.transfers]
         if all(silent) and not np.any(np.asarray(problem.input)):
             return _rest(problem)
     return _onset(problem, scale_of_all(problem))
@@ -32,7 +35,7 @@ def typed_onset(ensemble: Ensemble, transfer: Transfers, input: Float[ArrayLike,
 @eqx.filter_jit
 def _rest(problem: Problem) -> Root:
     """x = 0 at any scale."""
-    slopes = problem.of_types(lambda phi, _, a: phi.slope(jnp.zeros_like(a)), problem.input)
+    slopes = problem.functions.of_types(lambda phi, _, a: phi.slope(jnp.zeros_like(a)), problem.input)
     bulk = growth(problem.W, slopes**2)
     exists = bulk > 0
     residual = jnp.where(exists, 0, jnp.inf)
@@ -40,27 +43,26 @@ def _rest(problem: Problem) -> Root:
     return Root(value, residual, exists & problem.memoryless)
 
 
-def _scaled(problem: Problem, s: Float[Array, ""], scale: Float[Array, ""]) -> TypedStaticState:
+def _scaled(problem: Problem, s: Float[Any, ""], scale: Float[Array, ""]) -> TypedStaticState:
     more = eqx.tree_at(lambda p: (p.W, p.means), problem, (s * s * problem.W, s * problem.means))
     return fixed_point(more, scale, more.input, jnp.zeros_like(more.input), _NODES)
 
 
-@eqx.filter_jit
+@in_parts
 def _onset(problem: Problem, scale: Float[Array, ""]) -> Root:
+    scales = _scales(problem, scale)
+    if is_concrete(problem, scale):
+        return from_host(_on_host(problem, scale, np.asarray(scales)))
     fixed = frozen(problem)
-    x = scale * jnp.linspace(-_WIDE, _WIDE, _POINTS, dtype=scale.dtype)
-    steepest = fixed.of_types(lambda phi, _, a: jnp.max(jnp.abs(phi.slope(x))), fixed.input)
-    least = 1 / jnp.sqrt(growth(fixed.W, steepest**2))
-    s = least * jnp.geomspace(_FIRST, _LAST, _SCALES, dtype=scale.dtype)
 
     def bulk(s):
         state = _scaled(fixed, s, scale)
         return jnp.where(state.converged, state.bulk, jnp.nan)
 
-    above = jax.lax.map(bulk, s) > 1
+    above = jax.lax.map(bulk, scales) > 1
     first = jnp.argmax(above)
     exists = above[first] & (first > 0)
-    low, high = s[jnp.maximum(first - 1, 0)], s[first]
+    low, high = scales[jnp.maximum(first - 1, 0)], scales[first]
     low, high = bisect(lambda s, _: ~(bulk(s) > 1), low, high, None, _HALVINGS)
     s = (low + high) / 2
     value, slope = jax.jvp(lambda s: _scaled(fixed, s, scale).bulk, (s,), (jnp.ones_like(s),))
@@ -68,3 +70,32 @@ def _onset(problem: Problem, scale: Float[Array, ""]) -> Root:
     residual = jax.lax.stop_gradient(jnp.abs(value - 1))
     converged = exists & (residual <= _TOLERANCE) & problem.memoryless
     return Root(jnp.where(exists, exact, jnp.inf), jnp.where(exists, residual, jnp.inf), converged)
+
+
+@eqx.filter_jit
+def _scales(problem: Problem, scale: Float[Array, ""]) -> Float[Array, " s"]:
+    """Where the bulk is looked at."""
+    x = scale * jnp.linspace(-_WIDE, _WIDE, _POINTS, dtype=scale.dtype)
+    fixed = frozen(problem)
+    steepest = fixed.functions.of_types(lambda phi, _, a: jnp.max(jnp.abs(phi.slope(x))), fixed.input)
+    least = 1 / jnp.sqrt(growth(fixed.W, steepest**2))
+    return least * jnp.geomspace(_FIRST, _LAST, _SCALES, dtype=scale.dtype)
+
+
+def _on_host(problem: Problem, scale: Float[Array, ""], scales: Float[np.ndarray, " s"]) -> Root:
+    """`_onset` of one concrete problem."""
+    from scipy.optimize import brentq  # here, as it takes long to import
+
+    def excess(s):
+        state = _scaled(problem, np.asarray(s, scales.dtype), scale)
+        known = bool(state.converged) and state.bulk > 0
+        return float(np.log(state.bulk)) if known else -1.0
+
+    first = next((k for k, s in enumerate(scales) if excess(s) > 0), 0)
+    value = residual = np.inf
+    if first > 0:
+        value = brentq(excess, scales[first - 1], scales[first], xtol=1e-300, rtol=4 * np.finfo(float).eps)
+        residual = abs(np.expm1(excess(value)))
+    converged = (residual <= _TOLERANCE) and bool(problem.memoryless)
+    found: Any = np.asarray(value, scales.dtype), np.asarray(residual, scales.dtype), np.asarray(converged)
+    return Root(found[0], found[1], found[2])

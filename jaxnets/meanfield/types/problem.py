@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 from ..._arguments import nonnegative, positive, real_array, require, require_instance
 from ..._numerics import as_complex, is_concrete
+from ..._numerics.host import namespace
 from ...couplings import Ensemble
 from ...spectra.types.outside import spectral_radius
 from ...transfer import Linear, PiecewiseLinear, ReLU, Transfer, as_piecewise_linear
@@ -19,6 +20,23 @@ from ..unit.requirements import kinks_of
 # Where `field` is asked whether units hear themselves: responses of any size show it, since r is analytic.
 _PROBE = 0.3
 Transfers = Transfer | Sequence[Transfer]
+
+
+class Functions(eqx.Module):
+    """The transfer functions of K types, and where they bend."""
+
+    transfers: tuple[Transfer, ...]  # one for all types, or one for each
+    breaks: tuple[Float[Array, " d"] | None, ...]
+
+    def of_types(self, fn, *arrays):
+        """fn(transfer, breaks, *rows), stacked over types."""
+        if len(self.transfers) == 1:
+            return jax.vmap(lambda *rows: fn(self.transfers[0], self.breaks[0], *rows))(*arrays)
+        found = [
+            fn(transfer, breaks, *(array[a] for array in arrays))
+            for a, (transfer, breaks) in enumerate(zip(self.transfers, self.breaks, strict=True))
+        ]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
 
 
 class Problem(eqx.Module):
@@ -33,19 +51,8 @@ class Problem(eqx.Module):
     input: Float[Array, " K"]
     tau: Float[Array, " K"]
     noise: Float[Array, " K"]
-    transfers: tuple[Transfer, ...]  # one for all types, or one for each
-    breaks: tuple[Float[Array, " d"] | None, ...]
+    functions: Functions
     memoryless: Bool[Array, ""]
-
-    def of_types(self, fn, *arrays):
-        """fn(transfer, breaks, *rows), stacked over types."""
-        if len(self.transfers) == 1:
-            return jax.vmap(lambda *rows: fn(self.transfers[0], self.breaks[0], *rows))(*arrays)
-        found = [
-            fn(transfer, breaks, *(array[a] for array in arrays))
-            for a, (transfer, breaks) in enumerate(zip(self.transfers, self.breaks, strict=True))
-        ]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
 
     @property
     def noise_variance(self) -> Float[Array, " K"]:
@@ -78,8 +85,7 @@ def problem_of(
         numbers["input"],
         numbers["tau"],
         numbers["noise"],
-        transfers,
-        tuple(_breaks(phi, dtype) for phi in transfers),
+        Functions(transfers, tuple(_breaks(phi, dtype) for phi in transfers)),
         memoryless,
     )
 
@@ -116,9 +122,14 @@ def _seen(ensemble: Ensemble, fractions: Float[Array, " K"]):
     return W, jnp.max(jnp.abs(s21)), jnp.max(jnp.abs(s11 - total)) / jnp.where(largest > 0, largest, 1)
 
 
-def growth(W: Float[Array, "K K"], slopes: Float[Array, " K"]) -> Float[Array, ""]:
+def growth(W: Float[Any, "K K"], slopes: Float[Any, " K"]) -> Float[Any, ""]:
     """The spectral radius of W_ab slopes_b: below 1 where perturbations of the random part die out."""
+    if namespace(slopes) is np:
+        return np.asarray(_radius(W * slopes[None]))
     return spectral_radius(W * slopes[None])
+
+
+_radius = eqx.filter_jit(spectral_radius)
 
 
 def _means(ensemble: Ensemble) -> Float[Array, "K K"]:

@@ -16,13 +16,14 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
 
 from ..._arguments import positive, real_array, require, require_whole, scalar
-from ..._numerics import as_complex, frozen, is_concrete
+from ..._numerics import as_complex, frozen, in_parts, is_concrete, solve_few
 from ..._numerics.filon import spectrum
+from ..._numerics.host import from_host, loop, namespace, on_host
 from ..._results import Result
 from ...couplings import Ensemble
 from . import window
-from .averages import Rates, product, rates, rule, series_tail
-from .equations import Solution, decay_rate, solve
+from .averages import Rates, power_error, product, rates, series_tail
+from .equations import Solution, decay_rate, decay_rate_alone, solve
 from .iteration import UNBOUNDED, Guess, search
 from .means import is_unstable, mean_modes, rotates
 from .problem import Problem, Transfers, problem_of
@@ -139,36 +140,35 @@ def typed_stationary(
     if max_lag is not None:
         max_lag = scalar("max_lag", max_lag).astype(problem.tau.dtype)
         require("max_lag", max_lag, positive, "a finite number > 0")
-    scale = scale_of_all(problem)
-    if not is_concrete(problem, max_lag):
-        return _in_one(ensemble, problem, scale, max_lag, nodes, num_lags)
-    static = fixed_point(problem, scale, problem.input, jnp.zeros_like(problem.tau), _STATIC_NODES)
-    if bool(_fluctuates(problem, static)):
-        return _fluctuating(ensemble, problem, scale, static, max_lag, nodes, num_lags)
-    return _resting(ensemble, problem, static, num_lags)
+    return _solved(ensemble, problem, scale_of_all(problem), max_lag, nodes, num_lags)
 
 
-@eqx.filter_jit
-def _in_one(ensemble, problem, scale, max_lag, nodes, num_lags):
+@in_parts
+def _solved(ensemble, problem: Problem, scale, max_lag, nodes: int, num_lags: int) -> TypedStationary:
     static = fixed_point(problem, scale, problem.input, jnp.zeros_like(problem.tau), _STATIC_NODES)
+    if is_concrete(problem, scale, max_lag):
+        problem, scale, static, max_lag = on_host((problem, scale, static, max_lag))
+        of = _fluctuating if _fluctuates(problem, static) else _resting
+        return from_host(of(ensemble, problem, scale, static, max_lag, nodes, num_lags))
     moving = lambda: _fluctuating(ensemble, problem, scale, static, max_lag, nodes, num_lags)
-    still = lambda: _resting(ensemble, problem, static, num_lags)
+    still = lambda: _resting(ensemble, problem, scale, static, max_lag, nodes, num_lags)
     return jax.lax.cond(_fluctuates(problem, static), moving, still)
 
 
 def _fluctuates(problem: Problem, static: TypedStaticState) -> Bool[Array, ""]:
-    return jnp.any(problem.noise > 0) | ~(static.bulk < 1) | ~static.converged
+    return (problem.noise > 0).any() | ~(static.bulk < 1) | ~static.converged
 
 
-@eqx.filter_jit
-def _resting(ensemble: Ensemble, problem: Problem, static: TypedStaticState, num_lags: int) -> TypedStationary:
+def _resting(ensemble: Ensemble, problem: Problem, scale, static, max_lag, nodes: int, num_lags: int):
     """A state without fluctuations."""
-    flat = lambda of: jnp.broadcast_to(of[:, None], (of.shape[0], num_lags))
-    silent = jnp.all(static.rate_power == 0)
-    found = jnp.where(silent, Phase.SILENT, Phase.FIXED)
-    last = _SEARCHED * jnp.max(problem.tau)
+    xp = namespace(problem.tau)
+    flat = lambda of: xp.broadcast_to(of[:, None], (of.shape[0], num_lags))
+    silent = (static.rate_power == 0).all()
+    found = xp.where(silent, Phase.SILENT, Phase.FIXED)
+    last = frozen(_SEARCHED * problem.tau.max())
+    of_decay = decay_rate_alone if xp is np else decay_rate
     return TypedStationary(
-        lags=jax.lax.stop_gradient(last) * jnp.linspace(0, 1, num_lags, dtype=last.dtype),
+        lags=last * xp.linspace(0, 1, num_lags, dtype=last.dtype),
         mean=static.mean,
         rate=static.rate,
         c_x=flat(static.variance),
@@ -177,9 +177,9 @@ def _resting(ensemble: Ensemble, problem: Problem, static: TypedStaticState, num
         beta=static.response,
         static_x=static.variance,
         static_phi=static.rate_power,
-        decay_rate=decay_rate(frozen(problem), frozen(static.square_response)),
+        decay_rate=of_decay(frozen(problem), frozen(static.square_response)),
         mean_modes=mean_modes(problem, static.response),
-        phase=_phase(found, static.converged, static.modes, jnp.zeros_like(silent)),
+        phase=_phase(found, static.converged, static.modes, silent & False),
         fractions=problem.fractions,
         W=problem.W,
         tau=problem.tau,
@@ -191,56 +191,66 @@ def _resting(ensemble: Ensemble, problem: Problem, static: TypedStaticState, num
 
 
 def _phase(found, solved, modes, unbounded) -> Int[Array, ""]:
-    leaves = jnp.where(rotates(modes), Phase.OSCILLATING, Phase.DRIFTING)
-    phase = jnp.where(is_unstable(modes, _MARGIN), leaves, found)
-    return jnp.where(unbounded, Phase.UNBOUNDED, jnp.where(solved, phase, Phase.NOT_FOUND)).astype(int)
+    xp = namespace(modes)
+    leaves = xp.where(rotates(modes), Phase.OSCILLATING, Phase.DRIFTING)
+    phase = xp.where(is_unstable(modes, _MARGIN), leaves, found)
+    return xp.where(unbounded, Phase.UNBOUNDED, xp.where(solved, phase, Phase.NOT_FOUND)).astype(int)
 
 
 def _fluctuating(ensemble, problem, scale, static, max_lag, nodes, num_lags) -> TypedStationary:
-    guess, length, slopes = _searched(frozen(problem), frozen(scale), frozen(static), max_lag, nodes)
+    guess, length = _searched(frozen(problem), frozen(scale), frozen(static), max_lag, nodes)
     return _finished(ensemble, problem, scale, guess, length, nodes, num_lags)
 
 
-@eqx.filter_jit
 def _searched(problem: Problem, scale, static: TypedStaticState, max_lag, nodes: int):
-    """A guess on the window of the state."""
-    found = static.converged
-    mean = jnp.where(found, static.mean, problem.input)
-    variance = jnp.where(found, jnp.maximum(static.variance, 0), scale**2)
-    length = _SEARCHED * jnp.max(problem.tau)
-    guess = search(problem, mean, variance, 2 * jnp.log(scale) + _FIRST, scale, length)
+    """A guess on the window of the state, and its length."""
+    xp = namespace(problem.tau)
+    longest = problem.tau.max()
+    length = _SEARCHED * longest
+    guess = on_host(_guess_alone(problem, scale, static)) if xp is np else _guess(problem, scale, static)
     of = rates(problem, guess.c[:, 0], guess.mean, nodes)
     last = guess.c[:, -1:]
     slopes = product(of, last, guess.c[:, 0]).by_lag[:, 0]
-    rate = decay_rate(problem, slopes)
-    longer = jnp.clip(_DECAY_TIMES / rate, 2 * jnp.max(problem.tau), _LONGEST * jnp.max(problem.tau))
-    longer = longer if max_lag is None else max_lag
+    rate = np.asarray(decay_rate_alone(problem, slopes)) if xp is np else decay_rate(problem, slopes)
+    longer = xp.clip(_DECAY_TIMES / rate, 2 * longest, _LONGEST * longest) if max_lag is None else max_lag
     win = window.window()
-    lags = longer * jnp.asarray(win.lags, mean.dtype)
-    inside = window.at_lags(win, guess.c, jnp.minimum(lags / length, 1))
-    beyond = jnp.exp(-rate * jnp.maximum(lags - length, 0))
-    return Guess(last + (inside - last) * beyond[None], guess.mean, guess.log_q2, guess.log_amplitude), longer, slopes
+    lags = longer * xp.asarray(win.lags, longest.dtype)
+    inside = window.at_lags(win, guess.c, xp.minimum(lags / length, 1))
+    beyond = xp.exp(-rate * xp.maximum(lags - length, 0))
+    return Guess(last + (inside - last) * beyond[None], guess.mean, guess.log_q2, guess.log_amplitude), longer
 
 
-@eqx.filter_jit
+def _guess(problem: Problem, scale, static: TypedStaticState) -> Guess:
+    """A guess on the window of the search."""
+    mean = jnp.where(static.converged, static.mean, problem.input)
+    variance = jnp.where(static.converged, jnp.maximum(static.variance, 0), scale**2)
+    length = _SEARCHED * jnp.max(problem.tau)
+    return search(problem, mean, variance, 2 * jnp.log(scale) + _FIRST, scale, length)
+
+
+_guess_alone = eqx.filter_jit(_guess)
+
+
 def _finished(ensemble, problem: Problem, scale, guess: Guess, length, nodes: int, num_lags: int) -> TypedStationary:
+    xp = namespace(problem.tau)
     solution = solve(problem, guess.c, guess.mean, length, nodes)
     of = rates(problem, solution.c[:, 0], solution.mean, nodes)
     variance = solution.c[:, 0]
     static_x = _limit(problem, of, variance, solution.c[:, -1])
     win = window.window()
-    part = jnp.asarray(np.linspace(0, 1, num_lags), variance.dtype)
+    part = xp.asarray(np.linspace(0, 1, num_lags), variance.dtype)
     c_x = window.at_lags(win, solution.c, part)
     at_lags, at_end = product(of, c_x, variance), product(of, static_x[:, None], variance)
     modes = mean_modes(problem, of.beta)
     residual = _residual(problem, solution, of, static_x, nodes)
-    accurate = residual <= max(_TOLERANCE, _ROUNDINGS * float(jnp.finfo(variance.dtype).eps))
-    falls = jnp.all(jnp.diff(solution.c, axis=1) <= _TOLERANCE * jnp.max(variance))
-    moves = jnp.max(variance - static_x) > _TOLERANCE * jnp.max(variance)
+    accurate = residual <= max(_TOLERANCE, _ROUNDINGS * float(xp.finfo(variance.dtype).eps))
+    falls = (xp.diff(solution.c, axis=1) <= _TOLERANCE * variance.max()).all()
+    moves = (variance - static_x).max() > _TOLERANCE * variance.max()
     solved = accurate & falls & moves & problem.memoryless
-    unbounded = ~solved & (guess.log_amplitude >= 2 * jnp.log(scale) + UNBOUNDED) & (guess.log_q2 < 0)
-    noisy = jnp.any(problem.noise > 0)
-    phase = _phase(jnp.where(noisy, Phase.DRIVEN, Phase.CHAOTIC), solved, modes, unbounded)
+    unbounded = ~solved & (guess.log_amplitude >= 2 * xp.log(scale) + UNBOUNDED) & (guess.log_q2 < 0)
+    noisy = (problem.noise > 0).any()
+    phase = _phase(xp.where(noisy, Phase.DRIVEN, Phase.CHAOTIC), solved, modes, unbounded)
+    of_decay = decay_rate_alone if xp is np else decay_rate
     return TypedStationary(
         lags=length * part,
         mean=solution.mean,
@@ -251,7 +261,7 @@ def _finished(ensemble, problem: Problem, scale, guess: Guess, length, nodes: in
         beta=of.beta,
         static_x=static_x,
         static_phi=at_end.value[:, 0],
-        decay_rate=decay_rate(frozen(problem), frozen(at_end.by_lag[:, 0])),
+        decay_rate=of_decay(frozen(problem), frozen(at_end.by_lag[:, 0])),
         mean_modes=modes,
         phase=phase,
         fractions=problem.fractions,
@@ -266,32 +276,26 @@ def _finished(ensemble, problem: Problem, scale, guess: Guess, length, nodes: in
 
 def _limit(problem: Problem, of: Rates, variance, start):
     """The static part: the root of D = W C^phi(D) near the end of the window, by Newton steps."""
-    one = jnp.eye(start.shape[0], dtype=start.dtype)
-    D = start
-    for _ in range(3):
+    one = np.eye(start.shape[0], dtype=start.dtype)
+
+    def step(_, D):
         pair = product(of, D[:, None], variance)
         matrix = one - problem.W * pair.by_lag[:, 0][None]
-        D = D - jnp.linalg.solve(matrix, D - problem.W @ pair.value[:, 0])
-    return D
+        return D - solve_few(matrix, D - problem.W @ pair.value[:, 0]), 1
+
+    if namespace(start) is np:
+        return loop(step, start, 3, numpy=True)
+    return jax.lax.scan(lambda D, _: (step(0, D)[0], None), start, length=3)[0]
 
 
 def _residual(problem: Problem, solution: Solution, of: Rates, static_x, nodes: int) -> Float[Array, ""]:
     problem, solution, of, static_x = frozen((problem, solution, of, static_x))
     variance = solution.c[:, 0]
-    power = lambda nodes: problem.of_types(
-        lambda transfer, breaks, law: _power(transfer, breaks, law, nodes), jnp.stack([variance, solution.mean], axis=1)
-    )
-    coarse = power(nodes // 2 + 1)
     errors = [
         solution.miss,
-        jnp.max(jnp.abs(coarse / of.power - 1)),
-        jnp.max(jnp.abs(solution.c[:, -1] - static_x)) / jnp.max(variance),
-        jnp.max(window.tail(window.window(), solution.c)),
+        power_error(problem, of, variance, solution.mean, nodes),
+        abs(solution.c[:, -1] - static_x).max() / variance.max(),
+        window.tail(window.window(), solution.c).max(),
         series_tail(of),
     ]
-    return jnp.max(jnp.stack(errors))
-
-
-def _power(transfer, breaks, law, nodes):
-    z, weights = rule(breaks, law[0], law[1], nodes)
-    return weights @ transfer(law[1] + jnp.sqrt(law[0]) * z) ** 2
+    return namespace(variance).stack(errors).max()

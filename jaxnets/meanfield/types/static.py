@@ -4,6 +4,8 @@ $$ \mu_a = I_a + \sum_b M_{ab} f_b \langle\phi_b\rangle, \qquad \Delta_a = \sum_
    \qquad x_a \sim N(\mu_a, \Delta_a) $$
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,18 +13,21 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 from ..._arguments import nonnegative, require, require_whole
-from ..._numerics import frozen, is_concrete, polish_root
+from ..._numerics import frozen, in_parts, is_concrete, polish_root, solve_few
+from ..._numerics.host import from_host, namespace, on_host
 from ..._results import Result
 from ...couplings import Ensemble
 from ...transfer import Transfer
-from ..static.averages import averages
+from ..static.averages import averages_over, gaussian_field, has_spread
 from ..unit.requirements import scale_of
 from .iteration import mean_step
 from .means import is_unstable, static_modes
-from .problem import Problem, Transfers, growth, of_types, problem_of
+from .problem import Functions, Problem, Transfers, growth, of_types, problem_of
 
 # Steps of the search along the dynamics of means and variances; those of Newton's method follow.
 _STEPS, _NEWTON_STEPS = 300, 6
+# Roundings of the equations at which Newton's method ends early on the host.
+_EXACT = 16
 # Largest residual of a converged state, and the same in roundings.
 _TOLERANCE, _ROUNDINGS = 1e-6, 3000.0
 # Modes this close to growing count as unstable.
@@ -86,14 +91,15 @@ def typed_static_state(
 
 def scale_of_all(problem: Problem) -> Float[Array, ""]:
     """The scale of x on which transfer functions bend: the largest over types."""
-    dtype = problem.tau.dtype
-    if is_concrete(problem.transfers):
+    dtype, transfers = problem.tau.dtype, problem.functions.transfers
+    if is_concrete(transfers):
         with jax.ensure_compile_time_eval():
-            return jnp.asarray(np.max([np.asarray(scale_of(phi, dtype)) for phi in problem.transfers]).astype(dtype))
-    return jnp.max(jnp.stack([scale_of(phi, dtype) for phi in problem.transfers]))
+            largest = np.max([np.asarray(scale_of(phi, dtype)) for phi in transfers])
+        return from_host(np.asarray(largest, dtype))
+    return jnp.max(jnp.stack([scale_of(phi, dtype) for phi in transfers]))
 
 
-@eqx.filter_jit
+@in_parts
 def fixed_point(
     problem: Problem,
     scale: Float[Array, ""],
@@ -102,50 +108,86 @@ def fixed_point(
     nodes: int,
 ) -> TypedStaticState:
     """The state that the dynamics of means and variances reaches, made exact and judged."""
-    K = mean.shape[0]
-    fixed = frozen(problem)
-
-    def step(y, _):
-        mean, variance = y
-        rate, power, beta = _averages(fixed, scale, mean, variance, nodes)[:3]
-        return (mean_step(fixed, mean, rate, beta), (variance + fixed.W @ power) / 2), None
-
-    (mean, variance), _ = jax.lax.scan(step, frozen((mean, variance)), None, length=_STEPS)
-
-    def mismatch(y, args):
-        problem, scale = args
-        mean, variance = scale * y[:K], scale**2 * y[K:]
-        rate, power = _averages(problem, scale, mean, variance, nodes)[:2]
-        misses = (mean - problem.input - problem.means @ rate) / scale, (variance - problem.W @ power) / scale**2
-        return jnp.concatenate(misses) / size
-
-    size = 1 + jnp.max(jnp.concatenate([jnp.abs(mean) / scale, variance / scale**2]))
-    start = jnp.concatenate([mean / scale, variance / scale**2])
-    root = polish_root(mismatch, start, (problem, frozen(scale)), num_steps=_NEWTON_STEPS)
-    return _judged(problem, scale, root, nodes)
+    if is_concrete(problem, scale, mean, variance):
+        return from_host(_fixed_on_host(*(on_host(x) for x in (problem, scale, mean, variance)), nodes=nodes))
+    law = frozen(jnp.stack([mean, variance], axis=1))
+    law, _ = _walk(frozen(problem), frozen(scale), law, _STEPS, nodes)
+    size = _size(law, scale)
+    root = polish_root(_mismatch, _in_scale(law, scale), (problem, frozen(scale), size, nodes), num_steps=_NEWTON_STEPS)
+    mean, variance = scale * root.value[: mean.size], scale**2 * root.value[mean.size :]
+    rows, coarse, slopes = _moments(problem.functions, scale, jnp.stack([mean, variance], axis=1), nodes)
+    return _judged(problem, scale, mean, variance, rows, coarse, slopes, root.residual)
 
 
-def _judged(problem: Problem, scale: Float[Array, ""], root, nodes: int) -> TypedStaticState:
-    K = root.value.shape[0] // 2
-    mean, variance = scale * root.value[:K], scale**2 * root.value[K:]
-    rate, power, beta, square = _averages(problem, scale, mean, variance, nodes)
-    coarse = _averages(problem, scale, mean, variance, 3 * nodes // 4)
+def _fixed_on_host(problem: Problem, scale, mean, variance, nodes: int) -> TypedStaticState:
+    """`fixed_point` of one concrete problem, by one small program."""
+    law, found = on_host(_walk_alone(problem, scale, np.stack([mean, variance], axis=1), np.int32(_STEPS), nodes))
+    size, K = _size(law, scale), len(mean)
+    one, residual = np.eye(K, dtype=mean.dtype), np.inf
+    for _ in range(_NEWTON_STEPS):
+        rows, _, slopes = found
+        miss = _misses(problem, scale, law, rows)
+        residual = abs(miss).max() / size
+        if not residual > _EXACT * np.finfo(mean.dtype).eps:
+            break
+        among = [problem.means * slopes[:, 0, 0], problem.means * slopes[:, 0, 1] * scale]
+        among += [problem.W * slopes[:, 1, 0] / scale, problem.W * slopes[:, 1, 1]]
+        matrix = np.block([[one - among[0], -among[1]], [-among[2], one - among[3]]])
+        change = solve_few(matrix, miss)
+        law = law - np.stack([scale * change[:K], scale**2 * change[K:]], axis=1)
+        found = on_host(_walk_alone(problem, scale, law, np.int32(0), nodes))[1]
+    rows, coarse, slopes = found
+    return _judged(problem, scale, law[:, 0], law[:, 1], rows, coarse, slopes, np.asarray(residual, mean.dtype))
+
+
+def _size(law: Float[Any, "K 2"], scale: Float[Array, ""]) -> Float[Array, ""]:
+    return 1 + abs(_in_scale(law, scale)).max()
+
+
+def _in_scale(law: Float[Any, "K 2"], scale: Float[Array, ""]) -> Float[Array, " 2K"]:
+    return namespace(law).concatenate([law[:, 0] / scale, law[:, 1] / scale**2])
+
+
+def _mismatch(y: Float[Array, " 2K"], args) -> Float[Array, " 2K"]:
+    problem, scale, size, nodes = args
+    law = jnp.stack([scale * y[: y.size // 2], scale**2 * y[y.size // 2 :]], axis=1)
+    return _misses(problem, scale, law, _moments(problem.functions, scale, law, nodes)[0]) / size
+
+
+def _misses(problem: Problem, scale, law: Float[Any, "K 2"], rows) -> Float[Array, " 2K"]:
+    mean = (law[:, 0] - problem.input - problem.means @ rows[0]) / scale
+    return namespace(law).concatenate([mean, (law[:, 1] - problem.W @ rows[1]) / scale**2])
+
+
+def _walk(problem: Problem, scale, law: Float[Any, "K 2"], steps, nodes: int):
+    """Steps along the dynamics of means and variances, and the moments where they end."""
+
+    def step(count, carry):
+        law, _ = carry
+        moments = _moments(problem.functions, scale, law, nodes)
+        (rate, power, beta, _), *_ = moments
+        moved = jnp.stack([mean_step(problem, law[:, 0], rate, beta), (law[:, 1] + problem.W @ power) / 2], axis=1)
+        return jnp.where(count < steps, moved, law), moments
+
+    shapes = jax.eval_shape(lambda law: _moments(problem.functions, scale, law, nodes), law)
+    none = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.fori_loop(0, steps + 1, step, (law, none))
+
+
+_walk_alone = eqx.filter_jit(_walk)
+
+
+def _judged(problem: Problem, scale, mean, variance, rows, coarse, slopes, residual) -> TypedStaticState:
+    xp, (rate, power, beta, square) = namespace(mean), rows
     errors = [
-        jnp.max(jnp.abs(a - b)) / jnp.where(jnp.max(jnp.abs(a)) > 0, jnp.max(jnp.abs(a)), 1)
+        abs(a - b).max() / xp.where(abs(a).max() > 0, abs(a).max(), 1)
         for a, b in zip((rate, power, square), (coarse[0], coarse[1], coarse[3]), strict=True)
     ]
     bulk = growth(problem.W, square)
-
-    def pair(mean, variance):
-        return jnp.stack(_averages(frozen(problem), scale, mean, variance, nodes)[:2], axis=1)
-
-    along = lambda tangents: jax.jvp(pair, frozen((mean, variance)), tangents)[1]
-    one, none = jnp.ones(K, mean.dtype), jnp.zeros(K, mean.dtype)
-    slopes = jax.vmap(along, out_axes=-1)((jnp.stack([one, none]), jnp.stack([none, one])))
     modes = static_modes(problem, slopes)
-    residual = jax.lax.stop_gradient(jnp.max(jnp.stack([root.residual, *errors])))
-    tolerance = max(_TOLERANCE, _ROUNDINGS * float(jnp.finfo(mean.dtype).eps))
-    meaningful = problem.memoryless & jnp.all(variance >= -(float(jnp.finfo(mean.dtype).eps) ** 0.5) * scale**2)
+    residual = frozen(xp.stack([residual, *errors]).max())
+    eps = float(xp.finfo(mean.dtype).eps)
+    meaningful = problem.memoryless & (variance >= -(eps**0.5) * scale**2).all()
     return TypedStaticState(
         mean=mean,
         variance=variance,
@@ -157,15 +199,34 @@ def _judged(problem: Problem, scale: Float[Array, ""], root, nodes: int) -> Type
         modes=modes,
         stable=(bulk < 1) & ~is_unstable(modes, _MARGIN),
         residual=residual,
-        converged=meaningful & (residual <= tolerance),
+        converged=meaningful & (residual <= max(_TOLERANCE, _ROUNDINGS * eps)),
     )
 
 
-def _averages(problem: Problem, scale, mean, variance, nodes: int):
-    """<phi>, <phi^2>, <phi'> and <phi'^2> of each type."""
+def _moments(functions: Functions, scale, law: Float[Any, "K 2"], nodes: int):
+    """<phi>, <phi^2>, <phi'> and <phi'^2> of each type, by two rules, and the slopes of the first two by the law."""
+    values, slopes = functions.of_types(lambda transfer, _, law: _of_type(transfer, scale, law, nodes), law)
+    return values[:, 0].T, values[:, 1].T, slopes
 
-    def of(transfer, _, mean, variance):
-        a = averages(_InUnits(transfer, scale), mean / scale, variance / scale**2, None, nodes)
-        return a.rate, a.power, a.response / scale, a.square_response / scale**2
 
-    return problem.of_types(of, mean, variance)
+def _of_type(transfer: Transfer, scale, law: Float[Array, "2"], nodes: int):
+    phi, mean, variance = _InUnits(transfer, scale), law[0] / scale, law[1] / scale**2
+    field = gaussian_field(phi, mean, variance, None, nodes, 3 * nodes // 4)
+
+    def by(weights):
+        a = averages_over(phi, field, weights, variance, None)
+        return jnp.stack([a.rate, a.power, a.response / scale, a.square_response / scale**2])
+
+    # By the variance as <f''> / 2 = <z f'> / 2 sd, of phi and phi^2.
+    spread = jnp.sqrt(jnp.where(has_spread(variance), variance, 1))
+    along = [(phi(x), phi.slope(x)) for x in (field.x, field.x_of_mean)]
+    wide, near = (jnp.stack([slope, 2 * rate * slope]) for rate, slope in along)
+    bend = jax.jvp(phi.slope, (field.x_of_mean,), (jnp.ones_like(mean),))[1]
+    (rate, slope), (by_mean, by_variance) = (
+        along[1],
+        (wide @ field.weights, wide @ (field.weights * field.z) / spread / 2),
+    )
+    by_variance = jnp.where(has_spread(variance), by_variance, jnp.stack([bend / 2, slope**2 + rate * bend]))
+    by_mean = jnp.where(has_spread(variance), by_mean, near)
+    slopes = jnp.stack([by_mean / scale, by_variance / scale**2], axis=1)
+    return jax.vmap(by)(jnp.stack([field.weights, field.coarser])), slopes

@@ -9,11 +9,11 @@ L. A noise that makes C'(0) differ from 0 is added apart.
 import functools
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from numpy.polynomial import chebyshev
 
+from ..._numerics.host import namespace
 from ...eigen import host_eigenvalues
 
 # Nodes of lags. tanh at g = 5 leaves 1e-9 of C in the last coefficients.
@@ -78,30 +78,31 @@ def leak(
     win: Window, tau: Float[Array, " K"], length: Float[Array, ""], of: Float[Array, "K n"]
 ) -> Float[Array, "K n"]:
     """(1 - tau^2 d^2/dlag^2)^{-1} of a function for each type."""
-    modes, to_modes = (jnp.asarray(a, of.dtype) for a in (win.modes, win.to_modes))
+    modes, to_modes = (namespace(of).asarray(a, of.dtype) for a in (win.modes, win.to_modes))
     return ((of @ to_modes.T) * _factors(win, tau, length)) @ modes.T
 
 
 def leak_matrices(win: Window, tau: Float[Array, " K"], length: Float[Array, ""]) -> Float[Array, "K n n"]:
     """`leak` as a matrix for each type."""
-    modes, to_modes = (jnp.asarray(a, tau.dtype) for a in (win.modes, win.to_modes))
+    modes, to_modes = (namespace(tau).asarray(a, tau.dtype) for a in (win.modes, win.to_modes))
     return (modes[None] * _factors(win, tau, length)[:, None]) @ to_modes[None]
 
 
 def _factors(win: Window, tau: Float[Array, " K"], length: Float[Array, ""]) -> Float[Array, "K m"]:
-    return 1 / (1 + (tau / length)[:, None] ** 2 * jnp.asarray(win.squares, tau.dtype)[None])
+    return 1 / (1 + (tau / length)[:, None] ** 2 * namespace(tau).asarray(win.squares, tau.dtype)[None])
 
 
 def at_lags(win: Window, of: Float[Array, "K n"], lags: Float[Array, " T"]) -> Float[Array, "K T"]:
     """The functions at other lags, over L."""
-    s = jnp.log1p(lags * float(np.expm1(_DENSER))) / _DENSER
-    num = len(win.lags)
-    angles = jnp.arccos(jnp.clip(2 * s - 1, -1, 1))
-    waves = jnp.cos(jnp.arange(num, dtype=of.dtype)[:, None] * angles[None])
-    return (of @ jnp.asarray(win.series, of.dtype).T) @ waves
+    xp, num = namespace(of), len(win.lags)
+    s = xp.log1p(lags * float(np.expm1(_DENSER))) / _DENSER
+    angles = xp.arccos(xp.clip(2 * s - 1, -1, 1))
+    waves = xp.cos(xp.arange(num, dtype=of.dtype)[:, None] * angles[None])
+    return (of @ xp.asarray(win.series, of.dtype).T) @ waves
 
 
 def tail(win: Window, of: Float[Array, "K n"]) -> Float[Array, " K"]:
     """The last coefficients, over the largest."""
-    sizes = jnp.abs(of @ jnp.asarray(win.series, of.dtype).T)
-    return jnp.max(sizes[:, -4:], axis=1) / jnp.maximum(jnp.max(sizes, axis=1), jnp.finfo(of.dtype).tiny)
+    xp = namespace(of)
+    sizes = abs(of @ xp.asarray(win.series, of.dtype).T)
+    return sizes[:, -4:].max(1) / xp.maximum(sizes.max(1), xp.finfo(of.dtype).tiny)
