@@ -54,6 +54,7 @@ DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key)
     "dynamics.step": lambda key: dynamics.step(NET, dynamics.heun, 0.0, np.ones(3), 0.1, key),
     "fitting.draw_starts": lambda key: fitting.draw_starts(SYMMETRIC, 2, key=key),
     "fitting.fit_connectome": lambda key: fitting.fit_connectome(np.eye(3), key=key),
+    "fitting.score_models": lambda key: fitting.score_models({"": SYMMETRIC}, {"": np.eye(3)}, key=key),
     "meanfield.static_states": lambda key: meanfield.static_states(SYMMETRIC, PHI, key=key),
     "meanfield.stationary": lambda key: meanfield.stationary(SYMMETRIC, PHI, key=key),
     "meanfield.stationary_by_paths": lambda key: meanfield.stationary_by_paths(SYMMETRIC, PHI, key=key),

@@ -172,6 +172,7 @@ def _with_degrees(found: TypeStatistics, symmetry: bool, dtype: Any) -> CellType
     covariance = s * np.asarray(found.g) * np.asarray(found.g).T - M * M.T / n * (both[:, None] * both[None] - 1)
     size = np.sqrt(rest * rest.T)
     s = np.clip(covariance / np.where(size > 0, size, 1), -1, 1) * (size > 0)
+    s = (s + s.T) / 2  # to the last digit
     table, at = l[:, None] * c[None], (of[:, None], of[None])
     ensemble = CellTypes(sizes / n, np.sqrt(rest[at] * table), s[at] if symmetry else 0.0, M[at] * table)
     return _cast(ensemble, dtype)

@@ -93,7 +93,10 @@ def type_indices(types: Any, n: int) -> tuple[tuple[str, ...], Int[np.ndarray, "
 
     Raises `ValueError` unless there is one label for each of n units, and two units of each type.
     """
-    given = np.asarray(types)
+    try:
+        given = np.asarray(types)
+    except ValueError as error:  # lists of several lengths
+        raise ValueError(f"`types` must be one label for each of {n} units, got no array of labels: {error}") from error
     if given.shape != (n,):
         raise ValueError(f"`types` must be one label for each of {n} units, got shape {given.shape}")
     if given.dtype.kind not in "biuUS":

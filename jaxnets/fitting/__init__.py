@@ -19,6 +19,7 @@ from .families import (
     StretchedExponential,
     default_families,
 )
+from .null_models import Scores, null_models, of_spectrum, score_models
 from .parameters import Fixed, Free, Interval, Positive, Simplex, Transform, draw_starts
 from .recordings import RecordingFit, fit_recording
 from .targets import (
@@ -59,6 +60,7 @@ __all__ = [
     "PowerLaw",
     "Profile",
     "RecordingFit",
+    "Scores",
     "Simplex",
     "SpectralStatistics",
     "StretchedExponential",
@@ -74,10 +76,13 @@ __all__ = [
     "fit_recording",
     "held_out",
     "least_squares",
+    "null_models",
+    "of_spectrum",
     "onset_misses",
     "population_time_misses",
     "predict",
     "profile",
+    "score_models",
     "spectral_statistics",
     "spectrum_misses",
     "speed_misses",

@@ -13,7 +13,7 @@ with the parameters theta. Without tau, Sigma alone would reject all families, a
 Some modes stand apart and are not smooth in the rank; a matrix of counts has one such mode, its mean. These `leading`
 modes become parts of finite rank with their measured singular values and overlaps. The family describes the bulk.
 
-To add a family, see `families`. To fit another statistic, replace `_counts` and `_expected`, which must stay in step.
+To add a family, see `families`. To fit another statistic, replace `soft_counts` and `_expected`, which belong together.
 
 Source: derived here.
 """
@@ -154,7 +154,7 @@ def fit_connectome(
     require_whole("num_leading", num_leading, least=0)
     require_whole("num_scales", num_scales, least=3)
     require_whole("num_replicates", num_replicates, least=4 * num_scales)
-    measured = _measure(matrix, num_leading, num_scales)
+    measured = measure(matrix, num_leading, num_scales)
     keys = jax.random.split(key, len(families))
     bar = tqdm(families, "fitting families", delay=2, leave=False, disable=not progress)
     fits = [_fit_family(family, measured, key, num_replicates) for family, key in zip(bar, keys, strict=True)]
@@ -242,7 +242,7 @@ def held_out(fit: ConnectomeFit, matrix: Float[ArrayLike, "m m"], *, free_g: boo
     likelihoods, counts, overlaps = [], [], []
     for one in fit.fits:
         expected = ratio * jnp.concatenate([one.expected[None], one.replicate_counts])
-        likelihoods.append(_log_normal(ys - expected, one.scatter, ratio * one.misfit))
+        likelihoods.append(log_normal(ys - expected, one.scatter, ratio * one.misfit))
         squares = (ys - expected) ** 2
         counts.append(jnp.sqrt(jnp.mean(squares[:, : y.size // 2], axis=1)))
         overlaps.append(jnp.sqrt(jnp.mean(squares[:, y.size // 2 :], axis=1)))
@@ -285,7 +285,7 @@ def _estimate(values: Float[Array, "B ..."]) -> Estimate:
 # --- measurements
 
 
-def _measure(matrix: Float[ArrayLike, "n n"], num_leading: int, num_scales: int) -> Measured:
+def measure(matrix: Float[ArrayLike, "n n"], num_leading: int, num_scales: int) -> Measured:
     whole = modes_of_matrix(matrix)
     n, rank = whole.values.shape[0], int(jnp.count_nonzero(whole.values))
     bulk, overlaps = whole.values[num_leading:rank], whole.overlaps[num_leading:rank]
@@ -303,7 +303,7 @@ def _measure(matrix: Float[ArrayLike, "n n"], num_leading: int, num_scales: int)
         ranks=(jnp.arange(rank - num_leading, dtype=bulk.dtype) + 0.5) / n,
         g=_root_mean_square(bulk, n),
         scales=scales,
-        counts=_counts(bulk, overlaps, n, scales),
+        counts=soft_counts(bulk, overlaps, n, scales),
         leading=jnp.stack([whole.values[:num_leading], whole.overlaps[:num_leading]], axis=1),
     )
 
@@ -318,7 +318,7 @@ def _counts_like(
         raise ValueError(f"`{name}` must have modes beyond the {start} leading ones, got none")
     factor = measured.g / _root_mean_square(bulk, n).astype(measured.g.dtype) if free_g else 1
     bulk, overlaps = bulk.astype(measured.g.dtype), other.overlaps[start:].astype(measured.g.dtype)
-    return _counts(factor * bulk, overlaps, n, measured.scales)
+    return soft_counts(factor * bulk, overlaps, n, measured.scales)
 
 
 def _root_mean_square(values: Float[Array, " r"], n: int) -> Float[Array, ""]:
@@ -326,7 +326,7 @@ def _root_mean_square(values: Float[Array, " r"], n: int) -> Float[Array, ""]:
     return values[0] * jnp.sqrt(jnp.sum((values / values[0]) ** 2) / n)
 
 
-def _counts(values, overlaps, n: int, scales) -> Float[Array, " 2*K"]:
+def soft_counts(values, overlaps, n: int, scales) -> Float[Array, " 2*K"]:
     profile = observed_singular_profile(values, overlaps, n, scales)
     return n * jnp.concatenate([profile.counts, profile.overlaps])
 
@@ -346,7 +346,7 @@ def _samples(ensemble: Ensemble, measured: Measured, keys: PRNGKeyArray):
         J = ensemble.sample(measured.n, key=key, max_modes=measured.ranks.shape[0]).dense()
         u, s, vt = jnp.linalg.svd(J)
         o = jnp.sum(u * vt.T, axis=0)
-        return _counts(s[start:], o[start:], measured.n, measured.scales), jnp.stack([s[:start], o[:start]], axis=1)
+        return soft_counts(s[start:], o[start:], measured.n, measured.scales), jnp.stack([s[:start], o[:start]], axis=1)
 
     return jax.lax.map(one, keys)
 
@@ -373,11 +373,11 @@ def _fit_family(family: Family, measured: Measured, key: PRNGKeyArray, num_repli
     # This many degrees of freedom make the inverse right in the mean (Hartlap, Simon & Schneider 2007).
     scatter = noise.T @ noise / (num_replicates - y.shape[0] - 2)
     for _ in range(_ROUNDS):
-        misfit = _misfit(_expected(result.params, measured) + offset - y, scatter)
+        misfit = likeliest_misfit(_expected(result.params, measured) + offset - y, scatter)
         whitening = jnp.linalg.inv(jnp.linalg.cholesky(scatter + misfit**2 * identity))
         result = fit(result.params, offset, whitening)
     expected = _expected(result.params, measured) + offset
-    log_likelihood = _log_normal(y - expected, scatter, misfit)
+    log_likelihood = log_normal(y - expected, scatter, misfit)
 
     # Repeated measurements, refitted to first order: u moves by (W M)^+ W dy, M = d(mu)/du, W the whitening.
     slopes = jax.jacfwd(lambda u: _expected(result.space.params(u), measured))(result.free)
@@ -416,7 +416,7 @@ def _residuals(family: Family, measured: Measured, offset, whitening) -> Float[A
     return whitening @ (_expected(family, measured) + offset - measured.counts)
 
 
-def _misfit(error: Float[Array, " m"], scatter: Float[Array, "m m"]) -> float:
+def likeliest_misfit(error: Float[Array, " m"], scatter: Float[Array, "m m"]) -> float:
     """The likeliest tau for errors of covariance Sigma + tau^2."""
     variances, axes = np.linalg.eigh(scatter)
     squares = (axes.T @ np.asarray(error)) ** 2
@@ -432,7 +432,7 @@ def _misfit(error: Float[Array, " m"], scatter: Float[Array, "m m"]) -> float:
 _LEAST_MISFIT = 1e-2  # far below the scatter, and enough for a scatter that is singular
 
 
-def _log_normal(errors: Float[Array, "*B m"], scatter: Float[Array, "m m"], misfit) -> Float[Array, "*B"]:
+def log_normal(errors: Float[Array, "*B m"], scatter: Float[Array, "m m"], misfit) -> Float[Array, "*B"]:
     """log N(errors; 0, Sigma + tau^2)."""
     m = scatter.shape[0]
     L = jnp.linalg.cholesky(scatter + misfit**2 * jnp.eye(m, dtype=scatter.dtype))

@@ -40,6 +40,11 @@ def connectome():
     return jn.fitting.fit_connectome(LARGE, families(), key=KEY, num_replicates=32, progress=False)
 
 
+def score(matrices):
+    options = {"key": KEY, "num_samples": 12, "num_scales": 3, "progress": False}
+    return jn.fitting.score_models({"i.i.d.": IID()}, {"one": matrices}, **options)
+
+
 @functools.cache
 def statistics():
     phases = np.exp(2j * np.pi * RNG.random((2, 40)))
@@ -118,6 +123,8 @@ CALLS = {
         heavy=True,
         nan=("low", "high"),
     ),
+    "fitting.null_models": of(jn.fitting.null_models, heavy=True, matrix=LARGE, types=np.arange(20) % 2),
+    "fitting.score_models": of(score, heavy=True, matrices=LARGE),
     "fitting.fit_connectome": of(
         jn.fitting.fit_connectome,
         heavy=True,
