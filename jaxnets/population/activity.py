@@ -11,7 +11,7 @@ the diagonal, much narrower than C near onset, and K - 1 decays along the axes. 
 along the edges of a quadrant, where the trapezoid rule in (t, u), a = a_0 exp(t - e^{-t}), converges exponentially.
 """
 
-from typing import overload
+from typing import Any, TypeVar, overload
 
 import equinox as eqx
 import jax
@@ -22,11 +22,14 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 from .._arguments import require, require_instance, require_whole, vector
 from .._numerics import cubic_interpolation, frozen, is_concrete
 from .._numerics.filon import spectra
+from .._numerics.host import from_host, namespace, on_host
 from .._results import Result
 from ..couplings import Ensemble
 from ..meanfield import Stationary, TypedStationary
 from .pairs import Pairs, alike, unlike
 from .types import TypedDimension, check_types, dimension_of_types, pairs_of_types
+
+StateOfUnits = TypeVar("StateOfUnits", Stationary, TypedStationary)
 
 # Largest residual of a converged result; with sampled paths it is far below their errors.
 _TOLERANCE, _TOLERANCE_OF_PATHS = 1e-4, 1e-3
@@ -195,21 +198,42 @@ def _shared(
     return _shared_sums(state, lags, nodes)
 
 
-@eqx.filter_jit
 def _shared_sums(state: TypedStationary, lags: Float[Array, " L"], nodes: int):
-    def sums(state, nodes, stride):
-        pairs = pairs_of_types(state)
-        spacing = stride * (state.lags[1] - state.lags[0])
-        rates = 1 / jnp.max(state.tau), 1 / jnp.min(state.tau)
-        c = pairs.functions[:, ::stride]
-        return integral(pairs, c, spacing, state.decay_rate, lags, nodes, nodes, *frozen(rates))
+    if not is_concrete(state, lags):
+        return _shared_with_gradient(state, lags, nodes)
+    # One small program for both rules.
+    total = np.asarray(_shared_alone(state, lags, nodes, np.asarray(nodes)))
+    coarse = np.asarray(_shared_alone(_every_second_lag(state), lags, nodes, np.asarray(int(_COARSER * nodes))))
+    return from_host((total, _error_of_shared(*on_host((state, total, coarse)))))
 
-    total, coarse = sums(frozen(state), nodes, 1), sums(state, int(_COARSER * nodes), _STRIDE)
+
+@eqx.filter_jit
+def _shared_with_gradient(state: TypedStationary, lags: Float[Array, " L"], nodes: int):
+    total = _shared_integral(frozen(state), lags, nodes, nodes, 1)
+    coarse_nodes = int(_COARSER * nodes)
+    coarse = _shared_integral(state, lags, coarse_nodes, coarse_nodes, _STRIDE)
     value = jax.lax.stop_gradient(total - coarse) + coarse
-    by_kind = lambda of: jnp.sum(of.reshape(2, -1, lags.shape[0]), axis=1)
-    missed = jnp.max(jnp.abs(by_kind(coarse - total)) / jnp.max(jnp.abs(by_kind(total)), axis=1, keepdims=True))
-    last = jnp.max(jnp.abs(state.c_x[:, -1] - state.static_x)) / jnp.max(state.c_x)
-    return value, jax.lax.stop_gradient(jnp.maximum(jnp.maximum(missed, last**2), state.residual))
+    return value, jax.lax.stop_gradient(_error_of_shared(state, total, coarse))
+
+
+@eqx.filter_jit
+def _shared_alone(state, lags, nodes, count):
+    return _shared_integral(state, lags, nodes, count, 1)
+
+
+def _shared_integral(state: TypedStationary, lags, nodes: int, count: int | Int[Array, ""], stride: int):
+    pairs = pairs_of_types(state)
+    spacing = stride * (state.lags[1] - state.lags[0])
+    rates = 1 / jnp.max(state.tau), 1 / jnp.min(state.tau)
+    return integral(pairs, pairs.functions[:, ::stride], spacing, state.decay_rate, lags, nodes, count, *frozen(rates))
+
+
+def _error_of_shared(state: TypedStationary, total: Float[Any, "m L"], coarse: Float[Any, "m L"]) -> Any:
+    xp = namespace(total)
+    by_kind = lambda of: of.reshape(2, -1, of.shape[-1]).sum(1)
+    missed = (abs(by_kind(coarse - total)) / abs(by_kind(total)).max(1, keepdims=True)).max()
+    last = abs(state.c_x[:, -1] - state.static_x).max() / state.c_x.max()
+    return xp.maximum(xp.maximum(missed, last**2), state.residual)
 
 
 def _pair_covariance(
@@ -260,7 +284,7 @@ def _judged(
     return PairCovariance(lags, total[0], total[1], residual, state.converged & (residual <= tolerance))
 
 
-def _every_second_lag(state: Stationary) -> Stationary:
+def _every_second_lag(state: StateOfUnits) -> StateOfUnits:
     """The state on lags twice as far apart, as many as before: beyond the last lag functions decay exponentially."""
     lags, rate = np.asarray(state.lags), np.asarray(state.decay_rate)
 
@@ -270,7 +294,8 @@ def _every_second_lag(state: Stationary) -> Stationary:
         beyond = np.exp(-rate * (_STRIDE * lags[kept.shape[-1] :] - lags[-1 - (lags.size - 1) % _STRIDE]))
         return np.concatenate([kept, kept[..., -1:] * beyond], axis=-1)
 
-    fields = lambda s: (s.c_x, s.c_phi, *(() if s.units is None else (s.units.c_x, s.units.c_phi)))
+    units = getattr(state, "units", None)
+    fields = lambda s: (s.c_x, s.c_phi, *(() if units is None else (s.units.c_x, s.units.c_phi)))
     return eqx.tree_at(lambda s: (s.lags, *fields(s)), state, (_STRIDE * lags, *map(thinned, fields(state))))
 
 
