@@ -38,9 +38,12 @@ def _mass(spectrum, left, right, top, num=40):
         steps += [dz * weight]
     points += [left + 1j * top * x, (left + right) / 2 + (right - left) / 2 * x + 1j * top]
     steps += [-1j * top * weight, -(right - left) / 2 * weight]
-    point = spectrum.solve(np.concatenate(points))
-    assert np.all(point.converged)
-    return float((np.sum(np.asarray(point.green) * np.concatenate(steps)) / (2j * np.pi)).real)
+    total = 0
+    for z, step in zip(np.concatenate(points).reshape(-1, 16), np.concatenate(steps).reshape(-1, 16), strict=True):
+        point = spectrum.solve(z)
+        assert np.all(point.converged)
+        total += np.sum(np.asarray(point.green) * step)
+    return float((total / (2j * np.pi)).real)
 
 
 def _jacobian(ensemble, gains, tau, n, key):
