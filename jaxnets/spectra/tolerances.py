@@ -96,6 +96,7 @@ LINES = 9  # of constant Im z, crowding towards the real axis, on which the righ
 LINE_CELLS = 12  # of a line in the search for its first crossing: components narrower than that may be stepped over
 LINE_STEPS = 32  # along these cells, and on to the crossing: by Newton's method if it converges, else by halvings
 FAR_FROM_EDGE = 0.5  # m below which a point lies not next to the edge
+TYPED_EDGE_STEPS = 6  # Newton steps from the last point of a line: 3 do not reach the branch point of t where s = 1
 HEIGHT_STEP = 1e-6  # of Im z of the rightmost point, on which Re z depends to second order
 HEIGHT_STEPS = 20
 SOLVE_STEPS = 8  # Newton steps from the damped iteration, on both sides of the boundary

@@ -60,7 +60,7 @@ def rightmost(ensemble: Ensemble, units: Units, sign: Float[ArrayLike, ""]) -> T
     guess, size = _best_crossing(looks, _first_reach(fixed_ensemble, fixed_units), fixed_units)
     start = jnp.concatenate([guess.x[None], guess.t.real, guess.t.imag])
     near, height = frozen(_highest(functools.partial(_along_boundary, fixed), start, guess.height))
-    root = polish_root(_edge_equations, near, (*law, height))
+    root = polish_root(_edge_equations, near, (*law, height), num_steps=tolerances.TYPED_EDGE_STEPS)
     x, t = root.value[0], jax.lax.complex(*jnp.split(root.value[1:], 2))
     kept = frozen(x) > guess.x - tolerances.KEPT * size
     return TypedEdge(jax.lax.complex(x, height), t, root.residual, root.converged & kept & guess.found)
@@ -79,7 +79,8 @@ def _rightmost_from_host(ensemble: Ensemble, units: Units, sign: Any) -> TypedEd
 
     start = np.concatenate([guess.x[None], guess.t.real, guess.t.imag])
     near, height = _highest(along, start, guess.height)
-    found = polish_root(_edge_equations, sign * near, (ensemble, units, np.asarray(sign * height)))
+    args = (ensemble, units, np.asarray(sign * height))
+    found = polish_root(_edge_equations, sign * near, args, num_steps=tolerances.TYPED_EDGE_STEPS)
     y, residual = sign * np.asarray(found.value), np.asarray(found.residual)
     kept = y[0] > guess.x - tolerances.KEPT * size
     converged = np.asarray(bool(found.converged) & bool(kept) & bool(guess.found))
@@ -179,7 +180,7 @@ def _first_crossings(looks: Callable, units: Units, y: Float[Any, " l"], box: Bo
         length = xp.where(line.found, newton, xp.minimum(xp.minimum(ahead, longest), line.x - left))
         length = xp.where(count == 0, 0, length)  # t far outside is found from 0
         x = line.x - length
-        at = looks(plane(x, y), line.t - length[:, None] * dt)
+        at = looks(plane(x, y), line.t - plane(length, 0 * length)[:, None] * dt)
         outside, going = _is_outside(at), _unfinished(carry)
         kept = outside & going
         inner, found = xp.where(outside, line.inner, x), line.found | ~outside
@@ -197,8 +198,9 @@ def _first_crossings(looks: Callable, units: Units, y: Float[Any, " l"], box: Bo
         return ~done & (count < tolerances.LINE_STEPS)
 
     right = 0 * y + box.right
-    weighted = (units.weights * units.gains)[None] / (units.decay + units.tau[None] * plane(right, y)[:, None, None])
-    near = weighted.sum(-1)
+    zeta = plane(units.decay + units.tau[None] * right[:, None, None], units.tau[None] * y[:, None, None])
+    weights = units.weights * units.gains
+    near = (plane(weights, 0 * weights)[None] / zeta).sum(-1)
     line = _Line(right, near, 0 * y + left, right < left, y)
     carry = 0, line, (1 + 0 * y, 0 * y, 0 * near)
     _, line, (m, *_) = repeated(step, lambda carry: _unfinished(carry).any(), carry, numpy=xp is np)
