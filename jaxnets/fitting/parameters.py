@@ -20,7 +20,11 @@ from .._results import one_line
 
 
 class Transform(eqx.Module):
-    """A smooth map from free numbers onto the values that a parameter may have."""
+    """A smooth map from free numbers onto the values that a parameter may have.
+
+    A value that rounding would put on an excluded limit stays next to the limit: a search that runs off to it ends at
+    parameters from which another search can start.
+    """
 
     __repr__ = one_line
 
@@ -61,7 +65,7 @@ class Positive(Transform):
     """x > 0, x = e^u."""
 
     def constrain(self, u):
-        return jnp.exp(u)
+        return jnp.maximum(jnp.exp(u), _tiny(u))
 
     def free(self, x):
         return jnp.log(x)
@@ -91,14 +95,16 @@ class Interval(Transform):
 
     def constrain(self, u):
         low, high = self.low.astype(u.dtype), self.high.astype(u.dtype)
-        return low + (high - low) * jax.nn.sigmoid(u)
+        eps, tiny = float(jnp.finfo(u.dtype).eps), _tiny(u)
+        inner = low + (eps * jnp.abs(low) + tiny), high - (eps * jnp.abs(high) + tiny)
+        return jnp.clip(low + (high - low) * jax.nn.sigmoid(u), *inner)
 
     def free(self, x):
         low, high = self.low.astype(x.dtype), self.high.astype(x.dtype)
         return jnp.log((x - low) / (high - x))
 
     def holds(self, x):
-        return (x > self.low) & (x < self.high)
+        return (x > np.asarray(self.low)) & (x < np.asarray(self.high))  # of any precision
 
     def expected(self):
         return f"between {self.low:g} and {self.high:g}, the limits excluded"
@@ -108,7 +114,7 @@ class Simplex(Transform):
     """Weights w_1..w_K > 0 of sum 1, w_k = e^{u_k} / (1 + sum_j e^{u_j}): K - 1 free numbers."""
 
     def constrain(self, u):
-        return jax.nn.softmax(jnp.append(u, 0))
+        return jnp.maximum(jax.nn.softmax(jnp.append(u, 0)), _tiny(u))
 
     def free(self, x):
         return jnp.log(x[:-1] / x[-1])
@@ -118,6 +124,10 @@ class Simplex(Transform):
 
     def expected(self):
         return "a 1-d array of numbers > 0 whose sum is 1"
+
+
+def _tiny(u: Float[Array, "..."]) -> float:
+    return float(jnp.finfo(u.dtype).tiny)
 
 
 class Fixed(Transform):

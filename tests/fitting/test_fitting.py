@@ -147,6 +147,21 @@ def test_transforms_invert(transform, values):
     np.testing.assert_allclose(transform.constrain(transform.free(x)), x, rtol=1e-14)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_parameters_of_any_free_numbers_can_be_starts(dtype):
+    """Searches that run off to a limit, where rounding would put 0, -1, 3 and 1."""
+    ends = jnp.array([-2000, 2000], dtype)  # e^2000 is infinite, which no parameter is
+    cases = [(Positive(), ends[:1]), (Interval(-1, 3), ends), (Interval(0, 1), ends), (Simplex(), ends)]
+
+    @jax.jit
+    def ends_and_back():
+        values = [transform.constrain(u) for transform, u in cases]
+        return values, [transform.free(x) for (transform, _), x in zip(cases, values, strict=True)]
+
+    for (transform, _), x, u in zip(cases, *ends_and_back(), strict=True):
+        assert x.dtype == dtype and np.all(transform.holds(np.asarray(x))) and np.all(np.isfinite(u)), (transform, x)
+
+
 def test_an_ensemble_is_a_tree_of_parameters():
     """Strength and effective rank of modes of two amplitudes; weights, overlap and load are held."""
     truth = RandomModes([2.0, 0.5], weights=[0.25, 0.75], load=0.5)
