@@ -90,11 +90,12 @@ ZERO_MEAN = 1e-6  # of the largest gain: a smaller mean is 0, up to rounding
 SQUARINGS = 20  # of a matrix of averages: eigenvalues that differ by 1e-6 are told apart
 T_STEPS = 3  # for t from a point close by
 T_MISS = 1e-4  # of t, before the last step, which leaves the square
-LINE_T_STEPS = 3  # on a line, where t is extrapolated; two leave the first point, far outside, off by 1e-2
 FRAME_POINTS = 4  # of each side of a box around the support, where m < 1
 LINES = 9  # of constant Im z, crowding towards the real axis, on which the rightmost point is sought
 LINE_CELLS = 12  # of a line in the search for its first crossing: components narrower than that may be stepped over
 LINE_STEPS = 32  # along these cells, and on to the crossing: by Newton's method if it converges, else by halvings
+FRAMES = 4  # boxes around the support, each BEYOND times as wide as the one before
+LINE_END = 0.01  # of the size: the last step of a line, and how far Newton's method may move its end
 FAR_FROM_EDGE = 0.5  # m below which a point lies not next to the edge
 TYPED_EDGE_STEPS = 6  # Newton steps from the last point of a line: 3 do not reach the branch point of t where s = 1
 HEIGHT_STEP = 1e-6  # of Im z of the rightmost point, on which Re z depends to second order

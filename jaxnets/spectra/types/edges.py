@@ -20,7 +20,7 @@ from ..._numerics.host import from_host, namespace, on_host, plane, repeated
 from ..._results import Result
 from ...couplings import Ensemble
 from .. import tolerances
-from .outside import Look, conditions, look, r_and_kappa, spectral_radius
+from .outside import Look, conditions, look, look_along, r_and_kappa, spectral_radius
 from .units import Units
 
 
@@ -55,14 +55,15 @@ def rightmost(ensemble: Ensemble, units: Units, sign: Float[ArrayLike, ""]) -> T
     fixed_ensemble, fixed_units = fixed = frozen(law)
 
     def looks(z, near):
-        return jax.vmap(lambda z, near: look(fixed_ensemble, fixed_units, z, near, tolerances.T_STEPS))(z, near)
+        at = lambda z, near: look_along(fixed_ensemble, fixed_units, z, near, tolerances.T_STEPS)
+        return jax.vmap(at)(z, near)
 
     guess, size = _best_crossing(looks, _first_reach(fixed_ensemble, fixed_units), fixed_units)
     start = jnp.concatenate([guess.x[None], guess.t.real, guess.t.imag])
     near, height = frozen(_highest(functools.partial(_along_boundary, fixed), start, guess.height))
     root = polish_root(_edge_equations, near, (*law, height), num_steps=tolerances.TYPED_EDGE_STEPS)
     x, t = root.value[0], jax.lax.complex(*jnp.split(root.value[1:], 2))
-    kept = frozen(x) > guess.x - tolerances.KEPT * size
+    kept = frozen(x) > guess.x - tolerances.LINE_END * size
     return TypedEdge(jax.lax.complex(x, height), t, root.residual, root.converged & kept & guess.found)
 
 
@@ -82,7 +83,7 @@ def _rightmost_from_host(ensemble: Ensemble, units: Units, sign: Any) -> TypedEd
     args = (ensemble, units, np.asarray(sign * height))
     found = polish_root(_edge_equations, sign * near, args, num_steps=tolerances.TYPED_EDGE_STEPS)
     y, residual = sign * np.asarray(found.value), np.asarray(found.residual)
-    kept = y[0] > guess.x - tolerances.KEPT * size
+    kept = y[0] > guess.x - tolerances.LINE_END * size
     converged = np.asarray(bool(found.converged) & bool(kept) & bool(guess.found))
     t = plane(*np.split(y[1:], 2))
     return TypedEdge(*from_host((np.asarray(plane(y[0], height)), t, residual, converged)))
@@ -102,13 +103,14 @@ def _look_many(law: tuple[Ensemble, Units], rows):
 class _Line(NamedTuple):
     """Lines of constant Im z: the leftmost point x that was reached outside the support, and its t.
 
-    `inner` is a point inside the support, where one was found.
+    `inner` is a point inside the support, where one was found. The next step is no longer than `longest`.
     """
 
     x: Float[Array, " l"]
     t: Complex[Array, "l K"]
     inner: Float[Array, " l"]
     found: Bool[Array, " l"]
+    longest: Float[Array, " l"]
     height: Float[Array, " l"]
 
 
@@ -131,19 +133,24 @@ def reach_from_host(ensemble: Ensemble, units: Units) -> np.ndarray:
 def frame(looks: Callable, reach: Float[Any, ""], units: Units) -> Box:
     """Bounds of the support, from its size where all is explicit, widened until m < 1 on three sides."""
     xp = namespace(reach)
-    reaches = reach * tolerances.BEYOND ** xp.arange(4, dtype=reach.dtype)
-    over_tau = lambda x: x[:, None, None] / units.tau[None]
-    right = over_tau(reaches - units.decay).max((1, 2))
-    left, top = over_tau(-reaches - units.decay).min((1, 2)), over_tau(reaches).max((1, 2))
     share = xp.linspace(0, 1, tolerances.FRAME_POINTS, dtype=reach.dtype)
     along, up = xp.concatenate([0 * share, 0 * share + 1, share]), xp.concatenate([share, share, 0 * share + 1])
-    x, y = left[:, None] + (right - left)[:, None] * along[None], top[:, None] * up[None]
-    z = plane(x, y).ravel()
-    near = xp.zeros((z.shape[0], units.tau.shape[0]), z.dtype)
-    free = _is_outside(looks(z, near)).reshape(x.shape).all(1)
-    beyond = xp.flip(xp.cumprod(xp.flip(free.astype(int))))  # this reach and all larger ones
-    first = xp.argmax(beyond)
-    return Box(left[first], right[first], top[first])
+    near = plane(0 * along[:, None] * units.fractions[None], 0 * along[:, None] * units.fractions[None])
+
+    def box(reach):
+        left, right = ((-reach - units.decay) / units.tau).min(), ((reach - units.decay) / units.tau).max()
+        return Box(left, right, (reach / units.tau).max())
+
+    def wider(carry):
+        reach, _, count = carry
+        reach = xp.where(count > 0, tolerances.BEYOND * reach, reach)
+        left, right, top = box(reach)
+        z = plane(left + (right - left) * along, top * up)
+        return reach, _is_outside(looks(z, near)).all(), count + 1
+
+    start = reach, reach < 0, 0
+    unfinished = lambda carry: ~carry[1] & (carry[2] < tolerances.FRAMES)
+    return box(repeated(wider, unfinished, start, numpy=xp is np)[0])
 
 
 def _is_outside(at: Look) -> Bool[Any, "..."]:
@@ -165,46 +172,62 @@ def _best_crossing(looks: Callable, reach: Float[Any, ""], units: Units) -> tupl
 def _first_crossings(looks: Callable, units: Units, y: Float[Any, " l"], box: Box) -> _Line:
     """The first crossing of m = 1 on each line, from the right.
 
-    Steps go to where 1/sqrt(m) = 1 on its tangent, which is exact around one disc. They are halvings where a
-    point inside is known and closer. A point next to a wrong one, from which t could not be followed, takes its place.
+    Steps go to where 1/sqrt(m) = 1 on its tangent, which is exact around one disc. They are halvings where a point
+    inside is known and closer. The last step is taken without a look.
     """
-    xp, left = namespace(y), box.left
-    longest = (box.right - left) / tolerances.LINE_CELLS
+    xp, left, size = namespace(y), box.left, box.right - box.left
+    longest = size / tolerances.LINE_CELLS
+
+    def ahead(line, m, slope):
+        """The distance to where 1/sqrt(m) = 1 on its tangent."""
+        level, by_x = 1 / xp.sqrt(m) - 1, -slope / (2 * m * xp.sqrt(m))
+        return xp.where(by_x > 0, level / xp.where(by_x > 0, by_x, 1), xp.inf)
 
     def step(carry):
         count, line, (m, slope, dt) = carry
-        level, by_x = 1 / xp.sqrt(m) - 1, -slope / (2 * m * xp.sqrt(m))
-        ahead = xp.where(by_x > 0, level / xp.where(by_x > 0, by_x, 1), xp.inf)
-        halved = (line.x - line.inner) / 2
-        newton = xp.where(ahead < 1.5 * halved, ahead, halved)  # a step to the point inside would come again
-        length = xp.where(line.found, newton, xp.minimum(xp.minimum(ahead, longest), line.x - left))
+        halved, newton = (line.x - line.inner) / 2, ahead(line, m, slope)
+        length = xp.minimum(xp.minimum(newton, line.longest), line.x - left)
+        # Not again to the point inside.
+        length = xp.where(line.found & (length > 1.5 * halved), halved, length)
         length = xp.where(count == 0, 0, length)  # t far outside is found from 0
         x = line.x - length
         at = looks(plane(x, y), line.t - plane(length, 0 * length)[:, None] * dt)
-        outside, going = _is_outside(at), _unfinished(carry)
-        kept = outside & going
-        inner, found = xp.where(outside, line.inner, x), line.found | ~outside
-        known = at.m, at.gradient.real, at.slope
-        known = tuple(_where(xp, kept, new, old) for new, old in zip(known, (m, slope, dt), strict=True))
-        x, t = _where(xp, kept, x, line.x), _where(xp, kept, at.t, line.t)
-        wrong = (x - inner < tolerances.ON_AXIS * longest) & (known[0] < tolerances.FAR_FROM_EDGE)
-        inner, found = xp.where(wrong, left, inner), found & ~wrong
-        inner, found = xp.where(going, inner, line.inner), xp.where(going, found, line.found)
-        return count + 1, _Line(x, t, inner, found, y), known
+        known, going = at.miss < tolerances.T_MISS, unfinished(carry)
+        outside, inside = known & (at.m < 1) & going, known & (at.m >= 1) & going
+        # Where t could not be followed, steps get shorter.
+        limit = xp.where(known, xp.minimum(2 * line.longest, longest), length / 4)
+        new = _Line(x, at.t, line.inner, line.found, limit, y)
+        line = _Line(*(_where(xp, outside, a, b) for a, b in zip(new, line, strict=True)))
+        line = line._replace(
+            inner=xp.where(inside, x, line.inner),
+            found=line.found | inside,
+            longest=xp.where(going, limit, line.longest),
+        )
+        facts = zip((at.m, at.gradient.real, at.slope), (m, slope, dt), strict=True)
+        return count + 1, line, tuple(_where(xp, outside, a, b) for a, b in facts)
 
-    def _unfinished(carry):
-        count, line, (m, *_) = carry
-        done = (m > 1 - tolerances.ON_AXIS) & (count > 1) | (line.x <= left)
-        return ~done & (count < tolerances.LINE_STEPS)
+    def arrived(carry):
+        count, line, (m, slope, _) = carry
+        return (m > tolerances.FAR_FROM_EDGE) & (ahead(line, m, slope) < tolerances.LINE_END * size) & (count > 1)
+
+    def unfinished(carry):
+        count, line, _ = carry
+        # Lines to the left of where another one has arrived are of no use.
+        first = xp.where(arrived(carry), line.x, -xp.inf).max() - 2 * tolerances.LINE_END * size
+        return ~(arrived(carry) | (line.x <= left) | (line.x < first)) & (count < tolerances.LINE_STEPS)
 
     right = 0 * y + box.right
     zeta = plane(units.decay + units.tau[None] * right[:, None, None], units.tau[None] * y[:, None, None])
     weights = units.weights * units.gains
     near = (plane(weights, 0 * weights)[None] / zeta).sum(-1)
-    line = _Line(right, near, 0 * y + left, right < left, y)
+    line = _Line(right, near, 0 * y + left, right < left, 0 * y + longest, y)
     carry = 0, line, (1 + 0 * y, 0 * y, 0 * near)
-    _, line, (m, *_) = repeated(step, lambda carry: _unfinished(carry).any(), carry, numpy=xp is np)
-    return line._replace(found=m > tolerances.FAR_FROM_EDGE)
+    carry = repeated(step, lambda carry: unfinished(carry).any(), carry, numpy=xp is np)
+    _, line, (m, slope, dt) = carry
+    found = arrived(carry) | (m > 1 - tolerances.ON_AXIS)
+    length = xp.where(found, xp.minimum(ahead(line, m, slope), line.x - line.inner), 0)
+    t = line.t - plane(length, 0 * length)[:, None] * dt
+    return line._replace(x=line.x - length, t=t, found=found)
 
 
 def _where(xp: Any, rows: Bool[Any, " l"], new, old):

@@ -59,6 +59,20 @@ def conditions(
 
 def look(ensemble: Ensemble, units: Units, z: Complex[Array, ""], near: Complex[Array, " K"], num_steps: int) -> Look:
     """t from one that is close by `num_steps` of Newton's, and all that depends on it."""
+    t, miss, slope, along = _followed_with_slope(ensemble, units, z, near, num_steps)
+    m, by = jax.vmap(along, out_axes=(None, 0))(jnp.array([1, 1j], z.dtype))
+    return Look(t, miss, slope, m, jax.lax.complex(by[0], by[1]))
+
+
+def look_along(ensemble: Ensemble, units: Units, z: Complex[Array, ""], near: Complex[Array, " K"], num_steps) -> Look:
+    """`look` with the slope of m along the real axis alone."""
+    t, miss, slope, along = _followed_with_slope(ensemble, units, z, near, num_steps)
+    m, by = along(jnp.ones_like(z))
+    return Look(t, miss, slope, m, as_complex(by))
+
+
+def _followed_with_slope(ensemble, units, z, near, num_steps):
+    """t, its error and slope, and a function of a direction that returns m and its change."""
     start = near, jnp.zeros_like(near[0].real), near
     step = lambda _, carry: _linearised(ensemble, units, z, carry[0])
     t, miss, slope = jax.lax.fori_loop(0, num_steps, step, start)
@@ -67,8 +81,7 @@ def look(ensemble: Ensemble, units: Units, z: Complex[Array, ""], near: Complex[
         moved = (direction, direction * slope)
         return jax.jvp(lambda z, t: conditions(ensemble, units, z, t)[1], (z, t), moved)
 
-    m, by = jax.vmap(along, out_axes=(None, 0))(jnp.array([1, 1j], z.dtype))
-    return Look(t, miss, slope, m, jax.lax.complex(by[0], by[1]))
+    return t, miss, slope, along
 
 
 def followed(
