@@ -1,10 +1,23 @@
 """Weights that learn patterns: what one unit asks of its weights, and networks that hold given patterns.
 
 Each unit is a perceptron with bounds on its weights (`constraints`), a network is one perceptron for each unit
-(`design`). Another learning problem gets a module of its own here.
+(`design`). A soft committee of modes learns a teacher from a stream of samples (`committee`). Another learning problem
+gets a module of its own here.
 """
 
 from .._public import public
+from .committee import (
+    Committee,
+    LearningRates,
+    OnlineRun,
+    Overlaps,
+    Plateaus,
+    generalisation_error,
+    online_sgd,
+    online_theory,
+    order_parameters,
+    plateaus,
+)
 from .constraints import (
     FREE,
     Certificate,
@@ -27,15 +40,25 @@ from .design import (
 
 __all__ = [
     "Certificate",
+    "Committee",
     "FREE",
+    "LearningRates",
     "Margin",
+    "OnlineRun",
+    "Overlaps",
+    "Plateaus",
     "Storable",
     "Storage",
     "compose",
     "explain",
     "factorise",
+    "generalisation_error",
     "largest_margin",
     "margin_limit",
+    "online_sgd",
+    "online_theory",
+    "order_parameters",
+    "plateaus",
     "storable",
     "store",
     "store_sparsest",

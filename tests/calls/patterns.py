@@ -17,6 +17,11 @@ def trajectory():
 
 
 @functools.cache
+def committee():
+    return jn.learning.Committee.gaussian(2, 2, 5, key=KEY)
+
+
+@functools.cache
 def certificate():
     conditions = np.array([[1.0, 1.0], [-1.0, -1.0]])
     return jn.learning.largest_margin(conditions, -np.ones(2), np.ones(2)).certificate
@@ -83,6 +88,23 @@ CALLS = {
     ),
     "multistability.Trajectory.at": Call(lambda t: trajectory().at(t), lambda: {"t": 0.1}, True, (), True),
     # --- learning
+    "learning.Committee": of(jn.learning.Committee, left=STATES.T, amplitudes=np.ones(2), right=STATES),
+    "learning.online_theory": of(
+        jn.learning.online_theory,
+        heavy=True,
+        student=Made(committee),
+        teacher=Made(committee),
+        rates=jn.learning.LearningRates(1.0),
+        times=VECTOR.cumsum(),
+    ),
+    "learning.online_sgd": of(
+        jn.learning.online_sgd,
+        student=Made(committee),
+        teacher=Made(committee),
+        rates=jn.learning.LearningRates(1.0),
+        times=VECTOR.cumsum(),
+        key=KEY,
+    ),
     "learning.compose": of(jn.learning.compose, patterns=PATTERNS, Y=STATES.T, Z=J),
     "learning.factorise": of(jn.learning.factorise, J=J, patterns=PATTERNS),
     "learning.largest_margin": of(
