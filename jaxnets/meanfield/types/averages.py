@@ -131,9 +131,15 @@ def product(of: Rates, c: Float[Array, "K T"], variance: Float[Array, " K"]) -> 
 
 
 def series_tail(of: Rates) -> Float[Array, ""]:
-    """The last coefficients of G, over the largest: the error of C^phi by its series."""
-    xp, sizes = namespace(of.series), abs(of.series)
-    return (sizes[:, -2:].max(1) / xp.maximum(sizes.max(1), xp.finfo(sizes.dtype).tiny)).max()
+    """The last coefficients of (1 - rho) G, over the largest of G: the error of C^phi by its series.
+
+    Next to rho = 1 the errors of quadratures are divided by 1 - rho in G, and C^phi has them without it.
+    """
+    xp, grid = namespace(of.series), chebyshev.grid(TERMS)
+    apart = grid.series @ (2 * np.sin(np.pi / 4 * grid.nodes[:, None]) ** 2 * np.linalg.inv(grid.series))
+    of_covariance = abs(of.series @ xp.asarray(apart.T, of.series.dtype))
+    largest = xp.maximum(abs(of.series).max(1), xp.finfo(of.series.dtype).tiny)
+    return (of_covariance[:, -2:].max(1) / largest).max()
 
 
 def power_error(problem: Problem, of: Rates, variance: Float[Array, " K"], mean: Float[Array, " K"], nodes: int):

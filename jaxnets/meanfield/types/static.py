@@ -116,18 +116,20 @@ def fixed_point(
     root = polish_root(_mismatch, _in_scale(law, scale), (problem, frozen(scale), size, nodes), num_steps=_NEWTON_STEPS)
     mean, variance = scale * root.value[: mean.size], scale**2 * root.value[mean.size :]
     rows, coarse, slopes = _moments(problem.functions, scale, jnp.stack([mean, variance], axis=1), nodes)
-    return _judged(problem, scale, mean, variance, rows, coarse, slopes, root.residual)
+    # Newton's method may end far from where the search did, as where activity grows without bound.
+    last = _size(jnp.stack([mean, variance], axis=1), scale)
+    return _judged(problem, scale, mean, variance, rows, coarse, slopes, root.residual * frozen(size / last))
 
 
 def _fixed_on_host(problem: Problem, scale, mean, variance, nodes: int) -> TypedStaticState:
     """`fixed_point` of one concrete problem, by one small program."""
     law, found = on_host(_walk_alone(problem, scale, np.stack([mean, variance], axis=1), np.int32(_STEPS), nodes))
-    size, K = _size(law, scale), len(mean)
+    K = len(mean)
     one, residual = np.eye(K, dtype=mean.dtype), np.inf
     for _ in range(_NEWTON_STEPS):
         rows, _, slopes = found
         miss = _misses(problem, scale, law, rows)
-        residual = abs(miss).max() / size
+        residual = abs(miss).max() / _size(law, scale)
         if not residual > _EXACT * np.finfo(mean.dtype).eps:
             break
         among = [problem.means * slopes[:, 0, 0], problem.means * slopes[:, 0, 1] * scale]
