@@ -19,18 +19,23 @@ A new computation is one more function that returns such a dict: sweeps map it b
 """
 
 import dataclasses
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Complex, Float, PRNGKeyArray
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int, PRNGKeyArray
 
 from . import _expressions, couplings, dynamics, meanfield, observables, population, spectra
 from . import memory as memories
 from . import transfer as transfers
 from ._arguments import require_key
 from ._public import public
+from .couplings.estimates import measured_network
 
 Values = dict[str, Array]
 
@@ -57,12 +62,19 @@ def spectrum(
     G = 1 without a transfer function; with one, G holds its slopes at Gaussian inputs of the `variance`, which may be
     traced. `spectra.observed_void_area` measures `void_area`. Eigenvalues that are 0 do not count; their share of all
     is `zero_mass_theory`. `converged` speaks of the law.
+
+    With cell types, `right_edge_theory` is that of the bulk or of an outlier of block means, whichever is larger. Voids
+    and masses are left out, since theory has them for one type only.
     """
     require_key("key", key)
     coupling, phi = _read_gains(parameters, ensemble, transfer, variance)
     law = spectra.law(coupling, phi, variance=variance)
     values = _eigenvalues(coupling, phi, variance, n, max_modes, key)
     counted = jnp.abs(values) > _ZERO * jnp.max(jnp.abs(values))
+    if isinstance(law, spectra.TypedLaw):
+        theory, converged = _rightmost(coupling, law, gains=phi, variance=variance)
+        measured = jnp.max(jnp.where(counted, values.real, -jnp.inf))
+        return {"right_edge": measured, "right_edge_theory": theory, "converged": converged}
     edge, voids = law.rightmost(), spectra.void_area(law)
     return {
         "right_edge": jnp.max(jnp.where(counted, values.real, -jnp.inf)),
@@ -121,30 +133,34 @@ def simulate(
     """
     require_key("key", key)
     coupling, phi = _read(parameters, ensemble, transfer)
-    key_network, key_start, key_noise = jax.random.split(key, 3)
+    key_network, *keys = jax.random.split(key, 3)
     net = dynamics.RateNetwork(coupling.sample(n, key=key_network, max_modes=max_modes), phi, noise=noise)
-    run = dynamics.simulate(
-        net,
-        jax.random.normal(key_start, (num_trajectories, n), net.dtype),
-        duration=duration,
-        discard=discard,
-        dt=dt,
-        save_every=save_every,
-        key=key_noise,
-        progress=False,
-    )
+    times = {"duration": duration, "discard": discard, "dt": dt, "save_every": save_every}
+    return _activity(_run(net, num_trajectories, times, *keys), correlation_time, max_lag)
+
+
+def _run(net: dynamics.RateNetwork, num_trajectories: int, times: dict[str, Any], key_start, key_noise) -> dynamics.Run:
+    """Trajectories from random initial states."""
+    start = jax.random.normal(key_start, (num_trajectories, net.J.shape[-1]), net.dtype)
+    return dynamics.simulate(net, start, **times, key=key_noise, progress=False)
+
+
+def _activity(run: dynamics.Run, correlation_time: float, max_lag: float | None = None) -> Values:
+    """What `simulate` returns; autocovariances only up to some lag."""
     x, rates = run.states, run.rates
     assert x is not None and rates is not None  # only recorders take their place
-    c_x = observables.autocovariance(x, run.interval, max_lag=max_lag)
-    c_phi = observables.autocovariance(rates, run.interval, max_lag=max_lag)
+    n = x.shape[-1]
+    c_x, c_phi = (observables.autocovariance(z, run.interval, max_lag=max_lag or 0.0) for z in (x, rates))
     dimension = observables.dimension_estimate(rates, run.interval, correlation_time=correlation_time)
     measured_time = observables.correlation_time(rates, run.interval)
-    return {
+    lagged = {
         "lags": c_x.lags,
         "autocovariance_x": c_x.values,
         "autocovariance_x_error": c_x.error,
         "autocovariance_phi": c_phi.values,
         "autocovariance_phi_error": c_phi.error,
+    }
+    return ({} if max_lag is None else lagged) | {
         "variance_x": c_x.values[0],
         "variance_x_error": c_x.error[0],
         "variance_phi": c_phi.values[0],
@@ -294,10 +310,15 @@ def mean_field(
     exponent, `lyapunov`, are there for ensembles without memory kernel and echo, for which their equations are known.
     `nodes` must grow with the strength g. `noise` may be traced. Ensembles with a memory kernel need a `key`, for their
     paths.
+
+    With cell types `variance_x`, `variance_phi`, `beta`, the `rate` and the `static_x` part of the variance are arrays,
+    one for each type, and `phase` is the number of a `meanfield.Phase`; `alternatives` are not known.
     """
     coupling, phi = _read(parameters, ensemble, transfer)
     state = meanfield.stationary(coupling, phi, noise, nodes=nodes, key=key)
     onset = meanfield.chaos_onset(coupling, phi)
+    if isinstance(state, meanfield.TypedStationary):
+        return _of_types(state) | {"onset": onset.value, "converged": state.converged & onset.converged}
     found = {
         "variance_x": state.c_x[0],
         "variance_phi": state.c_phi[0],
@@ -331,10 +352,15 @@ def dimension(
 
     The standard errors are 0 unless paths are sampled, for which ensembles with a memory kernel need a `key`. `nodes`
     must grow with the strength g. `noise` may be traced. A network at rest has no dimension: it is NaN, and not
-    converged.
+    converged. With cell types there are no sampling errors.
     """
     coupling, phi = _read(parameters, ensemble, transfer)
-    found = population.dimension(meanfield.stationary(coupling, phi, noise, nodes=nodes, key=key), coupling)
+    state = meanfield.stationary(coupling, phi, noise, nodes=nodes, key=key)
+    if isinstance(state, meanfield.TypedStationary):
+        typed = population.dimension(state)
+        found = {"dimension_phi": typed.phi, "dimension_x": typed.x, "residual": typed.residual}
+        return found | {"converged": typed.converged}
+    found = population.dimension(state, coupling)
     return {
         "dimension_phi": found.phi,
         "dimension_phi_error": found.phi_error,
@@ -343,6 +369,90 @@ def dimension(
         "residual": found.residual,
         "converged": found.converged,
     }
+
+
+# --- measured matrices
+
+
+def measured(
+    matrix: str | Float[ArrayLike, "n n"],
+    types: str | Sequence[str] | Int[ArrayLike, " n"] | None = None,
+    transfer: str = "Tanh()",
+    noise: Float[ArrayLike, ""] = 0.0,
+    scale: Float[ArrayLike, ""] = 1.0,
+    *,
+    beyond: str | None = "degrees",
+    num_trajectories: int = 4,
+    duration: float = 300.0,
+    discard: float = 100.0,
+    dt: float = 0.05,
+    save_every: int = 4,
+    correlation_time: float = 5.0,
+    nodes: int = 801,
+    key: PRNGKeyArray,
+) -> Values:
+    """A measured network, `scale` times `matrix`: its edge, onset and activity, beside the theory of its types.
+
+    `matrix` is an array, larva-left, larva-right or a file (`couplings.read_matrix`), and `types` has a label for each
+    unit, or is one of these names, or a file (`couplings.read_types`); None is one type. Theory is of
+    `couplings.from_matrix` with `beyond`, without symmetry. `scale`, above 0, and `noise` may be traced.
+
+    `right_edge` is the largest real part of all eigenvalues, and `onset` the scale at which rest is unstable. Of the
+    activity `variance_x` and `variance_phi` are the fluctuations around the mean of each unit, averaged over units, and
+    `dimension_phi` is PR / N of rates; `simulate` explains `correlation_time` and `converged`, and `mean_field`
+    explains `nodes`. `<name>_theory` is NaN where theory has no stationary state, or static disorder and so no
+    dimension.
+    """
+    require_key("key", key)
+    phi = _object("transfer", transfer, transfers, transfers.Transfer, {})
+    J, of = measured_network(matrix, types)
+    ensemble = couplings.from_matrix(J, types=of, beyond=beyond, symmetry=False)
+    edge = jnp.max(spectra.eigenvalues(J).real)
+    edge_theory, converged = _rightmost(ensemble, spectra.law(ensemble))
+    slope = phi.slope(jnp.zeros((), J.dtype))
+    times = {"duration": duration, "discard": discard, "dt": dt, "save_every": save_every}
+    net = dynamics.RateNetwork(scale * J, phi, noise=noise)
+    found = _activity(_run(net, num_trajectories, times, *jax.random.split(key)), correlation_time)
+    state = meanfield.stationary(scale * ensemble, phi, noise, input=0.0, nodes=nodes)
+    moving = lambda c, static: jnp.where(state.converged, jnp.sum(state.fractions * (c[:, 0] - static)), jnp.nan)
+    return found | {
+        "right_edge": jnp.asarray(scale * edge),
+        "right_edge_theory": jnp.asarray(scale * edge_theory),
+        "onset": 1 / (slope * edge),
+        "onset_theory": 1 / (slope * edge_theory),
+        "variance_x_theory": moving(state.c_x, state.static_x),
+        "variance_phi_theory": moving(state.c_phi, state.static_phi),
+        "dimension_phi_theory": _dimension_of(state),
+        "converged": found["converged"] & converged & state.converged,
+    }
+
+
+def _dimension_of(state: meanfield.TypedStationary) -> Float[Array, ""]:
+    """NaN where theory has none."""
+    try:
+        return population.dimension(state).phi
+    except ValueError:  # static disorder
+        return jnp.full((), jnp.nan, state.beta.dtype)
+
+
+def _of_types(state: meanfield.TypedStationary) -> Values:
+    numbers = {"variance_x": state.c_x[:, 0], "variance_phi": state.c_phi[:, 0]}
+    names = ("rate", "beta", "static_x", "decay_rate", "phase", "residual")
+    return numbers | {name: getattr(state, name) for name in names}
+
+
+def _rightmost(ensemble: couplings.Ensemble, law: Any, **gains: Any) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+    """The right edge of the bulk or the largest real part of an outlier, and whether both are known."""
+    edge = law.rightmost()
+    right = jnp.where(edge.converged, edge.z.real, jnp.nan)
+    means = ensemble.block_means()
+    if ensemble.finite_rank().rank == 0 and not (isinstance(means, Tracer) or np.any(np.asarray(means))):
+        return right, edge.converged
+    # Traced outliers are followed from the modes alone, and not counted: a count needs the whole boundary.
+    found = eqx.filter_jit(spectra.outliers)(ensemble, **gains)
+    exists = jnp.isfinite(found.values.real)
+    apart = jnp.max(jnp.where(exists, found.values.real, -jnp.inf))
+    return jnp.maximum(right, apart), edge.converged & jnp.all(found.converged | ~exists)
 
 
 # --- reading of text, and eigenvalues

@@ -160,6 +160,35 @@ def test_names_of_lyapunov_exponents(monkeypatch):
         _has(found, converged=np.isfinite(last))
 
 
+@pytest.mark.slow
+def test_types():
+    """Numbers of each type, and the edge of the bulk or of an outlier."""
+    types = "CellTypes((.7, .3), ((1., 1.6), (.8, 1.3)), means=((m, -4.), (2., -3.)))"
+    for m, outlier in ((2.0, False), (9.0, True)):
+        found = computations.spectrum(types, n=400, key=KEY, m=m)
+        assert found["right_edge"] == pytest.approx(float(found["right_edge_theory"]), rel=0.15) and found["converged"]
+        assert (found["right_edge_theory"] > 2) == outlier
+    state = computations.mean_field(f"2 * {types}", m=2.0)
+    assert state["variance_x"].shape == (2,) and state["phase"] == meanfield.Phase.CHAOTIC and state["converged"]
+    assert 0 < computations.dimension(f"2 * {types}", m=2.0)["dimension_phi"] < 0.1
+
+
+@pytest.mark.slow
+def test_a_measured_matrix_beside_its_theory():
+    types = couplings.CellTypes((0.7, 0.3), 2 * np.sqrt([[1, 2.5], [0.6, 1.6]]))
+    J = types.sample(300, key=KEY).dense()
+    short = {"num_trajectories": 8, "duration": 120.0, "discard": 40.0, "dt": 0.1, "beyond": None, "key": KEY}
+    found = computations.measured(J, types.labels(300), noise=0.5, scale=0.3, **short)
+    for name, error in (("right_edge", 0.1), ("onset", 0.1), ("variance_x", 0.1), ("dimension_phi", 0.25)):
+        assert found[name] == pytest.approx(float(found[f"{name}_theory"]), rel=error), name
+    assert found["converged"]
+    np.testing.assert_allclose(found["onset"], 0.3 / found["right_edge"])
+    twice = computations.measured(2 * J, types.labels(300), noise=0.5, scale=0.15, **short)
+    np.testing.assert_allclose(twice["variance_x"], found["variance_x"], rtol=1e-6)
+    with pytest.raises(ValueError, match="`types` must be one label"):
+        computations.measured(J, "abc".split(), **short)
+
+
 def test_names_of_a_retrieval(monkeypatch):
     """A cycle passes the three patterns of load .3 and 11 neurons in 3 / speed."""
     numbers = {"fidelity": 0.8, "reach": 4, "speed": 2.0, "peak_overlap": 0.9}

@@ -37,6 +37,7 @@ DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key)
     "computations.dimension": lambda key: computations.dimension("Elliptic(2., .5)", key=key),
     "computations.eigenvalues": lambda key: computations.eigenvalues("IID()", n=5, key=key),
     "computations.lyapunov": lambda key: computations.lyapunov("IID()", n=5, key=key),
+    "computations.measured": lambda key: computations.measured(np.eye(4), [0, 0, 1, 1], key=key),
     "computations.mean_field": lambda key: computations.mean_field("Elliptic(2., .5)", key=key),
     "computations.memory": lambda key: computations.memory("DeepHebbian()", n=5, key=key),
     "computations.regime": lambda key: computations.regime("DeepHebbian()", n=5, key=key),

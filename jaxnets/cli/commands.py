@@ -62,6 +62,7 @@ def spectrum(
     transpose: bool = False,
     name: MaybeText = None,
     kind: MaybeText = None,
+    types: MaybeText = None,
     seed: int = 0,
     out: Path = Path("."),
 ) -> Work:
@@ -82,6 +83,8 @@ def spectrum(
         transpose: Rows of the file are the presynaptic neurons. The spectrum and its theory are the same without gains.
         name: Name of the matrix in a .npz or .mat file of several, as in "data.W".
         kind: What a table of text is, matrix or edges, if it looks like the other.
+        types: The type of each neuron, for theory with cell types: a text file with one type for each, or with neurons
+            and types in two columns; larva-left or larva-right.
         seed: Seed of all that is random.
         out: Folder for the outputs, made if it is missing.
     """
@@ -93,7 +96,7 @@ def spectrum(
         raise InputError(f"`--variance` must be a positive number, got {variance}")
     given = (ensemble, n, num_samples) != (SPECTRUM_ENSEMBLE, SPECTRUM_N, NUM_SAMPLES)
     options = "`--ensemble`, `--n` and `--num-samples`"
-    source = measured(matrix, scale, transpose, name, kind, given=given, options=options)
+    source = measured(matrix, scale, transpose, name, kind, types=types, given=given, options=options)
 
     def work() -> int | None:
         from . import spectrum
@@ -112,6 +115,7 @@ def simulate(
     transpose: bool = False,
     name: MaybeText = None,
     kind: MaybeText = None,
+    types: MaybeText = None,
     transfer: str = "Tanh()",
     noise: float = 0.0,
     duration: float = 300.0,
@@ -140,6 +144,8 @@ def simulate(
         transpose: Rows of the file are the presynaptic neurons.
         name: Name of the matrix in a .npz or .mat file of several, as in "data.W".
         kind: What a table of text is, matrix or edges, if it looks like the other.
+        types: The type of each neuron, whose activity is then shown by type: a text file with one type for each, or
+            with neurons and types in two columns; larva-left or larva-right.
         transfer: Transfer function phi, as in "Erf()".
         noise: Standard deviation that white noise alone would give to a neuron.
         duration: Length of each trajectory.
@@ -156,7 +162,7 @@ def simulate(
     require_seed(seed)
     given = (ensemble, n) != (SIMULATED_ENSEMBLE, SIMULATED_N)
     options = "`--ensemble` and `--n`"
-    source = measured(matrix, scale, transpose, name, kind, given=given, options=options)
+    source = measured(matrix, scale, transpose, name, kind, types=types, given=given, options=options)
 
     def work() -> int | None:
         from . import simulate
@@ -187,6 +193,12 @@ def meanfield(
     *,
     g: Floats = G,
     effective_ranks: Floats = EFFECTIVE_RANKS,
+    matrix: MaybeText = None,
+    scale: float = 1.0,
+    transpose: bool = False,
+    name: MaybeText = None,
+    kind: MaybeText = None,
+    types: MaybeText = None,
     transfer: str = "Tanh()",
     noise: float = 0.0,
     out: Path = Path("."),
@@ -199,17 +211,35 @@ def meanfield(
     against g and against PR^D) and meanfield.zarr (all numbers, with all parameters). Times are in units of tau.
     Outputs of an earlier run are replaced. If a file of one of these names was not written by jaxnets, nothing is run.
 
+    A measured matrix with `types` is taken as weights that are independent but for the types, and how much neurons of
+    one type send and receive. Its state is printed and drawn by type, with onset, Lyapunov exponent and dimension.
+
     Args:
         g: Strengths of the couplings, g^2 = N Var J_ij, up to 50.
         effective_ranks: Effective ranks PR^D in units of N; inf for independent weights.
+        matrix: Measured couplings in place of g and ranks, row = postsynaptic neuron: a table of text, a list of edges,
+            a .npy, .npz, .mat or .mtx file, larva-left or larva-right.
+        scale: Factor of the measured couplings.
+        transpose: Rows of the file are the presynaptic neurons.
+        name: Name of the matrix in a .npz or .mat file of several, as in "data.W".
+        kind: What a table of text is, matrix or edges, if it looks like the other.
+        types: The type of each neuron: a text file with one type for each, or with neurons and types in two columns;
+            larva-left or larva-right. All are of one type without.
         transfer: Transfer function phi, which must be odd, as in "Erf()".
         noise: Standard deviation that white noise alone would give to a neuron.
         out: Folder for the outputs, made if it is missing.
     """
     if not (math.isfinite(noise) and noise >= 0):
         raise InputError(f"`--noise` must be a finite number >= 0, got {noise}")
+    given = (g, effective_ranks) != (G, EFFECTIVE_RANKS)
+    options = "`--g` and `--effective-ranks`"
+    source = measured(matrix, scale, transpose, name, kind, types=types, given=given, options=options)
 
     def work() -> int | None:
+        if source is not None:
+            from . import meanfield_of_matrix
+
+            return meanfield_of_matrix.run(source, transfer, noise, out)
         from . import meanfield
 
         return meanfield.run(g, effective_ranks, transfer, noise, out)

@@ -15,7 +15,9 @@ from .._expressions import vocabulary
 from .._files import open_container, table_of_text
 from .._files.containers import BINARY, TEXT, kind_of
 from .._files.tables import recording
-from ..couplings import larva_connectome, read_matrix
+from ..couplings import larva_connectome, larva_types, read_matrix, read_types
+from ..couplings.estimates import SHIPPED as SIDES
+from ..couplings.type_statistics import type_indices
 from .refusals import InputError
 from .source import Measured
 
@@ -37,21 +39,22 @@ def evaluate(text: str, words: Mapping[str, Callable], kind: type, option: str) 
 
 
 class Weights(NamedTuple):
-    """The weights of a network, and the `labels` of its neurons, None if nothing names them."""
+    """The weights of a network, and `labels` and `types` of its neurons, each None if nothing tells them."""
 
     matrix: Float[np.ndarray, "n n"]
     labels: tuple[str, ...] | None
+    types: tuple[str, ...] | None
 
 
 def read_weights(source: Measured) -> Weights:
     """`scale` times a shipped connectome, larva-left or larva-right, or the matrix in a file; says what was read.
 
-    Raises `InputError` for what `couplings.read_matrix` refuses, and for a matrix that is not finite, or 0 everywhere.
+    Types of neurons come from `--types`. Raises `InputError` for what `couplings.read_matrix` and `read_types` refuse,
+    for a matrix that is not finite, or 0 everywhere, and for types that only one neuron has.
     """
-    shipped = {"larva-left": "left", "larva-right": "right"}
     said = labels = None
-    if source.matrix in shipped:
-        weights = np.asarray(larva_connectome(shipped[source.matrix]))
+    if source.matrix in SIDES:
+        weights = np.asarray(larva_connectome(SIDES[source.matrix]))
         weights = weights.T if source.transpose else weights
     else:
         try:
@@ -66,7 +69,18 @@ def read_weights(source: Measured) -> Weights:
         raise InputError(f"`--matrix` times `--scale` must be finite and not 0 everywhere, got {given}")
     if said is not None:
         print(f"{source.matrix}: {said}")
-    return Weights(weights, labels)
+    return Weights(weights, labels, _types(source.types, len(weights), labels))
+
+
+def _types(source: str | None, n: int, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if source is None:
+        return None
+    try:
+        types = larva_types(SIDES[source]) if source in SIDES else read_types(source, n, labels)
+        type_indices(types, n)
+    except ValueError as error:
+        raise InputError(f"`--types`: {str(error).removeprefix('`types` ')}") from error
+    return types
 
 
 class Recording(NamedTuple):
@@ -112,10 +126,12 @@ def sampling_interval(given: float | None, times: tuple[str, ...] | None) -> flo
     known, both are and differ by more than the unit, or the times are not evenly spaced.
     """
     step = None if times is None else _step(times)
-    if given is None and step is None:
-        raise InputError("`--interval` must be given: the time between samples, which the file does not say")
-    if given is None or step is None:
-        return step if given is None else given
+    if given is None:
+        if step is None:
+            raise InputError("`--interval` must be given: the time between samples, which the file does not say")
+        return step
+    if step is None:
+        return given
     if not any(abs(given / (unit * step) - 1) < _SAME_STEP for unit in _UNITS):
         raise InputError(f"`--interval` is {given:g}, but times in the file are {step:g} apart: leave the option out")
     return given

@@ -67,7 +67,7 @@ def _network(
 ) -> tuple[Float[np.ndarray, "n n"], tuple[str, ...] | None, Bool[np.ndarray, "P n"], dict[str, Any]]:
     """J, the labels of its units, the patterns it was made to hold, and the parameters of all."""
     if options.matrix is not None:
-        J, labels = read_weights(options.matrix)
+        J, labels, _ = read_weights(options.matrix)
         return J, labels, np.zeros((0, len(J)), bool), options.matrix.attributes()
     wanted = np.asarray(jax.random.bernoulli(key, options.active, (options.num_patterns, options.n)))
     parameters = {"n": options.n, "num_patterns": options.num_patterns, "active": options.active}

@@ -60,6 +60,8 @@ def run(options: Options) -> None:
     rows, reasons = _measure_and_write(out, subject, activity, options, seconds)
     kept = f"{options.duration - options.discard:g} after {options.discard:g}"
     print(table(f"{subject.title}, {options.num_trajectories} trajectories of {kept}", rows))
+    if subject.types is not None:
+        print(table("by type", _by_type(activity, subject.types)))
     for reason in reasons:
         print(f"no dimension: {reason}")
     print(f"wrote {out / FIGURE} and {out / STORE}")
@@ -78,6 +80,7 @@ class _Subject:
     attributes: dict[str, Any]
     sample: Callable[[jax.Array, Any], couplings.Operator]  # from a key, in a precision
     labels: tuple[str, ...] | None = None  # of the neurons, where a file names them
+    types: tuple[str, ...] | None = None  # of the neurons, where they are given
 
     @classmethod
     def of(cls, options: Options) -> "_Subject":
@@ -98,7 +101,7 @@ class _Subject:
 
     @classmethod
     def of_file(cls, source: Measured) -> "_Subject":
-        weights, labels = read_weights(source)
+        weights, labels, types = read_weights(source)
         return cls(
             title=f"{source.matrix}, N = {len(weights)}",
             n=len(weights),
@@ -106,6 +109,7 @@ class _Subject:
             attributes=source.attributes(),
             sample=lambda key, dtype: couplings.Dense(jnp.asarray(weights, dtype)),
             labels=labels,
+            types=types,
         )
 
 
@@ -199,7 +203,7 @@ def _measure_and_write(
     attributes = subject.attributes | settings | {"g": subject.g} | made_by("simulate")
     with replacing(out, (FIGURE, STORE)) as folder:
         # Format 2 of zarr, because format 3 has no settled form of consolidated metadata and of strings.
-        _dataset(run, measured, shown, subject.labels).assign_attrs(attributes).to_zarr(folder / STORE, zarr_format=2)
+        _dataset(run, measured, shown, subject).assign_attrs(attributes).to_zarr(folder / STORE, zarr_format=2)
         labels = subject.labels
         names = None if labels is None else [labels[k] for k in shown.tolist()]
         axes = _draw(np.asarray(run.times), np.asarray(run.rates)[:, 0, shown], measured, names)
@@ -218,9 +222,22 @@ def _measure_and_write(
     return rows, list(dict.fromkeys(z.reason for z in measured if z.reason))
 
 
-def _dataset(
-    run: dynamics.Run, measured: Sequence[_Measured], shown: np.ndarray, labels: tuple[str, ...] | None
-) -> xr.Dataset:
+def _by_type(run: dynamics.Run, types: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Mean and variance of states and rates of the neurons of each type: in time, and of the means between neurons."""
+    of = np.array(types)
+    rows = [("", "neurons", "mean x", "variance of x", "between", "mean rate", "variance of rates", "between")]
+    for name in np.unique(of):
+        cells = []
+        for z in (run.states, run.rates):
+            assert z is not None
+            z = np.asarray(z[..., of == name])
+            mean = z.mean((0, 1))
+            cells += [f"{mean.mean():.4f}", f"{np.mean((z - mean) ** 2):.4f}", f"{mean.var():.4f}"]
+        rows.append((str(name), f"{np.sum(of == name)}", *cells))
+    return rows
+
+
+def _dataset(run: dynamics.Run, measured: Sequence[_Measured], shown: np.ndarray, subject: _Subject) -> xr.Dataset:
     rates = run.rates
     assert rates is not None
     variables = {
@@ -237,8 +254,9 @@ def _dataset(
         attributes[f"correlation_time_{z.name}"] = z.correlation_time
         attributes[f"dimension_{z.name}"], attributes[f"dimension_error_{z.name}"] = z.dimension, z.dimension_error
     coords: dict[str, Any] = {"time": np.asarray(run.times), "unit": shown, "lag": measured[0].lags}
-    if labels is not None:
-        coords["label"] = ("neuron", np.array(labels))
+    for name, of_neurons in (("label", subject.labels), ("type", subject.types)):
+        if of_neurons is not None:
+            coords[name] = ("neuron", np.array(of_neurons))
     return xr.Dataset(variables, coords=coords, attrs=attributes)
 
 

@@ -19,10 +19,11 @@ class Measured:
     transpose: bool
     name: str | None  # of the array, in a file of several
     kind: str | None  # of the table: "matrix" or "edges"
+    types: str | None = None  # of the units: a file or a shipped one
 
     def attributes(self) -> dict[str, Any]:
         """For the outputs."""
-        read = {"name": self.name, "kind": self.kind}
+        read = {"name": self.name, "kind": self.kind, "types": self.types}
         return {"matrix": self.matrix, "scale": self.scale, "transpose": int(self.transpose)} | {
             key: value for key, value in read.items() if value is not None
         }
@@ -35,6 +36,7 @@ def measured(
     name: str | None,
     kind: str | None,
     *,
+    types: str | None = None,
     given: bool = False,
     options: str = "",
 ) -> Measured | None:
@@ -44,6 +46,7 @@ def measured(
     """
     if matrix is None:
         belonging = {"transpose": transpose, "name": name is not None, "kind": kind is not None}
+        belonging |= {"types": types is not None}
         for option, is_given in belonging.items():
             if is_given:
                 raise InputError(f"`--{option}` belongs to `--matrix`")
@@ -61,4 +64,6 @@ def measured(
         if not Path(matrix).suffix and not Path(matrix).exists():
             raise InputError(f"`--matrix` must be a file, {' or '.join(SHIPPED)}, got {matrix}")
         require_file(Path(matrix))
-    return Measured(matrix, scale, transpose, name, kind)
+    if types is not None and types not in SHIPPED:
+        require_file(Path(types))
+    return Measured(matrix, scale, transpose, name, kind, types)

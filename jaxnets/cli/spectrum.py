@@ -169,7 +169,10 @@ def _diagonalised(
 
 
 def _of_matrix(source: Measured, gains: _Gains, seed: int) -> _Report:
-    weights = read_weights(source).matrix
+    found = read_weights(source)
+    if found.types is not None:
+        return _of_types(source.matrix, found.matrix, found.types, gains, seed)
+    weights = found.matrix
     n = len(weights)
     key_modes, key_gains, key_mismatch = jax.random.split(jax.random.key(seed), 3)
     began = time.perf_counter()
@@ -234,14 +237,64 @@ def _of_matrix(source: Measured, gains: _Gains, seed: int) -> _Report:
     return _Report(data, plotting.legend(ax), text)
 
 
+def _of_types(
+    name: str, weights: Float[np.ndarray, "n n"], types: tuple[str, ...], gains: _Gains, seed: int
+) -> _Report:
+    """A measured matrix beside the theory of its types, and of types whose units send and receive unequally."""
+    n = len(weights)
+    began = time.perf_counter()
+    with stage("diagonalising"):
+        values = eigen.host_eigenvalues(weights, gains.sample(n, jax.random.key(seed)))[None]
+    diagonalised = time.perf_counter()
+    with stage("compiling the boundary of types") as line:
+        plain, unequal = (couplings.from_matrix(weights, types=types, beyond=beyond) for beyond in (None, "degrees"))
+        try:
+            law = spectra.law(plain, gains.transfer, variance=gains.variance)
+        except ValueError as error:
+            raise InputError(f"`--types`: {error}") from error
+        theory = _Prediction.of("theory of types", law)
+        line.set_description_str("compiling the outliers")
+        # Outliers of many parts are followed from the means alone: to count them takes a minute.
+        outliers = [_outliers(plain, gains), _outliers(unequal, gains, counted=False)]
+        edges = [(theory.left, theory.right)]
+        other = spectra.law(unequal, gains.transfer, variance=gains.variance)
+        edges.append((float(other.left_edge()), float(other.right_edge())))
+        window = _Window.around(np.concatenate([values.ravel(), *outliers]), theory.curves)
+        line.set_description_str("compiling the density")
+        density = window.density(law)
+    finished = time.perf_counter()
+    bulk = _off_zero(values)
+    x, outside = np.real(values), theory.misses(bulk)[0]
+    rights = [max([right, *np.real(z)]) for (_, right), z in zip(edges, outliers, strict=True)]
+    lefts = [min([left, *np.real(z)]) for (left, _), z in zip(edges, outliers, strict=True)]
+    rows = [
+        ("", "measured", "types", "types, degrees"),
+        ("right edge", f"{x.max():.4f}", *(f"{right:.4f}" for right in rights)),
+        ("left edge", f"{x.min():.4f}", *(f"{left:.4f}" for left in lefts)),
+        ("right edge of the bulk", "", *(f"{right:.4f}" for _, right in edges)),
+        ("at zero", f"{1 - bulk.size / n:.4f}", f"{theory.zero_mass:.4f}", ""),
+        (f"outside the boundary by {MARGIN:.0%}", "", f"{outside:.4f}", ""),
+        ("outliers", "", *(_list(z) for z in outliers)),
+        ("seconds", f"{diagonalised - began:.2f}", f"{finished - diagonalised:.2f}, compilation included", ""),
+    ]
+    ax = _draw(values, [theory], window, density)
+    if not law.is_symmetric():
+        plotting.marks(outliers[1], ax, label="outliers, types with degrees")
+    data = _dataset(values, [theory], window, density).assign_attrs(theory.numbers())
+    data["outliers"], data["outliers_with_degrees"] = ("outlier", outliers[0]), ("outlier_2", outliers[1])
+    statistics = couplings.weight_statistics(weights, types).table()
+    return _Report(data, plotting.legend(ax), f"{table(name, rows)}\n\n{statistics}")
+
+
 # --- theory
 
 
-def _outliers(ensemble: couplings.Ensemble, gains: _Gains) -> Complex[np.ndarray, " k"]:
+def _outliers(ensemble: couplings.Ensemble, gains: _Gains, counted: bool = True) -> Complex[np.ndarray, " k"]:
     """The isolated eigenvalues that the low-rank parts of an ensemble add beside the bulk."""
-    if ensemble.finite_rank().rank == 0:
+    if ensemble.finite_rank().rank == 0 and not np.any(np.asarray(ensemble.block_means())):
         return np.empty(0, np.complex128)
-    values = np.asarray(spectra.outliers(ensemble, gains.transfer, variance=gains.variance).values)
+    find = spectra.outliers if counted else eqx.filter_jit(spectra.outliers)
+    values = np.asarray(find(ensemble, gains.transfer, variance=gains.variance).values)
     return values[np.isfinite(values)]
 
 
@@ -255,12 +308,14 @@ class _Prediction:
     zero_mass: float
 
     @classmethod
-    def of(cls, name: str, law: spectra.SpectralLaw) -> "_Prediction":
+    def of(cls, name: str, law: spectra.SpectralLaw | spectra.TypedLaw) -> "_Prediction":
         curves = [np.asarray(curve) for curve in law.boundary()]
         # A curve inside an odd number of others bounds a void.
         depths = [sum(bool(spectra.contains(outer, c[0])) for outer in curves if outer is not c) for c in curves]
         voids = [depth % 2 == 1 for depth in depths]
-        return cls(name, curves, voids, float(law.right_edge()), float(law.left_edge()), float(law.zero_mass()))
+        typed = isinstance(law, spectra.TypedLaw)
+        at_zero = float(np.sum(law.atoms().mass)) if typed else float(law.zero_mass())  # without time constants
+        return cls(name, curves, voids, float(law.right_edge()), float(law.left_edge()), at_zero)
 
     def misses(self, values: Complex[np.ndarray, " m"]) -> tuple[float, float]:
         """Fractions of eigenvalues outside the boundary and inside voids, by more than `MARGIN`."""
@@ -292,7 +347,9 @@ class _Window:
         x, y = np.real(values), np.imag(values)
         return bool(self.re[0] <= x.min() and x.max() <= self.re[-1] and np.abs(y).max() <= self.im[-1])
 
-    def density(self, law: spectra.SpectralLaw) -> Float[np.ndarray, "y x"] | Float[np.ndarray, " x"]:
+    def density(
+        self, law: spectra.SpectralLaw | spectra.TypedLaw
+    ) -> Float[np.ndarray, "y x"] | Float[np.ndarray, " x"]:
         """On the grid or, where the spectrum is real, on the real line."""
         if law.is_symmetric():
             return np.asarray(law.density(self.line()))

@@ -12,7 +12,7 @@ from .estimates import (
     random_modes_from_matrix,
     singular_mismatch,
 )
-from .files import MatrixFile, read_matrix
+from .files import MatrixFile, read_matrix, read_types
 from .independent import IID, Elliptic
 from .modes import DeepHebbian, LowRank, RandomModes
 from .operators import Core, Dense, Diagonal, Modes, Operator, Shifts
@@ -61,6 +61,7 @@ __all__ = [
     "larva_types",
     "random_modes_from_matrix",
     "read_matrix",
+    "read_types",
     "singular_mismatch",
     "weight_statistics",
 ]

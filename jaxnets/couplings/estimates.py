@@ -21,7 +21,7 @@ from .._arguments import require_key, require_whole, square_matrix
 from .._numerics import binary_scale, is_concrete
 from .cell_types import CellTypes
 from .ensemble import Ensemble, Sum
-from .files import MatrixFile
+from .files import MatrixFile, read_matrix, read_types
 from .from_types import ensemble_of_types
 from .modes import LowRank, RandomModes
 from .singular import SingularModes
@@ -286,6 +286,31 @@ def larva_types(side: str = "left") -> tuple[str, ...]:
     `larva_connectome`.
     """
     return tuple(_shipped(side, "_types").read_text().split())
+
+
+def measured_network(
+    matrix: str | Float[ArrayLike, "n n"], types: str | Sequence[str] | Int[ArrayLike, " n"] | None = None
+) -> tuple[Float[Array, "n n"], Any]:
+    """A matrix and the types of its units, each as it is, by the name of a shipped one, or from a file.
+
+    None is one type of all units.
+    """
+    labels = None
+    if isinstance(matrix, str) and matrix in SHIPPED:
+        matrix = larva_connectome(SHIPPED[matrix])
+    elif isinstance(matrix, str):
+        file = read_matrix(matrix)
+        matrix, labels = file.dense(), file.labels
+    J = square_matrix("matrix", matrix)
+    if types is None:
+        return J, np.zeros(J.shape[0], int)
+    if isinstance(types, str):
+        types = larva_types(SHIPPED[types]) if types in SHIPPED else read_types(types, J.shape[0], labels)
+    return J, types
+
+
+# Connectomes by the names that commands and sweeps take.
+SHIPPED = {"larva-left": "left", "larva-right": "right"}
 
 
 def _shipped(side: str, what: str):

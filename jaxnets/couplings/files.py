@@ -3,6 +3,7 @@
 import dataclasses
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,47 @@ def read_matrix(
     if transpose:
         matrix, said = matrix.T, f"{said}, transposed"
     return MatrixFile(scipy.sparse.csr_array(matrix) if scipy.sparse.issparse(matrix) else matrix, labels, said)
+
+
+def read_types(path: str | Path, num_units: int, labels: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The type of each of `num_units` units in the text file at `path`, in the order of the units.
+
+    The file has one type for each unit, in one column or row, or two columns: a unit and its type. Then units are found
+    by the `labels` of the network (`MatrixFile.labels`), or without them are in its order. A line of titles may be the
+    first one.
+
+    Raises:
+        ValueError: if the file cannot be read, has another number of types, or no type for one of the units.
+    """
+    path = Path(path)
+    try:
+        table = _files.table_of_text(path)
+        rows, columns = table.numbers.shape
+        cells = [[table.label(i, j) for j in range(columns)] for i in range(rows)]
+        return _types_of(cells[0] if rows == 1 else cells, num_units, labels)
+    except (OSError, ValueError, EOFError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ValueError(f"cannot read {path}: {reason or type(error).__name__}") from error
+
+
+def _types_of(cells: list[Any], num_units: int, labels: Sequence[str] | None) -> tuple[str, ...]:
+    """Types from one row, or from lines with one cell or two."""
+    lines = [[cell] if isinstance(cell, str) else cell for cell in cells]
+    if len(lines[0]) > 2:
+        raise ValueError(f"it must have types in one row or column, or units and types, got {len(lines[0])} columns")
+    if len(lines[0]) == 2 and labels is not None:
+        found = {unit: kind for unit, kind in lines}
+        missing = next((label for label in labels if label not in found), None)
+        if missing is not None:
+            raise ValueError(f"it must have a type for each unit, got none for {missing}")
+        types = [found[label] for label in labels]
+    else:
+        types = [line[-1] for line in (lines[1:] if len(lines) == num_units + 1 else lines)]
+    if len(types) != num_units:
+        raise ValueError(f"it must have one type for each of {num_units} units, got {len(types)}")
+    if "" in types:
+        raise ValueError(f"it must have a type for each unit, got none for unit {types.index('')}")
+    return tuple(types)
 
 
 def _read(path: Path, name: str | None, kind: str | None) -> tuple[Any, tuple[str, ...] | None, str]:
