@@ -144,12 +144,15 @@ def test_the_boundary_of_two_types_with_time_constants():
 
 @pytest.mark.slow
 def test_voids_and_islands_of_sums():
+    """At g = .02 an island around 0 is smaller than the cells of the grid."""
     part = DeepHebbian(0.4, 0.2, (1.0,))
-    for g in (0.2, 0.3):
+    for g in (0.02, 0.1, 0.2, 0.3):
         one, two = law(part + Elliptic(g)).boundary(64), law(part + CellTypes([0.4, 0.6], g)).boundary(64)
         assert len(one) == len(two)
         for a, b in zip(one, two, strict=True):
             np.testing.assert_allclose([b.real.min(), b.real.max()], [a.real.min(), a.real.max()], rtol=1e-8)
+        crossings = [law(part + one).real_crossings() for one in (Elliptic(g), CellTypes([0.4, 0.6], g))]
+        np.testing.assert_allclose(*crossings, rtol=1e-8)
 
 
 @pytest.mark.slow
@@ -161,6 +164,7 @@ def test_a_symmetric_spectrum_lies_on_the_line():
     np.testing.assert_allclose(two.right_edge(), 2.6, rtol=1e-9)
     (curve,) = two.boundary(num_points=33)
     np.testing.assert_allclose([curve.real.min(), curve.real.max()], [-2.6, 2.6], rtol=1e-6)
+    np.testing.assert_allclose(two.real_crossings(), [-2.6, 2.6], rtol=1e-6)
 
 
 # --- atoms
@@ -176,6 +180,7 @@ def test_atoms():
     silent = law(CellTypes([0.5, 0.5], 1.0), [Discrete([0.0, 1.0]), Discrete([1.0])], tau=[1.0, 3.0])
     np.testing.assert_allclose(silent.atoms(), [[-1], [0.25]])
     assert law(CellTypes([0.5, 0.5], 1.0)).atoms().z.size == 0
+    np.testing.assert_allclose([between.zero_mass(), silent.zero_mass()], [0.4, 0])
     J = np.random.default_rng(0).standard_normal((100, 100))
     J[:30, :30] = J[30:, 30:] = 0
     values = np.linalg.eigvals(J)

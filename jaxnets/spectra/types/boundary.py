@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from ..._numerics import bisect, in_batches
 from ..._numerics.host import on_host
@@ -14,7 +15,7 @@ from .. import tolerances
 from ..boundary import area, closed_loops, resampled, size_of
 from ..levels import Field, Level, Loop, Points, onto
 from . import inside, line
-from .edges import Box, frame, looks_from_host, reach_from_host
+from .edges import Box, crossing, frame, looks_from_host, reach_from_host
 from .outside import look
 from .units import Units
 
@@ -101,8 +102,7 @@ def _seeds(ensemble, units, centre: float, half: float, cell: float) -> tuple[Po
     z = x + 1j * y[:, None]
     _, point = inside.densities(ensemble, units, z.ravel())
     outside = (point.converged & ~point.inside).reshape(z.shape)
-    level = np.where(outside, np.maximum(point.level.reshape(z.shape), 1e-6), -1)
-    level = np.where((point.converged & point.inside).reshape(z.shape), point.level.reshape(z.shape), level)
+    level = _signed(point).reshape(z.shape)
     lines = contourpy.contour_generator(x, np.append(-y[::-1], y), np.concatenate([level[::-1], level])).lines(0.0)
     t, free, found = np.asarray(point.t)[outside.ravel()], z[outside], []
     for polygon in lines:
@@ -111,7 +111,53 @@ def _seeds(ensemble, units, centre: float, half: float, cell: float) -> tuple[Po
         points = points[points.imag > -cell / 4]
         found += [int(np.argmin(np.abs(free - p))) for p in points]
     chosen = np.unique(np.array(found, int))
-    return free[chosen], t[chosen], cell
+    hidden, hidden_t = _hidden(ensemble, units, x, y, level)
+    return np.append(free[chosen], hidden), np.concatenate([t[chosen], hidden_t]), cell
+
+
+# --- islands and voids between the points of a grid -------------------------------------------------------------
+
+
+def _signed(point: inside.TypedPoint) -> Float[np.ndarray, " n"]:
+    """The level: positive outside the support, and inside where nothing was found."""
+    positive = np.where(point.inside, point.level, np.maximum(point.level, tolerances.LEAST_LEVEL))
+    return np.where(point.converged, positive, -1)
+
+
+def _hidden(ensemble, units, x, y, level) -> tuple[Points, np.ndarray]:
+    """Points outside the support and t there: beside islands around a least level, and in voids around a largest one.
+
+    x and y > 0 are those of the grid.
+    """
+    found_z, found_t, half = [np.zeros(0, complex)], [np.zeros((0, units.fractions.shape[0]), complex)], y.size
+    around = np.linspace(-1, 1, tolerances.PATCH)
+    around = (around + 1j * around[:, None]).ravel()
+    for sign in (1, -1):
+        whole = sign * np.concatenate([level[::-1], level])
+        inner = whole[1:-1, 1:-1]
+        rows, columns = whole.shape[0] - 1, whole.shape[1] - 1
+        beside = [whole[1 + i : rows + i, 1 + j : columns + j] for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        row, column = np.nonzero((inner > 0) & (inner <= np.minimum.reduce(beside)))
+        row, column = row[row + 1 >= half], column[row + 1 >= half]
+        most_likely = np.argsort(inner[row, column])[: tolerances.HIDDEN]
+        cell, places = x[1] - x[0], (x[column + 1] + 1j * y[row + 1 - half])[most_likely]
+        for _ in range(tolerances.PATCHES):
+            if places.size == 0:
+                break
+            points = places[:, None] + cell * around
+            _, point = inside.densities(ensemble, units, points.ravel())
+            now = (sign * _signed(point)).reshape(points.shape)
+            best = np.argmin(now, axis=1)
+            each = np.arange(places.size)
+            places, other = points[each, best], now[each, best] < 0
+            # An open point of a void, or the open one that is closest to a point of an island.
+            away = np.where(now > 0, np.abs(points - places[:, None]), np.inf)
+            chosen = np.where(sign > 0, np.argmin(away, axis=1), best)
+            t = np.asarray(point.t).reshape(*points.shape, -1)
+            found_z.append(points[each, chosen][other])
+            found_t.append(t[each, chosen][other])
+            places, cell = places[~other], cell / (tolerances.PATCH // 2 - 1)
+    return np.concatenate(found_z), np.concatenate(found_t)
 
 
 # --- on the line ----------------------------------------------------------------------------------------------
@@ -135,13 +181,37 @@ def _ends(ensemble, units, dense, free):
     return bisect(is_dense, dense, free, (ensemble, units), tolerances.TIP_HALVINGS)[0]
 
 
-def _intervals(ensemble, units, num: int) -> list[Points]:
+def real_crossings(ensemble: Ensemble, units: Units, symmetric: bool) -> Float[np.ndarray, " k"]:
+    """Where the boundary of a concrete law crosses the real axis, in rising order."""
+    if symmetric:
+        return np.sort(_ends_of_intervals(ensemble, units).ravel())
+    box = frame_of(ensemble, units)
+    at = lambda x: inside.densities(ensemble, units, x + 0j)[1]
+    x = np.linspace(box.left, box.right, tolerances.AXIS_POINTS)
+    point = at(x)
+    x, dense = x[point.converged], point.inside[point.converged]
+    turns = np.flatnonzero(dense[1:] != dense[:-1])
+    low, high, left_dense = x[turns], x[turns + 1], dense[turns]
+    for _ in range(tolerances.AXIS_HALVINGS if turns.size else 0):
+        middle = (low + high) / 2
+        like_left = at(middle).inside == left_dense
+        low, high = np.where(like_left, middle, low), np.where(like_left, high, middle)
+    outer = np.where(left_dense, high, low)
+    exact = [crossing(ensemble, units, x, t) for x, t in zip(outer, at(outer).t, strict=True)]
+    moved = np.abs(np.array(exact) - outer) <= tolerances.LINE_END * (x[-1] - x[0])
+    return np.where(moved, exact, np.nan)
+
+
+def _ends_of_intervals(ensemble, units) -> Float[np.ndarray, "k 2"]:
     left, right, _ = (float(x) for x in frame_of(ensemble, units))
     x = np.linspace(left, right, tolerances.AXIS_POINTS)
     dense = _line_batch((ensemble, units), x, tolerances.BATCH)
     turns = np.flatnonzero(dense[1:] != dense[:-1])
     inner, outer = np.where(dense[turns], turns, turns + 1), np.where(dense[turns], turns + 1, turns)
-    ends = np.asarray(_ends(ensemble, units, jnp.asarray(x[inner]), jnp.asarray(x[outer])))
+    return np.asarray(_ends(ensemble, units, jnp.asarray(x[inner]), jnp.asarray(x[outer]))).reshape(-1, 2)
+
+
+def _intervals(ensemble, units, num: int) -> list[Points]:
     there_and_back = (1 - np.cos(2 * np.pi * np.arange(num) / (num - 1))) / 2
-    curves = [a + (b - a) * there_and_back + 0j for b, a in ends.reshape(-1, 2)]
+    curves = [a + (b - a) * there_and_back + 0j for b, a in _ends_of_intervals(ensemble, units)]
     return sorted(curves, key=size_of, reverse=True)

@@ -242,6 +242,14 @@ def _edge_equations(y: Float[Array, " 2K+1"], args: tuple[Ensemble, Units, Float
     return jnp.concatenate([jnp.stack([m - 1]), error.real, error.imag])
 
 
+def crossing(ensemble: Ensemble, units: Units, x: Any, t: Any) -> float:
+    """Where m = 1 on the real axis next to x, NaN where that is not found."""
+    start: Any = np.concatenate([[x], t.real, t.imag])
+    args = (ensemble, units, np.zeros_like(start[0]))
+    root = polish_root(_edge_equations, start, args, num_steps=tolerances.TYPED_EDGE_STEPS)
+    return float(root.value[0]) if root.converged else np.nan
+
+
 def _along_boundary(law: tuple[Ensemble, Units], y: Float[Array, " 2K+1"], height: Float[Array, ""]):
     """A point of the boundary at Im z = `height` near y, by Newton's method, and its slope by the height."""
 

@@ -340,7 +340,9 @@ def _point(y, state: _State, misses, problem: _Problem) -> TypedPoint:
     inside = at.p > 0
     wanted = jnp.abs(jnp.where(inside | _is_of_t(y), misses, 0))
     residual = jax.lax.stop_gradient(jnp.max(wanted))
-    certified = jnp.where(inside, _is_positive(y) & (m < 1 + tolerances.RESIDUAL), m < 1 + tolerances.UNSURE)
+    # The equations inside have other solutions, of p < 0, near the boundary.
+    outside = (at.p == 0) & (m < 1 + tolerances.UNSURE)
+    certified = jnp.where(inside, _is_positive(y) & (m < 1 + tolerances.RESIDUAL), outside)
     size = problem.units.total(at.u * at.v) * at.p * _scale(problem) ** 2
     level = jnp.where(inside, -size, 1 / jnp.sqrt(m) - 1)
     u, green = jnp.where(inside, at.p * at.u * at.v, 0), problem.units.total(state.green)

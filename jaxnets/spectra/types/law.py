@@ -93,6 +93,19 @@ class TypedLaw(eqx.Module):
         """
         return atoms.atoms(self.ensemble, self.units)
 
+    def zero_mass(self) -> Float[np.ndarray, ""]:
+        """The fraction of eigenvalues that are exactly 0: the atom of `atoms` there. Raises as `atoms`."""
+        found = self.atoms()
+        return np.sum(found.mass, where=found.z == 0)
+
+    def real_crossings(self) -> Float[np.ndarray, " k"]:
+        """Where the boundary crosses the real axis, in rising order: alternately into the support and out of it.
+
+        Works on concrete values only. NaN where a solver failed. Features narrower than 1/2000 of the support are not
+        seen.
+        """
+        return boundary.real_crossings(self.ensemble, self.units, self.is_symmetric())
+
     def is_symmetric(self) -> bool:
         """True if the spectrum is real because J is symmetric and no gain is negative (known only if not traced)."""
         return self.ensemble.is_symmetric() and is_concrete(self.units) and not np.any(np.asarray(self.units.gains) < 0)

@@ -54,7 +54,7 @@ def conditions(
     q = units.mean(square_modulus(response))
     size = jax.lax.stop_gradient(jnp.sqrt(q))
     error = (t - units.mean(response)) / as_complex(jnp.where(size > 0, size, 1))
-    return error, spectral_radius(q[:, None] * kappa)
+    return error, spectral_radius(q[:, None] * jnp.abs(kappa))  # kappa < 0 at some t that are not physical
 
 
 def look(ensemble: Ensemble, units: Units, z: Complex[Array, ""], near: Complex[Array, " K"], num_steps: int) -> Look:
