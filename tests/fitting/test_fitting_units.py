@@ -116,9 +116,11 @@ def test_the_unit_of_residuals():
 @pytest.mark.slow
 def test_units_of_a_recording():
     """z-scored rates in any unit, of time too, and in any order of units."""
-    rates = record(100, 4.0, 1.0, 300, seed=3).astype(np.float32)
+    rates = record(100, 4.0, 1.0, 300, seed=4).astype(np.float32)
     options = {"z_scored": True, "population_size": 100}
     found = fitting.fit_recording(rates, DT, **options)
+    # Not every short record says so much: at the end of the range of g, PR^D hangs on the last digit.
+    assert found.g < 5 and np.isfinite(found.g_error)
     for q, seconds in ((1e-15, 1e-3), (1e15, 60.0)):
         other = fitting.fit_recording(np.float32(q) * rates[:, ::-1], seconds * DT, **options)
         assert other.time_constant == pytest.approx(seconds * float(found.time_constant), rel=1e-3)
