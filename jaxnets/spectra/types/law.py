@@ -94,7 +94,10 @@ class TypedLaw(eqx.Module):
         return atoms.atoms(self.ensemble, self.units)
 
     def zero_mass(self) -> Float[np.ndarray, ""]:
-        """The fraction of eigenvalues that are exactly 0: the atom of `atoms` there. Raises as `atoms`."""
+        """The fraction of eigenvalues that are exactly 0.
+
+        Raises `ValueError` for traced values.
+        """
         found = self.atoms()
         return np.sum(found.mass, where=found.z == 0)
 
