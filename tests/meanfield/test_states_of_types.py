@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compilations import compilations
 
 import jaxnets as jn
 from jaxnets.meanfield import Phase
@@ -74,6 +75,13 @@ def test_equal_types_have_the_variance_of_one_type():
     state = chaotic(1.0, 3.0, [0.4, 0.6])
     np.testing.assert_allclose(state.variance, 5.446326, atol=1e-6)
     np.testing.assert_allclose(state.c_phi[:, 0], 0.680579, atol=1e-6)
+
+
+def test_another_network_with_types_compiles_nothing():
+    chaotic((1.0, 2.0), 2.0)
+    with compilations() as programs:
+        chaotic((1.0, 3.0), 2.1)
+    assert not programs
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compilations import compilations
 
 import jaxnets as jn
 from jaxnets import Discrete
@@ -123,6 +124,17 @@ def test_edges_of_two_types_with_time_constants():
     for symmetry, right, left in ((0.0, 0.5446, 1.3460), (S, 0.6729, 1.7222)):
         spectrum = law(CellTypes(FRACTIONS, G, symmetry), tau=TAU)
         np.testing.assert_allclose([spectrum.right_edge() + 0.5, -0.5 - spectrum.left_edge()], [right, left], atol=5e-5)
+
+
+def test_another_law_of_types_compiles_nothing():
+    def questions(scale):
+        spectrum = law(CellTypes(FRACTIONS, scale * G, S), tau=scale * TAU)
+        return spectrum.right_edge(), spectrum.left_edge(), spectrum.density(POINTS)
+
+    questions(1.0)
+    with compilations() as programs:
+        questions(1.1)
+    assert not programs
 
 
 def test_masses_of_boxes():
