@@ -19,6 +19,7 @@ from .operators import Core, Dense, Diagonal, Modes, Operator, Shifts
 from .parts import FiniteRank, Site
 from .singular import SingularModes
 from .sparse import Sparse
+from .spike_slab import Entropy, Moments, SpikeSlab
 from .statistics import WeightStatistics, weight_statistics
 from .type_modes import TypeModes
 from .type_statistics import TypeStatistics
@@ -35,12 +36,14 @@ __all__ = [
     "DominantMode",
     "Elliptic",
     "Ensemble",
+    "Entropy",
     "FiniteRank",
     "FiniteSize",
     "FourPoint",
     "LowRank",
     "MatrixFile",
     "Modes",
+    "Moments",
     "Operator",
     "Part",
     "Profile",
@@ -50,6 +53,7 @@ __all__ = [
     "SingularModes",
     "Site",
     "Sparse",
+    "SpikeSlab",
     "Sum",
     "TypeGains",
     "TypeModes",

@@ -11,6 +11,9 @@ from . import operators
 from .cell_types import BlockMeans, CellTypes, alike, applied, labels, pair_table, require_fractions, require_one_type
 from .ensemble import Ensemble, Part, no_pole
 
+# Of means that are modes of finite rank. Eight types have eight at most; of means without structure N/2 count.
+_FEW_MODES, _FEW_SHARE = 8, 0.05
+
 
 class TypeGains(Ensemble):
     r"""An `ensemble` X without types, rows and columns multiplied by type: J_ij = l_a X_ij c_b.
@@ -110,9 +113,10 @@ class Profile(Ensemble):
        s \sqrt{V_{ij} V_{ji}}\, T_{j,12} & V_{ji} T_{j,11} \end{pmatrix} $$
 
     V_ij is the variance of the single weight J_ij, not N times it, and `symmetry` s the correlation of J_ij and J_ji.
-    It is `CellTypes` with as many types as units: valid for large N where no single weight stands out. Samples are
-    Gaussian networks of N units. Raises `ValueError` unless both are finite square matrices of one shape, for negative
-    variances, and for |s| > 1. Source: Ajanki, Erdos & Kruger 2017; Alt, Erdos & Kruger 2018 (variance profiles).
+    It is `CellTypes` with as many types as units: valid for large N where no single weight stands out. Means are modes
+    of finite rank in theory, which refuses means of many modes. Samples are Gaussian networks of N units. Raises
+    `ValueError` unless both are finite square matrices of one shape, for negative variances, and for |s| > 1.
+    Source: Ajanki, Erdos & Kruger 2017; Alt, Erdos & Kruger 2018 (variance profiles).
     """
 
     mean: Float[Array, "N N"]
@@ -157,11 +161,24 @@ class Profile(Ensemble):
         rest = Profile(0.0, self.variances, self.symmetry)
         return (Part(1.0, rest), Part(1.0, BlockMeans(self.type_fractions(), self.block_means())))
 
+    def _require_few_modes(self) -> None:
+        """Raises `ValueError` for means that are no few modes beside a bulk: they would shape the bulk itself."""
+        if not is_concrete(self.mean):
+            return
+        values = np.linalg.svd(np.asarray(self.mean, float), compute_uv=False)
+        powers = (values / max(values[0], np.finfo(float).tiny)) ** 2
+        modes, n = powers.sum() ** 2 / max(np.sum(powers**2), 1), powers.size
+        if modes > max(_FEW_MODES, n * _FEW_SHARE):
+            raise ValueError(
+                f"`mean` must have few modes for theory, got about {modes:.0f} in {n} units: samples have the spectrum"
+            )
+
     def type_fractions(self):
         n = self.variances.shape[0]
         return jnp.full(n, 1 / n, self.variances.dtype)
 
     def block_means(self):
+        self._require_few_modes()
         return self.variances.shape[0] * self.mean
 
     def field(self, t12, t21, t11, t22, fractions, *, physical=False):

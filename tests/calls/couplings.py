@@ -54,6 +54,7 @@ CALLS = {
         overlap=0.1 * TABLE,
         load=0.5,
     ),
+    "couplings.SpikeSlab": of(jn.couplings.SpikeSlab, mean=TABLE, sparsity=0.5, variance=TABLE),
     "couplings.Profile": of(jn.couplings.Profile, mean=TABLE, variance=TABLE, symmetry=0.2),
     "couplings.DeepHebbian": of(jn.couplings.DeepHebbian, load=0.5, auto=0.2, hetero=VECTOR),
     "couplings.LowRank": of(jn.couplings.LowRank, overlaps=J, noise=0.5),

@@ -120,6 +120,7 @@ def typed_law(ensemble: Ensemble, units: Units) -> TypedLaw:
         raise ValueError(
             "`ensemble` must have feedback within or between types whose `gains` are not 0: it has no bulk"
         )
+    ensemble.block_means()  # which refuses means of many modes
     return TypedLaw(ensemble, units)
 
 
