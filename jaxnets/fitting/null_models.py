@@ -158,12 +158,7 @@ def score_models(
         for w, matrix in enumerate(arrays.values()):
             seen, y = of_size[matrix.shape[0]]
             found[w, m] = np.mean(seen, 0), np.std(seen, 0, ddof=1)
-            noise = y - y.mean(0)
-            scatter = noise.T @ noise / (num_samples - y.shape[1] - 2)  # as in `fit_connectome`
-            misses = counts[w] - y.mean(0)
-            misfit[m] = likeliest_misfit(misses, scatter) if w == 0 else misfit[m]
-            one, another = (np.asarray(log_normal(e, scatter, misfit[m])) for e in (misses, misses + noise))
-            likelihood[:, w, m] = one, np.std(another)
+            likelihood[:, w, m], misfit[m] = _likelihood(counts[w], y, misfit[m] if w > 0 else None)
     bar.close()
     return Scores(
         models=tuple(models),
@@ -190,6 +185,18 @@ def _samples(
         seen.append([float(at[name]) for name in names])
         counts.append(np.asarray(_counts_of(J, scales)))
     return np.array(seen), np.stack(counts)
+
+
+def _likelihood(
+    counts: Float[np.ndarray, " 2*K"], samples: Float[np.ndarray, "B 2*K"], misfit: float | None
+) -> tuple[tuple[float, float], float]:
+    """The log-likelihood of counts, with its error, and the misfit: the likeliest if None."""
+    noise = samples - samples.mean(0)
+    scatter = noise.T @ noise / (len(noise) - noise.shape[1] - 2)  # as in `fit_connectome`
+    misses = counts - samples.mean(0)
+    misfit = likeliest_misfit(misses, scatter) if misfit is None else misfit
+    one, others = (np.asarray(log_normal(e, scatter, misfit)) for e in (misses, misses + noise))
+    return (float(one), float(np.std(others))), misfit
 
 
 @jax.jit
