@@ -108,6 +108,14 @@ def test_sums_of_equal_types(part):
 
 
 @pytest.mark.slow
+def test_the_outer_half_of_the_ring_of_singular_modes():
+    part = SingularModes(np.array([1.8, 0.9]), np.array([0.3, 0.7]))
+    one, two = law(part + Elliptic(0.6, 0.2)), law(part + CellTypes([0.4, 0.6], 0.6, 0.2))
+    z = np.array([1.13, 1.25, 0.9 + 0.9j, 1.42, 1.45, 1.9])  # the void ends at .83 and the ring at 1.43
+    np.testing.assert_allclose(two.density(z), one.density(z), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.slow
 def test_time_constants_of_one_type():
     """A = (-1 + J G) / tau has the spectrum of J G, shifted and scaled."""
     one, other = law(Elliptic(0.8, 0.3), [0.4, 1.0]), law(Elliptic(0.8, 0.3), [0.4, 1.0], tau=2.0)

@@ -323,7 +323,11 @@ def _approach(problem: _Problem, state, steps):
         r, _, a, b = _fields(problem, t, u, v)
         a, b = eta - a, eta + b
         c, mean, _ = _averages(units, problem.z, r, a * b)
-        return (u + c * a) / 2, (v + c * b) / 2, (t + mean) / 2, eta * ratio
+        new = (u + c * a) / 2, (v + c * b) / 2, (t + mean) / 2
+        # Fields of singular modes end at some u v.
+        known = jnp.all(jnp.isfinite(new[0]) & jnp.isfinite(new[1]))
+        new = tuple(jnp.where(known, moved, old) for moved, old in zip(new, (u / 2, v / 2, t), strict=True))
+        return *new, jnp.where(known, eta * ratio, eta)
 
     u, v, t, eta = state
     start = u / scale, v / scale, t / as_complex(scale), eta * scale
