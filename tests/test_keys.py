@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxnets as jn
-from jaxnets import computations, couplings, dynamics, fitting, meanfield, memory, multistability, spectra
+from jaxnets import computations, couplings, dynamics, fitting, learning, meanfield, memory, multistability, spectra
 from jaxnets._arguments import require_key
 
 PHI = jn.transfer.Tanh()
@@ -17,6 +17,7 @@ J = couplings.Dense(np.eye(3), symmetric=True)
 NET = dynamics.RateNetwork(J, PHI, noise=0.1)
 ECHO = couplings.DeepHebbian(1.0, 0.0, (1.2,))  # with noise, solved on the grid of paths
 SYMMETRIC = couplings.Elliptic(2.0, 0.5)
+COMMITTEE, RATES = learning.Committee(np.ones((2, 1)), [1.0], np.ones((1, 4))), learning.LearningRates(1.0)
 
 ENSEMBLES = {
     "BlockMeans": couplings.BlockMeans((0.6, 0.4), 1.0),
@@ -29,6 +30,7 @@ ENSEMBLES = {
     "RandomModes": couplings.RandomModes([1.0], load=1.0),
     "Scaled": 2.0 * couplings.IID(1.0),
     "SingularModes": couplings.SingularModes([1.0]),
+    "SpikeSlab": couplings.SpikeSlab(np.ones((5, 5)), 0.5, 1.0),
     "Sum": couplings.IID(1.0) + couplings.IID(2.0),
     "TypeGains": couplings.TypeGains((0.6, 0.4), couplings.IID(1.0), (1.0, 2.0), (1.0, 1.0)),
     "TypeModes": couplings.TypeModes((0.6, 0.4), [1.0], [[1.0, 1.0]], [[1.0, 1.0]]),
@@ -46,6 +48,7 @@ DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key)
     "couplings.CellTypes.sample_sparse": lambda key: couplings.CellTypes((1.0,), probability=0.5).sample_sparse(
         5, key=key
     ),
+    "couplings.SpikeSlab.draw": lambda key: ENSEMBLES["SpikeSlab"].draw(key=key),
     "couplings.random_modes_from_matrix": lambda key: couplings.random_modes_from_matrix(np.eye(3), key=key),
     "couplings.singular_mismatch": lambda key: couplings.singular_mismatch(SYMMETRIC, np.eye(3), key=key),
     "dynamics.lyapunov_spectrum": lambda key: dynamics.lyapunov_spectrum(
@@ -56,6 +59,7 @@ DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key)
     "fitting.draw_starts": lambda key: fitting.draw_starts(SYMMETRIC, 2, key=key),
     "fitting.fit_connectome": lambda key: fitting.fit_connectome(np.eye(3), key=key),
     "fitting.score_models": lambda key: fitting.score_models({"": SYMMETRIC}, {"": np.eye(3)}, key=key),
+    "learning.online_sgd": lambda key: learning.online_sgd(COMMITTEE, COMMITTEE, RATES, [1.0], key=key),
     "meanfield.static_states": lambda key: meanfield.static_states(SYMMETRIC, PHI, key=key),
     "meanfield.stationary": lambda key: meanfield.stationary(SYMMETRIC, PHI, key=key),
     "meanfield.stationary_by_paths": lambda key: meanfield.stationary_by_paths(SYMMETRIC, PHI, key=key),

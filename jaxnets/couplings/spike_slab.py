@@ -72,12 +72,12 @@ class SpikeSlab(Ensemble):
         require("variance", self.slab_variance, nonnegative, "finite numbers >= 0")
 
     def moments(self) -> Moments:
-        r"""$\mu = (1 - \pi) m$ and $v = (1 - \pi)(\Xi + \pi m^2)$ of each weight."""
+        """mu = (1 - pi) m and v = (1 - pi)(Xi + pi m^2) of each weight."""
         present = 1 - self.sparsity
         return Moments(present * self.mean, present * (self.slab_variance + self.sparsity * self.mean**2))
 
     def entropy(self) -> Entropy:
-        r"""$-\pi \ln \pi - (1 - \pi) \ln(1 - \pi)$ and $\ln(2 \pi e\, \Xi) / 2$, where $\Xi$ is at least 1e-4."""
+        """-pi ln pi - (1 - pi) ln(1 - pi) and ln(2 pi e Xi) / 2 of each weight, where Xi is at least 1e-4."""
         spike = jax.scipy.special.entr(self.sparsity) + jax.scipy.special.entr(1 - self.sparsity)
         slab = jnp.log(2 * jnp.pi * jnp.e * jnp.maximum(self.slab_variance, _LEAST_VARIANCE)) / 2
         return Entropy(spike, slab)
