@@ -19,8 +19,11 @@ class TypeModes(Ensemble):
     $$ J_{ij} = \frac1N \sum_\alpha D_\alpha\, l_{\alpha a} L_{i\alpha} R_{j\alpha}\, c_{\alpha b}, \qquad
        E[L_{i\alpha} R_{i\alpha}] = \rho_{\alpha a}, \qquad i \in a,\; j \in b $$
 
-    A mode sees the sums over types, and each type sees its modes: with $T^\alpha_{12} = \sum_a f_a \rho_{\alpha a}
-    l_{\alpha a} c_{\alpha a} T_{a,12}$, T_11 with l^2 and T_22 with c^2,
+    A mode sees the sums over types, and each type sees its modes:
+
+    $$ T^\alpha_{12} = \sum_a f_a\, \rho_{\alpha a} l_{\alpha a} c_{\alpha a} T_{a,12}, \quad
+       T^\alpha_{11} = \sum_a f_a\, l_{\alpha a}^2 T_{a,11}, \quad
+       T^\alpha_{22} = \sum_a f_a\, c_{\alpha a}^2 T_{a,22} $$
 
     $$ S_a = \frac{P}{N} \Big\langle \frac{D}{\Delta_\alpha} \begin{pmatrix} l_{\alpha a}^2 D\, T^\alpha_{22} &
        \rho l c\, (1 - D T^\alpha_{12}) \\ \rho l c\, (1 - D T^\alpha_{21}) & c_{\alpha a}^2 D\, T^\alpha_{11}
