@@ -97,7 +97,10 @@ class SpikeSlab(Ensemble):
         return jnp.where(uniform >= self.sparsity, slab, 0)
 
     def profile(self) -> Profile:
-        """The law of the same moments, which all theory reads. Raises `ValueError` for a rectangular one."""
+        """The law of the same moments, which all theory reads.
+
+        Raises `ValueError` for a rectangular one.
+        """
         mean, variance = self.moments()
         if mean.shape[0] != mean.shape[1]:
             raise ValueError(f"a rectangular `SpikeSlab` of shape {mean.shape} has no spectrum: only square ones have")
