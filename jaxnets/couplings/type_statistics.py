@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._numerics import is_concrete
 from .._results import Result
 from .sparse import as_csr
 
@@ -60,9 +61,8 @@ class TypeStatistics(Result, axes={"K": "type", "n": "unit"}):
     chain: Float[Array, " K"]
     chain_error: Float[Array, " K"]
 
-    def __repr__(self) -> str:
-        whole = all(isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(self))
-        return self.table() if whole and np.ndim(self.counts) == 1 else super().__repr__()
+    def __str__(self) -> str:
+        return self.table() if is_concrete(self) and np.ndim(self.counts) == 1 else repr(self)
 
     def table(self) -> str:
         """One line for each pair of types that are connected, then one for each type, with errors."""

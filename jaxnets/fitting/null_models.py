@@ -22,6 +22,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 from tqdm import tqdm
 
 from .._arguments import require_instance, require_key, require_whole, square_matrix
+from .._numerics import is_concrete
 from .._results import Result
 from ..couplings import Ensemble, from_matrix
 from ..spectra import eigenvalues
@@ -76,9 +77,8 @@ class Scores(Result, axes={"M": "model", "W": "matrix", "O": "observable"}):
         """How far predictions are from what is measured, relative to it."""
         return self.predicted / self.measured[:, None] - 1
 
-    def __repr__(self) -> str:
-        whole = all(isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(self))
-        return self.table() if whole and np.ndim(self.misfit) == 1 else super().__repr__()
+    def __str__(self) -> str:
+        return self.table() if is_concrete(self) and np.ndim(self.misfit) == 1 else repr(self)
 
     def table(self) -> str:
         """For each matrix, one line a model: log-likelihood above the first model's, predictions with their scatter."""
