@@ -14,7 +14,6 @@ Source: Aronow, Samii & Assenova 2015 for the errors; the laws of degrees derive
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int

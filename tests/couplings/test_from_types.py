@@ -78,7 +78,7 @@ def test_statistics_print_and_agree_with_those_of_all_units():
     for name, value in (("g", whole.g * np.sqrt(36 / 35)), ("reciprocity", whole.reciprocity)):
         assert np.isclose(getattr(one, name)[0, 0], value)
     assert abs(one.symmetry[0, 0] - whole.symmetry) < 0.2  # about the mean with the diagonal, or without
-    assert "to   from" in repr(s) and "received" in repr(s) and "±" in repr(s)
+    assert "to   from" in str(s) and "received" in str(s) and "±" in str(s)
     scaled = weight_statistics(1e-12 * J, of)
     np.testing.assert_allclose(scaled.means, 1e-12 * s.means, rtol=1e-12)
     np.testing.assert_allclose(scaled.received, s.received, rtol=1e-9)

@@ -45,7 +45,7 @@ def test_predictions_of_the_right_model_agree_with_the_matrices(scores):
 
 
 def test_the_table_has_a_line_for_each_model_and_matrix(scores):
-    lines = repr(scores).splitlines()
+    lines = str(scores).splitlines()
     assert lines[0] == "one" and "right edge" in lines[1] and len(lines) == 11
     assert lines[2].startswith("i.i.d.") and "+0.0 ±" in lines[2] and lines[4].startswith("measured")
 
