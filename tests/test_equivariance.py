@@ -363,8 +363,8 @@ ELSEWHERE = {
     "fitting.fit_connectome": _FITS,
     "fitting.held_out": _FITS,
     "fitting.apart": _FITS,
-    "fitting.null_models": "fitting/test_null_models.py",
-    "fitting.score_models": "fitting/test_null_models.py",
+    "fitting.null_models": "fitting/test_scores.py",
+    "fitting.score_models": "fitting/test_scores.py",
     **{
         f"multistability.{name}": _NETWORKS
         for name in ("basins", "descend", "flow", "follow_pattern", "is_stable", "margins", "stable_patterns")

@@ -19,9 +19,9 @@ from .families import (
     StretchedExponential,
     default_families,
 )
-from .null_models import Scores, null_models, of_spectrum, score_models
 from .parameters import Fixed, Free, Interval, Positive, Simplex, Transform, draw_starts
 from .recordings import RecordingFit, fit_recording
+from .scores import Scores, null_models, of_spectrum, score_models
 from .targets import (
     SpectralStatistics,
     autocovariance_misses,

@@ -75,7 +75,7 @@ CASES = {
 ELSEWHERE = {
     *("edge_misses", "onset_misses", "spectrum_misses", "dimension_misses", "population_time_misses", "speed_misses"),
     *("fit_connectome", "held_out", "apart", "predict"),  # see `from_matrix`
-    *("null_models", "score_models"),  # see `test_null_models.py`
+    *("null_models", "score_models"),  # see `test_scores.py`
     "fit_recording",
 }
 
