@@ -1,5 +1,7 @@
 """On-line learning of a soft committee: closed equations against averages over samples, and against the descent."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +23,7 @@ TIMES = np.array([0.0, 0.5, 1.5, 3.0])
 ALL = LearningRates(1.5, 1.5, 1.5)
 
 
+@functools.cache
 def committees(inputs, seed=0, units=3, teachers=2, modes=2, scale=0.8):
     keys = jax.random.split(jax.random.key(seed))
     student = Committee.gaussian(units, modes, inputs, key=keys[0], scale=scale)
