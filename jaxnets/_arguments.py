@@ -161,6 +161,12 @@ def vector(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Float[Array, " 
     return array
 
 
+def in_one_precision(*arrays: Float[Array, "..."]) -> tuple[Float[Array, "..."], ...]:
+    """The arrays in the highest of their precisions: JAX, asked to be strict, mixes none."""
+    dtype = np.result_type(*(x.dtype for x in arrays))
+    return tuple(x.astype(dtype) for x in arrays)
+
+
 def require_square(name: str, shape: tuple[int, ...]) -> None:
     """Raises `ValueError` unless the last two axes are equal."""
     if len(shape) < 2 or shape[-1] != shape[-2]:

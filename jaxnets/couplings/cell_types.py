@@ -13,7 +13,17 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array, ArrayLike, Float, Inexact, Int, PRNGKeyArray
 
-from .._arguments import correlation, nonnegative, real_array, require, require_key, require_whole, scalar, vector
+from .._arguments import (
+    correlation,
+    in_one_precision,
+    nonnegative,
+    real_array,
+    require,
+    require_key,
+    require_whole,
+    scalar,
+    vector,
+)
 from .._numerics import is_concrete
 from . import operators
 from .ensemble import Ensemble, FourPoint, Part, may_vanish, no_pole, vanishes
@@ -71,7 +81,7 @@ class CellTypes(Ensemble):
         fractions = vector("fractions", fractions)
         given = {"g": g, "symmetry": symmetry, "means": means}
         tables = (pair_table(name, value, fractions.shape[0]) for name, value in given.items())
-        self.fractions, self.g, self.symmetry, self.means = alike(fractions, *tables)
+        self.fractions, self.g, self.symmetry, self.means = in_one_precision(fractions, *tables)
         num_types = fractions.shape[0]
         p = None if probability is None else pair_table("probability", probability, num_types)
         self.probability = None if p is None else p.astype(self.g.dtype)
@@ -119,7 +129,7 @@ class CellTypes(Ensemble):
         """
         f = vector("fractions", fractions)
         given = {"weights": weights, "probability": probability, "spread": spread}
-        f, w, p, c = alike(f, *(pair_table(name, value, f.shape[0]) for name, value in given.items()))
+        f, w, p, c = in_one_precision(f, *(pair_table(name, value, f.shape[0]) for name, value in given.items()))
         require_whole("size", size)
         require("weights", w, lambda w: np.isfinite(w) & (w != 0), "finite numbers that are not 0")
         require("probability", p, lambda p: (p > 0) & (p <= 1), "numbers in (0, 1]")
@@ -160,7 +170,7 @@ class CellTypes(Ensemble):
         """
         given = {"convergent": convergent, "divergent": divergent, "chain": chain}
         given |= {"g": g, "mean": mean, "reciprocal": reciprocal}
-        to, of, both, g, mean, reciprocal = alike(*(scalar(name, value) for name, value in given.items()))
+        to, of, both, g, mean, reciprocal = in_one_precision(*(scalar(name, value) for name, value in given.items()))
         require("reciprocal", reciprocal, correlation, "a number in [-1, 1]")
         for name, value in (("convergent", to), ("divergent", of)):
             require(name, value, lambda v: (v >= 0) & (v < 1), "a number in [0, 1)")
@@ -322,7 +332,7 @@ class BlockMeans(Ensemble):
 
     def __init__(self, fractions: Float[ArrayLike, " K"], means: Float[ArrayLike, "K K"] | Float[ArrayLike, ""]):
         fractions = vector("fractions", fractions)
-        self.fractions, self.means = alike(fractions, pair_table("means", means, fractions.shape[0]))
+        self.fractions, self.means = in_one_precision(fractions, pair_table("means", means, fractions.shape[0]))
 
     def __check_init__(self):
         require_fractions(self.fractions)
@@ -422,12 +432,6 @@ def require_fractions(fractions: Any) -> None:
 def applied(table: Float[Array, "K K"], t: Inexact[Array, " K"]) -> Inexact[Array, " K"]:
     """The sums over types: products and sums, as matrix products are rounded to fewer digits on GPUs."""
     return jnp.sum(table.astype(t.dtype) * t[None], axis=-1)
-
-
-def alike(*arrays: Float[Array, "..."]) -> tuple[Float[Array, "..."], ...]:
-    """The arrays in the highest of their precisions."""
-    dtype = np.result_type(*(x.dtype for x in arrays))
-    return tuple(x.astype(dtype) for x in arrays)
 
 
 def pair_table(name: str, value: Any, num_types: int) -> Float[Array, "K K"]:

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._arguments import nonnegative, real_array, require, require_key
+from .._arguments import in_one_precision, nonnegative, real_array, require, require_key
 from . import operators
-from .cell_types import alike
 from .ensemble import Ensemble
 from .unequal import Profile
 
@@ -64,7 +63,7 @@ class SpikeSlab(Ensemble):
                 f"`mean`, `sparsity` and `variance` must be numbers or matrices of one shape, got shapes {got}"
             )
         tables = [jnp.broadcast_to(table, shape) for table in tables]
-        self.mean, self.sparsity, self.slab_variance = alike(*tables)
+        self.mean, self.sparsity, self.slab_variance = in_one_precision(*tables)
 
     def __check_init__(self):
         require("mean", self.mean, np.isfinite, "finite numbers")

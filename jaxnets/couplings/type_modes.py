@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from .._arguments import correlation, positive, real_array, require, require_key, scalar, vector
+from .._arguments import correlation, in_one_precision, positive, real_array, require, require_key, scalar, vector
 from .._numerics import as_complex, binary_scale, is_concrete
 from . import operators
-from .cell_types import alike, labels, require_fractions, require_one_type
+from .cell_types import labels, require_fractions, require_one_type
 from .ensemble import Ensemble, no_pole
 from .modes import RandomModes, number_of_modes
 
@@ -55,7 +55,7 @@ class TypeModes(Ensemble):
     ):
         given = vector("fractions", fractions), vector("amplitudes", amplitudes)
         tables = {"row_gains": row_gains, "gains": gains, "overlap": overlap}
-        arrays = alike(*given, *(real_array(k, v) for k, v in tables.items()), scalar("load", load))
+        arrays = in_one_precision(*given, *(real_array(k, v) for k, v in tables.items()), scalar("load", load))
         self.fractions, self.amplitudes, self.row_gains, self.gains, overlap, self.load = arrays
         shape = (self.amplitudes.shape[0], self.fractions.shape[0])
         for name, value in (("row_gains", self.row_gains), ("gains", self.gains), ("overlap", overlap)):

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from .._arguments import correlation, nonnegative, require, require_key, scalar, square_matrix, vector
+from .._arguments import correlation, in_one_precision, nonnegative, require, require_key, scalar, square_matrix, vector
 from .._numerics import is_concrete
 from . import operators
-from .cell_types import BlockMeans, CellTypes, alike, applied, labels, pair_table, require_fractions, require_one_type
+from .cell_types import BlockMeans, CellTypes, applied, labels, pair_table, require_fractions, require_one_type
 from .ensemble import Ensemble, Part, no_pole
 
 # Of means that are modes of finite rank. Eight types have eight at most; of means without structure N/2 count.
@@ -39,7 +39,9 @@ class TypeGains(Ensemble):
         gains: Float[ArrayLike, " K"],
     ):
         given = {"fractions": fractions, "row_gains": row_gains, "gains": gains}
-        self.fractions, self.row_gains, self.gains = alike(*(vector(name, value) for name, value in given.items()))
+        self.fractions, self.row_gains, self.gains = in_one_precision(
+            *(vector(name, value) for name, value in given.items())
+        )
         self.ensemble = ensemble
 
     def __check_init__(self):
@@ -131,7 +133,7 @@ class Profile(Ensemble):
     ):
         variances = square_matrix("variance", variance)
         tables = variances, pair_table("mean", mean, variances.shape[0]), scalar("symmetry", symmetry)
-        self.variances, self.mean, self.symmetry = alike(*tables)
+        self.variances, self.mean, self.symmetry = in_one_precision(*tables)
 
     def __check_init__(self):
         require("variance", self.variances, nonnegative, "finite numbers >= 0")

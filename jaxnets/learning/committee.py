@@ -20,7 +20,17 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
-from .._arguments import nonnegative, positive, real_array, require, require_key, require_whole, scalar, vector
+from .._arguments import (
+    in_one_precision,
+    nonnegative,
+    positive,
+    real_array,
+    require,
+    require_key,
+    require_whole,
+    scalar,
+    vector,
+)
 from .._results import Result, one_line
 
 _TOLERANCE = 1e-8  # of the order parameters, relative and absolute, in each step of the equations
@@ -47,9 +57,12 @@ class Committee(eqx.Module):
         right: Float[ArrayLike, "p D"],
     ):
         given = {"left": left, "amplitudes": amplitudes, "right": right}
-        self.left, self.amplitudes, self.right = _of_one_type(given)
+        arrays = (real_array(name, value) for name, value in given.items())
+        self.left, self.amplitudes, self.right = in_one_precision(*arrays)
 
     def __check_init__(self):
+        for name in ("left", "amplitudes", "right"):
+            require(name, getattr(self, name), np.isfinite, "finite numbers")
         for name, value, shape in (("left", self.left, "(m, p)"), ("right", self.right, "(p, D)")):
             if value.ndim != 2:
                 raise ValueError(f"`{name}` must have shape {shape}, got {value.shape}")
@@ -369,14 +382,6 @@ def _signs(m: int, k: int, dtype) -> Float[Array, " m+k"]:
 
 
 # --- arguments and results --------------------------------------------------------------------------------------
-
-
-def _of_one_type(given: dict[str, ArrayLike]) -> list[Array]:
-    arrays = [real_array(name, value) for name, value in given.items()]
-    for name, value in zip(given, arrays, strict=True):
-        require(name, value, np.isfinite, "finite numbers")
-    dtype = np.result_type(*(array.dtype for array in arrays))  # not of JAX, which is asked to be strict
-    return [value.astype(dtype) for value in arrays]
 
 
 def _checked(student: Committee, teacher: Committee, rates: LearningRates, times):
