@@ -65,7 +65,7 @@ def onto(
     level = at(zeta, state)
     for _ in range(num):
         change = level.change
-        zeta = zeta + change * np.minimum(1, longest / np.maximum(np.abs(change), 1e-300))
+        zeta = zeta + change * (longest / np.maximum(np.abs(change), np.maximum(longest, 1e-300)))
         level = at(zeta, level.state)
     return zeta, level
 
@@ -201,7 +201,7 @@ class _Fronts:
 def _rays_at_zero(wall: Points) -> list[float]:
     """The directions in which the branches of a closed curve leave the point 0, where it meets 0 at all."""
     start, step = wall[:-1], np.diff(wall)
-    length = np.maximum(np.abs(step), 1e-300)
+    length = np.maximum(np.abs(step), 1e-150)  # whose square is a number, where points coincide
     nearest = np.clip(-(np.conj(step) * start).real / length**2, 0, 1)
     meets = np.abs(start + nearest * step) < tolerances.WALL_AT_ZERO * length
     ahead = np.angle(step[meets & (nearest < 0.98)])

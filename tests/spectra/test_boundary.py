@@ -6,6 +6,7 @@ import pytest
 
 from jaxnets.couplings import IID, DeepHebbian
 from jaxnets.spectra import contains, coverage, law
+from jaxnets.spectra.levels import Level, onto
 from jaxnets.spectra.outside import extent, image
 
 
@@ -41,6 +42,20 @@ def _flooded_voids(spectrum, core, num=420, least=12):
 def test_a_thin_ring_is_one_component():
     """|lambda| is .0685 at least, where the support is 1/20000 as thin as long: one edge, and a void in each loop."""
     assert _kinds(law(DeepHebbian(0.05, 0.3, (0.45,) * 4)).boundary(num_points=256)) == (1, 6)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-30, 1.0, 1e30, 1e300])
+def test_points_reach_the_level_in_any_unit(unit):
+    """m = unit / |zeta|: from the level itself, from a point beyond a step, and with no step allowed."""
+
+    def at(zeta, state):
+        m = unit / np.abs(zeta)
+        return Level(zeta, m, -m / np.conj(zeta), state)
+
+    start = unit * np.array([1.0, 3.0, 1.5])
+    zeta, level = onto(at, start + 0j, np.zeros((3, 1)) + 0j, unit * np.array([0.5, 0.5, 0]), 1)
+    np.testing.assert_allclose(zeta / unit, [1, 2.5, 1.5])
+    np.testing.assert_allclose(level.m, [1, 0.4, 2 / 3])
 
 
 # At load .01 the support of equal weights is thinner than the averages over angles are exact where branches cross.
