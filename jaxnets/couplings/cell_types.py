@@ -133,7 +133,8 @@ class CellTypes(Ensemble):
         require_whole("size", size)
         require("weights", w, lambda w: np.isfinite(w) & (w != 0), "finite numbers that are not 0")
         require("probability", p, lambda p: (p > 0) & (p <= 1), "numbers in (0, 1]")
-        require("spread", c, nonnegative, "finite numbers >= 0")
+        most = np.sqrt(np.finfo(c.dtype).max)
+        require("spread", c, lambda c: (c >= 0) & (c < most), "numbers >= 0 whose square is finite")
         signs = None
         if dale:
             if not is_concrete(w):

@@ -193,6 +193,7 @@ def test_what_theory_of_one_type_reads():
         (lambda: CellTypes(F, 0.1, 0.0, 9.0, 0.1).sample(50, key=KEY), r"`g` must be at least \|M\| sqrt"),
         (lambda: CellTypes(F).sample_sparse(50, key=KEY), "`sample_sparse` is for a concrete ensemble"),
         (lambda: CellTypes.from_weights(F, [[1, -1], [-1, -1]], size=9), "of one sign in each column"),
+        (lambda: CellTypes.from_weights(F, 1.0, size=9, spread=1e160), "`spread` must be numbers >= 0 whose square is"),
         (lambda: CellTypes.second_order(convergent=1.2), r"`convergent` must be a number in \[0, 1\)"),
         (lambda: CellTypes.second_order(convergent=0.1, divergent=0.1, chain=0.2), "`chain` must be below"),
         (lambda: CellTypes(F) + CellTypes((0.5, 0.5)), "`fractions` of added ensembles must be the same"),
