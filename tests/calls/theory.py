@@ -103,6 +103,7 @@ CALLS = {
     ),
     "meanfield.chaos_onset": of(
         jn.meanfield.chaos_onset,
+        nan=("appears",),
         heavy=True,
         ensemble=jn.couplings.CellTypes(SHARES, TABLE),
         transfer=jn.transfer.Tanh(),
