@@ -16,6 +16,7 @@ from .gaussian import (
     split_quadrature,
 )
 from .interpolation import cubic_interpolation
+from .programs import as_program
 from .roots import (
     Root,
     bisect,
@@ -41,6 +42,7 @@ __all__ = [
     "as_complex",
     "as_float",
     "as_host",
+    "as_program",
     "binary_scale",
     "bisect",
     "bisect_knowing",

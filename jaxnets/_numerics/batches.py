@@ -8,6 +8,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from .programs import as_program
+
 
 def in_batches(of_batch: Callable[..., Any]) -> Callable[..., Any]:
     """``of_batch(fixed, rows, *more)``, compiled once for each batch size, for any number of concrete rows.
@@ -17,7 +19,7 @@ def in_batches(of_batch: Callable[..., Any]) -> Callable[..., Any]:
     again. The result is a PyTree of NumPy arrays with as many rows.
     """
 
-    @functools.partial(jax.jit, static_argnums=0)
+    @functools.partial(as_program, jit=jax.jit, static_argnums=0)
     def compiled(static, dynamic, rows, *more):
         leaves, structure = static
         return of_batch(eqx.combine(dynamic, jax.tree.unflatten(structure, leaves)), rows, *more)

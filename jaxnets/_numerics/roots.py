@@ -44,6 +44,7 @@ from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Inexact, Int
 from .._results import Result
 from .arrays import frozen, is_concrete
 from .host import namespace, solve_on_host
+from .programs import as_program
 
 Y = TypeVar("Y")
 P = ParamSpec("P")
@@ -68,9 +69,9 @@ def in_parts(solver: Callable[P, Y]) -> Callable[P, Y]:
     """A solver that runs step by step where all its arguments are concrete, and is one compiled program elsewhere.
 
     Each search in it is then a program of its own. What lies between the searches should be few operations in functions
-    of their own under `equinox.filter_jit`, since each single operation would be compiled alone.
+    of their own by `as_program`, since each single operation would be compiled alone.
     """
-    whole = eqx.filter_jit(solver)
+    whole = as_program(solver)
 
     @functools.wraps(solver)
     def run(*args: P.args, **kwargs: P.kwargs) -> Y:
@@ -105,7 +106,7 @@ def _run(search: Callable, fn: Callable, *operands: Any) -> Any:
         return _program(search, fn, *operands)
 
 
-@eqx.filter_jit
+@as_program
 def _program(search, fn, *operands):
     return search(fn, *operands)
 

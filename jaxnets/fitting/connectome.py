@@ -33,6 +33,7 @@ from scipy.optimize import minimize_scalar
 from tqdm import tqdm
 
 from .._arguments import require_instance, require_key, require_whole, square_matrix
+from .._numerics import as_program
 from .._results import Result
 from ..couplings import Ensemble, LowRank
 from ..couplings.estimates import modes_of_matrix
@@ -337,7 +338,7 @@ def _ensemble(family: Family, measured: Measured, leading: Float[Array, "l 2"]) 
     return reduce(add, parts, family.ensemble(measured.ranks, measured.load))
 
 
-@eqx.filter_jit
+@as_program
 def _samples(ensemble: Ensemble, measured: Measured, keys: PRNGKeyArray):
     """Counts (B, 2K) and leading modes (B, l, 2) of samples, one network at a time."""
     start = measured.leading.shape[0]
@@ -406,7 +407,7 @@ def _fit_family(family: Family, measured: Measured, key: PRNGKeyArray, num_repli
 _ROUNDS = 4
 
 
-@eqx.filter_jit
+@as_program
 def _expected(family: Family, measured: Measured) -> Float[Array, " 2*K"]:
     profile = singular_profile(family.ensemble(measured.ranks, measured.load), measured.scales)
     return measured.n * jnp.concatenate([profile.counts, profile.overlaps])

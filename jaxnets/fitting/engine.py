@@ -26,7 +26,7 @@ import scipy.optimize
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
 from .._arguments import positive, real_array, require, require_whole, scalar, vector
-from .._numerics import is_concrete
+from .._numerics import as_program, is_concrete
 from .._results import Result
 from . import squares
 from .parameters import Space, Transforms, space_of, stacked_starts
@@ -170,7 +170,7 @@ def with_covariance(
     return eqx.tree_at(lambda f: (f.covariance, f.error), result, (of_params, errors))
 
 
-@eqx.filter_jit
+@as_program
 def _sandwich(result: Fit, A: Float[Array, "m p"], covariance: Float[Array, "m m"]) -> tuple[Float[Array, "n n"], Any]:
     gather = jax.jacfwd(result.space.vector)(result.free) @ jnp.linalg.pinv(A)
     of_params = gather @ covariance @ gather.T
@@ -195,7 +195,7 @@ class _End(eqx.Module):
     converged: Bool[Array, ""]
 
 
-@eqx.filter_jit
+@as_program
 def _fit(loss, space, starts, data, optimiser, max_steps, tolerance) -> Fit:
     of_u = lambda u: loss(space.params(u), *data)
     optimiser = optax.with_extra_args_support(optimiser)
@@ -254,25 +254,25 @@ def _descend_from_host(evaluate, start: Float[Array, " p"], max_steps: int, tole
     return _End(u, value, norm, jnp.asarray(len(path)), history, jnp.asarray(small))
 
 
-@eqx.filter_jit
+@as_program
 def _loss_and_gradient(loss, space, u, data):
     return jax.value_and_grad(lambda u: loss(space.params(u), *data))(u)
 
 
-@eqx.filter_jit
+@as_program
 def _curved_result(loss, space, data, end: _End) -> Fit:
     H = jax.hessian(lambda u: loss(space.params(u), *data))(end.u)
     return _result(end, end.loss[None], space, H)
 
 
-@eqx.filter_jit
+@as_program
 def _residuals_and_slopes(residuals, space, starts, data) -> tuple[Float[Array, "s m"], Float[Array, "s m p"]]:
     with_slopes = jax.jacfwd(lambda u: (residuals(space.params(u), *data),) * 2, has_aux=True)
     A, r = _from_each(with_slopes, starts)
     return r, A
 
 
-@eqx.filter_jit
+@as_program
 def _squares_result(ends: squares.Search, space: Space) -> Fit:
     gradient_norm = jax.vmap(lambda A, r: jnp.max(jnp.abs(A.T @ r)))(ends.A, ends.r)
     losses = jnp.where(jnp.isinf(ends.loss), jnp.nan, ends.loss)
@@ -422,7 +422,7 @@ def _prepared(params, transforms, starts, max_steps, tolerance) -> tuple[Space, 
     return space, _start(space) if starts is None else stacked_starts(space, starts)
 
 
-@eqx.filter_jit
+@as_program
 def _start(space: Space) -> Float[Array, "1 p"]:
     return space.at_values()[None]
 
@@ -472,7 +472,7 @@ def profile(
     return _profile(loss, result, index, transform, name, held, data, optimiser, max_steps, tolerance)
 
 
-@eqx.filter_jit
+@as_program
 def _profile(loss, result, index, transform, name, held, data, optimiser, max_steps, tolerance) -> Profile:
     others = jnp.delete(result.free, index, assume_unique_indices=True)
 

@@ -28,7 +28,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from .._arguments import positive, real_array, require, require_instance, require_whole, scalar
-from .._numerics import binary_scale, chebyshev, cubic_interpolation
+from .._numerics import as_program, binary_scale, chebyshev, cubic_interpolation
 from .._results import Result
 from ..couplings import IID, RandomModes
 from ..meanfield import Stationary, stationary
@@ -384,7 +384,7 @@ def _solved_family(transfer: Transfer) -> _Family:
     return _Family(jnp.asarray(grid.series @ solved), jnp.asarray(_MAX_LAG / (_NUM_LAGS - 1)))
 
 
-@eqx.filter_jit
+@as_program
 def _predicted(
     params, lags: Float[ArrayLike, " K"], length: Float[ArrayLike, ""], family: _Family
 ) -> Float[Array, " K"]:
@@ -479,7 +479,7 @@ def _pair_theory(
     return _pair_sums(solve(_DECAY_TIMES / rate), g, delays)
 
 
-@eqx.filter_jit
+@as_program
 def _pair_sums(state: Stationary, g, delays) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
     # Midpoints converge as exp(-2 pi width / spacing), and the ridge w_1 = w_2 of K has the width rate^2.
     spacing = jnp.minimum(_HIGHEST, 400 * state.decay_rate**2) / _FREQUENCIES

@@ -31,6 +31,7 @@ from .._arguments import (
     scalar,
     vector,
 )
+from .._numerics import as_program
 from .._results import Result, one_line
 
 _TOLERANCE = 1e-8  # of the order parameters, relative and absolute, in each step of the equations
@@ -253,7 +254,7 @@ def plateaus(run: OnlineRun, *, slope: float = 0.1, length: float = 2.0) -> Plat
 # --- the equations --------------------------------------------------------------------------------------------
 
 
-@eqx.filter_jit  # or each call would compile the solver anew
+@as_program  # or each call would compile the solver anew
 def _solved(student: Committee, teacher: Committee, eta: LearningRates, times) -> OnlineRun:
     """The order parameters are one vector for the solver, which compiles a third faster for it."""
     import diffrax
@@ -285,7 +286,7 @@ def _solved(student: Committee, teacher: Committee, eta: LearningRates, times) -
     return _run(times, jax.vmap(overlaps)(jnp.where(jnp.isfinite(found), found, jnp.nan)))  # infinite if not reached
 
 
-@eqx.filter_jit
+@as_program
 def _descended(student: Committee, teacher: Committee, eta: LearningRates, times, key) -> OnlineRun:
     target, size = teacher.weights(), student.right.shape[1]
 

@@ -20,6 +20,7 @@ from scipy.special import erfc, erfcinv, gammaln
 from tqdm import tqdm
 
 from .._arguments import real_array, require, require_instance, require_key, require_whole
+from .._numerics import as_program
 from .._public import public
 from .._results import Result, one_line
 from ..observables import overlaps
@@ -171,7 +172,7 @@ def sampled_bit_error(
     return Probability(jnp.mean(shares), jnp.std(shares, ddof=1) / math.sqrt(num_networks))
 
 
-@eqx.filter_jit
+@as_program
 def _share_of_errors(interaction, n, num_patterns, key):
     patterns = binary(n, num_patterns, key=key)
     after = _step(interaction, patterns, patterns, True)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .._arguments import nonnegative, real_array, require, require_instance, require_whole, scalar, vector
-from .._numerics import Root, frozen, is_concrete, polish_root
+from .._numerics import Root, as_program, frozen, is_concrete, polish_root
 from .._numerics.host import namespace
 from .._results import Result
 from ..couplings import DeepHebbian
@@ -181,7 +181,7 @@ def zero_load_overlaps(
     return _zero_load(jnp.asarray(signs, K.dtype), K, guess.astype(K.dtype), T.astype(K.dtype), num_steps)
 
 
-@eqx.filter_jit
+@as_program
 def _zero_load(signs, K, guess, temperature, num_steps) -> Root:
     def equations(m, args):
         K, T = args

@@ -4,13 +4,13 @@ Many spins are drawn at once, for which one product with J is enough, and a Metr
 not know of each other: the stationary measure is Gibbs's, whatever their number.
 """
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._arguments import nonnegative, real_array, require, require_instance, require_key, require_whole, scalar
+from .._numerics import as_program
 from .._results import Result
 from ..couplings import Operator
 
@@ -83,7 +83,7 @@ def glauber(
     return _glauber(J, spins, temperature, patterns, key, num_sweeps, fraction)
 
 
-@eqx.filter_jit
+@as_program
 def _glauber(J, spins, temperature, patterns, key, num_sweeps, fraction):
     dtype, n = J.dtype, J.shape[0]
     cold = temperature == 0

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
 from .._arguments import positive, real_array, require, require_instance, scalar, vector, whole_array
-from .._numerics import Root, is_concrete
+from .._numerics import Root, as_program, is_concrete
 from .._results import Result
 from ..couplings import DeepHebbian, Ensemble
 from ..dynamics import RateNetwork, Run, lyapunov_spectrum, rk4, simulate
@@ -288,7 +287,7 @@ def instability(
     return _instability(load, window, auto, scalar("guess", guess).astype(dtype), 1 / slope)
 
 
-@eqx.filter_jit
+@as_program
 def _instability(load, window, auto, guess, edge) -> Root:
     return critical_value(lambda gamma: DeepHebbian(load, auto, gamma * window), guess, edge=edge)
 

@@ -7,14 +7,13 @@ together, unequally, so that the largest overlap skips some of them. The order i
 which each pattern has a time of its own.
 """
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
 from .._arguments import positive, real_array, require, require_whole, scalar, whole_array
-from .._numerics import is_concrete
+from .._numerics import as_program, is_concrete
 from .._results import Result
 from ..dynamics import RateNetwork, heun, simulate
 from ..dynamics.schemes import Scheme
@@ -125,7 +124,7 @@ def retrieval(
     return _of_trials(overlaps, times.astype(dtype), cue, num_patterns, length, threshold.astype(dtype), ring)
 
 
-@eqx.filter_jit
+@as_program
 def _of_trials(overlaps, times, cue, num_patterns, length, threshold, ring) -> Retrieval:
     def of_trial(overlaps, cue):
         return _retrieval(overlaps, times, cue, num_patterns, length, threshold, ring)

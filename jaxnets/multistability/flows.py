@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from .._arguments import positive, real_array, require, require_whole, scalar
-from .._numerics import is_concrete
+from .._numerics import as_program, is_concrete
 from .._results import Result
 from ..couplings.operators import Operator
 from .patterns import as_couplings, cast_bias
@@ -198,7 +198,7 @@ class _Problem(eqx.Module):
         return cls(Network.of(J, b), jnp.asarray(np.cos(multiples), b.dtype), max_events, record, tolerance, places)
 
 
-@eqx.filter_jit
+@as_program
 def _flow(J, b, x0, *options) -> Flow:
     problem = _Problem.of(J, b, *options)
     goes_on = lambda state: ~_is_over(problem, state)
@@ -214,7 +214,7 @@ class _Lanes(eqx.Module):
     ends: Flow
 
 
-@eqx.filter_jit
+@as_program
 def _flows(J, b, starts: Float[Array, "m n"], *options) -> Flow:
     problem, m = _Problem.of(J, b, *options), len(starts)
     begin, step, end = jax.vmap(partial(_start, problem)), jax.vmap(partial(_step, problem)), jax.vmap(_end)

@@ -23,7 +23,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, UInt64
 from scipy.optimize import milp
 
 from .._arguments import host_array, positive, real_array, require, require_key, require_square, require_whole
-from .._numerics import is_concrete
+from .._numerics import as_program, is_concrete
 from .._results import Result
 from ..couplings.operators import Dense, Operator
 
@@ -119,7 +119,7 @@ def _least(s: Float[Array, "*batch n"], fields: Float[Array, "*batch n"]) -> Flo
     return ((2 * s - 1) * fields).min(-1)
 
 
-@eqx.filter_jit
+@as_program
 def _margins(J: Operator, s: Float[Array, "*batch n"], b: Float[Array, " n"]) -> Float[Array, "*batch"]:
     with jax.default_matmul_precision("highest"):
         fields = (J @ s.reshape(-1, len(b)).T).T
@@ -402,7 +402,7 @@ def descend(
     return StablePatterns(patterns, False, f"found from {num_starts} starts")
 
 
-@eqx.filter_jit
+@as_program
 def _descended(J: Float[Array, "n n"], b: Float[Array, " n"], starts: Bool[Array, "m n"], max_flips: int):
     columns = J.T
 

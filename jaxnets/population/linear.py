@@ -4,13 +4,12 @@ A linear network x' = -x + J x + noise has s = 1 / (1 + i w). All holds for any 
 the spectrum of J.
 """
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
 from .._arguments import complex_array, real_array, require
-from .._numerics import as_complex, square_modulus
+from .._numerics import as_complex, as_program, square_modulus
 from ..couplings import Ensemble
 from ..couplings.operators import Operator
 from ..couplings.sparse import as_operator
@@ -31,7 +30,7 @@ def linear_sum(ensemble: Ensemble, s1: Complex[ArrayLike, ""], s2: Complex[Array
     return _linear_sum(ensemble, *responses(s1, s2))
 
 
-@eqx.filter_jit
+@as_program
 def _linear_sum(ensemble: Ensemble, s1: Complex[Array, ""], s2: Complex[Array, ""]) -> Float[Array, ""]:
     (S1, n1), (S2, n2) = _gain(ensemble, s1), _gain(ensemble, s2)
     return n1 * n2 * four_point_sum(ensemble, S1, S2)
@@ -75,7 +74,7 @@ def cross_spectrum(
     return _cross_spectrum(matrix, s.astype(matrix.dtype), c0)
 
 
-@eqx.filter_jit
+@as_program
 def _cross_spectrum(J, s, c0):
     def one(s, c0):
         F = jnp.linalg.inv(jnp.eye(J.shape[0], dtype=J.dtype) - s * J)

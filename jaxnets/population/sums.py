@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
 from .._arguments import require, scalar
-from .._numerics import as_complex, square_modulus
+from .._numerics import as_complex, as_program, square_modulus
 from ..couplings import Ensemble
 from ..meanfield.unit.response import r_and_power, responses
 
@@ -44,7 +44,7 @@ def four_point_sum(ensemble: Ensemble, s1: Complex[ArrayLike, ""], s2: Complex[A
     return _four_point_sum(ensemble, *responses(s1, s2))
 
 
-@eqx.filter_jit
+@as_program
 def _four_point_sum(ensemble: Ensemble, s1: Complex[Array, ""], s2: Complex[Array, ""]) -> Float[Array, ""]:
     return four_point_sums(ensemble, s1, s2, jnp.zeros_like(s1.real), jnp.zeros_like(s1.real))[0]
 
@@ -75,7 +75,7 @@ def four_point_sum_x(
     return _four_point_sum_x(ensemble, s1, s2, z1, z2)
 
 
-@eqx.filter_jit
+@as_program
 def _four_point_sum_x(
     ensemble: Ensemble,
     s1: Complex[Array, ""],

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .._arguments import require, require_instance, require_whole, vector
-from .._numerics import frozen, is_concrete, last_steps
+from .._numerics import as_program, frozen, is_concrete, last_steps
 from .._numerics.host import from_host, light, namespace, newton_on_host, on_host
 from .._results import Result
 from .problem import Problem
@@ -80,7 +80,7 @@ def solve(problem: Problem, guess: Float[Array, " k"], num_steps: int) -> Saddle
 
 def either_way(solver: Callable[..., R]) -> Callable[..., R]:
     """A solver of a `Problem`, its first argument, that goes to the host where it can, and is compiled elsewhere."""
-    compiled, hosted = eqx.filter_jit(solver), _on_host(solver)
+    compiled, hosted = as_program(solver), _on_host(solver)
 
     @functools.wraps(solver)
     def run(problem: Problem, *args: Any) -> R:
@@ -108,7 +108,7 @@ def _found_on_host(problem: Any, guess: Float[Any, " k"], num_steps: int) -> Sad
     return _described(problem, *_newton(problem, problem, y))
 
 
-@eqx.filter_jit
+@as_program
 def _found(problem: Problem, guess: Float[Array, " k"], num_steps: int) -> Saddle:
     fixed = frozen(problem)
     y = fixed.relaxed(jax.lax.stop_gradient(guess), num_steps)

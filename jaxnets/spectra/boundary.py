@@ -9,7 +9,6 @@ contourpy and trees of SciPy are imported where they are used: they take a fifth
 import warnings
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from .._arguments import host_complex, require
 from .._laws import Discrete
-from .._numerics import bisect, in_batches
+from .._numerics import as_program, bisect, in_batches
 from ..couplings import Ensemble
 from . import tolerances
 from .inside import inner_void, line_density
@@ -47,10 +46,10 @@ def closed_curves(ensemble: Ensemble, gains: Discrete, num: int, symmetric: bool
     return sorted(edges, key=size_of, reverse=True) + sorted(voids, key=size_of, reverse=True)
 
 
-_inner_void = eqx.filter_jit(inner_void)
+_inner_void = as_program(inner_void)
 
 
-@eqx.filter_jit
+@as_program
 def _poles_and_reach(ensemble, gains):
     return ensemble.poles(), 1.1 * extent(ensemble, gains), ensemble.pole_curves()
 
@@ -286,7 +285,7 @@ def _between(loop: Loop, segment, fraction) -> Points:
     return a + (b - a) * u**2 * (3 - 2 * u) + leave * u * (1 - u) ** 2 - arrive * u**2 * (1 - u)
 
 
-@eqx.filter_jit
+@as_program
 def _ends(ensemble, gains, dense, outside, thinnest):
     """Halves the intervals from a dense point to one outside the support, to where the density ends."""
     densities = jax.vmap(jax.vmap(lambda x: line_density(ensemble, gains, x)))

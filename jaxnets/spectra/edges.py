@@ -19,6 +19,7 @@ from .._laws import Discrete
 from .._numerics import (
     Root,
     as_complex,
+    as_program,
     bisect,
     find_root,
     frozen,
@@ -120,7 +121,7 @@ def _rightmost_from_host(ensemble: Ensemble, gains: Discrete, sign: Any) -> _Tan
     return _Tangent(*from_host((zeta, np.asarray(z.real), np.asarray(z.imag), residual, np.asarray(converged))))
 
 
-@eqx.filter_jit
+@as_program
 def _framed(ensemble, gains):
     return _frame(ensemble, gains)
 
@@ -324,7 +325,7 @@ def critical(
     return Root(p, root.residual, root.converged & (jnp.abs(final - edge) < tolerances.FOLLOWED * jnp.abs(edge)))
 
 
-@eqx.filter_jit
+@as_program
 def _traced_guess(ensemble, gains):
     fixed = frozen((ensemble, gains))
     return _best_crossing(functools.partial(halved, *fixed, num_steps=tolerances.HALVINGS), *_frame(*fixed))
@@ -413,7 +414,7 @@ def _crossings_from_host(ensemble: Ensemble, gains: Discrete) -> Float[Array, " 
     return from_host(np.sort(np.array(found, reach.dtype)))
 
 
-@eqx.filter_jit
+@as_program
 def _framed_with_void(ensemble, gains):
     return *_frame(ensemble, gains), *inner_void(ensemble, gains)
 
@@ -472,7 +473,7 @@ def _along_axis(m_at: Callable, poles, reach) -> tuple[Float[Array, " n"], Bool[
     return grid[order], inside[order]
 
 
-@eqx.filter_jit
+@as_program
 def _real_axis(ensemble: Ensemble, gains: Discrete) -> tuple[Float[Array, " n"], Bool[Array, " n"]]:
     def m_at(grid):  # in equal batches, since a smaller last one would be a program of its own
         rows = grid.reshape(tolerances.AXIS_BATCHES, -1)
@@ -481,7 +482,7 @@ def _real_axis(ensemble: Ensemble, gains: Discrete) -> tuple[Float[Array, " n"],
     return _along_axis(m_at, *_frame(ensemble, gains))
 
 
-@eqx.filter_jit
+@as_program
 @functools.partial(jax.vmap, in_axes=(None, None, 0, 0))
 def _crossings(ensemble: Ensemble, gains: Discrete, low: Float[Array, ""], high: Float[Array, ""]) -> Float[Array, ""]:
     """The real z at the crossing of m = 1 between two real points zeta on its two sides, NaN if it is not found."""

@@ -2,13 +2,12 @@ r"""Isolated eigenvalues of J G for N -> infinity, which parts of finite rank ad
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
-from .._numerics import is_concrete, polish_root
+from .._numerics import as_program, is_concrete, polish_root
 from .._numerics.host import from_host
 from .._results import Result
 from ..couplings import Ensemble
@@ -72,7 +71,7 @@ def outliers(
     return jax.vmap(lambda mu: _outlier(bulk, mu))(mu)
 
 
-@eqx.filter_jit
+@as_program
 def _split(ensemble: Ensemble) -> tuple[FiniteRank, Any, Ensemble | None, Float[Array, "K K"]]:
     """The modes of finite rank, their joint overlaps, all other parts, and the block means."""
     modes = ensemble.finite_rank()

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from .._laws import Discrete
-from .._numerics import as_complex, bisect_knowing, iterate
+from .._numerics import as_complex, as_program, bisect_knowing, iterate
 from ..couplings import Ensemble
 from . import tolerances
 
@@ -82,7 +82,7 @@ def halved_from_host(
     return jax.tree.map(lambda *parts: np.concatenate(parts)[: end.size], *found)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))  # `filter_jit` would take longer than the program
+@functools.partial(as_program, jit=jax.jit, static_argnums=(0, 1))  # `filter_jit` would take longer than the program
 def _halved(structure, others, arrays, start, end, num_steps):
     leaves = [array if other is None else other for array, other in zip(arrays, others, strict=True)]
     ensemble, gains = jax.tree.unflatten(structure, leaves)

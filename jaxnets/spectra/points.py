@@ -1,13 +1,12 @@
 """Points in the plane that are distributed as a spectral law: a spectrum without its fluctuations."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from .._arguments import require_whole
-from .._numerics import is_concrete
+from .._numerics import as_program, is_concrete
 from .._numerics.host import from_host, namespace, on_host, plane
 from . import tolerances
 from .outside import extent, image, images
@@ -91,7 +90,7 @@ def _height(law, left, right):
     return cell * (2 + xp.max(xp.where(occupied, xp.arange(tolerances.CELLS), 0))).astype(cell.dtype)
 
 
-@eqx.filter_jit
+@as_program
 def _radius(law: SpectralLaw) -> Float[Array, ""]:
     return extent(law.ensemble, law.gains) + jnp.max(jnp.abs(law.ensemble.poles()))
 

@@ -14,14 +14,13 @@ Source: derived here.
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._arguments import positive, require, require_instance, require_key, require_whole, vector
-from .._numerics import as_complex, binary_scale, implicit_root, iterate
+from .._numerics import as_complex, as_program, binary_scale, implicit_root, iterate
 from .._results import Result
 from ..couplings import Ensemble, Operator
 from ..couplings.sparse import as_operator
@@ -113,7 +112,7 @@ def estimated_singular_profile(
     )
 
 
-@eqx.filter_jit
+@as_program
 def _by_lanczos(
     operator: Operator, scales: Float[Array, " K"], key: PRNGKeyArray, num_vectors: int, num_steps: int
 ) -> tuple[Float[Array, "vectors K"], Float[Array, "vectors K"]]:
@@ -167,7 +166,7 @@ def singular_profile(ensemble: Ensemble, scales: Float[ArrayLike, " K"]) -> Sing
     return SingularProfile(scales, counts, overlaps)
 
 
-@eqx.filter_jit
+@as_program
 def _solve_all(ensemble: Ensemble, scales: Float[Array, " K"]) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
     F, Q = jax.vmap(_root, in_axes=(None, 0))(ensemble, scales).T
     return 1 - F, Q

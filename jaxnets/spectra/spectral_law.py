@@ -15,7 +15,7 @@ from jaxtyping import Array, ArrayLike, Complex, Float
 
 from .._arguments import complex_array, host_complex, positive, require, require_whole, scalar, vector
 from .._laws import Discrete
-from .._numerics import Root, is_concrete
+from .._numerics import Root, as_program, is_concrete
 from .._numerics.host import from_host, on_host
 from .._results import one_line
 from ..couplings import Ensemble
@@ -115,7 +115,7 @@ class SpectralLaw(eqx.Module):
         )
 
 
-@eqx.filter_jit
+@as_program
 def _mapped(of_point: Callable, law: SpectralLaw, z: Complex[Array, "..."]):
     """``of_point(law, z)``, some points at a time."""
     # Filled up to whole batches: a rest of another size would be compiled as well.
@@ -147,7 +147,7 @@ def _solve(law, z):
     return inside.solve(law.ensemble, law.gains, z)
 
 
-@eqx.filter_jit
+@as_program
 def _zero_mass(ensemble: Ensemble, gains: Discrete) -> Float[Array, ""]:
     active = gains.mean((gains.values != 0).astype(gains.values.dtype))
     return jnp.maximum(1 - jnp.minimum(ensemble.rank_fraction(), active), 0)
@@ -207,13 +207,13 @@ def require_one_type(name: str, law: SpectralLaw | TypedLaw) -> None:
         raise ValueError(f"`{name}` must have no cell types and no time constants here: its plane of 1/t is needed")
 
 
-@eqx.filter_jit
+@as_program
 def _variance(ensemble: Ensemble) -> tuple[Float[Array, ""], Float[Array, " K"]]:
     """g^2 and the fractions of types."""
     return ensemble.variance(), ensemble.type_fractions()
 
 
-@eqx.filter_jit
+@as_program
 def _slope_law(transfer: Transfer, mean: Float[Array, ""], variance: Float[Array, ""]) -> Discrete:
     return transfer.slope_law(mean, variance)
 

@@ -9,14 +9,13 @@ $$ A = \int_{m < 1,\ \text{not connected to } \infty} \Big| \frac{dz}{d\zeta} \B
 where rho_0 is the radius of the inner void of singular modes, which no zeta reaches.
 """
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 from .._arguments import complex_array, require, require_whole
-from .._numerics import Root
+from .._numerics import Root, as_program
 from . import tolerances
 from .inside import inner_void
 from .outside import extent, image, slope
@@ -71,7 +70,7 @@ def observed_void_area(
     return _sample_area(values, reach, cells)
 
 
-@eqx.filter_jit
+@as_program
 def _law_area(law: SpectralLaw, cells: int) -> tuple[Float[Array, ""], Float[Array, ""], Bool[Array, ""]]:
     """The area, its part that lies across strips too thin for the grid, and whether the border is outside."""
     ensemble, gains = law.ensemble, law.gains
@@ -105,7 +104,7 @@ def _law_area(law: SpectralLaw, cells: int) -> tuple[Float[Array, ""], Float[Arr
     return total, unclear, jnp.all(jnp.where(_border(clear), clear, True))
 
 
-@eqx.filter_jit
+@as_program
 def _sample_area(values: Complex[Array, " n"], reach: float, cells: int) -> Float[Array, ""]:
     size = jnp.abs(values)
     counted = size > tolerances.ZERO_EIGENVALUE * jnp.max(size)

@@ -1,13 +1,12 @@
 """Stability of a fixed point: the bulk of the Jacobian's spectrum, and the outliers beyond it."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from ..._arguments import require_instance
 from ..._laws import Discrete
-from ..._numerics import as_complex, frozen
+from ..._numerics import as_complex, as_program, frozen
 from ..._results import Result
 from ...spectra.edges import rightmost
 from .line import guesses, half_plane, number_missed
@@ -68,7 +67,7 @@ def static_stability(state: StaticState) -> StaticStability:
     return _stability(state_in_units(frozen(state)))
 
 
-@eqx.filter_jit
+@as_program
 def _stability(state: StaticState) -> StaticStability:
     problem = state.problem
     gains = Discrete(problem.transfer.slope(state.x), state.weights)

@@ -20,7 +20,15 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from ..._arguments import nonnegative, positive, real_array, require, require_instance, require_whole, scalar
-from ..._numerics import as_complex, frozen, is_concrete, least_squares, least_squares_from_host, polish_root
+from ..._numerics import (
+    as_complex,
+    as_program,
+    frozen,
+    is_concrete,
+    least_squares,
+    least_squares_from_host,
+    polish_root,
+)
 from ..._numerics.host import from_host
 from ..._results import Result, one_line
 from ...couplings import Ensemble, FiniteRank, Scaled
@@ -219,7 +227,7 @@ class _InUnits(Transfer):
         return self.transfer.slope(self.units[0] * x) * (self.units[0] / self.units[1])
 
 
-@eqx.filter_jit
+@as_program
 def in_units(
     problem: Problem, kappa: Float[Array, "*b K"], variance: Float[Array, "*b"], scale: Float[Array, ""] | None = None
 ) -> tuple[Problem, Problem, Float[Array, "*b K"], Float[Array, "*b"]]:
@@ -257,13 +265,13 @@ def _in_its_units(problem: Problem) -> Problem:
     )
 
 
-@eqx.filter_jit
+@as_program
 def out_of_units(state: StaticState, problem: Problem) -> StaticState:
     """The state of a problem, from its state `in_units`."""
     return _times(state, problem.units, problem)
 
 
-@eqx.filter_jit
+@as_program
 def state_in_units(state: StaticState) -> StaticState:
     """The state with all numbers in the units of its problem: the inverse of `out_of_units`."""
     return _times(state, 1 / state.problem.units, _in_its_units(state.problem))
@@ -347,7 +355,7 @@ def solve(problem: Problem, kappa: Float[Array, " K"], variance: Float[Array, ""
     return eqx.tree_at(lambda s: s.problem, first, problem)
 
 
-@eqx.filter_jit
+@as_program
 def _solve(problem: Problem, kappa: Float[Array, " K"], variance: Float[Array, ""], nodes: int) -> StaticState:
     start = first_guess(problem, kappa, variance, nodes)
     near, most = jnp.asarray(_searched(start.dtype), start.dtype), _MOST_STEPS
@@ -410,17 +418,17 @@ def _in_blocks(rows, problem: Problem, arrays: tuple[np.ndarray, ...], nodes: in
     return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves])[:count], *parts)
 
 
-@eqx.filter_jit
+@as_program
 def _guess_rows(problem, kappa, variance, nodes):
     return jax.vmap(lambda k, v: first_guess(problem, k, v, nodes))(kappa, variance)
 
 
-@eqx.filter_jit
+@as_program
 def _linear_rows(problem, y, nodes):
     return jax.vmap(lambda y: _linear(y, problem, nodes))(y)
 
 
-@eqx.filter_jit
+@as_program
 def _state_rows(problem, y, missed, nodes):
     return jax.vmap(lambda y, missed: _state(problem, y, missed, nodes))(y, missed)
 

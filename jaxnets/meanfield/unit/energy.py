@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from ..._laws import Discrete
-from ..._numerics import frozen, gaussian_quadrature, is_concrete, polish_root, split_quadrature
+from ..._numerics import as_program, frozen, gaussian_quadrature, is_concrete, polish_root, split_quadrature
 from ...couplings import Site
 from ...transfer import Transfer
 
@@ -218,7 +218,7 @@ class Table(NamedTuple):
     growth: np.ndarray
 
 
-@eqx.filter_jit
+@as_program
 def _row(problem: Problem, u: Float[Array, " n"]) -> tuple[Float[Array, "..."], ...]:
     def at(u):
         found = averages(problem, jnp.exp(u), problem.nodes)

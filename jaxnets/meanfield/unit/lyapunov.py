@@ -4,12 +4,11 @@ Perturbations grow as the ground state of a particle in the well 1 - g^2 <phi' p
 lag that is known on the lags of the state. Numerov's scheme follows its wave function from both ends.
 """
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..._numerics import Root, bisect, polish_root
+from ..._numerics import Root, as_program, bisect, polish_root
 from ..types.lyapunov import typed_lyapunov
 from ..types.state import TypedStationary
 from .state import Stationary
@@ -52,7 +51,7 @@ def largest_lyapunov(state: Stationary | TypedStationary) -> Root:
     return _exponent(site.strength, state.c_slope, state.c_slope_kink, state.lags, state.decay_rate, state.converged)
 
 
-@eqx.filter_jit
+@as_program
 def _exponent(
     strength: Float[Array, ""],
     c_slope: Float[Array, " T"],

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 from ..._arguments import require_instance
 from ..._laws import Discrete
-from ..._numerics import Root, frozen
+from ..._numerics import Root, as_program, frozen
 from ..._results import Result
 from ...couplings import Ensemble, Site
 from ...spectra import law
@@ -103,7 +102,7 @@ def rest_onset(ensemble: Ensemble, transfer: Transfer) -> Root:
     return _rest(point.z.real, jnp.sqrt(ensemble.variance()), point.converged, transfer)
 
 
-@eqx.filter_jit
+@as_program
 def _rest(edge: Float[Array, ""], size: Float[Array, ""], found: Bool[Array, ""], transfer: Transfer) -> Root:
     """The onset from the right ``edge``; ``size`` is g."""
     slope = jnp.abs(transfer.slope(jnp.zeros_like(edge)))
@@ -115,7 +114,7 @@ def _rest(edge: Float[Array, ""], size: Float[Array, ""], found: Bool[Array, ""]
     return Root(scale, residual, found & (residual <= _TOLERANCE))
 
 
-@eqx.filter_jit
+@as_program
 def _with_fold(site: Site, transfer: Transfer, shape: Shape) -> Onset:
     """Both scales, of an ensemble without memory kernel."""
     edge = jnp.sqrt(site.total)

@@ -6,14 +6,13 @@ phi(x / q) belongs to the units of x.
 
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..._arguments import require, require_instance
-from ..._numerics import is_concrete
+from ..._numerics import as_program, is_concrete
 from ...couplings import Ensemble
 from ...transfer import Transfer
 
@@ -76,7 +75,7 @@ def _grid(dtype: Any) -> np.ndarray:
     return np.append(0, np.logspace(-decades, decades, 2 * decades * _PER_DECADE + 1))
 
 
-@eqx.filter_jit
+@as_program
 def _values(transfer: Transfer, x: Float[Array, " n"]) -> tuple[Float[Array, " n"], ...]:
     """phi(x), phi(-x), phi'(x) and x phi''(x)."""
     slope, bend = jax.jvp(transfer.slope, (x,), (x,))

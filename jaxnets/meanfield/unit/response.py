@@ -3,14 +3,13 @@
 To leading order in 1/N all units act on each other as in a linear network, so sums over pairs need it as well.
 """
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
 from ..._arguments import complex_array, require
-from ..._numerics import Root, as_complex, find_root, polish_root, square_modulus
+from ..._numerics import Root, as_complex, as_program, find_root, polish_root, square_modulus
 from ...couplings import Ensemble
 
 # S is followed along the ray in this many parts, to this relative error: Newton steps follow, which square the error.
@@ -30,7 +29,7 @@ def dressed(ensemble: Ensemble, s: Complex[ArrayLike, ""]) -> Root:
     return _dressed(ensemble, complex_scalar("s", s))
 
 
-@eqx.filter_jit
+@as_program
 def _dressed(ensemble: Ensemble, s: Complex[Array, ""]) -> Root:
     def misfit(y, args):
         ensemble, s = args

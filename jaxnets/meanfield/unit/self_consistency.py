@@ -6,13 +6,12 @@ point is sought. The plain iteration moves away from a chaotic state.
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from ..._numerics import iterate
+from ..._numerics import as_program, iterate
 from .field import Averages, Problem, Unknowns, field_of, gaussian_averages
 from .paths import path_averages
 
@@ -48,7 +47,7 @@ def update(problem: Problem, unknowns: Unknowns) -> Unknowns:
     return Unknowns(problem.grid.taper() * found.c_phi, found.response)
 
 
-@eqx.filter_jit
+@as_program
 def follow(problem: Problem, start: Unknowns, tolerance: float, max_steps: int, noise: Float[Array, ""]) -> Solution:
     """The solution reached from ``start``, a state without memory whose noise is larger by ``noise``.
 
@@ -73,7 +72,7 @@ def follow(problem: Problem, start: Unknowns, tolerance: float, max_steps: int, 
     return solve(problem, unknowns, tolerance, max_steps)
 
 
-@eqx.filter_jit
+@as_program
 def solve(problem: Problem, start: Unknowns, tolerance: float, max_steps: int) -> Solution:
     """The self-consistent unknowns near ``start``. Steps stop at a residual of ``tolerance``."""
     return _accelerated(problem, start, jnp.asarray(tolerance, problem.sigma.dtype), max_steps)

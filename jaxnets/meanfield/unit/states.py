@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from ..._arguments import nonnegative, positive, require, require_instance, require_key, require_whole, scalar
 from ..._laws import Discrete
-from ..._numerics import is_concrete
+from ..._numerics import as_program, is_concrete
 from ..._results import Result
 from ...couplings import Ensemble, Site
 from ...transfer import Transfer
@@ -229,7 +229,7 @@ def _least(ensemble: Ensemble, problem: Problem, shape: Shape, keep_units: bool)
     return _in_one(ensemble, problem, shape, keep_units)
 
 
-@eqx.filter_jit
+@as_program
 def _in_one(ensemble: Ensemble, problem: Problem, shape: Shape, keep_units: bool) -> Stationary:
     return _finished(ensemble, problem, shape, least_variance(problem, shape.scale), keep_units)
 
@@ -246,7 +246,7 @@ def _least_variance_from_host(problem: Problem, scale: Float[Array, ""]) -> Vari
     return least_of(problem, at, found, at.growth, count)
 
 
-@eqx.filter_jit
+@as_program
 def _finished(
     ensemble: Ensemble,
     problem: Problem,
