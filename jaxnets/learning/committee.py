@@ -36,6 +36,7 @@ from .._results import Result, one_line
 
 _TOLERANCE = 1e-8  # of the order parameters, relative and absolute, in each step of the equations
 _MOST_STEPS = 100_000  # of the equations: 10,000 lead to t = 3e4 with 8 + 8 units, where steps are about 3
+_MOST_SAMPLES = 2**31  # of the descent, which counts them in 32 bits where JAX is not asked for 64
 
 
 class Committee(eqx.Module):
@@ -220,10 +221,13 @@ def online_sgd(
 
     with zhat = xihat x / sqrt(D). Errors are exact ones of the weights, not of a test set. `times` are rounded to whole
     samples. `vmap` over keys gives many streams. Valid at any D; not for reverse-mode differentiation. Raises
-    `ValueError` as `online_theory`, and without a key.
+    `ValueError` as `online_theory`, without a key, and for 2^31 samples or more.
     """
     require_key("key", key)
-    return _descended(student, teacher, *_checked(student, teacher, rates, times), key)
+    eta, at = _checked(student, teacher, rates, times)
+    most = _MOST_SAMPLES / student.right.shape[1]
+    require("times", at, lambda at: at[-1] < most, f"below {most:.3g}, for fewer than {_MOST_SAMPLES:.3g} samples")
+    return _descended(student, teacher, eta, at, key)
 
 
 def plateaus(run: OnlineRun, *, slope: float = 0.1, length: float = 2.0) -> Plateaus:

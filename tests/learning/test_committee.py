@@ -135,6 +135,7 @@ def test_a_committee_is_a_function():
         (lambda s, t: online_theory(s, t, ALL, [1.0, 1.0]), "`times` must be increasing"),
         (lambda s, t: online_theory(s, t, ALL, []), "`times` must be a non-empty 1-d array"),
         (lambda s, t: online_sgd(s, t, ALL, TIMES, key=0), "`key`"),
+        (lambda s, t: online_sgd(s, t, ALL, [1e9], key=jax.random.key(0)), "`times` must be below"),
     ],
 )
 def test_bad_arguments(call, says):
