@@ -2,13 +2,12 @@
 
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._numerics import bisect, frozen, solve_few
+from ..._numerics import as_program, bisect, frozen, solve_few
 from ..._numerics.host import namespace
 from . import window
 from .averages import Product, Rates, product, rates, rates_alone
@@ -124,4 +123,4 @@ def decay_rate(problem: Problem, slopes: Float[Array, " K"]) -> Float[Array, ""]
     return fastest * (low + high) / 2
 
 
-decay_rate_alone = eqx.filter_jit(decay_rate)
+decay_rate_alone = as_program(decay_rate)

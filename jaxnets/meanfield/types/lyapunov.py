@@ -6,12 +6,11 @@ $$ \psi_a = \big[(1 + \lambda \tau_a)^2 - \tau_a^2 d^2\big]^{-1} \sum_b f_b g_{a
 The radius falls with lambda. With one type this is the ground state of a particle in a well (`unit.lyapunov`).
 """
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._numerics import Root, bisect, cubic_interpolation, frozen
+from ..._numerics import Root, as_program, bisect, cubic_interpolation, frozen
 from . import window
 from .state import Phase, TypedStationary
 
@@ -26,7 +25,7 @@ def typed_lyapunov(state: TypedStationary) -> Root:
     return _exponent(state)
 
 
-@eqx.filter_jit
+@as_program
 def _exponent(state: TypedStationary) -> Root:
     win = window.window()
     length, dtype = state.lags[-1], state.tau.dtype

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from ..._numerics import Root, bisect, frozen, in_parts, is_concrete
+from ..._numerics import Root, as_program, bisect, frozen, in_parts, is_concrete
 from ..._numerics.host import from_host
 from ...couplings import Ensemble
 from .problem import Problem, Transfers, growth, problem_of
@@ -32,7 +32,7 @@ def typed_onset(ensemble: Ensemble, transfer: Transfers, input: Float[ArrayLike,
     return _onset(problem, scale_of_all(problem))
 
 
-@eqx.filter_jit
+@as_program
 def _rest(problem: Problem) -> Root:
     """x = 0 at any scale."""
     slopes = problem.functions.of_types(lambda phi, _, a: phi.slope(jnp.zeros_like(a)), problem.input)
@@ -72,7 +72,7 @@ def _onset(problem: Problem, scale: Float[Array, ""]) -> Root:
     return Root(jnp.where(exists, exact, jnp.inf), jnp.where(exists, residual, jnp.inf), converged)
 
 
-@eqx.filter_jit
+@as_program
 def _scales(problem: Problem, scale: Float[Array, ""]) -> Float[Array, " s"]:
     """Where the bulk is looked at."""
     x = scale * jnp.linspace(-_WIDE, _WIDE, _POINTS, dtype=scale.dtype)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from ..._arguments import nonnegative, positive, real_array, require, require_instance
-from ..._numerics import as_complex, is_concrete
+from ..._numerics import as_complex, as_program, is_concrete
 from ..._numerics.host import namespace
 from ...couplings import Ensemble
 from ...spectra.types.outside import spectral_radius
@@ -102,7 +102,7 @@ def random_part(ensemble: Ensemble) -> tuple[Float[Array, "K K"], Bool[Array, ""
     return W, memoryless
 
 
-@eqx.filter_jit
+@as_program
 def _seen(ensemble: Ensemble, fractions: Float[Array, " K"]):
     num = fractions.shape[0]
     one = jnp.eye(num, dtype=fractions.dtype)
@@ -129,7 +129,7 @@ def growth(W: Float[Any, "K K"], slopes: Float[Any, " K"]) -> Float[Any, ""]:
     return spectral_radius(W * slopes[None])
 
 
-_radius = eqx.filter_jit(spectral_radius)
+_radius = as_program(spectral_radius)
 
 
 def _means(ensemble: Ensemble) -> Float[Array, "K K"]:

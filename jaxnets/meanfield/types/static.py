@@ -6,14 +6,13 @@ $$ \mu_a = I_a + \sum_b M_{ab} f_b \langle\phi_b\rangle, \qquad \Delta_a = \sum_
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
 from ..._arguments import nonnegative, require, require_whole
-from ..._numerics import frozen, in_parts, is_concrete, polish_root, solve_few
+from ..._numerics import as_program, frozen, in_parts, is_concrete, polish_root, solve_few
 from ..._numerics.host import from_host, namespace, on_host
 from ..._results import Result
 from ...couplings import Ensemble
@@ -176,7 +175,7 @@ def _walk(problem: Problem, scale, law: Float[Any, "K 2"], steps, nodes: int):
     return jax.lax.fori_loop(0, steps + 1, step, (law, none))
 
 
-_walk_alone = eqx.filter_jit(_walk)
+_walk_alone = as_program(_walk)
 
 
 def _judged(problem: Problem, scale, mean, variance, rows, coarse, slopes, residual) -> TypedStaticState:

@@ -2,12 +2,11 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ..._numerics import as_complex, is_concrete
+from ..._numerics import as_complex, as_program, is_concrete
 from ...couplings import Ensemble
 from .outside import r_and_kappa
 from .units import Units
@@ -60,7 +59,7 @@ def _structure(ensemble: Ensemble, units: Units) -> tuple[np.ndarray, float]:
     return dense, rank
 
 
-@eqx.filter_jit
+@as_program
 def _of_part(part: Ensemble, fractions: Float[Array, " K"]) -> tuple[Float[Array, ""], Bool[Array, "K K"]]:
     """The rank over N, and the pairs of types with couplings."""
     return part.rank_fraction(), r_and_kappa(part, fractions, as_complex(jnp.zeros_like(fractions)))[1] > 0

@@ -2,13 +2,12 @@
 
 import functools
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..._numerics import bisect, in_batches
+from ..._numerics import as_program, bisect, in_batches
 from ..._numerics.host import on_host
 from ...couplings import Ensemble
 from .. import tolerances
@@ -169,7 +168,7 @@ def _line_batch(law: tuple[Ensemble, Units], x):
     return ~found | (value > tolerances.THINNEST)
 
 
-@eqx.filter_jit
+@as_program
 def _ends(ensemble, units, dense, free):
     """Halves the intervals from a dense point to one outside the support."""
 

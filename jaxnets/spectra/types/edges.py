@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
-from ..._numerics import as_complex, frozen, in_batches, in_parts, is_concrete, polish_root, solve_few
+from ..._numerics import as_complex, as_program, frozen, in_batches, in_parts, is_concrete, polish_root, solve_few
 from ..._numerics.host import from_host, namespace, on_host, plane, repeated
 from ..._results import Result
 from ...couplings import Ensemble
@@ -122,7 +122,7 @@ def _first_reach(ensemble: Ensemble, units: Units) -> Float[Array, ""]:
     return reach * jnp.max(jnp.abs(units.gains))
 
 
-_reach_alone = eqx.filter_jit(_first_reach)
+_reach_alone = as_program(_first_reach)
 
 
 def reach_from_host(ensemble: Ensemble, units: Units) -> np.ndarray:
@@ -262,7 +262,7 @@ def _along_boundary(law: tuple[Ensemble, Units], y: Float[Array, " 2K+1"], heigh
     return jax.lax.fori_loop(0, tolerances.T_STEPS, newton, (y, jnp.zeros_like(y)))
 
 
-_along_boundary_alone = eqx.filter_jit(_along_boundary)
+_along_boundary_alone = as_program(_along_boundary)
 
 
 def _highest(along: Callable, y: Float[Any, " 2K+1"], height: Float[Any, ""]):

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
 from ..._arguments import complex_array, host_complex, require
-from ..._numerics import as_complex, is_concrete
+from ..._numerics import as_complex, as_program, is_concrete
 from ..._numerics.host import from_host, on_host
 from ..._results import one_line
 from ...couplings import Ensemble
@@ -124,7 +124,7 @@ def typed_law(ensemble: Ensemble, units: Units) -> TypedLaw:
     return TypedLaw(ensemble, units)
 
 
-@eqx.filter_jit
+@as_program
 def _feedback(ensemble: Ensemble, units: Units) -> Float[Array, ""]:
     _, kappa = r_and_kappa(ensemble, units.fractions, as_complex(jnp.zeros_like(units.fractions)))
     return spectral_radius(units.mean(units.gains**2)[:, None] * kappa)
@@ -140,19 +140,19 @@ def _edge(law: TypedLaw, sign: float) -> Any:
     return of_type * jnp.where(edge.converged, edge.z.real, jnp.nan)
 
 
-@eqx.filter_jit
+@as_program
 def _mapped_density(law: TypedLaw, z: Complex[Array, "..."]) -> Float[Array, "..."]:
     value, point = jax.vmap(lambda z: inside.density(law.ensemble, law.units, z))(z.ravel())
     return jnp.where(point.converged, value, jnp.nan).reshape(z.shape)
 
 
-@eqx.filter_jit
+@as_program
 def _mapped_solve(law: TypedLaw, z: Complex[Array, "..."]) -> TypedPoint:
     found = jax.vmap(lambda z: inside.solve(law.ensemble, law.units, z))(z.ravel())
     return jax.tree.map(lambda leaf: leaf.reshape(*z.shape, *leaf.shape[1:]), found)
 
 
-@eqx.filter_jit
+@as_program
 def _mapped_line(law: TypedLaw, z: Complex[Array, "..."]) -> Float[Array, "..."]:
     value, converged = jax.vmap(lambda x: line.line_density(law.ensemble, law.units, x))(z.real.ravel())
     value = jnp.where(converged, value, jnp.nan).reshape(z.shape)

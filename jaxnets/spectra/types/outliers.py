@@ -9,13 +9,12 @@ of all indicators.
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
-from ..._numerics import as_complex, frozen, in_batches, is_concrete, last_steps, square_modulus
+from ..._numerics import as_complex, as_program, frozen, in_batches, is_concrete, last_steps, square_modulus
 from ...couplings import Ensemble
 from ...couplings.parts import FiniteRank
 from ...eigen import eigenvalues
@@ -76,7 +75,7 @@ def _of_matrix(matrix: Complex[Array, "R R"]) -> Complex[Array, ""]:
     return -last if len(matrix) % 2 else last
 
 
-@eqx.filter_jit
+@as_program
 def _reduced(law: tuple[Ensemble, Units]) -> Float[Array, "k k"]:
     """The matrix of the modes alone on the parts of their columns in each type, at mean gains and time constants."""
     ensemble, units = law
@@ -109,7 +108,7 @@ def _newton(law, part, y):
     return y - jnp.linalg.solve(slopes, value), jnp.max(jnp.abs(value))
 
 
-@eqx.filter_jit
+@as_program
 def _followed(law: tuple[Ensemble, Units], z: Complex[Array, " k"]) -> Complex[Array, "k K+1"]:
     """z and t of each root of the determinant, from a root without r."""
     law = frozen(law)
@@ -128,7 +127,7 @@ def _followed(law: tuple[Ensemble, Units], z: Complex[Array, " k"]) -> Complex[A
     return frozen(jax.vmap(follow)(frozen(z)))
 
 
-@eqx.filter_jit
+@as_program
 def _polished(law: tuple[Ensemble, Units], y: Complex[Array, "k K+1"]) -> Found:
     """Differentiable roots, NaN where they lie in the support or come again."""
     one = jnp.ones_like(law[1].decay)
