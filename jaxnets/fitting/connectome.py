@@ -286,18 +286,18 @@ def _estimate(values: Float[Array, "B ..."]) -> Estimate:
 # --- measurements
 
 
-def measure(matrix: Float[ArrayLike, "n n"], num_leading: int, num_scales: int) -> Measured:
+def measure(matrix: Float[ArrayLike, "n n"], num_leading: int, num_scales: int, name: str = "matrix") -> Measured:
     whole = modes_of_matrix(matrix)
     n, rank = whole.values.shape[0], int(jnp.count_nonzero(whole.values))
     bulk, overlaps = whole.values[num_leading:rank], whole.overlaps[num_leading:rank]
     if rank - num_leading < 2 * num_scales:
         raise ValueError(
-            f"`matrix` must have at least {2 * num_scales} modes beyond the {num_leading} leading ones for "
+            f"`{name}` must have at least {2 * num_scales} modes beyond the {num_leading} leading ones for "
             f"{num_scales} scales, got {max(rank - num_leading, 0)}: give fewer `num_scales`"
         )
     g, limits = float(_root_mean_square(bulk, n)), jnp.finfo(bulk.dtype)
     if not float(limits.tiny) ** 0.5 < g < float(limits.max) ** 0.5:
-        raise ValueError(f"`matrix` must have a strength whose square is a number, got g = {g:.3g}: take another unit")
+        raise ValueError(f"`{name}` must have a strength whose square is a number, got g = {g:.3g}: take another unit")
     scales = jnp.geomspace(jnp.quantile(bulk, 0.1), bulk[1], num_scales)
     return Measured(
         n=n,

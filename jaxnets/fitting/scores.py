@@ -142,7 +142,7 @@ def score_models(
         require_instance("models", model, Ensemble, "ensembles of `jaxnets.couplings`")
     arrays = {name: square_matrix("matrices", matrix) for name, matrix in matrices.items()}
     observe = of_spectrum if observe is None else observe
-    scales = measure(next(iter(arrays.values())), 0, num_scales).scales
+    scales = measure(next(iter(arrays.values())), 0, num_scales, "matrices").scales
     counts = [np.asarray(_counts_of(matrix, scales)) for matrix in arrays.values()]
     values = [dict(observe(matrix)) for matrix in arrays.values()]
     names = tuple(values[0])

@@ -83,6 +83,7 @@ def test_bad_input():
         (({}, {"a": J}), "one entry at least"),
         (({"a": J}, {"a": J}), "ensembles of"),
         (({"a": IID()}, {"a": np.ones((2, 3))}), "square"),
+        (({"a": IID()}, {"a": 0 * J}), "`matrices` must have at least 6 modes"),
         (({"a": IID()}, {"a": J}, None, 8), "`num_samples`"),
     ):
         with pytest.raises(ValueError, match=message):
