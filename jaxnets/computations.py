@@ -400,8 +400,7 @@ def measured(
     `right_edge` is the largest real part of all eigenvalues, and `onset` the scale at which rest is unstable. Of the
     activity `variance_x` and `variance_phi` are the fluctuations around the mean of each unit, averaged over units, and
     `dimension_phi` is PR / N of rates; `simulate` explains `correlation_time` and `converged`, and `mean_field`
-    explains `nodes`. `<name>_theory` is NaN where theory has no stationary state, or static disorder and so no
-    dimension.
+    explains `nodes`. `<name>_theory` is NaN where theory has no stationary state.
     """
     require_key("key", key)
     phi = _object("transfer", transfer, transfers, transfers.Transfer, {})
@@ -422,17 +421,9 @@ def measured(
         "onset_theory": 1 / (slope * edge_theory),
         "variance_x_theory": moving(state.c_x, state.static_x),
         "variance_phi_theory": moving(state.c_phi, state.static_phi),
-        "dimension_phi_theory": _dimension_of(state),
+        "dimension_phi_theory": population.dimension(state).phi,
         "converged": found["converged"] & converged & state.converged,
     }
-
-
-def _dimension_of(state: meanfield.TypedStationary) -> Float[Array, ""]:
-    """NaN where theory has none."""
-    try:
-        return population.dimension(state).phi
-    except ValueError:  # static disorder
-        return jnp.full((), jnp.nan, state.beta.dtype)
 
 
 def _of_types(state: meanfield.TypedStationary) -> Values:

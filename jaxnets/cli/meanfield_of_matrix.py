@@ -101,10 +101,7 @@ def _dimension(state: TypedStationary) -> tuple[tuple[Any, Any], str]:
     """PR / N of rates and states, or why there is none."""
     if int(state.phase) not in (Phase.CHAOTIC, Phase.DRIVEN):
         return (jnp.nan, jnp.nan), f"the network is {Phase(int(state.phase)).name.lower()}"
-    try:
-        found = dimension(state)
-    except ValueError as error:
-        return (jnp.nan, jnp.nan), str(error)
+    found = dimension(state)
     return (found.phi, found.x), ""
 
 

@@ -28,7 +28,7 @@ from .._laws import Discrete
 from .._numerics import as_complex, is_concrete
 from .._results import one_line
 from . import operators
-from .parts import FiniteRank, Site, joined, no_modes, sum_of_sites
+from .parts import FiniteRank, Quartic, Site, joined, no_modes, sum_of_sites
 
 # Points on a curve of poles. With d + 1 equal strengths lambda is 0 at multiples of 2 pi / (d + 1): 120 points contain
 # these zeros for d + 1 = 2 to 6, 8, 10, 12.
@@ -143,6 +143,12 @@ class Ensemble(eqx.Module):
     @abc.abstractmethod
     def fourth_cumulant(self) -> Float[Array, ""]:
         """alpha <|lambda|^4>: what the modes add to <s^4> = 2 g^4 of independent weights; additive over sums."""
+
+    def quartic(self, num_types: int) -> Quartic:
+        """The fourth cumulant by the types of units, of which there are `num_types`."""
+        power = self.fourth_cumulant()
+        ones = jnp.ones((1, num_types), power.dtype)
+        return Quartic(power[None], ones, ones)
 
     @abc.abstractmethod
     def rank_fraction(self) -> Float[Array, ""]:
@@ -353,6 +359,9 @@ class Sum(Ensemble):
     def fourth_cumulant(self):
         return jnp.sum(jnp.stack([term.fourth_cumulant() for term in self.terms]))
 
+    def quartic(self, num_types):
+        return jax.tree.map(lambda *a: jnp.concatenate(a), *(term.quartic(num_types) for term in self.terms))
+
     def rank_fraction(self):
         return jnp.sum(jnp.stack([term.rank_fraction() for term in self.terms]))
 
@@ -424,6 +433,10 @@ class Scaled(Ensemble):
 
     def fourth_cumulant(self):
         return self.factor**4 * self.ensemble.fourth_cumulant()
+
+    def quartic(self, num_types):
+        inner = self.ensemble.quartic(num_types)
+        return Quartic(self.factor**4 * inner.weights, inner.rows, inner.columns)
 
     def rank_fraction(self):
         return self.ensemble.rank_fraction() * (self.factor != 0).astype(self.factor.dtype)

@@ -52,6 +52,20 @@ def sum_of_sites(parts: list[tuple[float | Float[Array, ""], Site | None]]) -> S
     return Site(jnp.sum(jnp.stack(strengths)), jnp.sum(jnp.stack(echoes)) if echoes else None)
 
 
+class Quartic(eqx.Module):
+    r"""What modes add to sums over pairs of units: products of four averages over units, x and y of rows.
+
+    $$ \sum_m w_m \langle l_m x \rangle \langle l_m y \rangle \langle c_m z \rangle \langle c_m u \rangle $$
+
+    `weights` are w, `rows` and `columns` are l and c of each type. An ensemble that treats all types alike has one m,
+    l = c = 1, and w the fourth cumulant.
+    """
+
+    weights: Float[Array, " m"]
+    rows: Float[Array, "m K"]
+    columns: Float[Array, "m K"]
+
+
 class FiniteRank(eqx.Module):
     r"""Modes of finite rank K: U V^T / N with V = U O^T + W diag(noise), O the `overlaps`.
 

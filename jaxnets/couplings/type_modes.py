@@ -11,6 +11,7 @@ from . import operators
 from .cell_types import labels, require_fractions, require_one_type
 from .ensemble import Ensemble, no_pole
 from .modes import RandomModes, number_of_modes
+from .parts import Quartic
 
 
 class TypeModes(Ensemble):
@@ -132,6 +133,10 @@ class TypeModes(Ensemble):
 
     def fourth_cumulant(self):
         return self.load * jnp.mean(self._power() ** 2)
+
+    def quartic(self, num_types):
+        weights = self.load / self.amplitudes.shape[0] * self.amplitudes**4
+        return Quartic(weights, self.row_gains**2, self.gains**2)
 
     def _in_one_unit(self):
         scaled = self.amplitudes / binary_scale(self.amplitudes)

@@ -10,6 +10,7 @@ from .._numerics import is_concrete
 from . import operators
 from .cell_types import BlockMeans, CellTypes, applied, labels, pair_table, require_fractions, require_one_type
 from .ensemble import Ensemble, Part, no_pole
+from .parts import Quartic
 
 # Of means that are modes of finite rank. Eight types have eight at most; of means without structure N/2 count.
 _FEW_MODES, _FEW_SHARE = 8, 0.05
@@ -95,6 +96,10 @@ class TypeGains(Ensemble):
     def fourth_cumulant(self):
         rows, columns = (jnp.sum(self.fractions * x**2) for x in (self.row_gains, self.gains))
         return (rows * columns) ** 2 * self.ensemble.fourth_cumulant()
+
+    def quartic(self, num_types):
+        inner = self.ensemble.quartic(num_types)
+        return Quartic(inner.weights, self.row_gains[None] ** 2 * inner.rows, self.gains[None] ** 2 * inner.columns)
 
     def rank_fraction(self):
         rows, columns = (jnp.sum(self.fractions * (x != 0).astype(x.dtype)) for x in (self.row_gains, self.gains))

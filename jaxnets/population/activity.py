@@ -11,7 +11,7 @@ the diagonal, much narrower than C near onset, and K - 1 decays along the axes. 
 along the edges of a quadrant, where the trapezoid rule in (t, u), a = a_0 exp(t - e^{-t}), converges exponentially.
 """
 
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 import equinox as eqx
 import jax
@@ -20,16 +20,14 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from .._arguments import require, require_instance, require_whole, vector
-from .._numerics import cubic_interpolation, frozen, is_concrete
+from .._numerics import as_program, cubic_interpolation, frozen, is_concrete
 from .._numerics.filon import spectra
 from .._numerics.host import from_host, namespace, on_host
 from .._results import Result
 from ..couplings import Ensemble
 from ..meanfield import Stationary, TypedStationary
 from .pairs import Pairs, alike, unlike
-from .types import TypedDimension, check_types, dimension_of_types, pairs_of_types
-
-StateOfUnits = TypeVar("StateOfUnits", Stationary, TypedStationary)
+from .types import TypedDimension, Units, dimension_of_types, pairs_of_types, units_of_types
 
 # Largest residual of a converged result; with sampled paths it is far below their errors.
 _TOLERANCE, _TOLERANCE_OF_PATHS = 1e-4, 1e-3
@@ -107,26 +105,29 @@ def dimension(
     onset of chaos, the limit says nothing of it. `couplings.finite_size(ensemble, N, dimension=phi)` says how far one
     network may be from it.
 
-    A state with types, without static disorder, gives a `TypedDimension`: of all units, of each type, and what types
-    share. It serves no other `ensemble`.
+    A state with types gives a `TypedDimension`: of all units, of each type, and what types share. It serves no other
+    `ensemble`. With inputs or means x_i and phi_i have constant parts that differ from unit to unit (`static_x` > 0).
+    C is the covariance of fluctuations over time around these, in one network: the average over static fields is of
+    products of two spectra of the same unit. z-scored rates without fluctuations, of silent units, count as 0.
 
-    There are `nodes` frequencies in each of two directions. `residual` is the largest of the relative difference from
-    5/8 of the nodes and every second lag, of the square of C at the last lag over C(0), and of the residual of the
-    state. `converged` asks for 1e-4 (1e-3 with a memory kernel), and a converged state. Standard errors are those that
-    the sampling error of S brings, by far the largest: the sums have a pole at kappa(S) |S|^2 = 1.
+    There are `nodes` frequencies in each of two directions, and half as many again static fields. `residual` is the
+    largest of the relative difference from 5/8 of the nodes and every second lag, of the square of C at the last lag
+    over C(0), of the residual of the state, and with static fields of the error of their averages. `converged` asks for
+    1e-4 (1e-3 with a memory kernel), and a converged state. Standard errors are those that the sampling error of S
+    brings, by far the largest: the sums have a pole at kappa(S) |S|^2 = 1.
 
     NaN, not converged, for a state at rest, and where kappa(S) |S|^2 >= 1 at some frequency; for x also where nothing
     recurs, J = 0. Differentiable in the floats of the state and the ensemble, with 5/8 of the nodes.
 
     Raises:
         ValueError: for an `ensemble` of another type or, with row gains, with a memory kernel or an echo, and
-            nodes < 16; for a state with types, with static disorder, modes or another ensemble.
+            nodes < 16; for a state with types, of another ensemble.
 
     Source: Clark, Abbott & Litwin-Kumar 2023 (arXiv 2207.12373); with modes, Clark et al. 2024 (arXiv 2409.01969).
     """
     if isinstance(state, TypedStationary):
-        found, residual = _shared(state, ensemble, jnp.zeros(1, state.tau.dtype), nodes)
-        return dimension_of_types(state, found, z_scored, residual)
+        found, units, residual = _shared(state, ensemble, jnp.zeros(1, state.tau.dtype), z_scored, nodes)
+        return dimension_of_types(state, units, found, residual)
     ensemble = _checked(state, ensemble, nodes)
     W2_phi = W2_x = None
     mean_phi, mean_x = state.c_phi[0], state.c_x[0]
@@ -169,7 +170,7 @@ def pair_covariance(
     lags = vector("lags", lags).astype(state.c_x.dtype)
     require("lags", lags, np.isfinite, "finite")
     if isinstance(state, TypedStationary):
-        found, residual = _shared(state, ensemble, lags, nodes)
+        found, _, residual = _shared(state, ensemble, lags, False, nodes)
         phi, x = jnp.sum(found.reshape(2, -1, lags.shape[0]), axis=1)
         return PairCovariance(lags, phi, x, residual, state.converged & (residual <= _TOLERANCE))
     ensemble = _checked(state, ensemble, nodes)
@@ -188,52 +189,58 @@ def _checked(state: Stationary, ensemble: Ensemble | None, nodes: int) -> Ensemb
 
 
 def _shared(
-    state: TypedStationary, ensemble: Ensemble | None, lags: Float[Array, " L"], nodes: int
-) -> tuple[Float[Array, "m L"], Float[Array, ""]]:
-    """(1/N) sum C_ij(tau)^2 over units of each two types, of rates and of states, and its error."""
+    state: TypedStationary, ensemble: Ensemble | None, lags: Float[Array, " L"], z_scored: bool, nodes: int
+) -> tuple[Float[Array, "m L"], Units, Float[Array, ""]]:
+    """(1/N) sum C_ij(tau)^2 over units of each two types, of rates and of states, with the units, and its error."""
     if ensemble is not None:
         raise ValueError("`ensemble` must be None for a state with types, which knows its own")
     require_whole("nodes", nodes, least=16)
-    check_types(state)
-    return _shared_sums(state, lags, nodes)
-
-
-def _shared_sums(state: TypedStationary, lags: Float[Array, " L"], nodes: int):
     if not is_concrete(state, lags):
-        return _shared_with_gradient(state, lags, nodes)
-    # One small program for both rules.
-    total = np.asarray(_shared_alone(state, lags, nodes, np.asarray(nodes)))
-    coarse = np.asarray(_shared_alone(_every_second_lag(state), lags, nodes, np.asarray(int(_COARSER * nodes))))
-    return from_host((total, _error_of_shared(*on_host((state, total, coarse)))))
+        return _shared_with_gradient(state, lags, z_scored, nodes)
+    # Two small programs for both rules: the units, and the integral.
+    units, others = (units_of_types(state, z_scored, nodes, part) for part in (1.0, _COARSER))
+    total = _shared_alone(state, units, lags, nodes, np.asarray(nodes))
+    thin = on_host(others)
+    spacing, rate = np.asarray(state.lags[1]), np.asarray(state.decay_rate)
+    thinned = [None if c is None else _thinned(c, spacing, rate) for c in (thin.c_x, thin.b, thin.d)]
+    thin = eqx.tree_at(lambda u: (u.c_x, u.b, u.d), thin, thinned, is_leaf=lambda x: x is None)
+    wider = eqx.tree_at(lambda s: s.lags, state, _STRIDE * np.asarray(state.lags))
+    coarse = _shared_alone(wider, thin, lags, nodes, np.asarray(_fewer(nodes)))
+    return total, units, from_host(_error_of_shared(*on_host((state, units, total, coarse))))
 
 
-@eqx.filter_jit
-def _shared_with_gradient(state: TypedStationary, lags: Float[Array, " L"], nodes: int):
-    total = _shared_integral(frozen(state), lags, nodes, nodes, 1)
-    coarse_nodes = int(_COARSER * nodes)
-    coarse = _shared_integral(state, lags, coarse_nodes, coarse_nodes, _STRIDE)
+@as_program
+def _shared_with_gradient(state: TypedStationary, lags: Float[Array, " L"], z_scored: bool, nodes: int):
+    units, few = units_of_types(state, z_scored, nodes), _fewer(nodes)
+    total = frozen(_shared_integral(frozen(state), frozen(units), lags, nodes, nodes, 1))
+    # Derivatives with the static fields of the finer rule: those of the coarser one are farther from the limit.
+    coarse = _shared_integral(state, units, lags, few, few, _STRIDE)
     value = jax.lax.stop_gradient(total - coarse) + coarse
-    return value, jax.lax.stop_gradient(_error_of_shared(state, total, coarse))
+    return value, units, jax.lax.stop_gradient(_error_of_shared(state, units, total, coarse))
 
 
-@eqx.filter_jit
-def _shared_alone(state, lags, nodes, count):
-    return _shared_integral(state, lags, nodes, count, 1)
+def _fewer(nodes: int) -> int:
+    return int(_COARSER * nodes)
 
 
-def _shared_integral(state: TypedStationary, lags, nodes: int, count: int | Int[Array, ""], stride: int):
-    pairs = pairs_of_types(state)
+@as_program
+def _shared_alone(state, units, lags, nodes, count):
+    return _shared_integral(state, units, lags, nodes, count, 1)
+
+
+def _shared_integral(state: TypedStationary, units: Units, lags, nodes: int, count: int | Int[Array, ""], stride: int):
+    pairs = pairs_of_types(units)
     spacing = stride * (state.lags[1] - state.lags[0])
     rates = 1 / jnp.max(state.tau), 1 / jnp.min(state.tau)
     return integral(pairs, pairs.functions[:, ::stride], spacing, state.decay_rate, lags, nodes, count, *frozen(rates))
 
 
-def _error_of_shared(state: TypedStationary, total: Float[Any, "m L"], coarse: Float[Any, "m L"]) -> Any:
+def _error_of_shared(state: TypedStationary, units: Units, total: Float[Any, "m L"], coarse: Float[Any, "m L"]) -> Any:
     xp = namespace(total)
     by_kind = lambda of: of.reshape(2, -1, of.shape[-1]).sum(1)
     missed = (abs(by_kind(coarse - total)) / abs(by_kind(total)).max(1, keepdims=True)).max()
-    last = abs(state.c_x[:, -1] - state.static_x).max() / state.c_x.max()
-    return xp.maximum(xp.maximum(missed, last**2), state.residual)
+    last = abs(state.c_x[:, -1] - state.static_x).max() / (state.c_x[:, 0] - state.static_x).max()
+    return xp.stack([missed, last**2, state.residual, units.miss]).max()
 
 
 def _pair_covariance(
@@ -250,26 +257,25 @@ def _pair_covariance(
         return _with_gradient(state, ensemble, lags, weights, nodes)
     # One small program for both rules.
     total = _alone(state, ensemble, lags, weights, nodes, np.asarray(nodes))
-    coarse = _alone(_every_second_lag(state), ensemble, lags, weights, nodes, np.asarray(int(_COARSER * nodes)))
+    coarse = _alone(_every_second_lag(state), ensemble, lags, weights, nodes, np.asarray(_fewer(nodes)))
     return _judged(state, lags, total, coarse)
 
 
-@eqx.filter_jit
+@as_program
 def _with_gradient(state, ensemble, lags, weights, nodes):
     fixed_state, fixed_ensemble = frozen((state, ensemble))
     total = _integral(fixed_state, fixed_ensemble, lags, weights, nodes, nodes, 1)
-    coarse = int(_COARSER * nodes)
-    coarse = _integral(state, ensemble, lags, weights, coarse, coarse, _STRIDE)
+    coarse = _integral(state, ensemble, lags, weights, _fewer(nodes), _fewer(nodes), _STRIDE)
     # The value of `total`, with the derivatives of `coarse`.
     return _judged(state, lags, jax.lax.stop_gradient(total - coarse) + coarse, coarse)
 
 
-@eqx.filter_jit
+@as_program
 def _alone(state, ensemble, lags, weights, nodes, count):
     return _integral(state, ensemble, lags, weights, nodes, count, 1)
 
 
-@eqx.filter_jit
+@as_program
 def _judged(
     state: Stationary, lags: Float[Array, " L"], total: Float[Array, "2 L"], coarse: Float[Array, "2 L"]
 ) -> PairCovariance:
@@ -284,19 +290,20 @@ def _judged(
     return PairCovariance(lags, total[0], total[1], residual, state.converged & (residual <= tolerance))
 
 
-def _every_second_lag(state: StateOfUnits) -> StateOfUnits:
+def _every_second_lag(state: Stationary) -> Stationary:
     """The state on lags twice as far apart, as many as before: beyond the last lag functions decay exponentially."""
-    lags, rate = np.asarray(state.lags), np.asarray(state.decay_rate)
-
-    def thinned(c):
-        c = np.asarray(c)
-        kept = c[..., ::_STRIDE]
-        beyond = np.exp(-rate * (_STRIDE * lags[kept.shape[-1] :] - lags[-1 - (lags.size - 1) % _STRIDE]))
-        return np.concatenate([kept, kept[..., -1:] * beyond], axis=-1)
-
-    units = getattr(state, "units", None)
+    lags, rate, units = np.asarray(state.lags), np.asarray(state.decay_rate), state.units
     fields = lambda s: (s.c_x, s.c_phi, *(() if units is None else (s.units.c_x, s.units.c_phi)))
-    return eqx.tree_at(lambda s: (s.lags, *fields(s)), state, (_STRIDE * lags, *map(thinned, fields(state))))
+    thinned = [_thinned(c, lags[1], rate) for c in fields(state)]
+    return eqx.tree_at(lambda s: (s.lags, *fields(s)), state, (_STRIDE * lags, *thinned))
+
+
+def _thinned(c: Float[Any, "... T"], spacing: Float[Any, ""], rate: Float[Any, ""]) -> Float[np.ndarray, "... T"]:
+    c = np.asarray(c)
+    kept, num = c[..., ::_STRIDE], c.shape[-1]
+    last = (num - 1) // _STRIDE
+    beyond = np.exp(-rate * spacing * _STRIDE * (np.arange(last + 1, num) - last))
+    return np.concatenate([kept, kept[..., -1:] * beyond], axis=-1)
 
 
 def _integral(

@@ -9,13 +9,12 @@ So a Chebyshev series of G in theta serves every phi without jumps.
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._numerics import chebyshev, gaussian_quadrature, split_quadrature
+from ..._numerics import as_program, chebyshev, gaussian_quadrature, split_quadrature
 from ..._numerics.host import namespace, on_host
 from ...transfer import Transfer
 from ..unit.covariances import covariances
@@ -63,25 +62,25 @@ def rates(problem: Problem, variance: Float[Array, " K"], mean: Float[Array, " K
 
 def _rates(functions: Functions, laws: Float[Array, "K 2"], nodes: int) -> Rates:
     def of(transfer, breaks, law):
-        value = lambda law: (_facts(transfer, breaks, law[0], law[1], nodes),) * 2
-        slopes, facts = jax.jacfwd(value, has_aux=True)(law)
-        return facts, slopes
+        value = lambda law: (facts(transfer, breaks, law[0], law[1], nodes),) * 2
+        slopes, found = jax.jacfwd(value, has_aux=True)(law)
+        return found, slopes
 
-    facts, slopes = functions.of_types(of, laws)
-    return Rates(facts[:, 0], facts[:, 1], facts[:, 2:], slopes)
+    found, slopes = functions.of_types(of, laws)
+    return Rates(found[:, 0], found[:, 1], found[:, 2:], slopes)
 
 
-_alone = eqx.filter_jit(_rates)
+_alone = as_program(_rates)
 
 
 def rates_alone(problem: Problem, variance: Float[Array, " K"], mean: Float[Array, " K"], nodes: int) -> Rates:
     """As `rates`, without the derivatives."""
-    of = lambda transfer, breaks, law: _facts(transfer, breaks, law[0], law[1], nodes)
-    facts = problem.functions.of_types(of, jnp.stack([variance, mean], axis=1))
-    return Rates(facts[:, 0], facts[:, 1], facts[:, 2:], jnp.zeros((*facts.shape, 2), facts.dtype))
+    of = lambda transfer, breaks, law: facts(transfer, breaks, law[0], law[1], nodes)
+    found = problem.functions.of_types(of, jnp.stack([variance, mean], axis=1))
+    return Rates(found[:, 0], found[:, 1], found[:, 2:], jnp.zeros((*found.shape, 2), found.dtype))
 
 
-def _facts(
+def facts(
     transfer: Transfer,
     breaks: Float[Array, " d"] | None,
     variance: Float[Array, ""],
@@ -110,14 +109,9 @@ def rule(breaks: Float[Array, " d"] | None, variance: Float[Array, ""], mean: Fl
 def product(of: Rates, c: Float[Array, "K T"], variance: Float[Array, " K"]) -> Product:
     """C^phi where the inputs have covariances c."""
     xp = namespace(c)
-    rho = xp.clip(c / variance[:, None], 0, 1)
-    apart = 1 - rho
-    differ = apart > _SAME
-    half = xp.arcsin(xp.sqrt(xp.where(differ, apart, 1) / 2)) * differ.astype(c.dtype)
-    t = xp.clip(4 / np.pi * half, 0, 1)
+    apart, half, basis = _basis(c / variance[:, None])
     grid = chebyshev.grid(TERMS)
     slope = xp.asarray(np.pad(grid.slope, ((0, 1), (0, 0))) @ np.linalg.inv(grid.series), c.dtype)
-    basis = chebyshev.basis(TERMS, t)  # (k, K, T)
     on = lambda series: xp.einsum("kn,nkt->kt", series, basis)
     G, G_t = on(of.series), on(of.series @ slope.T)
     by_rho = G + xp.tan(half) * (2 / np.pi) * G_t
@@ -125,9 +119,25 @@ def product(of: Rates, c: Float[Array, "K T"], variance: Float[Array, " K"]) -> 
     return Product(
         value=of.power[:, None] - apart * G,
         by_lag=by_rho / variance[:, None],
-        by_variance=moved[0] - by_rho * rho / variance[:, None],
+        by_variance=moved[0] - by_rho * (1 - apart) / variance[:, None],
         by_mean=moved[1],
     )
+
+
+def fluctuations(series: Float[Array, "K q k"], rho: Float[Array, "K T"]) -> Float[Array, "K q T"]:
+    """C^phi at correlations of inputs, less its value without correlation, by the series of q units of each type."""
+    apart, _, basis = _basis(rho)
+    # Every polynomial is 1 at rho = 0.
+    return jnp.sum(series, axis=-1)[..., None] - apart[:, None] * jnp.einsum("kqn,nkt->kqt", series, basis)
+
+
+def _basis(rho: Float[Array, "K T"]) -> tuple[Float[Array, "K T"], Float[Array, "K T"], Float[Array, "k K T"]]:
+    """1 - rho, half of the angle, and the polynomials of the series of G."""
+    xp = namespace(rho)
+    apart = 1 - xp.clip(rho, 0, 1)
+    differ = apart > _SAME
+    half = xp.arcsin(xp.sqrt(xp.where(differ, apart, 1) / 2)) * differ.astype(rho.dtype)
+    return apart, half, chebyshev.basis(TERMS, xp.clip(4 / np.pi * half, 0, 1))
 
 
 def series_tail(of: Rates) -> Float[Array, ""]:
@@ -158,4 +168,4 @@ def _powers(functions: Functions, laws: Float[Array, "K 2"], nodes: int) -> Floa
     return functions.of_types(of, laws)
 
 
-_powers_alone = eqx.filter_jit(_powers)
+_powers_alone = as_program(_powers)

@@ -9,14 +9,13 @@ those of one type.
 
 import enum
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
 
 from ..._arguments import positive, real_array, require, require_whole, scalar
-from ..._numerics import as_complex, frozen, in_parts, is_concrete, solve_few
+from ..._numerics import as_complex, as_program, frozen, in_parts, is_concrete, solve_few
 from ..._numerics.filon import spectrum
 from ..._numerics.host import from_host, loop, namespace, on_host
 from ..._results import Result
@@ -26,7 +25,7 @@ from .averages import Rates, power_error, product, rates, series_tail
 from .equations import Solution, decay_rate, decay_rate_alone, solve
 from .iteration import UNBOUNDED, Guess, search
 from .means import is_unstable, mean_modes, rotates
-from .problem import Problem, Transfers, problem_of
+from .problem import Functions, Problem, Transfers, problem_of
 from .static import TypedStaticState, fixed_point, scale_of_all
 
 # Largest residual of a converged state, and the same in roundings.
@@ -66,7 +65,7 @@ class TypedStationary(Result, axes={"T": "lags", "K": "type"}, units={"lags": "t
     `static_x`. `rate` is <phi>; `c_phi` = <phi phi>, not centred, tends to `static_phi`. `c_slope` is <phi' phi'> and
     `beta` = <phi'>. `decay_rate` is the rate at which c_x approaches `static_x`. `mean_modes` are growth rates of the
     means at fixed variances, by falling real part. `phase` is one of `Phase`. `W` is f_b g_ab^2, with
-    f the `fractions`.
+    f the `fractions`. `functions` are the transfer functions.
 
     Where there is no stationary state, as `phase` says, `converged` is False. At a fixed point all lags are alike.
     """
@@ -87,6 +86,7 @@ class TypedStationary(Result, axes={"T": "lags", "K": "type"}, units={"lags": "t
     W: Float[Array, "K K"]
     tau: Float[Array, " K"]
     noise: Float[Array, " K"]
+    functions: Functions
     ensemble: Ensemble
     residual: Float[Array, ""]
     converged: Bool[Array, ""]
@@ -184,6 +184,7 @@ def _resting(ensemble: Ensemble, problem: Problem, scale, static, max_lag, nodes
         W=problem.W,
         tau=problem.tau,
         noise=problem.noise,
+        functions=problem.functions,
         ensemble=ensemble,
         residual=static.residual,
         converged=static.converged & static.stable,
@@ -228,7 +229,7 @@ def _guess(problem: Problem, scale, static: TypedStaticState) -> Guess:
     return search(problem, mean, variance, 2 * jnp.log(scale) + _FIRST, scale, length)
 
 
-_guess_alone = eqx.filter_jit(_guess)
+_guess_alone = as_program(_guess)
 
 
 def _finished(ensemble, problem: Problem, scale, guess: Guess, length, nodes: int, num_lags: int) -> TypedStationary:
@@ -268,6 +269,7 @@ def _finished(ensemble, problem: Problem, scale, guess: Guess, length, nodes: in
         W=problem.W,
         tau=problem.tau,
         noise=problem.noise,
+        functions=problem.functions,
         ensemble=ensemble,
         residual=residual,
         converged=solved & ~is_unstable(modes, _MARGIN),
