@@ -398,9 +398,9 @@ def real_crossings(ensemble: Ensemble, gains: Discrete, most: int) -> Float[Arra
 
 def _crossings_from_host(ensemble: Ensemble, gains: Discrete) -> Float[Array, " k"]:
     ensemble = ensemble.padded()
-    poles, reach, centre, radius = on_host(_framed_with_void(ensemble, gains))
+    poles, reach, curves, centre, radius = on_host(_framed_with_void(ensemble, gains))
     look = lambda zeta: images(ensemble, gains, zeta)
-    zeta, inside = _along_axis(lambda grid: look(grid).m, poles, reach)
+    zeta, inside = _along_axis(lambda grid: look(grid).m, poles, reach, curves)
     found = []
     for i in np.flatnonzero(inside[1:] != inside[:-1]):
         inner, outer = (zeta[i], zeta[i + 1]) if inside[i] else (zeta[i + 1], zeta[i])
@@ -416,7 +416,7 @@ def _crossings_from_host(ensemble: Ensemble, gains: Discrete) -> Float[Array, " 
 
 @as_program
 def _framed_with_void(ensemble, gains):
-    return *_frame(ensemble, gains), *inner_void(ensemble, gains)
+    return *_frame(ensemble, gains), ensemble.pole_curves(), *inner_void(ensemble, gains)
 
 
 class _Crossing(NamedTuple):
@@ -450,13 +450,14 @@ def _axis_crossing(look: Callable[[Complex[np.ndarray, " n"]], Any], inner: Any,
         inner, outer, z, m = zeta[last], zeta[last + 1], at.z[last + 1], at.m[last + 1]
         if abs(outer - inner) <= 4 * eps * max(abs(inner), abs(outer)):
             break
-        beyond, short = 1 / np.sqrt(m) - 1, 1 / np.sqrt(at.m[last]) - 1 if at.m[last] >= 1 else -1
+        beyond = 1 / np.sqrt(max(m, eps)) - 1  # next to a pole at 0 m is rounding, and may be negative
+        short = 1 / np.sqrt(at.m[last]) - 1 if at.m[last] >= 1 else -1
         guess = short / (short - beyond)
         share = np.sort(np.concatenate([even, guess * (1 - near), guess + (1 - guess) * near]))
     return _Crossing(outer, z, abs(m - 1) / max(1, abs(outer) * steepness))
 
 
-def _along_axis(m_at: Callable, poles, reach) -> tuple[Float[Array, " n"], Bool[Array, " n"]]:
+def _along_axis(m_at: Callable, poles, reach, curves) -> tuple[Float[Array, " n"], Bool[Array, " n"]]:
     """Points zeta of the real axis by size, from outside to outside, and which of them have m >= 1."""
     xp = namespace(poles)
     left, right = poles.real.min() - 1.01 * reach, poles.real.max() + 1.01 * reach
@@ -467,6 +468,10 @@ def _along_axis(m_at: Callable, poles, reach) -> tuple[Float[Array, " n"], Bool[
     inside = ~(m_at(plane(grid, 0 * grid)) < 1)
     # Each real pole is a point of its own: m diverges there, however thin the support is around it.
     real = abs(poles.imag) < tolerances.POLE_AT_ZERO * reach
+    # A curve of poles that lies on the axis is inside from end to end, though sums over its points have m < 1 between.
+    on_axis = (abs(curves.imag) < tolerances.POLE_AT_ZERO * reach).all(1, keepdims=True)
+    between = (curves.real.min(1, keepdims=True) < grid[None]) & (grid[None] < curves.real.max(1, keepdims=True))
+    inside |= (on_axis & between).any(0)
     grid = xp.concatenate([grid, xp.where(real, poles.real, grid[0])])
     inside = xp.concatenate([inside, real])
     order = xp.argsort(grid, stable=True)
@@ -479,7 +484,7 @@ def _real_axis(ensemble: Ensemble, gains: Discrete) -> tuple[Float[Array, " n"],
         rows = grid.reshape(tolerances.AXIS_BATCHES, -1)
         return jax.lax.map(jax.vmap(lambda zeta: image(ensemble, gains, zeta).m), rows).ravel()
 
-    return _along_axis(m_at, *_frame(ensemble, gains))
+    return _along_axis(m_at, *_frame(ensemble, gains), ensemble.pole_curves())
 
 
 @as_program

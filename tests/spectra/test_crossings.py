@@ -61,6 +61,14 @@ def test_real_crossings_that_touch_at_zero():
     assert found.size == 4 and found[2] > 0.1
 
 
+def test_a_curve_of_poles_on_the_axis_is_inside():
+    """Symmetric cores, whose sums over angles have m < 1 between poles at small loads; one with a pole at 0."""
+    for core in (DeepHebbian(0.05, 1.0, (0.4,) * 3, symmetric=True), DeepHebbian(0.3, 1.0, (0.5,), symmetric=True)):
+        spectrum = law(core)
+        edges = [spectrum.left_edge(), spectrum.right_edge()]
+        np.testing.assert_allclose(spectrum.real_crossings(), edges, rtol=1e-8, atol=1e-12)
+
+
 def test_right_and_left_edges_are_crossings():
     crossings = law(OVERLAPPING).real_crossings()
     np.testing.assert_allclose(crossings[-1], law(OVERLAPPING).right_edge(), rtol=1e-9)
