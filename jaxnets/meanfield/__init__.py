@@ -9,6 +9,7 @@ from .static.state import Input, StaticState, static_state
 from .static.states import StaticStates, static_states
 from .types.state import Phase, TypedStationary
 from .types.static import TypedStaticState
+from .types.static_states import TypedStaticStates
 from .unit.lyapunov import largest_lyapunov
 from .unit.onset import Onset, chaos_onset
 from .unit.sampled import stationary_by_paths
@@ -25,6 +26,7 @@ __all__ = [
     "Stationary",
     "StationaryStates",
     "TypedStaticState",
+    "TypedStaticStates",
     "TypedStationary",
     "Units",
     "chaos_onset",

@@ -224,6 +224,35 @@ def test_fixed_point_and_its_modes():
     np.testing.assert_allclose(states[0].bulk, states[1].bulk)
 
 
+@pytest.mark.slow
+def test_all_fixed_points_of_equal_types_are_those_of_one_type():
+    """Rest, and two states with means, of which rest is unstable; in another unit of time too."""
+    options = {"key": jax.random.key(0), "num_starts": 12}
+    types = jn.couplings.CellTypes([0.4, 0.6], 0.8, means=2.0)
+    found = jn.meanfield.static_states(types, TANH, tau=(3.0, 3.0), **options)
+    one = jn.couplings.IID(0.8) + jn.couplings.LowRank(2.0, 0.0, uniform=True)
+    alone = jn.meanfield.static_states(one, TANH, **options)
+    for name in ("mean", "variance", "rate", "response"):
+        expected = np.stack(2 * [np.asarray(getattr(alone.state, name))], axis=1)
+        np.testing.assert_allclose(getattr(found.state, name), expected, atol=1e-9)
+    assert found.state.stable.tolist() == alone.stability.stable.tolist() == [False, True, True]
+    assert int(found.failed + np.sum(found.counts)) == 12 and found.state.converged.all()
+
+
+@pytest.mark.parametrize(
+    "g, means, mean, variance", [(0.8, 2.0, (0, -1.750446, 1.750446), 0.511033), (1.6, 0.0, (0, 0), 1.017448)]
+)
+def test_fixed_points_where_rest_is_unstable(g, means, mean, variance):
+    """In the second case a mean rate of 0 is known to rounding, so that its relative error says nothing."""
+    types = jn.couplings.CellTypes([0.4, 0.6], g, means=means)
+    found = jn.meanfield.static_states(types, TANH, key=jax.random.key(0), num_starts=8)
+    np.testing.assert_allclose(found.state.mean, np.stack([mean, mean], axis=1), atol=1e-6)
+    np.testing.assert_allclose(found.state.variance[1:], variance, atol=1e-6)
+    assert found.state.stable.tolist() == [False] + (len(mean) - 1) * [means > 0]
+    with pytest.raises(ValueError, match="`input` must be a number or one for each type"):
+        jn.meanfield.static_states(types, TANH, jn.meanfield.Input(0.1), key=jax.random.key(0))
+
+
 def test_onset_of_two_types():
     types = jn.couplings.CellTypes(FRACTIONS, np.sqrt(G2))
     onset = jn.meanfield.chaos_onset(types, TANH)

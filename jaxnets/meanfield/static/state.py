@@ -173,10 +173,9 @@ def static_state(
     Source: Mastrogiuseppe & Ostojic 2018; the reaction derived here (cavity method).
     """
     require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
-    if ensemble.type_fractions().shape[0] > 1 or isinstance(transfer, Sequence) or tau is not None:
-        if isinstance(input, Input):
-            raise ValueError("`input` must be a number or one for each type of unit, as an `Input` has modes")
-        return typed_static_state(ensemble, transfer, input, tau, guess_mean, guess_variance, nodes)
+    if has_types(ensemble, transfer, input, tau):
+        drive: Any = input
+        return typed_static_state(ensemble, transfer, drive, tau, guess_mean, guess_variance, nodes)
     if guess_mean is not None:
         raise ValueError("`guess_mean` must be None for units of one type, whose guess is `guess_kappa`")
     problem = problem_of(ensemble, transfer, input)
@@ -188,6 +187,15 @@ def static_state(
     require("guess_variance", variance, positive, "a finite number > 0")
     problem, scaled, kappa, variance = in_units(problem, kappa, variance)
     return out_of_units(solve(scaled, kappa, variance, nodes), problem)
+
+
+def has_types(ensemble: Ensemble, transfer: Any, input: Any, tau: Any) -> bool:
+    """Whether units have types or time constants. Raises `ValueError` for an input of modes then."""
+    if not (ensemble.type_fractions().shape[0] > 1 or isinstance(transfer, Sequence) or tau is not None):
+        return False
+    if isinstance(input, Input):
+        raise ValueError("`input` must be a number or one for each type of unit, as an `Input` has modes")
+    return True
 
 
 def problem_of(ensemble: Ensemble, transfer: Any, input: Any) -> Problem:

@@ -1,17 +1,21 @@
 """All fixed points that are found from random guesses, each once, with its stability."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
-from ..._arguments import positive, require, require_key, require_whole, scalar
+from ..._arguments import positive, require, require_instance, require_key, require_whole, scalar
 from ..._numerics import is_concrete, merge
 from ..._results import Result
 from ...couplings import Ensemble
 from ...transfer import Transfer
+from ..types.static_states import typed_static_states
 from .stability import StaticStability, static_stability
-from .state import Input, StaticState, in_units, out_of_units, problem_of, solve_from_host
+from .state import Input, StaticState, has_types, in_units, out_of_units, problem_of, solve_from_host
 
 # Guesses of the variance are scale^2 e^{2 z}, z a standard normal number: most lie within three orders of magnitude.
 _LOG_SPREAD = 2.0
@@ -32,20 +36,25 @@ class StaticStates(Result, axes={"k": "solution"}, batch={"state": "k", "stabili
 
 def static_states(
     ensemble: Ensemble,
-    transfer: Transfer,
-    input: Input | None = None,
+    transfer: Transfer | Sequence[Transfer],
+    input: Input | Float[ArrayLike, "*K"] | None = None,
     *,
     key: PRNGKeyArray,
+    tau: Float[ArrayLike, "*K"] | None = None,
     num_starts: int = 64,
     scale: Float[ArrayLike, ""] = 2.0,
     nodes: int = 100,
     same: float = 1e-6,
-) -> StaticStates:
+) -> Any:
     """All solutions of `static_state` found from `num_starts` random guesses, each once, with its stability.
 
     The first guess is a field of the input alone, from which the rest state is found. The others have Gaussian kappa_k
     of standard deviation `scale`, and log-normal variances around `scale`^2, over three orders of magnitude. Two
     results are one if no order parameter differs by more than `same`, relative to 1 + its size.
+
+    With types, as in `static_state`, the result is a `TypedStaticStates`. Guesses of means are Gaussian around the
+    inputs with standard deviation `scale`, guesses of variances as above, and two results are one by their means and
+    variances, in units of the scale on which phi bends.
 
     Valid as `static_state`. Not all solutions need be found: compare with more starts. A continuous family of
     solutions, as a ring, is returned as the members that were found. Merging depends on values: under `jit` and `vmap`,
@@ -57,15 +66,18 @@ def static_states(
 
     Source: as `static_state`.
     """
-    problem = problem_of(ensemble, transfer, input)
-    if not is_concrete(problem):
-        raise ValueError("`ensemble` and `input` must be concrete to merge solutions: transform `static_state` instead")
+    require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     require_key("key", key)
     require_whole("num_starts", num_starts)
     require_whole("nodes", nodes, least=20)
     scale = scalar("scale", scale)
     require("scale", scale, positive, "a finite number > 0")
     require("same", same, positive, "a finite number > 0")
+    if has_types(ensemble, transfer, input, tau):
+        return typed_static_states(ensemble, transfer, input, tau, key, num_starts, scale, nodes, same)
+    problem = problem_of(ensemble, transfer, input)
+    if not is_concrete(problem):
+        raise ValueError("`ensemble` and `input` must be concrete to merge solutions: transform `static_state` instead")
 
     K, dtype = problem.modes.noise.shape[0], problem.modes.noise.dtype
     key_kappa, key_variance = jax.random.split(key)

@@ -120,25 +120,40 @@ def fixed_point(
     return _judged(problem, scale, mean, variance, rows, coarse, slopes, root.residual * frozen(size / last))
 
 
-def _fixed_on_host(problem: Problem, scale, mean, variance, nodes: int) -> TypedStaticState:
+def _fixed_on_host(problem: Problem, scale, mean, variance, nodes: int, steps: int = _STEPS) -> TypedStaticState:
     """`fixed_point` of one concrete problem, by one small program."""
-    law, found = on_host(_walk_alone(problem, scale, np.stack([mean, variance], axis=1), np.int32(_STEPS), nodes))
-    K = len(mean)
-    one, residual = np.eye(K, dtype=mean.dtype), np.inf
+    law, found = on_host(_walk_alone(problem, scale, np.stack([mean, variance], axis=1), np.int32(steps), nodes))
+    residual = np.inf
     for _ in range(_NEWTON_STEPS):
         rows, _, slopes = found
         miss = _misses(problem, scale, law, rows)
         residual = abs(miss).max() / _size(law, scale)
         if not residual > _EXACT * np.finfo(mean.dtype).eps:
             break
-        among = [problem.means * slopes[:, 0, 0], problem.means * slopes[:, 0, 1] * scale]
-        among += [problem.W * slopes[:, 1, 0] / scale, problem.W * slopes[:, 1, 1]]
-        matrix = np.block([[one - among[0], -among[1]], [-among[2], one - among[3]]])
-        change = solve_few(matrix, miss)
-        law = law - np.stack([scale * change[:K], scale**2 * change[K:]], axis=1)
+        law = law - out_of_scale(solve_few(jacobian(problem, scale, slopes), miss), scale)
         found = on_host(_walk_alone(problem, scale, law, np.int32(0), nodes))[1]
     rows, coarse, slopes = found
     return _judged(problem, scale, law[:, 0], law[:, 1], rows, coarse, slopes, np.asarray(residual, mean.dtype))
+
+
+def near(problem: Problem, scale: Any, laws: Float[np.ndarray, "b K 2"], nodes: int) -> list[TypedStaticState]:
+    """The fixed points that Newton's method finds next to each law of fields, of one concrete problem."""
+    return [_fixed_on_host(problem, scale, law[:, 0], law[:, 1], nodes, 0) for law in laws]
+
+
+def linear(problem: Problem, scale, y: Float[np.ndarray, " 2K"], nodes: int) -> tuple[Any, Any]:
+    """The mismatch of the laws y, in units of the scale, and its Jacobian."""
+    law = out_of_scale(y, scale)
+    rows, _, slopes = on_host(_walk_alone(problem, scale, law, np.int32(0), nodes))[1]
+    return _misses(problem, scale, law, rows), jacobian(problem, scale, slopes)
+
+
+def jacobian(problem: Problem, scale, slopes: Float[np.ndarray, "K 2 2"]) -> Float[np.ndarray, "2K 2K"]:
+    """The derivatives of the mismatch, in units of the scale."""
+    one = np.eye(len(slopes), dtype=slopes.dtype)
+    among = [problem.means * slopes[:, 0, 0], problem.means * slopes[:, 0, 1] * scale]
+    among += [problem.W * slopes[:, 1, 0] / scale, problem.W * slopes[:, 1, 1]]
+    return np.block([[one - among[0], -among[1]], [-among[2], one - among[3]]])
 
 
 def _size(law: Float[Any, "K 2"], scale: Float[Array, ""]) -> Float[Array, ""]:
@@ -149,9 +164,14 @@ def _in_scale(law: Float[Any, "K 2"], scale: Float[Array, ""]) -> Float[Array, "
     return namespace(law).concatenate([law[:, 0] / scale, law[:, 1] / scale**2])
 
 
+def out_of_scale(y: Float[Any, " 2K"], scale: Float[Array, ""]) -> Float[Any, "K 2"]:
+    """Means and variances of fields, from numbers in units of the scale."""
+    return namespace(y).stack([scale * y[: len(y) // 2], scale**2 * y[len(y) // 2 :]], axis=1)
+
+
 def _mismatch(y: Float[Array, " 2K"], args) -> Float[Array, " 2K"]:
     problem, scale, size, nodes = args
-    law = jnp.stack([scale * y[: y.size // 2], scale**2 * y[y.size // 2 :]], axis=1)
+    law = out_of_scale(y, scale)
     return _misses(problem, scale, law, _moments(problem.functions, scale, law, nodes)[0]) / size
 
 
@@ -180,9 +200,11 @@ _walk_alone = as_program(_walk)
 
 def _judged(problem: Problem, scale, mean, variance, rows, coarse, slopes, residual) -> TypedStaticState:
     xp, (rate, power, beta, square) = namespace(mean), rows
+    # A mean rate of 0 is known to a part of the root mean square.
+    pairs = (xp.stack([rate, xp.sqrt(abs(power))]), xp.stack([coarse[0], xp.sqrt(abs(coarse[1]))]))
     errors = [
         abs(a - b).max() / xp.where(abs(a).max() > 0, abs(a).max(), 1)
-        for a, b in zip((rate, power, square), (coarse[0], coarse[1], coarse[3]), strict=True)
+        for a, b in (pairs, (power, coarse[1]), (square, coarse[3]))
     ]
     bulk = growth(problem.W, square)
     modes = static_modes(problem, slopes)
