@@ -5,6 +5,7 @@ import types
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 import jaxnets as jn
@@ -17,6 +18,7 @@ J = couplings.Dense(np.eye(3), symmetric=True)
 NET = dynamics.RateNetwork(J, PHI, noise=0.1)
 ECHO = couplings.DeepHebbian(1.0, 0.0, (1.2,))  # with noise, solved on the grid of paths
 SYMMETRIC = couplings.Elliptic(2.0, 0.5)
+RNN = learning.SpikeSlabRNN(*(couplings.SpikeSlab(np.eye(2), 0.0, 1.0) for _ in range(3)), leak=0.5)
 COMMITTEE, RATES = learning.Committee(np.ones((2, 1)), [1.0], np.ones((1, 4))), learning.LearningRates(1.0)
 
 ENSEMBLES = {
@@ -59,7 +61,12 @@ DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key)
     "fitting.draw_starts": lambda key: fitting.draw_starts(SYMMETRIC, 2, key=key),
     "fitting.fit_connectome": lambda key: fitting.fit_connectome(np.eye(3), key=key),
     "fitting.score_models": lambda key: fitting.score_models({"": SYMMETRIC}, {"": np.eye(3)}, key=key),
+    "learning.SpikeSlabRNN.sample": lambda key: RNN.sample(key=key),
+    "learning.minibatches": lambda key: learning.minibatches(3, 2, 1, key=key),
     "learning.online_sgd": lambda key: learning.online_sgd(COMMITTEE, COMMITTEE, RATES, [1.0], key=key),
+    "learning.train": lambda key: learning.train(
+        lambda params, batch, key: params**2, np.ones(()), optax.sgd(0.1), np.ones(2), key=key
+    ),
     "meanfield.static_states": lambda key: meanfield.static_states(SYMMETRIC, PHI, key=key),
     "meanfield.stationary": lambda key: meanfield.stationary(SYMMETRIC, PHI, key=key),
     "meanfield.stationary_by_paths": lambda key: meanfield.stationary_by_paths(SYMMETRIC, PHI, key=key),

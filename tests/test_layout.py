@@ -33,7 +33,7 @@ ARROWS = {
     "observables": {"_numerics", "_arguments"},
     "replica": {"_numerics", "_arguments", "_laws", "couplings"},
     "memory": {"_numerics", "_arguments", "couplings", "dynamics", "observables", "replica", "spectra", "transfer"},
-    "learning": {"_numerics", "_arguments"},
+    "learning": {"_numerics", "_arguments", "couplings", "transfer"},
     # As for dynamics: eigenvalues come through the one door.
     "multistability": {
         "_numerics",

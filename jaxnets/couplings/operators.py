@@ -157,22 +157,25 @@ class Dense(Operator):
 class Modes(Operator):
     """J = L K R^T / n: P input modes (columns of `right`), P output modes (columns of `left`) and the core K.
 
-    Passing the same array twice, as for stored patterns, keeps it once, and J is then symmetric when K is.
-    Raises `ValueError` when `left` and `right` differ in shape.
+    Passing the same array twice, as for stored patterns, keeps it once, and J is then symmetric when K is. A layer from
+    n inputs to m units has n rows in `right` and m in `left`: J is m x n then, and networks and spectra refuse it.
+    Raises `ValueError` when `left` and `right` differ in the number of modes or in batch.
     """
 
-    left: Float[Array, "*batch n P"]
+    left: Float[Array, "*batch m P"]
     # As rows, which meet a vector or few columns in memory order: twice as fast and more. None: the same as `left`.
     _right_rows: Float[Array, "*batch P n"] | None
     core: "Core"
 
-    def __init__(self, left: Float[Array, "*batch n P"], right: Float[Array, "*batch n P"], core: "Core"):
+    def __init__(self, left: Float[Array, "*batch m P"], right: Float[Array, "*batch n P"], core: "Core"):
         self.left = real_array("left", left)
         right = self.left if right is left else real_array("right", right)
         if self.left.ndim < 2:
-            raise ValueError(f"`left` must have shape (n, P), or (..., n, P) of a batch, got {self.left.shape}")
-        if right.shape != self.left.shape:
-            raise ValueError(f"`right` must have the shape of `left`, {self.left.shape}, got {right.shape}")
+            raise ValueError(f"`left` must have shape (m, P), or (..., m, P) of a batch, got {self.left.shape}")
+        *batch, _, num = self.left.shape
+        if right.ndim != self.left.ndim or (*right.shape[:-2], right.shape[-1]) != (*batch, num):
+            expected = ", ".join(map(str, (*batch, "n", num)))
+            raise ValueError(f"`right` must have shape ({expected}), with the modes of `left`, got {right.shape}")
         self._right_rows = None if right is self.left else jnp.swapaxes(right, -1, -2)
         self.core = core
 
@@ -183,8 +186,8 @@ class Modes(Operator):
 
     @property
     def shape(self):
-        *batch, n, _ = self.left.shape
-        return (*batch, n, n)
+        num_inputs = self.left.shape[-2] if self._right_rows is None else self._right_rows.shape[-1]
+        return (*self.left.shape[:-1], num_inputs)
 
     @property
     def dtype(self):
@@ -202,7 +205,10 @@ class Modes(Operator):
 
     @property
     def T(self):
-        return Modes(self.right, self.left, self.core.T)
+        m, n = self.shape[-2:]
+        core = self.core.T
+        # J^T, an operator of m inputs, is divided by m.
+        return Modes(self.right, self.left, core if m == n else core.scaled(jnp.asarray(m / n, self.dtype)))
 
     def dense(self):
         left, core_right = self.low_rank()

@@ -123,9 +123,10 @@ class Sparse(Operator):
 def as_operator(name: str, J: Any) -> Operator:
     """Couplings in any form as an operator: an operator, an array or a sparse matrix of SciPy or JAX, never made dense.
 
-    Raises `ValueError` for anything else.
+    Raises `ValueError` for anything else, and for what is not square.
     """
     if isinstance(J, Operator):
+        require_square(name, J.shape)
         return J
     if is_sparse(J):
         return Sparse(as_csr(name, J))

@@ -48,10 +48,9 @@ _ROUNDINGS = 4
 
 def as_couplings(J: Operator | Float[ArrayLike, "n n"]) -> Operator:
     """One finite, square J as an operator."""
-    if not isinstance(J, Operator):
-        matrix = real_array("J", J)
-        require_square("J", matrix.shape)
-        J = Dense(matrix)
+    J = J if isinstance(J, Operator) else real_array("J", J)
+    require_square("J", J.shape)
+    J = J if isinstance(J, Operator) else Dense(J)
     if len(J.shape) != 2 or J.shape[-1] == 0:
         raise ValueError(f"`J` must be one n x n matrix, got shape {J.shape}: map over more with `jax.vmap`")
     for leaf in jax.tree.leaves(eqx.filter(J, eqx.is_inexact_array)):

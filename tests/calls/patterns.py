@@ -89,6 +89,13 @@ CALLS = {
     "multistability.Trajectory.at": Call(lambda t: trajectory().at(t), lambda: {"t": 0.1}, True, (), True),
     # --- learning
     "learning.Committee": of(jn.learning.Committee, left=STATES.T, amplitudes=np.ones(2), right=STATES),
+    "learning.ModeLinear": of(jn.learning.ModeLinear, left=J[:2], amplitudes=VECTOR, right=J),
+    "learning.ModeNetwork": of(
+        lambda left, amplitudes, right: jn.learning.ModeNetwork([left], [amplitudes], [right]),
+        left=J[:2],
+        amplitudes=VECTOR,
+        right=J,
+    ),
     "learning.online_theory": of(
         jn.learning.online_theory,
         heavy=True,
