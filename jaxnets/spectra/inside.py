@@ -50,7 +50,7 @@ class _Chart(eqx.Module):
     rest: Ensemble | None
 
     def u(self, c):
-        return c[0] if not self.pivots else c[0] * _pivot_means(self.pivots[0], c[0])[0] ** 2
+        return c[0] if not self.pivots else c[0] * pivot_means(self.pivots[0], c[0])[0] ** 2
 
     def rest_blocks(self, t, u):
         if self.rest is None:
@@ -61,7 +61,7 @@ class _Chart(eqx.Module):
     def blocks(self, t, c) -> "_Blocks":
         if not self.pivots:
             return _Blocks(*self.rest_blocks(t, c[0]), c[0], c[1:])
-        v, w = jnp.stack([jnp.stack(_pivot_means(law, c[k])) for k, law in enumerate(self.pivots)], 1)
+        v, w = jnp.stack([jnp.stack(pivot_means(law, c[k])) for k, law in enumerate(self.pivots)], 1)
         u = c * v**2
         s, h = self.rest_blocks(t, u[0])
         return _Blocks(s, h + jnp.sum(w / v**2), u[0], u[1:] - u[0])
@@ -76,13 +76,13 @@ class _Blocks(eqx.Module):
     apart: Float[Array, " k"]
 
 
-def _pivot_means(law: Discrete, c: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def pivot_means(law: Discrete, c: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """<1/(1 + s^2 c)> and <s^2/(1 + s^2 c)>."""
     response = law.weights / (1 + law.values**2 * c)
     return jnp.sum(response), jnp.sum(law.values**2 * response)
 
 
-def _chart(ensemble: Ensemble) -> _Chart:
+def chart_of(ensemble: Ensemble) -> _Chart:
     pivots, rest = [], []
     for factor, part in ensemble.parts():
         known = part.singular_law()
@@ -102,24 +102,29 @@ def inner_void(ensemble: Ensemble, gains: Discrete) -> tuple[Float[Array, ""], F
     into it. For singular modes alone and G = 1, the radius is the inner one of the single ring (Guionnet et al. 2011).
     Of a sum of several, at most one part, which outweighs all others, has such a disc.
     """
-    chart = _chart(ensemble)
+    chart = chart_of(ensemble)
     zero = jnp.zeros_like(ensemble.variance())
     if not chart.pivots:
         return zero, zero
     r0, kappa0 = (zero, zero) if chart.rest is None else chart.rest.r_and_kappa(as_complex(zero))
-    powers = jnp.stack([pivot.moment(2) for pivot in chart.pivots])
-    margins = [_reserve(pivot) - (jnp.sum(powers) - power) for pivot, power in zip(chart.pivots, powers, strict=True)]
-    reserve = jnp.max(jnp.stack(margins)) - kappa0 - r0.real**2
+    left = reserve(chart.pivots) - kappa0 - r0.real**2
     invertible = jnp.all((gains.values != 0) | (gains.weights == 0))
     inverse_gains = 1 / jnp.where(gains.values == 0, 1, gains.values)
     a, b = gains.mean(inverse_gains), gains.mean(inverse_gains**2)
     centre = r0.real * a / b
-    square = reserve / b + centre**2
+    square = left / b + centre**2
     open_ = invertible & (square > 0)
     return centre, jnp.where(open_, jnp.sqrt(jnp.where(open_, square, 1)), 0)
 
 
-def _reserve(pivot: Discrete) -> Float[Array, ""]:
+def reserve(pivots: tuple[Discrete, ...]) -> Float[Array, ""]:
+    """1 / <s^-2> of the part that outweighs all others, less their <s^2>; 0 in place of the first if some s is 0."""
+    powers = jnp.stack([pivot.moment(2) for pivot in pivots])
+    margins = [_inverse(pivot) - (jnp.sum(powers) - power) for pivot, power in zip(pivots, powers, strict=True)]
+    return jnp.max(jnp.stack(margins))
+
+
+def _inverse(pivot: Discrete) -> Float[Array, ""]:
     """1 / <s^-2>, 0 if some s is 0."""
     positive = pivot.values > 0
     inverse_square = jnp.sum(pivot.weights / jnp.where(positive, pivot.values, 1) ** 2)
@@ -157,7 +162,7 @@ def _problem(ensemble: Ensemble, gains: Discrete, z: Complex[Array, ""]) -> _Pro
     """A point next to 0 replaces z = 0: t may have a pole there, but the density is smooth."""
     scale = jnp.sqrt(ensemble.variance())
     beside = tolerances.BESIDE_ORIGIN * scale
-    return _Problem(_chart(ensemble), gains, jnp.where(jnp.abs(z) < beside, as_complex(beside), z), scale)
+    return _Problem(chart_of(ensemble), gains, jnp.where(jnp.abs(z) < beside, as_complex(beside), z), scale)
 
 
 def _is_inside(y) -> Bool[Array, ""]:
@@ -206,7 +211,7 @@ def densities(
     Points that are found leave, so that a slow one does not hold up the others.
     """
     law, size = (ensemble, gains), tolerances.BATCH if z.size > tolerances.FEW else tolerances.FEW
-    num_pivots = len(eqx.filter_eval_shape(_chart, ensemble).pivots)
+    num_pivots = len(eqx.filter_eval_shape(chart_of, ensemble).pivots)
     one, left = np.ones_like(np.real(z)), np.arange(z.size)
     state = one, 0 * z, np.ones((z.size, num_pivots), one.dtype), one.copy()
     y = np.zeros((z.size, 2 + max(num_pivots, 1)), one.dtype)
@@ -462,7 +467,7 @@ def _approach(problem: _Problem, state, steps):
         v_new = total * square
         if chart.pivots:
             x = jnp.maximum(1 / v_new - b, least)
-            means = jnp.stack([_pivot_means(law, 1 / x[k] ** 2)[0] for k, law in enumerate(chart.pivots)])
+            means = jnp.stack([pivot_means(law, 1 / x[k] ** 2)[0] for k, law in enumerate(chart.pivots)])
             b = (b + x / means - x) / 2
         return (v + v_new) / 2, (t + mean) / 2, b, eta * ratio
 

@@ -108,11 +108,47 @@ def test_sums_of_equal_types(part):
 
 
 @pytest.mark.slow
-def test_the_outer_half_of_the_ring_of_singular_modes():
+def test_the_ring_of_singular_modes_and_its_void():
     part = SingularModes(np.array([1.8, 0.9]), np.array([0.3, 0.7]))
     one, two = law(part + Elliptic(0.6, 0.2)), law(part + CellTypes([0.4, 0.6], 0.6, 0.2))
-    z = np.array([1.13, 1.25, 0.9 + 0.9j, 1.42, 1.45, 1.9])  # the void ends at .83 and the ring at 1.43
+    # The void ends at .83 and the ring at 1.43.
+    z = np.array([0.1, 0.5j, 0.82, 0.84, 0.9, 1.0, 1.13, 1.25, 0.9 + 0.9j, 1.42, 1.45, 1.9])
     np.testing.assert_allclose(two.density(z), one.density(z), rtol=1e-8, atol=1e-10)
+    assert two.solve(z).converged.all()
+    np.testing.assert_array_equal(two.solve(z).inside, one.solve(z).inside)
+    np.testing.assert_allclose(two.real_crossings(), one.real_crossings(), rtol=1e-8)
+    for curve, expected in zip(two.boundary(64), one.boundary(64), strict=True):
+        np.testing.assert_allclose(np.max(np.abs(curve)), np.max(np.abs(expected)), rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tau", [None, (1.0, 1.5)])
+def test_the_void_of_singular_modes_beside_two_types(tau):
+    """The density integrates to 1 around the void. Eigenvalues of two networks of 1000 units: within 3 errors."""
+    n, f = 1000, [0.4, 0.6]
+    ensemble = SingularModes(np.array([1.8, 0.9]), np.array([0.3, 0.7])) + CellTypes(
+        f, [[0.3, 0.6], [0.2, 0.4]], [[0.2, -0.3], [-0.3, 0.5]]
+    )
+    spectrum = law(ensemble, [Discrete([0.8, 1.0]), Discrete([1.1, 0.9], [0.3, 0.7])], tau=tau)
+    gains = np.repeat([0.8, 1.0, 1.1, 0.9], [200, 200, 180, 420])
+    times = np.ones(n) if tau is None else np.repeat(tau, [400, 600])
+    values = []
+    for key in jax.random.split(jax.random.key(0), 2):
+        A = np.asarray(ensemble.sample(n, key=key).dense()) * gains[None] - (0 if tau is None else np.eye(n))
+        values.append(np.linalg.eigvals(A / times[:, None]))
+    values = np.concatenate(values)
+    edge, hole = sorted((np.asarray(curve) for curve in spectrum.boundary(64)), key=np.ptp)[::-1]
+    centre, radius = np.mean(hole[:-1]).real, np.ptp(hole.real) / 2
+    assert np.sum(np.abs(values - centre) < 0.95 * radius) == 0  # edges of samples are 3 % wide
+    axis = np.linspace(-2.2, 2.2, 111)
+    z, cell = axis + 1j * axis[:, None], (axis[1] - axis[0]) ** 2
+    mass = np.asarray(spectrum.density(z)) * cell
+    np.testing.assert_allclose(np.sum(mass), 1, atol=2e-3)
+    for part in (0.3, 0.6):
+        border = radius + part * (np.ptp(edge.real) / 2 - radius)
+        expected = np.sum(mass[np.abs(z - centre) < border])
+        error = np.sqrt(expected * (1 - expected) / values.size)
+        np.testing.assert_allclose(np.mean(np.abs(values - centre) < border), expected, atol=3 * error)
 
 
 @pytest.mark.slow

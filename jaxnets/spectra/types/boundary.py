@@ -2,6 +2,7 @@
 
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +17,7 @@ from ..levels import Field, Level, Loop, Points, onto
 from . import inside, line
 from .edges import Box, crossing, frame, looks_from_host, reach_from_host
 from .outside import look
+from .pivots import Pivots, inner_void
 from .units import Units
 
 
@@ -30,6 +32,11 @@ def closed_curves(ensemble: Ensemble, units: Units, num: int, symmetric: bool) -
     loops = _loops(ensemble, units, at)
     for loop, curve in zip(loops, resampled(at, loops, num), strict=True):
         (edges if area(loop.zeta) > 0 else voids).append(curve)  # the support lies on the left
+    centre, radius = _void(ensemble, units)
+    if radius > 0:
+        circle = np.exp(2j * np.pi * np.arange(num) / (num - 1))
+        circle[-1] = circle[0]
+        voids.append(centre + radius * circle)
     return sorted(edges, key=size_of, reverse=True) + sorted(voids, key=size_of, reverse=True)
 
 
@@ -44,6 +51,17 @@ def responses(ensemble: Ensemble, units: Units) -> list[np.ndarray]:
         apart = np.repeat(np.abs(np.roll(loop.z, -1) - loop.z), tolerances.WALL)
         found.append(onto(at, z, t, apart / 4, tolerances.LAST_STEPS)[1].state)
     return found
+
+
+def _void(ensemble, units) -> tuple[float, float]:
+    """Centre and radius of the disc that singular modes keep free, or radius 0."""
+    if not eqx.filter_eval_shape(Pivots.of, ensemble).laws:
+        return 0.0, 0.0
+    centre, radius = _inner_void(ensemble, units)
+    return float(centre), float(radius)
+
+
+_inner_void = as_program(inner_void)
 
 
 def _loops(ensemble, units, at: Field) -> list[Loop]:
@@ -111,7 +129,10 @@ def _seeds(ensemble, units, centre: float, half: float, cell: float) -> tuple[Po
         found += [int(np.argmin(np.abs(free - p))) for p in points]
     chosen = np.unique(np.array(found, int))
     hidden, hidden_t = _hidden(ensemble, units, x, y, level)
-    return np.append(free[chosen], hidden), np.concatenate([t[chosen], hidden_t]), cell
+    z, t = np.append(free[chosen], hidden), np.concatenate([t[chosen], hidden_t])
+    # The disc that singular modes keep free is known: there t = 0.
+    seeds = np.any(t != 0, axis=1)
+    return z[seeds], t[seeds], cell
 
 
 # --- islands and voids between the points of a grid -------------------------------------------------------------
@@ -196,7 +217,12 @@ def real_crossings(ensemble: Ensemble, units: Units, symmetric: bool) -> Float[n
         like_left = at(middle).inside == left_dense
         low, high = np.where(like_left, middle, low), np.where(like_left, high, middle)
     outer = np.where(left_dense, high, low)
-    exact = [crossing(ensemble, units, x, t) for x, t in zip(outer, at(outer).t, strict=True)]
+    centre, radius = _void(ensemble, units)
+    of_void = lambda x: abs(x - centre) < radius
+    exact = [
+        centre + np.copysign(radius, x - centre) if of_void(x) else crossing(ensemble, units, x, t)
+        for x, t in zip(outer, at(outer).t, strict=True)
+    ]
     moved = np.abs(np.array(exact) - outer) <= tolerances.LINE_END * (x[-1] - x[0])
     return np.where(moved, exact, np.nan)
 
