@@ -24,6 +24,8 @@ EDGES = {
     "IID": C.IID(1.0),
     "Elliptic, symmetry 0.5": C.Elliptic(1.0, 0.5),
     "Elliptic, symmetry 1": C.Elliptic(1.0, 1.0),
+    "CellTypes, two": C.CellTypes([0.7, 0.3], np.sqrt([[1.0, 2.5], [0.6, 1.6]])),
+    "CellTypes, a tenth strong": C.CellTypes([0.9, 0.1], [[0.2, 0.2], [0.2, 3.0]]),
     "SingularModes, 0 to 1": C.SingularModes(np.linspace(0, 1, 64)),
     "SingularModes, larva": LARVA,
     **{f"RandomModes, PR^D {rank}": C.RandomModes.of_rank(1.0, rank) for rank in (0.05, 0.2, 1.0)},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxnets as jn
-from jaxnets.couplings import IID, DeepHebbian, Elliptic, LowRank, RandomModes, SingularModes, finite_size
+from jaxnets.couplings import IID, CellTypes, DeepHebbian, Elliptic, LowRank, RandomModes, SingularModes, finite_size
 
 TANH = jn.transfer.Tanh()
 # With their right edges, known exactly: modes without overlap fill a disc or a ring of radius g.
@@ -18,6 +18,8 @@ CASES = {
     "few modes": (RandomModes.of_rank(1.0, 0.08), 1.0),
     "many modes": (RandomModes.exponential(0.4, amplitude=2.0), None),
     "singular values": (SingularModes([0.2, 1.0, 1.5], [0.5, 0.3, 0.2]), None),
+    # A tenth of the units makes the edge, and scatters four times as much as all of them would.
+    "few strong units": (CellTypes([0.9, 0.1], [[0.2, 0.2], [0.2, 3.0]]), 0.94877),
 }
 
 
@@ -97,3 +99,11 @@ def test_what_is_read_from_the_table():
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_types_that_are_alike_are_one_type_and_means_do_not_count():
+    for one, types in (
+        (IID(2.0), CellTypes([0.4, 0.6], 2.0, means=3.0)),
+        (Elliptic(1.0, 0.3), CellTypes([1.0], 1.0, 0.3)),
+    ):
+        np.testing.assert_allclose(finite_size(types, 300).edge, finite_size(one, 300).edge, rtol=1e-6)
