@@ -129,7 +129,7 @@ larva, other = (jn.couplings.larva_connectome(side) for side in ("left", "right"
 kinds = jn.couplings.larva_types("left")
 print(jn.couplings.weight_statistics(larva, kinds))
 models = jn.fitting.null_models(larva, kinds)
-del models["types, modes"]
+del models["types, modes"], models["types, modes, overlaps"]
 key = jax.random.key(0)
 scores = jn.fitting.score_models(models, {"left": larva}, key=key, num_samples=24, progress=False)
 

@@ -36,6 +36,7 @@ ENSEMBLES = {
     "Sum": couplings.IID(1.0) + couplings.IID(2.0),
     "TypeGains": couplings.TypeGains((0.6, 0.4), couplings.IID(1.0), (1.0, 2.0), (1.0, 1.0)),
     "TypeModes": couplings.TypeModes((0.6, 0.4), [1.0], [[1.0, 1.0]], [[1.0, 1.0]]),
+    "TypeRank": couplings.TypeRank((0.6, 0.4), np.zeros((2, 2)), np.stack([np.eye(2), np.eye(2)])),
 }
 DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key) for name, law in ENSEMBLES.items()} | {
     "computations.dimension": lambda key: computations.dimension("Elliptic(2., .5)", key=key),

@@ -22,6 +22,7 @@ from .sparse import Sparse
 from .spike_slab import Entropy, Moments, SpikeSlab
 from .statistics import WeightStatistics, weight_statistics
 from .type_modes import TypeModes
+from .type_rank import TypeRank
 from .type_statistics import TypeStatistics
 from .unequal import Profile, TypeGains
 
@@ -57,6 +58,7 @@ __all__ = [
     "Sum",
     "TypeGains",
     "TypeModes",
+    "TypeRank",
     "TypeStatistics",
     "WeightStatistics",
     "finite_size",

@@ -28,7 +28,7 @@ from .._laws import Discrete
 from .._numerics import as_complex, is_concrete
 from .._results import one_line
 from . import operators
-from .parts import FiniteRank, Quartic, Site, joined, no_modes, sum_of_sites
+from .parts import FiniteRank, Quartic, Site, TypedRank, joined, no_modes, side_by_side, sum_of_sites
 
 # Points on a curve of poles. With d + 1 equal strengths lambda is 0 at multiples of 2 pi / (d + 1): 120 points contain
 # these zeros for d + 1 = 2 to 6, 8, 10, 12.
@@ -149,6 +149,11 @@ class Ensemble(eqx.Module):
         power = self.fourth_cumulant()
         ones = jnp.ones((1, num_types), power.dtype)
         return Quartic(power[None], ones, ones)
+
+    def typed_rank(self, num_types: int) -> TypedRank:
+        """Modes of finite rank beside block means, whose vectors depend on `num_types` types; none for most."""
+        none = jnp.zeros((0, num_types), jax.eval_shape(self.variance).dtype)
+        return TypedRank(none, none, jnp.zeros((num_types, 0, 0), none.dtype))
 
     @abc.abstractmethod
     def rank_fraction(self) -> Float[Array, ""]:
@@ -362,6 +367,9 @@ class Sum(Ensemble):
     def quartic(self, num_types):
         return jax.tree.map(lambda *a: jnp.concatenate(a), *(term.quartic(num_types) for term in self.terms))
 
+    def typed_rank(self, num_types):
+        return side_by_side([term.typed_rank(num_types) for term in self.terms])
+
     def rank_fraction(self):
         return jnp.sum(jnp.stack([term.rank_fraction() for term in self.terms]))
 
@@ -437,6 +445,10 @@ class Scaled(Ensemble):
     def quartic(self, num_types):
         inner = self.ensemble.quartic(num_types)
         return Quartic(self.factor**4 * inner.weights, inner.rows, inner.columns)
+
+    def typed_rank(self, num_types):
+        inner = self.ensemble.typed_rank(num_types)
+        return TypedRank(self.factor * inner.rows, inner.columns, self.factor * inner.overlaps)
 
     def rank_fraction(self):
         return self.ensemble.rank_fraction() * (self.factor != 0).astype(self.factor.dtype)

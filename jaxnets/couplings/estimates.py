@@ -83,6 +83,8 @@ def from_matrix(
 
     - "modes": the singular modes that independent weights of the same sizes do not have, as `TypeModes`, each with its
       strength and its overlap in each type;
+    - "overlaps": the same modes as a `TypeRank`, with the means of their vectors in each type, through which they
+      interact with the means of types; for few modes;
     - "degrees": each type is divided into units that send or receive more, or less, with the measured variances;
     - None: nothing.
 

@@ -25,6 +25,7 @@ from .cell_types import CellTypes
 from .ensemble import Ensemble, Sum
 from .statistics import weight_statistics
 from .type_modes import TypeModes
+from .type_rank import TypeRank
 from .type_statistics import TypeStatistics
 
 E = TypeVar("E", bound=Ensemble)
@@ -40,15 +41,19 @@ def ensemble_of_types(
     matrix: Float[ArrayLike, "n n"], types: Any, beyond: str | None, symmetry: bool
 ) -> CellTypes | Sum:
     """What `from_matrix` returns with types."""
-    if beyond not in ("modes", "degrees", None):
-        raise ValueError(f'`beyond` must be "modes", "degrees" or None, got {beyond!r}')
+    if beyond not in ("modes", "overlaps", "degrees", None):
+        raise ValueError(f'`beyond` must be "modes", "overlaps", "degrees" or None, got {beyond!r}')
     J = square_matrix("matrix", matrix)
     found = weight_statistics(J, types)
     if beyond == "degrees":
         return _with_degrees(found, symmetry, J.dtype)
     n, of = J.shape[0], np.asarray(found.types)
     rest = np.asarray(J, np.float64) - np.asarray(found.means, np.float64)[of[:, None], of[None]] / n
-    if beyond == "modes" and (modes := _modes(rest, found)) is not None:
+    modes = _modes(rest, found) if beyond in ("modes", "overlaps") else None
+    if modes is not None and beyond == "overlaps":
+        return _cast(_with_overlaps(found, modes, rest, types, symmetry), J.dtype)
+    if modes is not None:
+        del modes["vectors"], modes["kept"]
         share = np.einsum("p,pa,pb->ab", modes["amplitudes"] ** 2, modes["row_gains"] ** 2, modes["gains"] ** 2) / n
         rest = weight_statistics(rest - modes.pop("measured"), types)
         g = np.sqrt(np.maximum(np.asarray(found.g) ** 2 - share, 0))
@@ -117,7 +122,29 @@ def _modes(rest: Float[np.ndarray, "n n"], found: TypeStatistics) -> dict[str, n
         "overlap": np.clip(product / np.where(both > 0, both, 1), -1, 1),
         "load": np.asarray(num / n),
         "measured": np.sqrt(n) * (a * s[:num]) @ b.T,
+        # x and y of J = x y^T / n, and what noise leaves of their products with each other and with constants.
+        "vectors": n**0.75 * np.sqrt(noise * np.sqrt(theta2)) * np.stack([a, b]),
+        "kept": 1 - 1 / theta2,
     }
+
+
+def _with_overlaps(found: TypeStatistics, modes: dict[str, np.ndarray], rest, types, symmetry: bool) -> Sum:
+    """Modes of finite rank with the means and covariances of their vectors in each type, and what is left."""
+    (x, y), of, f = modes["vectors"], np.asarray(found.types), _fractions(found)
+    vectors, kept = np.concatenate([x, y], axis=1), np.tile(np.sqrt(modes["kept"]), 2)
+    parts = [vectors[of == k] for k in range(len(f))]
+    means = np.stack([part.mean(axis=0) / kept for part in parts])
+    # Squares of one vector hold the noise in it, in place of what it has lost.
+    products = np.stack([part.T @ part / len(part) for part in parts])
+    products /= np.where(np.eye(len(kept), dtype=bool), 1, np.outer(kept, kept))
+    squares, axes = np.linalg.eigh(products - means[:, :, None] * means[:, None])
+    covariances = axes * np.maximum(squares, 0)[:, None] @ axes.swapaxes(1, 2)
+    left = weight_statistics(rest - modes["measured"], types)
+    # The means of modes are part of the measured block means.
+    num = x.shape[1]
+    block_means = np.asarray(found.means, float) - np.einsum("ak,bk->ab", means[:, :num], means[:, num:])
+    independent = CellTypes(f, np.asarray(left.g), _symmetry(left) if symmetry else 0.0, block_means)
+    return Sum((independent, TypeRank(f, means, (covariances + covariances.swapaxes(1, 2)) / 2)))
 
 
 def _factors(g: Table) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]:

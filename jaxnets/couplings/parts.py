@@ -4,12 +4,21 @@ Theory never asks for the class of an ensemble. It calls `Ensemble.parts`, `site
 `singular_law`, which a sum or any other composite answers from its parts.
 """
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from .._results import one_line
+
+
+class Moments(NamedTuple):
+    """Mean and variance of each single weight."""
+
+    mean: Float[Array, "m n"]
+    variance: Float[Array, "m n"]
 
 
 class Site(eqx.Module):
@@ -64,6 +73,25 @@ class Quartic(eqx.Module):
     weights: Float[Array, " m"]
     rows: Float[Array, "m K"]
     columns: Float[Array, "m K"]
+
+
+class TypedRank(eqx.Module):
+    """R modes of finite rank with types: means of x (`rows`) and y (`columns`) in each, and <y_k x_l> (`overlaps`)."""
+
+    rows: Float[Array, "R K"]
+    columns: Float[Array, "R K"]
+    overlaps: Float[Array, "K R R"]
+
+
+def side_by_side(parts: list[TypedRank]) -> TypedRank:
+    """The modes of independent parts: overlaps between parts are products of means."""
+    rows, columns = (jnp.concatenate([getattr(part, name) for part in parts]) for name in ("rows", "columns"))
+    overlaps, start = columns.T[:, :, None] * rows.T[:, None], 0
+    for part in parts:
+        end = start + part.rows.shape[0]
+        overlaps = overlaps.at[:, start:end, start:end].set(part.overlaps)
+        start = end
+    return TypedRank(rows, columns, overlaps)
 
 
 class FiniteRank(eqx.Module):

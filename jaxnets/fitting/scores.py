@@ -38,8 +38,9 @@ def null_models(
 
     "i.i.d." has the mean and the variance of all weights; "types" those of every pair of types, with the correlations
     of J_ij and J_ji; "types, degrees" also how much units send and receive; "types, modes" instead the singular modes
-    that stand out, with overlaps. All but the first are made by `couplings.from_matrix`, which has the equations and
-    says what needs `symmetry=False`. Any other ensemble may be put beside them, as that of a `FamilyFit`.
+    that stand out, with overlaps; "types, modes, overlaps" also how these overlap with the means of types. All but the
+    first are made by `couplings.from_matrix`, which has the equations and says what needs `symmetry=False`. Any other
+    ensemble may be put beside them, as that of a `FamilyFit`.
 
     Raises `ValueError` as `couplings.from_matrix`.
     """
@@ -50,6 +51,7 @@ def null_models(
         "types": from_matrix(matrix, types=types, beyond=None, symmetry=symmetry),
         "types, degrees": from_matrix(matrix, types=types, beyond="degrees", symmetry=symmetry),
         "types, modes": from_matrix(matrix, types=types, beyond="modes", symmetry=symmetry),
+        "types, modes, overlaps": from_matrix(matrix, types=types, beyond="overlaps", symmetry=symmetry),
     }
 
 

@@ -54,6 +54,9 @@ CALLS = {
         overlap=0.1 * TABLE,
         load=0.5,
     ),
+    "couplings.TypeRank": of(
+        jn.couplings.TypeRank, fractions=SHARES, means=TABLE, covariances=np.stack([np.eye(2), np.eye(2)])
+    ),
     "couplings.SpikeSlab": of(jn.couplings.SpikeSlab, mean=TABLE, sparsity=0.5, variance=TABLE),
     "couplings.Profile": of(jn.couplings.Profile, mean=TABLE, variance=TABLE, symmetry=0.2),
     "couplings.DeepHebbian": of(jn.couplings.DeepHebbian, load=0.5, auto=0.2, hetero=VECTOR),

@@ -24,7 +24,7 @@ def scores():
 def test_null_models_are_named_and_keep_more_and_more():
     J = TYPES.sample(N, key=KEY).dense()
     models = null_models(J, OF)
-    assert list(models) == ["i.i.d.", "types", "types, degrees", "types, modes"]
+    assert list(models) == ["i.i.d.", "types", "types, degrees", "types, modes", "types, modes, overlaps"]
     for model in models.values():
         assert abs(float(model.variance()) / float(N * jnp.var(J)) - 1) < 0.1
 

@@ -136,6 +136,8 @@ def _means(ensemble: Ensemble) -> Float[Array, "K K"]:
     """M of types, and of modes that are the same on all units. Raises `ValueError` for other modes."""
     num, modes = ensemble.type_fractions().shape[0], ensemble.finite_rank()
     means = ensemble.block_means()
+    if ensemble.typed_rank(num).rows.shape[0] > 0:
+        raise ValueError("`ensemble` must have no `TypeRank`, whose vectors and their order parameters are not derived")
     if modes.rank == 0:
         return means
     if not all(modes.constant) or (is_concrete(modes.noise) and np.any(np.asarray(modes.noise))):

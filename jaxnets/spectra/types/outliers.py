@@ -4,7 +4,7 @@ $$ \det(1 - O\, \Theta(z)) = 0, \qquad m(z) < 1 $$
 
 O holds the overlaps of all distinct columns of modes, and Theta is f_a t_a(z) for the indicator column of type a and
 sum_a f_a t_a(z) for a random column. Block means are O_ab = M_ab between indicators, and a constant column is the sum
-of all indicators.
+of all indicators. With vectors x and y that have a law in each type it is det(1 - sum_a f_a t_a <y x>_a) = 0.
 """
 
 from typing import NamedTuple
@@ -42,8 +42,8 @@ def outliers(ensemble: Ensemble, units: Units) -> Found:
     return _completed(law, found) if is_concrete(law) else found
 
 
-def overlaps(ensemble: Ensemble, units: Units) -> tuple[Float[Array, "R R"], Float[np.ndarray, "R K"]]:
-    """O between distinct columns, and which f_a t_a add to Theta of each."""
+def overlaps(ensemble: Ensemble, units: Units) -> tuple[Float[Array, "K R R"], Bool[np.ndarray, "R K"]]:
+    """O between distinct columns for each type, and in which types each column is not 0."""
     num = units.fractions.shape[0]
     modes: FiniteRank = ensemble.finite_rank()
     constant = np.asarray(modes.constant, bool)
@@ -55,14 +55,27 @@ def overlaps(ensemble: Ensemble, units: Units) -> tuple[Float[Array, "R R"], Flo
     table = columns.T @ modes.overlaps.astype(columns.dtype) @ columns
     if num > 1:  # the mean of an ensemble of one type is among its modes
         table = table.at[:num, :num].add(ensemble.block_means())
-    return table, np.concatenate([np.eye(num), np.ones((random, num))])
+    shares = np.concatenate([np.eye(num), np.ones((random, num))])
+    by_type = table[None] * jnp.asarray(shares.T, table.dtype)[:, None]
+    typed = ensemble.typed_rank(num)
+    if typed.rows.shape[0] == 0:
+        return by_type, shares > 0
+    # <y x> in each type: y of the columns above are rows of the table there, x of indicators is 1 in one type.
+    seen = table[:, :num].T[:, :, None] * typed.rows.T[:, None]
+    sees = jnp.zeros((num, typed.rows.shape[0], len(shares)), table.dtype)
+    sees = sees.at[np.arange(num), :, np.arange(num)].set(typed.columns.T)
+    by_type = jnp.concatenate(
+        [jnp.concatenate([by_type, seen], axis=2), jnp.concatenate([sees, typed.overlaps], axis=2)], axis=1
+    )
+    return by_type, np.concatenate([shares > 0, np.ones((typed.rows.shape[0], num), bool)])
 
 
 def _determinant(law, t):
-    """det(1 - O Theta)."""
-    table, shares = overlaps(*law)
-    weight = jnp.sum(as_complex(jnp.asarray(shares, table.dtype)) * (as_complex(law[1].fractions) * t)[None], axis=1)
-    return _of_matrix(jnp.eye(len(table), dtype=t.dtype) - as_complex(table) * weight[None])
+    """det(1 - sum_a f_a t_a O_a)."""
+    table, _ = overlaps(*law)
+    weights = as_complex(law[1].fractions) * t
+    among = jnp.sum(as_complex(table) * weights[:, None, None], axis=0)
+    return _of_matrix(jnp.eye(len(among), dtype=t.dtype) - among)
 
 
 def _of_matrix(matrix: Complex[Array, "R R"]) -> Complex[Array, ""]:
@@ -79,10 +92,10 @@ def _of_matrix(matrix: Complex[Array, "R R"]) -> Complex[Array, ""]:
 def _reduced(law: tuple[Ensemble, Units]) -> Float[Array, "k k"]:
     """The matrix of the modes alone on the parts of their columns in each type, at mean gains and time constants."""
     ensemble, units = law
-    table, shares = overlaps(*law)
-    column, kind = np.nonzero(shares)
+    table, present = overlaps(*law)
+    column, kind = np.nonzero(present)
     gain, tau = units.fractions * units.mean(units.gains), units.mean(units.tau)
-    block = table[column[:, None], column[None]] * gain[kind][None]
+    block = table[kind[None], column[:, None], column[None]] * gain[kind][None]
     return (block - units.decay * jnp.eye(len(kind), dtype=block.dtype)) / tau[kind][:, None]
 
 
