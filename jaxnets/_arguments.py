@@ -139,6 +139,13 @@ def host_complex(
     return array
 
 
+def plane_points(name: str, z: ArrayLike, precision: Any) -> Any:
+    """Finite complex numbers in the precision of a real dtype, on the host if they are concrete."""
+    points = host_complex(name, z) if is_concrete(z) else complex_array(name, z)
+    require(name, points, np.isfinite, "finite")
+    return points.astype(np.result_type(precision, np.complex64))
+
+
 def require_shape(name: str, shape: tuple[int, ...], expected: tuple[int | None, ...]) -> None:
     """Raises `ValueError` unless the lengths of all axes are as expected, where None takes any."""
     fits = len(shape) == len(expected) and all(e in (None, n) for e, n in zip(expected, shape, strict=True))

@@ -10,16 +10,10 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from .._arguments import in_one_precision, nonnegative, real_array, require, require_key
 from . import operators
 from .ensemble import Ensemble
+from .parts import Moments
 from .unequal import Profile
 
 _LEAST_VARIANCE = 1e-4  # of a slab in its entropy, which falls to -infinity as the slab narrows (as published)
-
-
-class Moments(NamedTuple):
-    """Mean and variance of each single weight."""
-
-    mean: Float[Array, "m n"]
-    variance: Float[Array, "m n"]
 
 
 class Entropy(NamedTuple):
@@ -38,7 +32,7 @@ class SpikeSlab(Ensemble):
     `slab_variance`, as the method `variance` is the mean of N Var J_ij of every ensemble. All three are
     matrices of one shape, or numbers for all weights. The ensemble has the size of the matrices. A rectangular one, as
     of weights from inputs, has `moments`, `entropy` and `draw`, and no spectrum. For N -> infinity only the moments
-    count: theory is that of `Profile`, valid where no single weight stands out, for means of few modes.
+    count: theory is that of `Profile`, valid where no single weight stands out.
 
     Raises `ValueError` unless all are finite, the sparsity lies in [0, 1] and the variance is not negative, and for
     shapes that differ. Source: Zou, Li & Huang 2021 (arXiv 2102.03740).
@@ -120,6 +114,9 @@ class SpikeSlab(Ensemble):
 
     def block_means(self):
         return self.profile().block_means()
+
+    def single_weights(self):
+        return self.profile().single_weights()
 
     def field(self, t12, t21, t11, t22, fractions, *, physical=False):
         return self.profile().field(t12, t21, t11, t22, fractions, physical=physical)

@@ -1,5 +1,6 @@
 r"""Ensembles of weights that are unequal beyond types: gains of rows and columns, and a law for each single weight."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,7 @@ from .._numerics import is_concrete
 from . import operators
 from .cell_types import BlockMeans, CellTypes, applied, labels, pair_table, require_fractions, require_one_type
 from .ensemble import Ensemble, Part, no_pole
-from .parts import Quartic
+from .parts import Moments, Quartic
 
 # Of means that are modes of finite rank. Eight types have eight at most; of means without structure N/2 count.
 _FEW_MODES, _FEW_SHARE = 8, 0.05
@@ -120,8 +121,9 @@ class Profile(Ensemble):
        s \sqrt{V_{ij} V_{ji}}\, T_{j,12} & V_{ji} T_{j,11} \end{pmatrix} $$
 
     V_ij is the variance of the single weight J_ij, not N times it, and `symmetry` s the correlation of J_ij and J_ji.
-    It is `CellTypes` with as many types as units: valid for large N where no single weight stands out. Means are modes
-    of finite rank in theory, which refuses means of many modes. Samples are Gaussian networks of N units. Raises
+    It is `CellTypes` with as many types as units: valid for large N where no single weight stands out. Means of few
+    modes are a part of finite rank. Means of many modes shape the bulk: then `spectra.law` is a `ProfileLaw`, for
+    s = 0, and other theory refuses them. Samples are Gaussian networks of N units. Raises
     `ValueError` unless both are finite square matrices of one shape, for negative variances, and for |s| > 1.
     Source: Ajanki, Erdos & Kruger 2017; Alt, Erdos & Kruger 2018 (variance profiles).
     """
@@ -165,28 +167,35 @@ class Profile(Ensemble):
     def parts(self):
         if is_concrete(self.mean) and not np.any(np.asarray(self.mean)):
             return (Part(1.0, self),)
-        rest = Profile(0.0, self.variances, self.symmetry)
+        # Of NumPy's zeros, which are known to be 0 while JAX traces, too.
+        rest = eqx.tree_at(lambda profile: profile.mean, self, np.zeros(self.variances.shape, self.variances.dtype))
         return (Part(1.0, rest), Part(1.0, BlockMeans(self.type_fractions(), self.block_means())))
 
-    def _require_few_modes(self) -> None:
-        """Raises `ValueError` for means that are no few modes beside a bulk: they would shape the bulk itself."""
+    def _many_modes(self) -> float | None:
+        """The effective number of modes of the means, if they are too many to stand beside a bulk."""
         if not is_concrete(self.mean):
-            return
+            return None
         values = np.linalg.svd(np.asarray(self.mean, float), compute_uv=False)
         powers = (values / max(values[0], np.finfo(float).tiny)) ** 2
-        modes, n = powers.sum() ** 2 / max(np.sum(powers**2), 1), powers.size
-        if modes > max(_FEW_MODES, n * _FEW_SHARE):
-            raise ValueError(
-                f"`mean` must have few modes for theory, got about {modes:.0f} in {n} units: samples have the spectrum"
-            )
+        modes = float(powers.sum() ** 2 / max(np.sum(powers**2), 1))
+        return modes if modes > max(_FEW_MODES, powers.size * _FEW_SHARE) else None
+
+    def single_weights(self):
+        independent = is_concrete(self.symmetry) and not np.any(np.asarray(self.symmetry))
+        return Moments(self.mean, self.variances) if independent and self._many_modes() else None
 
     def type_fractions(self):
         n = self.variances.shape[0]
         return jnp.full(n, 1 / n, self.variances.dtype)
 
     def block_means(self):
-        self._require_few_modes()
-        return self.variances.shape[0] * self.mean
+        n = self.variances.shape[0]
+        if modes := self._many_modes():
+            raise ValueError(
+                f"`mean` must have few modes here, got about {modes:.0f} in {n} units: `spectra.law` of independent "
+                "weights takes them, and samples have everything else"
+            )
+        return n * self.mean
 
     def field(self, t12, t21, t11, t22, fractions, *, physical=False):
         both = self.symmetry * jnp.sqrt(self.variances * self.variances.T)

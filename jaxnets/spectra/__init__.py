@@ -5,6 +5,7 @@ from ..eigen import eigenvalues
 from .boundary import Coverage, contains, coverage
 from .isolated import Outliers, outliers
 from .points import quantiles
+from .profile import ProfileLaw
 from .singular import (
     EstimatedSingularProfile,
     SingularProfile,
@@ -25,6 +26,7 @@ __all__ = [
     "Coverage",
     "EstimatedSingularProfile",
     "Outliers",
+    "ProfileLaw",
     "SingularProfile",
     "SpectralLaw",
     "TypedEdge",

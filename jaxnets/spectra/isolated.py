@@ -55,6 +55,7 @@ def outliers(
 
     Source: Tao 2013; Benaych-Georges & Nadakuditi 2011; with types, derived here.
     """
+    ensemble.block_means()  # which refuses means of many modes
     modes, overlaps, rest, means = _split(ensemble)
     if modes.rank == 0 and len(means) == 1:
         raise ValueError("`ensemble` must have a `LowRank` part, got none")

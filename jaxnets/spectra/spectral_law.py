@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from .._arguments import complex_array, host_complex, positive, require, require_whole, scalar, vector
+from .._arguments import plane_points, positive, require, require_whole, scalar, vector
 from .._laws import Discrete
 from .._numerics import Root, as_program, is_concrete
 from .._numerics.host import from_host, on_host
@@ -23,6 +23,7 @@ from ..transfer import Transfer
 from . import boundary, edges, inside, tolerances
 from .edges import Edge
 from .inside import Point
+from .profile import ProfileLaw
 from .types.law import TypedLaw, typed_law
 from .types.units import units
 
@@ -77,7 +78,7 @@ class SpectralLaw(eqx.Module):
 
         Raises `ValueError` for points that are not finite.
         """
-        points = _as_points(z, self)
+        points = plane_points("z", z, self.gains.weights.dtype)
         if self.is_symmetric():
             return _mapped(_line_density, self, points)
         if is_concrete(self, points):
@@ -89,7 +90,7 @@ class SpectralLaw(eqx.Module):
 
         Raises `ValueError` for points that are not finite.
         """
-        points = _as_points(z, self)
+        points = plane_points("z", z, self.gains.weights.dtype)
         return _from_host(self, points)[1] if is_concrete(self, points) else _mapped(_solve, self, points)
 
     def right_edge(self) -> Float[Array, ""]:
@@ -182,7 +183,8 @@ def law(
     or a sequence with one entry for each type: a number, an array with one time constant for each gain of that type
     (joint law), or a `Discrete` that is independent of the gains.
 
-    With types or ``tau`` the result is a `TypedLaw`, which answers the same questions.
+    With types or ``tau`` the result is a `TypedLaw`, which answers the same questions. Single weights with laws of
+    their own, whose means have many modes, have a `ProfileLaw`; neither gains nor ``tau`` are known for it.
 
     Raises:
         ValueError: for gains that are empty, not finite or all zero, a variance missing, negative or without a transfer
@@ -193,6 +195,11 @@ def law(
     Source: Feinberg & Zee 1997; Alt, Erdos & Kruger 2018 (Hermitised Dyson equations); with types, Aljadeff, Stern &
     Sharpee 2015, derived here for any symmetry and time constants.
     """
+    single = ensemble.single_weights()
+    if single is not None:
+        if gains is not None or tau is not None:
+            raise ValueError("`gains` and `tau` must be None for means of many modes, as in trained networks")
+        return ProfileLaw(single.mean, single.variance)
     power, fractions = _variance(ensemble.padded())
     if is_concrete(power) and not np.all(np.asarray(power) > 0):
         raise ValueError(f"`ensemble` must have a positive variance, got {power}: it has no bulk")
@@ -243,14 +250,6 @@ def _gains(gains, mean, variance, dtype) -> Discrete:
         if abs(centre) <= tolerances.ZERO_MEAN * np.max(np.abs(values)):
             raise ValueError(f"`gains` must have a mean that is not 0, got {centre}")
     return found
-
-
-def _as_points(z, law: SpectralLaw) -> Complex[Any, "..."]:
-    """z as complex numbers of the precision of the law, on the host if they are concrete."""
-    dtype = np.result_type(law.gains.weights.dtype, np.complex64)
-    points = host_complex("z", z) if is_concrete(z) else complex_array("z", z)
-    require("z", points, np.isfinite, "finite")
-    return points.astype(dtype)
 
 
 def critical_value(

@@ -109,3 +109,15 @@ PARTS = 8  # of r, through which an outlier is followed
 SAME = 1e-7  # over the size: outliers this close are one
 OUTLIER_MISS = 1e-7  # of the equations of an outlier
 SOUGHT = 64  # starts of the search for outliers that were counted and not found
+
+# --- single weights with laws of their own
+
+PROFILE_CELLS = 60  # of the grid along the real axis on which curves of the support are looked for
+PROFILE_BATCH, PROFILE_FEW = 64, 16  # points of one program: levels, densities
+PROFILE_STEPS = 4  # of Newton's method, on a curve from less than a cell away
+PROFILE_NEWTON = 8  # of Newton's method, in the equations of a density
+PROFILE_ITERATIONS = 2000  # of the power iteration, whose ratio is .2 to .9 on trained networks
+PROFILE_ROUNDINGS = 8.0  # change of the quotient that ends it
+PROFILE_LARGEST = 1e6  # spectral radius next to an eigenvalue of the mean, where contours are to stay smooth
+PROFILE_DAMPED, PROFILE_REGULARISER = 60, 1e-5  # steps, and the regulariser at their end in units of the start
+PROFILE_RESIDUAL = 1e-6  # relative, of the equations of a density

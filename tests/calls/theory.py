@@ -36,6 +36,11 @@ def _typed_law(method):
     return lambda z: getattr(jn.spectra.law(jn.couplings.CellTypes(SHARES, TABLE)), method)(z)
 
 
+def _profile_law(method):
+    law = jn.spectra.law(jn.couplings.Profile(0.4 * np.eye(9), np.full((9, 9), 0.05)))
+    return lambda z: getattr(law, method)(z)
+
+
 CALLS = {
     # --- spectra
     "spectra.law": of(jn.spectra.law, ensemble=IID(1.5), gains=VECTOR),
@@ -43,6 +48,8 @@ CALLS = {
     "spectra.SpectralLaw.density": of(_spectral_law("density"), heavy=True, z=POINTS),
     "spectra.SpectralLaw.solve": of(_spectral_law("solve"), heavy=True, z=POINTS),
     "spectra.TypedLaw.density": of(_typed_law("density"), heavy=True, z=POINTS),
+    "spectra.ProfileLaw.density": of(_profile_law("density"), heavy=True, z=POINTS),
+    "spectra.ProfileLaw.stability": of(_profile_law("stability"), z=POINTS),
     "spectra.TypedLaw.solve": of(_typed_law("solve"), heavy=True, z=POINTS),
     "spectra.outliers": of(
         jn.spectra.outliers, nan=("values",), ensemble=IID(0.8) + LowRank(2.0), gains=VECTOR, heavy=True

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from ..._arguments import complex_array, host_complex, require
+from ..._arguments import plane_points
 from ..._numerics import as_complex, as_program, is_concrete
 from ..._numerics.host import from_host, on_host
 from ..._results import one_line
@@ -55,7 +55,7 @@ class TypedLaw(eqx.Module):
 
         Raises `ValueError` for points that are not finite.
         """
-        points = _as_points(z, self)
+        points = plane_points("z", z, self.units.weights.dtype)
         if self.is_symmetric():
             return _mapped_line(self, points)
         if is_concrete(self, points):
@@ -68,7 +68,7 @@ class TypedLaw(eqx.Module):
 
         Raises `ValueError` for points that are not finite.
         """
-        points = _as_points(z, self)
+        points = plane_points("z", z, self.units.weights.dtype)
         if not is_concrete(self, points):
             return _mapped_solve(self, points)
         _, found = inside.densities(self.ensemble, self.units, points.ravel())
@@ -157,11 +157,3 @@ def _mapped_line(law: TypedLaw, z: Complex[Array, "..."]) -> Float[Array, "..."]
     value, converged = jax.vmap(lambda x: line.line_density(law.ensemble, law.units, x))(z.real.ravel())
     value = jnp.where(converged, value, jnp.nan).reshape(z.shape)
     return jnp.where(z.imag == 0, value, 0)
-
-
-def _as_points(z, law: TypedLaw) -> Any:
-    """z as complex numbers of the precision of the law, on the host if they are concrete."""
-    dtype = np.result_type(law.units.weights.dtype, np.complex64)
-    points = host_complex("z", z) if is_concrete(z) else complex_array("z", z)
-    require("z", points, np.isfinite, "finite")
-    return points.astype(dtype)
