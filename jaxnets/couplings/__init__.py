@@ -16,10 +16,10 @@ from .files import MatrixFile, read_matrix, read_types
 from .independent import IID, Elliptic
 from .modes import DeepHebbian, LowRank, RandomModes
 from .operators import Core, Dense, Diagonal, Modes, Operator, Shifts
-from .parts import FiniteRank, Site
+from .parts import FiniteRank, Moments, Site
 from .singular import SingularModes
 from .sparse import Sparse
-from .spike_slab import Entropy, Moments, SpikeSlab
+from .spike_slab import Entropy, SpikeSlab
 from .statistics import WeightStatistics, weight_statistics
 from .type_modes import TypeModes
 from .type_rank import TypeRank

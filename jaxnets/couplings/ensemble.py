@@ -28,7 +28,7 @@ from .._laws import Discrete
 from .._numerics import as_complex, is_concrete
 from .._results import one_line
 from . import operators
-from .parts import FiniteRank, Quartic, Site, TypedRank, joined, no_modes, side_by_side, sum_of_sites
+from .parts import FiniteRank, Moments, Quartic, Site, TypedRank, joined, no_modes, side_by_side, sum_of_sites
 
 # Points on a curve of poles. With d + 1 equal strengths lambda is 0 at multiples of 2 pi / (d + 1): 120 points contain
 # these zeros for d + 1 = 2 to 6, 8, 10, 12.
@@ -116,6 +116,10 @@ class Ensemble(eqx.Module):
         """
         num_types = self.type_fractions().shape[0]
         return jax.device_put(np.zeros((num_types, num_types), jax.eval_shape(self.variance).dtype))
+
+    def single_weights(self) -> Moments | None:
+        """Mean and variance of each single weight where the means have so many modes that they shape the bulk."""
+        return None
 
     def field(
         self,
@@ -425,6 +429,10 @@ class Scaled(Ensemble):
 
     def block_means(self):
         return self.factor * self.ensemble.block_means()
+
+    def single_weights(self):
+        found = self.ensemble.single_weights()
+        return None if found is None else Moments(self.factor * found.mean, self.factor**2 * found.variance)
 
     def field(self, t12, t21, t11, t22, fractions, *, physical=False):
         q, k = self.factor.astype(t21.dtype), self.factor.astype(t11.dtype)
