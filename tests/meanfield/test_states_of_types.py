@@ -367,6 +367,11 @@ def test_bad_arguments(arguments, message):
         jn.meanfield.stationary(types, options.pop("transfer"), **options)
 
 
+def test_all_states_are_for_one_type():
+    with pytest.raises(ValueError, match="`static_states` all fixed points"):
+        jn.meanfield.stationary_states(jn.couplings.CellTypes(FRACTIONS, STRONG), TANH)
+
+
 # --- networks ---------------------------------------------------------------------------------------------------
 
 

@@ -97,7 +97,8 @@ def random_part(ensemble: Ensemble) -> tuple[Float[Array, "K K"], Bool[Array, ""
     if is_concrete(memoryless) and not bool(memoryless):
         raise ValueError(
             "`ensemble` must be without memory kernel and echo (symmetry 0, no overlaps) for units of several types, "
-            f"whose memory is not derived, got {ensemble!r}"
+            f"whose memory is not derived, got {ensemble!r}: simulate its samples, or leave these out, as "
+            '`from_matrix` does with `symmetry=False` and `beyond="degrees"`'
         )
     return W, memoryless
 
@@ -137,12 +138,16 @@ def _means(ensemble: Ensemble) -> Float[Array, "K K"]:
     num, modes = ensemble.type_fractions().shape[0], ensemble.finite_rank()
     means = ensemble.block_means()
     if ensemble.typed_rank(num).rows.shape[0] > 0:
-        raise ValueError("`ensemble` must have no `TypeRank`, whose vectors and their order parameters are not derived")
+        raise ValueError(
+            "`ensemble` must have no `TypeRank`, whose order parameters are not derived: simulate its samples, or take "
+            '`from_matrix` with `beyond="degrees"`'
+        )
     if modes.rank == 0:
         return means
     if not all(modes.constant) or (is_concrete(modes.noise) and np.any(np.asarray(modes.noise))):
         raise ValueError(
-            "`ensemble` must have no modes of finite rank but uniform ones: overlaps with types are not derived"
+            "`ensemble` must have no modes of finite rank but uniform ones, as overlaps with types are not derived: "
+            "simulate its samples, or make the modes means of types"
         )
     # An ensemble of one type shows its means as modes.
     return jnp.sum(modes.overlaps) + (jnp.zeros_like(means) if num == 1 else means)

@@ -145,11 +145,16 @@ def stationary_states(
     under `jit` and `vmap`, use `stationary`.
 
     Raises:
-        ValueError: for traced arguments, an ensemble with a memory kernel, or with an echo and noise, and as
-            `stationary`.
+        ValueError: for traced arguments, an ensemble with types, with a memory kernel, or with an echo and noise, and
+            as `stationary`.
 
     Source: the energy as `stationary`; stability derived here.
     """
+    if (num := ensemble.type_fractions().shape[0]) > 1:
+        raise ValueError(
+            f"`ensemble` must have one type of units, whose states have an energy, got {num} types: `stationary` finds "
+            "the state that is reached from rest, and `static_states` all fixed points"
+        )
     require_no_mean(ensemble)
     if not is_concrete(ensemble, transfer, noise, row_gains, max_lag):
         raise ValueError("`ensemble` and other arguments must be concrete to count states: transform `stationary`")
