@@ -137,6 +137,18 @@ CALLS = {
         scale=1.0,
         nodes=20,
     ),
+    "meanfield.static_states types": of(
+        jn.meanfield.static_states,
+        heavy=True,
+        nan=("outliers",),
+        ensemble=jn.couplings.CellTypes(SHARES, 0.3 * TABLE),
+        transfer=jn.transfer.Tanh(),
+        input=np.array([0.2, 0.1]),
+        tau=np.array([1.0, 2.0]),
+        key=KEY,
+        num_starts=2,
+        scale=1.0,
+    ),
     "meanfield.stationary": of(
         jn.meanfield.stationary, heavy=True, ensemble=IID(1.5), transfer=Tanh(), noise=0.1, max_lag=20.0, num_lags=129
     ),
