@@ -27,7 +27,7 @@ from .._results import Result
 from ..couplings import Ensemble
 from ..meanfield import Stationary, TypedStationary
 from .pairs import Pairs, alike, unlike
-from .types import TypedDimension, Units, dimension_of_types, pairs_of_types, units_of_types
+from .types import TypedDimension, Units, dimension_of_types, pairs_of_types, units_of_types, with_units
 
 # Largest residual of a converged result; with sampled paths it is far below their errors.
 _TOLERANCE, _TOLERANCE_OF_PATHS = 1e-4, 1e-3
@@ -126,8 +126,8 @@ def dimension(
     Source: Clark, Abbott & Litwin-Kumar 2023 (arXiv 2207.12373); with modes, Clark et al. 2024 (arXiv 2409.01969).
     """
     if isinstance(state, TypedStationary):
-        found, units, residual = _shared(state, ensemble, jnp.zeros(1, state.tau.dtype), z_scored, nodes)
-        return dimension_of_types(state, units, found, residual)
+        found, sizes, residual = _shared(state, ensemble, jnp.zeros(1, state.tau.dtype), z_scored, nodes)
+        return dimension_of_types(state, sizes, found, residual)
     ensemble = _checked(state, ensemble, nodes)
     W2_phi = W2_x = None
     mean_phi, mean_x = state.c_phi[0], state.c_x[0]
@@ -190,8 +190,8 @@ def _checked(state: Stationary, ensemble: Ensemble | None, nodes: int) -> Ensemb
 
 def _shared(
     state: TypedStationary, ensemble: Ensemble | None, lags: Float[Array, " L"], z_scored: bool, nodes: int
-) -> tuple[Float[Array, "m L"], Units, Float[Array, ""]]:
-    """(1/N) sum C_ij(tau)^2 over units of each two types, of rates and of states, with the units, and its error."""
+) -> tuple[Float[Array, "m L"], Float[Array, "3 K"], Float[Array, ""]]:
+    """(1/N) sum C_ij(tau)^2 over units of each two types, of rates and of states, the sizes of units, and its error."""
     if ensemble is not None:
         raise ValueError("`ensemble` must be None for a state with types, which knows its own")
     require_whole("nodes", nodes, least=16)
@@ -206,17 +206,20 @@ def _shared(
     thin = eqx.tree_at(lambda u: (u.c_x, u.b, u.d), thin, thinned, is_leaf=lambda x: x is None)
     wider = eqx.tree_at(lambda s: s.lags, state, _STRIDE * np.asarray(state.lags))
     coarse = _shared_alone(wider, thin, lags, nodes, np.asarray(_fewer(nodes)))
-    return total, units, from_host(_error_of_shared(*on_host((state, units, total, coarse))))
+    return total, units.sizes, from_host(_error_of_shared(*on_host((state, units, total, coarse))))
 
 
 @as_program
 def _shared_with_gradient(state: TypedStationary, lags: Float[Array, " L"], z_scored: bool, nodes: int):
-    units, few = units_of_types(state, z_scored, nodes), _fewer(nodes)
-    total = frozen(_shared_integral(frozen(state), frozen(units), lags, nodes, nodes, 1))
-    # Derivatives with the static fields of the finer rule: those of the coarser one are farther from the limit.
-    coarse = _shared_integral(state, units, lags, few, few, _STRIDE)
-    value = jax.lax.stop_gradient(total - coarse) + coarse
-    return value, units, jax.lax.stop_gradient(_error_of_shared(state, units, total, coarse))
+    def of(units: Units):
+        total = frozen(_shared_integral(frozen(state), frozen(units), lags, nodes, nodes, 1))
+        # Derivatives with the static fields of the finer rule: those of the coarser one are farther from the limit.
+        coarse = _shared_integral(state, units, lags, _fewer(nodes), _fewer(nodes), _STRIDE)
+        value = jax.lax.stop_gradient(total - coarse) + coarse
+        error = jax.lax.stop_gradient(_error_of_shared(state, units, total, coarse))
+        return value, units.sizes, error
+
+    return with_units(of, state, z_scored, nodes)
 
 
 def _fewer(nodes: int) -> int:

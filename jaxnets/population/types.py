@@ -26,19 +26,24 @@ Block means change the sums by order 1 of N, unless a mode of means is close to 
 C^x. Source: with one type Clark, Abbott & Litwin-Kumar 2023 (arXiv 2207.12373); with types derived here.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 
-from .._numerics import as_complex, as_program, frozen, is_concrete, solve_few, square_modulus
+from .._numerics import as_complex, as_program, frozen, solve_few, square_modulus
 from .._results import Result
 from ..couplings.parts import Quartic
 from ..meanfield import TypedStationary
 from ..meanfield.types.problem import growth
 from ..meanfield.types.units import STATIC, SingleUnits, static_part, units_at
 from .pairs import Pairs
+
+T = TypeVar("T")
 
 # Static fields, in standard deviations: 3e-7 of the weight at 0 is beyond. 96 of them resolve functions that bend over
 # a fifth of a deviation, as kinked rates have with 4 % of their variance in fluctuations.
@@ -85,6 +90,11 @@ class Units(eqx.Module):
     miss: Float[Array, ""]
 
     @property
+    def sizes(self) -> Float[Array, "3 K"]:
+        """What `dimension_of_types` asks: both powers, and squared slopes."""
+        return jnp.concatenate([self.power, self.square_slope[None]])
+
+    @property
     def functions(self) -> Float[Array, "s T"]:
         """All functions of the lag, of which `pairs_of_types` takes spectra."""
         shape = (-1, self.c_x.shape[-1])
@@ -98,12 +108,15 @@ class Units(eqx.Module):
 
 
 def units_of_types(state: TypedStationary, z_scored: bool, nodes: int, part: Float[ArrayLike, ""] = 1.0) -> Units:
-    """The units of a state with static fields for `nodes` frequencies, by a rule with this `part` of the points."""
-    if is_concrete(state):
-        differ = np.any(np.asarray(state.static_x) > STATIC * np.asarray(state.c_x[:, 0]))
-        return (_unlike_alone if differ else _alike_alone)(state, z_scored, nodes, np.asarray(part))
+    """The units of a concrete state, for `nodes` frequencies; static fields by a `part` of the points of the rule."""
+    differ = np.any(np.asarray(state.static_x) > STATIC * np.asarray(state.c_x[:, 0]))
+    return (_unlike_alone if differ else _alike_alone)(state, z_scored, nodes, np.asarray(part))
+
+
+def with_units(then: Callable[[Units], T], state: TypedStationary, z_scored: bool, nodes: int) -> T:
+    """What a function makes of the units of a traced state: one of each type where there is no static disorder."""
     static, _ = static_part(state)
-    of = lambda units: lambda: units(state, z_scored, nodes, part)
+    of = lambda units: lambda: then(units(state, z_scored, nodes, 1.0))
     return jax.lax.cond(jnp.any(static > 0), of(_unlike), of(_alike))
 
 
@@ -146,7 +159,7 @@ def _units(
         spanned = jnp.concatenate([scaled, (w * power[:, None])[..., None] * scaled], axis=-1)
     if basis is None:
         basis, lost = _basis(spanned)
-    project = lambda of: jnp.pad(jnp.einsum("kqr,kqt->krt", basis, of), ((0, 0), (0, _RANK - basis.shape[2]), (0, 0)))
+    project = lambda of: jnp.einsum("kqr,kqt->krt", basis, of)
     missed = jnp.maximum(jnp.abs(mean(own) - power) / power, lost)
     return Units(
         fractions=f,
@@ -226,16 +239,16 @@ def _paths(g2, f, tau, slope, w1, w2) -> tuple[Complex[Array, " K"], Complex[Arr
 
 @as_program
 def dimension_of_types(
-    state: TypedStationary, units: Units, shared: Float[Array, "m 1"], residual: Float[Array, ""]
+    state: TypedStationary, sizes: Float[Array, "3 K"], shared: Float[Array, "m 1"], residual: Float[Array, ""]
 ) -> TypedDimension:
-    """The result, from the sums at lag 0."""
+    """The result, from the `sizes` of units and the sums at lag 0."""
     K, f = state.tau.shape[0], state.fractions
     phi, x = shared[:, 0].reshape(2, K, K)
     parts = []
-    for table, power in zip((phi, x), units.power, strict=True):
+    for table, power in zip((phi, x), sizes[:2], strict=True):
         trace = f * power
         parts.append((jnp.sum(trace) ** 2 / jnp.sum(table), trace**2 / jnp.diagonal(table)))
-    known = (growth(frozen(state.W), frozen(units.square_slope)) < 1) & jnp.all(state.c_x[:, 0] > state.c_x[:, -1])
+    known = (growth(frozen(state.W), frozen(sizes[2])) < 1) & jnp.all(state.c_x[:, 0] > state.c_x[:, -1])
     parts, phi, x = jax.tree.map(lambda a: jnp.where(known, a, jnp.nan), (parts, phi, x))
     return TypedDimension(
         phi=parts[0][0],
