@@ -34,6 +34,7 @@ SCRIPTS = (
     "memory",
     "multistability",
     "fitting",
+    "learning",
     "precision",
     "sweeps",
     "scaling",

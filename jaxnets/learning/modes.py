@@ -146,13 +146,16 @@ class ModeNetwork(eqx.Module):
             require_whole("sizes", size)
         if len(sizes) < 2 or min(sizes[:-1], default=0) < 2:
             raise ValueError(f"`sizes` must have two entries or more, all but the last above 1, got {tuple(sizes)}")
-        depth = len(sizes) - 1
-        scales = [(n * np.log(n)) ** (-1 / 6) for n in sizes[:-1]]
-        keys = jax.random.split(key, (3, depth))
-        draw = lambda key, scale, *shape: scale * jax.random.normal(key, shape)
-        lefts = [draw(keys[0, i], scales[i], sizes[i + 1], modes) for i in range(depth)]
-        amplitudes = [draw(keys[1, i], scales[i], modes) for i in range(depth)]
-        rights = [draw(keys[2, i], scales[i], sizes[i], modes) for i in range(depth)]
+        layers = list(zip(sizes, sizes[1:], strict=False))
+        scales = [(n * np.log(n)) ** (-1 / 6) for n, _ in layers]
+        # One draw for all, as each would compile for seconds.
+        ends = np.cumsum([(m + 1 + n) * modes for n, m in layers])
+        parts = jnp.split(jax.random.normal(key, (ends[-1],)), ends[:-1])
+        factors = [
+            jnp.split((scale * part).reshape(-1, modes), (m, m + 1))
+            for scale, part, (_, m) in zip(scales, parts, layers, strict=True)
+        ]
+        lefts, amplitudes, rights = zip(*((left, size[0], right) for left, size, right in factors), strict=True)
         return cls(lefts[-1:] if tied else lefts, amplitudes, rights, transfer)
 
     @property
