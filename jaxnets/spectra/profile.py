@@ -134,7 +134,7 @@ class ProfileLaw(eqx.Module):
 
         ends = sorted((before.imag, after.imag))
         try:
-            best = scipy.optimize.minimize_scalar(
+            best: Any = scipy.optimize.minimize_scalar(
                 inwards, bounds=ends, method="bounded", options={"xatol": 1e-6 * room}
             )
         except ValueError:  # no change of sign: the curve is rougher than its points
