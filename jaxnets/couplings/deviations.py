@@ -86,10 +86,10 @@ def finite_size(
     rates in theory (`population.dimension`): variance and dimension of chaotic activity are averages over N D modes.
     One network in twenty is off by more than twice as much.
 
-    With cell types edges are those of as many units as share the mode that grows first,
-    $N (\sum_a f_a q_a)^2 / \sum_a f_a q_a^2$ with q = u v of the right and left eigenvectors of f_b g_ab^2: a type of
-    few units with strong weights scatters much. Their means do not count, though strong ones that cancel, as those of
-    Dale's law with balanced rows, move the edge of single networks by another $M / (2 g \sqrt N)$ or so.
+    With cell types edges are those of as many units as share the mode that grows first, which is
+    N (sum f_a q_a)^2 / sum f_a q_a^2 with q = u v of the right and left eigenvectors of f_b g_ab^2: a type of few units
+    with strong weights scatters much. Their means do not count, though strong ones that cancel, as those of Dale's law
+    with balanced rows, move the edge of single networks by another M / (2 g sqrt(N)) or so.
 
     Of a sum, the part that deviates most counts; parts of finite rank do not. Valid for 100 units or more, to within a
     factor of two: a guide to what a single network can tell, not an error bar. For concrete ensembles.
