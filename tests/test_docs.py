@@ -19,7 +19,7 @@ import jaxnets as jn
 
 DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if blocks(page, "python") or blocks(page, "bash"))
-QUICK = {"couplings", "gpu", "multistability", "plotting", "transfer"}
+QUICK = {"gpu", "multistability", "plotting", "transfer"}
 
 
 def name_of(page):

@@ -152,6 +152,7 @@ def _misfit(name, n, seeds, z=0.4 + 0.5j, eta=0.5):
     return np.abs(np.asarray(ENSEMBLES[name].r_transform(T)) - (Z - np.linalg.inv(T))).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENSEMBLES)
 def test_r_transform_against_samples(name):
     assert _misfit(name, 200, 4) < 4 / 200
@@ -329,6 +330,7 @@ def test_batches_over_keys_are_loops(name):
         np.testing.assert_allclose(J, sample(key).dense(), atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["elliptic", "two-valued modes", "deep-Hebbian", "singular modes", "multiple"])
 def test_batches_over_any_field_are_loops(name):
     @jax.jit

@@ -31,6 +31,7 @@ def _deviation(ensemble, edge, n, num, seed, gains=None):
     return np.sqrt(np.mean(np.square(found)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_edges_of_fresh_networks(name):
     ensemble, edge = CASES[name]

@@ -100,6 +100,7 @@ def test_averages_next_to_a_pole():
     np.testing.assert_allclose(_found(ensemble, t + 0j, t + 0j), expected, rtol=error, atol=error * expected[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENSEMBLES)
 def test_what_the_r_transform_already_knows(name):
     """kappa = h at equal arguments, T the divided difference of r, b and kappa at 0 the cumulants of J."""

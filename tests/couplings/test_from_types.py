@@ -186,6 +186,7 @@ def test_outliers_of_modes_with_means_are_eigenvalues_of_their_overlaps():
     np.testing.assert_allclose(np.trace(J), np.trace(O[2:, 2:]), rtol=0.1)
 
 
+@pytest.mark.slow
 def test_overlaps_of_modes_with_means_are_recovered():
     types = CellTypes(F, [[0.5, 1.0], [0.3, 0.8]], means=2.0)
     matrices = _matrices(types + RANK, 200, 6)

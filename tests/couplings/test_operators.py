@@ -166,7 +166,7 @@ def test_integers_are_taken_for_numbers():
     "build, message",
     [
         (lambda: Dense(jnp.ones((2, 3))), "`matrix` must be square"),
-        (lambda: Modes(jnp.ones((3, 2)), jnp.ones((3, 1)), Diagonal(jnp.ones(2))), "`right` must have the shape"),
+        (lambda: Modes(jnp.ones((3, 2)), jnp.ones((3, 1)), Diagonal(jnp.ones(2))), "`right` must have shape"),
         (lambda: Sum((Dense(jnp.eye(2)), Dense(jnp.eye(3)))), "`terms` must be operators of one shape"),
         (lambda: Sum(()), "`terms` must be"),
     ],

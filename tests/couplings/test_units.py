@@ -94,6 +94,7 @@ def test_the_ensemble_of_a_matrix(dtype, q):
         np.testing.assert_allclose(other.overlaps, found.overlaps, rtol, rtol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype, q", [(np.float64, 1e-200), (np.float32, 1e15), (np.float32, 1e-25)])
 def test_gaussian_modes_of_a_matrix(dtype, q):
     key = jax.random.key(0)

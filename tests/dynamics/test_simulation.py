@@ -386,6 +386,7 @@ def test_gradients_of_adaptive_steps():
     np.testing.assert_allclose(adaptive, jax.grad(final)(jnp.asarray(X0), rk4, 0.01), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("save_every", [1, 10**6])
 def test_memory_of_the_gradient_grows_as_the_root_of_time(save_every):
     net = _network()

@@ -29,6 +29,7 @@ def test_null_models_are_named_and_keep_more_and_more():
         assert abs(float(model.variance()) / float(N * jnp.var(J)) - 1) < 0.1
 
 
+@pytest.mark.slow
 def test_blocks_of_strong_and_weak_weights_need_types(scores):
     """The singular values of the two types are apart, which independent weights of one variance are not."""
     likelihood, error = np.asarray(scores.log_likelihood), np.asarray(scores.log_likelihood_error)

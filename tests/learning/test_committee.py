@@ -50,6 +50,7 @@ def test_averages_are_those_of_samples():
         np.testing.assert_array_less(np.abs(found - products.mean(0)), 5 * error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rates", [LearningRates(1.5), ALL], ids=["inputs alone", "all three factors"])
 def test_the_equations_are_the_descent(rates):
     """The mean over streams lies O(1/D) off the equations."""
@@ -84,6 +85,7 @@ def test_the_descent_at_length(inputs, units, teachers, modes, rates):
     np.testing.assert_array_less(np.abs(streams.mean(0) - theory.losses), 4 * error + theory.losses / inputs + 1e-15)
 
 
+@pytest.mark.slow
 def test_a_student_that_knows_stays():
     _, teacher = committees(20)
     known = order_parameters(teacher, teacher)

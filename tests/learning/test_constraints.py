@@ -192,6 +192,7 @@ def separable(K, n, trials, seed):
     return held / trials
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("K", [26, 32, 38])
 def test_the_fraction_of_rows_is_that_of_cover(K):
     """In 16 dimensions one set in a hundred has two equal patterns, and is not in general position."""

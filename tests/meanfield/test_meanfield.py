@@ -280,6 +280,7 @@ class Steep(Transfer):
         return Tanh().covariance(self.steepness**2 * variance, correlation, nodes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ensemble, transfer, expected",
     [

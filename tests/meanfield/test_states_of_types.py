@@ -26,6 +26,7 @@ class Rectified(jn.transfer.Transfer):
         return jnp.where(x > 0, 1 / jnp.cosh(x) ** 2, 0)
 
 
+@pytest.mark.slow
 # The window of the numbers for tau = (1, 3) was 205 long: a part 2e-3 too short for the dimension.
 @pytest.mark.parametrize(
     "tau, variance, phi, beta, lags, dimension, exponent, error",

@@ -127,6 +127,7 @@ def test_bit_error_by_enumeration(interaction, n, num):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "interaction, n, num, num_networks",
     [

@@ -40,6 +40,7 @@ def test_without_inhibition_only_all_units_are_on():
         np.testing.assert_array_equal(found.feasible, (pattern == 1) & (pattern.sum() > 1))
 
 
+@pytest.mark.slow
 def test_sign_stable_patterns_are_stable_and_a_minority():
     """Of random weights: every sign-stable pattern is stable, and most stable ones hang on magnitudes."""
     rng, s = np.random.default_rng(1), all_patterns(4)
@@ -62,6 +63,7 @@ def test_patterns_of_one_sum_are_coupled():
     assert not found.compatible
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load, holds", [(1.6, True), (2.4, False)])
 def test_capacity_is_two_patterns_an_input(load, holds):
     """Half-active patterns in one row of 60 inputs: Cover's count is .993 at K = 96 and .022 at 144."""

@@ -108,6 +108,7 @@ def added(units, w1, w2):
     return pairs_of_types(units).added(w1, w2, None, None, c[:, 0], c[:, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ensemble, n, samples, error",
     [

@@ -189,6 +189,7 @@ def test_contour_integrals_count_the_eigenvalues(name):
     np.testing.assert_allclose(mass, expected, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_every_point_converges_and_agrees_with_the_curves(name):
     ensemble, gains, *_ = CASES[name]
@@ -295,6 +296,7 @@ def test_green_function_against_brute_force(name, terms):
 # --- samples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_samples_fill_the_boundary(name):
     ensemble, gains, *_ = CASES[name]
