@@ -209,7 +209,7 @@ def test_retrieval_ends_between_loads_of_larger_networks():
 @pytest.mark.slow
 @pytest.mark.parametrize("load, n, chaotic", [(0.2, 4000, False), (0.8, 2000, True)])
 def test_chaos_begins_between_loads(load, n, chaotic):
-    """Exponents are .037 to .049 +- .005 at the larger load; at load .35 those of 4000 units are still 0 within .005."""
+    """Exponents are .037 to .049 +- .005 at the larger load; at .35 those of 4000 units are still 0 within .005."""
     found = []
     for seed in range(3):
         coupling = DeepHebbian(load, 0.0, (1.5,)).sample(n, key=jax.random.key(seed), dtype=jnp.float32)
