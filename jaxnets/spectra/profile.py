@@ -14,7 +14,7 @@ for units of few types, the laws of these are the same and faster. Source: Alt, 
 profiles); Zou, Li & Huang 2021 for trained networks.
 """
 
-from typing import Any
+import warnings
 
 import contourpy
 import equinox as eqx
@@ -57,7 +57,7 @@ class ProfileLaw(eqx.Module):
         """Every closed curve that bounds the support, as complex arrays of `num_points`, the first repeated last.
 
         Edges come first, by falling size, then the voids. Works on concrete values only. Components and voids narrower
-        than 1/60 of the support may be missed.
+        than 1/60 of the support may be missed. Warns, with a point z, if a curve was not resolved.
 
         Raises `ValueError` if `num_points` < 8.
         """
@@ -103,50 +103,53 @@ class ProfileLaw(eqx.Module):
         x = np.linspace(along[0] - 1.05 * widening, along[-1] + 1.05 * widening, cells)
         y = np.linspace(0, across + 1.05 * widening, cells // 2)
         upper = _levels(self, (x[None] + 1j * y[:, None]).ravel(), tolerances.PROFILE_BATCH)[0].reshape(len(y), -1)
-        # An eigenvalue of mu has no level, and lies in the support.
-        upper = np.minimum(np.where(np.isnan(upper), np.inf, upper), np.log(tolerances.PROFILE_LARGEST))
+        upper = np.minimum(upper, np.log(tolerances.PROFILE_LARGEST))
+        if np.any(lost := np.isnan(upper)):
+            warnings.warn(f"the stability of {lost.sum()} points was not found", RuntimeWarning, stacklevel=3)
         both = np.concatenate([upper[:0:-1], upper])
         found = contourpy.contour_generator(x, np.concatenate([-y[:0:-1], y]), both).lines(0.0)
         return [curve[:, 0] + 1j * curve[:, 1] for curve in map(np.asarray, found)]
 
     def _onto(self, z: Complex[np.ndarray, " m"]) -> Complex[np.ndarray, " m"]:
-        """Newton's steps along the gradient of the level, at most to the next cell."""
+        """Newton's steps along the gradient of the level, from less than a cell away; warns if they do not end."""
         for _ in range(tolerances.PROFILE_STEPS):
             level, slope = _levels(self, z, tolerances.PROFILE_BATCH)
             step = level * slope / np.abs(slope) ** 2
             z = z - np.where(np.isfinite(step), step, 0)
+        lost = ~(np.abs(step) < tolerances.PROFILE_RESIDUAL * np.max(np.abs(z)))
+        if np.any(lost):
+            warnings.warn(f"the boundary was not resolved near z = {z[lost][0]:.4g}", RuntimeWarning, stacklevel=3)
         return z
 
     def _reach(self, sign: float) -> float:
-        """Re z where sign * Re z is largest in the support: at the best y near the curve's extreme point."""
-        import scipy.optimize  # here, as all other laws go without
-
+        """Re z where sign * Re z is largest in the support: by x(y) on finer and finer y near the extreme point."""
         curve = max(self.boundary(), key=lambda curve: np.max(sign * np.real(curve)))
         i = int(np.argmax(sign * np.real(curve[:-1])))
         before, at, after = (curve[j % (len(curve) - 1)] for j in (i - 1, i, i + 1))
-        room = abs(after - before)
-        level = lambda x, y: float(_levels(self, np.array([sign * x + 1j * y]), 1)[0][0])
-
-        def inwards(y):
-            x = sign * at.real
-            root: Any = scipy.optimize.brentq(level, x - room, x + room, args=(y,), xtol=1e-13 * max(1, abs(x)))
-            return -root
-
-        ends = sorted((before.imag, after.imag))
-        try:
-            best: Any = scipy.optimize.minimize_scalar(
-                inwards, bounds=ends, method="bounded", options={"xatol": 1e-6 * room}
-            )
-        except ValueError:  # no change of sign: the curve is rougher than its points
-            return float(np.nan)
-        return sign * float(-best.fun)
+        low, high = sorted((np.imag(before), np.imag(after)))
+        for _ in range(tolerances.PROFILE_ZOOMS):
+            y = np.linspace(low, high, tolerances.PROFILE_BATCH)
+            z, step = np.real(at) + 1j * y, np.inf * y
+            for _ in range(tolerances.PROFILE_STEPS):
+                level, slope = _levels(self, z, tolerances.PROFILE_BATCH)
+                step = level / np.real(slope)
+                z = z - step
+            met = np.abs(step) < tolerances.PROFILE_RESIDUAL * np.max(np.abs(curve))
+            if not np.any(met):
+                return float(np.nan)
+            best = int(np.argmax(np.where(met, sign * np.real(z), -np.inf)))
+            low, high = y[max(best - 1, 0)], y[min(best + 1, len(y) - 1)]
+        return float(np.real(z[best]))
 
 
 # --- outside, and the edge
 
 
 def _level(law: ProfileLaw, z: Complex[Array, ""]) -> Float[Array, ""]:
-    """ln rho(V B(z)), by power iteration from both sides: its slope needs the two vectors, and not theirs."""
+    """ln rho(V B(z)), by power iteration from both sides: its slope needs the two vectors, and not their slopes.
+
+    inf at an eigenvalue of mu, NaN where the iteration has not come to its end.
+    """
     inverse = jnp.linalg.inv(z * jnp.eye(law.mean.shape[0], dtype=z.dtype) - as_complex(law.mean))
     product = law.variances @ (inverse.real**2 + inverse.imag**2)
     fixed = jax.lax.stop_gradient(product)
@@ -155,15 +158,18 @@ def _level(law: ProfileLaw, z: Complex[Array, ""]) -> Float[Array, ""]:
         left, right, value, _, num = carry
         after = fixed @ right
         new = left @ after / (left @ right)
-        left = left @ fixed
-        return left / jnp.max(left), after / jnp.max(after), new, jnp.abs(new / value - 1), num + 1
+        # With a part of the old vectors: units that only reach each other in turns would make the iteration circle.
+        left, right = left @ fixed + new / 2 * left, after + new / 2 * right
+        return left / jnp.max(left), right / jnp.max(right), new, jnp.abs(new / value - 1), num + 1
 
     accuracy = tolerances.PROFILE_ROUNDINGS * jnp.finfo(law.mean.dtype).eps
     unfinished = lambda carry: (carry[3] > accuracy) & (carry[4] < tolerances.PROFILE_ITERATIONS)
     one = jnp.ones(law.mean.shape[0], law.mean.dtype)
     start = one, one, jnp.max(fixed), jnp.ones((), one.dtype), jnp.zeros((), int)
-    left, right, _, _, _ = jax.lax.while_loop(unfinished, again, start)
-    return jnp.log(left @ product @ right / (left @ right))
+    left, right, _, change, _ = jax.lax.while_loop(unfinished, again, start)
+    level = jnp.log(left @ product @ right / (left @ right))
+    level = jnp.where(change < tolerances.PROFILE_RESIDUAL, level, jnp.nan)
+    return jnp.where(jnp.all(jnp.isfinite(fixed)), level, jnp.inf)
 
 
 @in_batches

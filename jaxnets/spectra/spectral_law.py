@@ -197,8 +197,10 @@ def law(
     """
     single = ensemble.single_weights()
     if single is not None:
-        if gains is not None or tau is not None:
-            raise ValueError("`gains` and `tau` must be None for means of many modes, as in trained networks")
+        if gains is not None or tau is not None or variance is not None:
+            raise ValueError(
+                "`gains`, `variance` and `tau` must be None for means of many modes, as in trained networks"
+            )
         return ProfileLaw(single.mean, single.variance)
     power, fractions = _variance(ensemble.padded())
     if is_concrete(power) and not np.all(np.asarray(power) > 0):

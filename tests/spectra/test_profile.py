@@ -60,6 +60,18 @@ def test_without_means_the_law_is_a_disc():
     np.testing.assert_allclose(found.density(z), 2 / np.pi * (np.abs(z) < 0.5**0.5), atol=1e-8)
 
 
+def test_units_that_reach_each_other_in_turns():
+    """Two halves without couplings within them: rho(V) = g^2 although -g^2 is an eigenvalue of V too."""
+    variances = np.kron([[0, 4.0], [1.0, 0]], np.ones((6, 6))) / 12
+    found = ProfileLaw(jnp.zeros((12, 12)), jnp.asarray(variances))
+    np.testing.assert_allclose(found.stability(0.5), 1 / 0.25, rtol=1e-10)
+
+
+def test_the_level_at_an_eigenvalue_of_the_means():
+    found = ProfileLaw(jnp.eye(4), jnp.full((4, 4), 0.1))
+    assert found.stability(1.0) == np.inf
+
+
 def test_means_of_equal_weights_on_the_diagonal():
     """mu = c 1 moves the disc by c."""
     found = law(Profile(0.4 * np.eye(12), np.full((12, 12), 0.5 / 12)))
@@ -88,7 +100,7 @@ def test_voids_come_after_edges():
         (lambda one: one.boundary(4), "`num_points`"),
         (lambda one: one.stability(np.nan), "`z`"),
         (lambda one: one.density("z"), "`z`"),
-        (lambda one: law(Profile(*made_up(24)), np.ones(3)), "`gains` and `tau`"),
+        (lambda one: law(Profile(*made_up(24)), np.ones(3)), "`gains`, `variance` and `tau`"),
         (lambda one: law(Profile(*made_up(24), 0.5)), "few modes here"),
         (lambda one: Profile(*made_up(24)).block_means(), "few modes here"),
     ],
