@@ -102,9 +102,10 @@ def _of_ensemble(text: str, n: int, num_samples: int, gains: _Gains, seed: int) 
     with moving(tqdm(total=num_samples, desc="diagonalising", unit="sample")) as bar:
         keys = jax.random.split(key, (num_samples, 2))
         with ThreadPoolExecutor(1) as beside, _diagonalised(ensemble, n, keys, gains, bar) as samples:
-            # Theory is compiled and computed here while other threads diagonalise. A grid of any size needs the same
+            # Theory is compiled and computed here while other threads diagonalise. Any grid in the plane needs the same
             # programs, which are compiled beside the boundary.
-            beside.submit(law.density, np.linspace(-1, 1, GRID))
+            if not law.is_symmetric():
+                beside.submit(law.density, np.linspace(-1, 1, GRID))
             bar.set_postfix_str("compiling the boundary")
             theory = _Prediction.of("theory", law)
             bar.set_postfix_str("compiling the outliers")
