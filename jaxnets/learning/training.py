@@ -41,7 +41,8 @@ def train(
     compiled anew.
 
     To go on after k steps, pass ``start=k`` and the `state` of the first part: keys depend on the number of the step
-    alone, so that parts give the numbers of one run. A loss that is not finite stays visible in `losses`.
+    alone, so that parts give the numbers of one run. A program shows nothing before its end: train in parts to see how
+    long training goes on, or to stop it. A loss that is not finite stays visible in `losses`.
 
     Raises `ValueError` unless ``loss`` gives one real number, ``optimiser`` is one of optax, all arrays of ``batches``
     have the same number of steps, at least one, and ``start`` is a whole number >= 0; and without a key.
