@@ -27,7 +27,7 @@ from .._arguments import (
 from .._numerics import is_concrete
 from . import operators
 from .ensemble import Ensemble, FourPoint, Part, may_vanish, no_pole, vanishes
-from .parts import FiniteRank, Quartic, Site, no_modes
+from .parts import FiniteRank, Site, no_modes, no_quartic
 from .sparse import Sparse
 
 # How far fractions of units may be from a sum of 1: a hundred of them in float32 add to 1 within it.
@@ -298,8 +298,7 @@ class CellTypes(Ensemble):
         return jnp.zeros((), self.g.dtype)
 
     def quartic(self, num_types):
-        none = jnp.zeros((0, num_types), self.g.dtype)
-        return Quartic(none[:, 0], none, none)
+        return no_quartic(num_types, self.g.dtype)
 
     def rank_fraction(self):
         return jnp.where(jnp.any(self.g > 0), jnp.inf, jnp.zeros((), self.g.dtype))
@@ -380,8 +379,7 @@ class BlockMeans(Ensemble):
         return jnp.zeros((), self.means.dtype)
 
     def quartic(self, num_types):
-        none = jnp.zeros((0, num_types), self.means.dtype)
-        return Quartic(none[:, 0], none, none)
+        return no_quartic(num_types, self.means.dtype)
 
     def rank_fraction(self):
         return jnp.zeros((), self.means.dtype)

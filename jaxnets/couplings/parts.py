@@ -124,6 +124,12 @@ class FiniteRank(eqx.Module):
         return E.T @ self.overlaps @ E
 
 
+def no_quartic(num_types: int, dtype: jnp.dtype) -> Quartic:
+    """The part of modes in covariances, of an ensemble without modes."""
+    none = jnp.zeros((0, num_types), dtype)
+    return Quartic(none[:, 0], none, none)
+
+
 def no_modes(dtype: jnp.dtype) -> FiniteRank:
     """Rank 0."""
     return FiniteRank(jnp.zeros((0, 0), dtype), jnp.zeros(0, dtype), ())

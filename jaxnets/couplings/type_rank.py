@@ -9,7 +9,7 @@ from .._arguments import in_one_precision, real_array, require, require_key, req
 from . import operators
 from .cell_types import labels, require_fractions
 from .ensemble import Ensemble, FourPoint, no_pole
-from .parts import Quartic, TypedRank
+from .parts import TypedRank, no_quartic
 
 
 class TypeRank(Ensemble):
@@ -91,8 +91,7 @@ class TypeRank(Ensemble):
         return jnp.zeros((), self.means.dtype)
 
     def quartic(self, num_types):
-        none = jnp.zeros((0, num_types), self.means.dtype)
-        return Quartic(none[:, 0], none, none)
+        return no_quartic(num_types, self.means.dtype)
 
     def rank_fraction(self):
         return jnp.zeros((), self.means.dtype)
