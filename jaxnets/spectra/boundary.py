@@ -12,15 +12,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import ArrayLike, Bool, Complex
+from jaxtyping import ArrayLike, Bool, Complex, Float
 from numpy.typing import NDArray
 
 from .._arguments import host_complex, require
 from .._laws import Discrete
-from .._numerics import as_program, bisect, in_batches
+from .._numerics import as_program, in_batches
 from ..couplings import Ensemble
 from . import tolerances
-from .inside import inner_void, line_density
+from .edges import real_crossings
+from .inside import inner_void
 from .levels import Field, Level, Loop, Points, follow_levels, onto
 from .outside import extent, image, image_and_slope
 
@@ -30,6 +31,8 @@ def closed_curves(ensemble: Ensemble, gains: Discrete, num: int, symmetric: bool
 
     ``symmetric`` says that the spectrum is real. Warns of curves that could not be followed to their end.
     """
+    if symmetric:
+        return intervals(np.asarray(real_crossings(ensemble, gains, most=0)), num)
     edges, voids = [], []
     loops = _loops(ensemble, gains)
     for loop, curve in zip(loops, resampled(_field(ensemble, gains), loops, num), strict=True):
@@ -41,8 +44,6 @@ def closed_curves(ensemble: Ensemble, gains: Discrete, num: int, symmetric: bool
         voids.append(centre + radius * circle)
     least = max(map(size_of, edges + voids), default=0.0) / tolerances.RESOLUTION
     edges, voids = ([curve for curve in curves if size_of(curve) > least] for curves in (edges, voids))
-    if symmetric:
-        edges = _with_tips(ensemble, gains, edges)
     return sorted(edges, key=size_of, reverse=True) + sorted(voids, key=size_of, reverse=True)
 
 
@@ -285,35 +286,17 @@ def _between(loop: Loop, segment, fraction) -> Points:
     return a + (b - a) * u**2 * (3 - 2 * u) + leave * u * (1 - u) ** 2 - arrive * u**2 * (1 - u)
 
 
-@as_program
-def _ends(ensemble, gains, dense, outside, thinnest):
-    """Halves the intervals from a dense point to one outside the support, to where the density ends."""
-    densities = jax.vmap(jax.vmap(lambda x: line_density(ensemble, gains, x)))
+def intervals(ends: Float[np.ndarray, " k"], num: int) -> list[Points]:
+    """Flat curves of ``num`` points, there and back, along intervals of the real line between rising ``ends``.
 
-    def is_dense(x, _):
-        density, converged = densities(x)
-        return ~converged | (density > thinnest)  # off the support it converges
-
-    return bisect(is_dense, dense, outside, None, tolerances.TIP_HALVINGS)
-
-
-def _with_tips(ensemble, gains, curves: list[Points]) -> list[Points]:
-    """Curves along intervals of the real line, stretched to where its density ends.
-
-    Towards z = 0, if modes become ever weaker, the curves of the zeta plane are wedges whose tips no grid resolves.
+    Warns of ends that are NaN: they were not found.
     """
-    if not curves:
-        return []
-    curves = sorted(curves, key=lambda curve: curve.real.min())
-    found = np.array([[curve.real.min(), curve.real.max()] for curve in curves])
-    size = np.ptp(found)
-    between = (found[:-1, 1] + found[1:, 0]) / 2
-    free = np.concatenate([[found[0, 0] - size], between, [found[-1, 1] + size]])
-    outside = np.stack([free[:-1], free[1:]], axis=1)
-    ends, _ = _ends(ensemble, gains, *map(jnp.asarray, (found, outside, tolerances.THINNEST / size)))
-    ends = np.where(np.abs(ends - found) > size / tolerances.RESOLUTION, ends, found)  # else the curves are as good
-    pairs = zip(curves, found, ends, strict=True)
-    return [_host(np.interp(curve.real, before, after)) for curve, before, after in pairs]
+    if np.isnan(ends).any():
+        warnings.warn("an end of the support was not found: intervals there may be missing", stacklevel=5)
+    there = np.linspace(0, np.pi, num // 2, endpoint=False)
+    there_and_back = (1 + np.cos(np.append(there, np.linspace(np.pi, 2 * np.pi, num - num // 2)))) / 2
+    pairs = ends[: ends.size // 2 * 2].reshape(-1, 2)
+    return sorted((_host(a + (b - a) * there_and_back) for a, b in pairs if b > a), key=size_of, reverse=True)
 
 
 # --- eigenvalues and curves -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from ..._numerics import as_program, bisect, in_batches
 from ..._numerics.host import on_host
 from ...couplings import Ensemble
 from .. import tolerances
-from ..boundary import area, closed_loops, resampled, size_of
+from ..boundary import area, closed_loops, intervals, resampled, size_of
 from ..levels import Field, Level, Loop, Points, onto
 from . import inside, line
 from .edges import Box, crossing, frame, looks_from_host, reach_from_host
@@ -27,7 +27,7 @@ def closed_curves(ensemble: Ensemble, units: Units, num: int, symmetric: bool) -
     ``symmetric`` says that the spectrum is real. Warns of curves that could not be followed to their end.
     """
     if symmetric:
-        return _intervals(ensemble, units, num)
+        return intervals(real_crossings(ensemble, units, symmetric), num)
     at, edges, voids = _field(ensemble, units), [], []
     loops = _loops(ensemble, units, at)
     for loop, curve in zip(loops, resampled(at, loops, num), strict=True):
@@ -234,9 +234,3 @@ def _ends_of_intervals(ensemble, units) -> Float[np.ndarray, "k 2"]:
     turns = np.flatnonzero(dense[1:] != dense[:-1])
     inner, outer = np.where(dense[turns], turns, turns + 1), np.where(dense[turns], turns + 1, turns)
     return np.asarray(_ends(ensemble, units, jnp.asarray(x[inner]), jnp.asarray(x[outer]))).reshape(-1, 2)
-
-
-def _intervals(ensemble, units, num: int) -> list[Points]:
-    there_and_back = (1 - np.cos(2 * np.pi * np.arange(num) / (num - 1))) / 2
-    curves = [a + (b - a) * there_and_back + 0j for b, a in _ends_of_intervals(ensemble, units)]
-    return sorted(curves, key=size_of, reverse=True)
