@@ -389,6 +389,11 @@ def heaviside() -> PiecewiseLinear:
     return PiecewiseLinear([0.0], [0.0, 0.0], [0.0, 1.0])
 
 
+def sign() -> PiecewiseLinear:
+    """1 for x > 0, else -1."""
+    return PiecewiseLinear([0.0], [0.0, 0.0], [-1.0, 1.0])
+
+
 def clipped_linear(low: float = 0.0, high: float = 1.0) -> PiecewiseLinear:
     """x between `low` and `high`, and these values beyond.
 

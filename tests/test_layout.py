@@ -28,12 +28,13 @@ ARROWS = {
     "spectra": {"_numerics", "_arguments", "_laws", "couplings", "eigen", "transfer"},
     "meanfield": {"_numerics", "_arguments", "_laws", "couplings", "eigen", "spectra", "transfer"},
     "population": {"_numerics", "_arguments", "couplings", "meanfield"},
+    "layers": {"_numerics", "_arguments", "transfer"},
     # Arrays and operators, and the one door to `eig`: no ensemble and no law.
     "dynamics": {"_numerics", "_arguments", "couplings.operators", "couplings.sparse", "eigen"},
     "observables": {"_numerics", "_arguments"},
     "replica": {"_numerics", "_arguments", "_laws", "couplings"},
     "memory": {"_numerics", "_arguments", "couplings", "dynamics", "observables", "replica", "spectra", "transfer"},
-    "learning": {"_numerics", "_arguments", "couplings", "transfer"},
+    "learning": {"_numerics", "_arguments", "couplings", "dynamics", "transfer"},
     # As for dynamics: eigenvalues come through the one door.
     "multistability": {
         "_numerics",
