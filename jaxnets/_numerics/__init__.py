@@ -9,12 +9,15 @@ from .damped import least_squares, least_squares_from_host
 from .distinct import merge
 from .gaussian import (
     gaussian_quadrature,
+    graded_quadrature,
     interval_moments,
     normal_density,
     pair_density_rule,
     pair_exponential,
     split_quadrature,
+    tail,
 )
+from .hermite import hermite_rule
 from .interpolation import cubic_interpolation
 from .programs import as_program
 from .roots import (
@@ -34,6 +37,7 @@ from .roots import (
     polish_root,
     solve_few,
 )
+from .scans import checkpointed_scan
 
 __all__ = [
     "Branch",
@@ -46,6 +50,7 @@ __all__ = [
     "binary_scale",
     "bisect",
     "bisect_knowing",
+    "checkpointed_scan",
     "cubic_interpolation",
     "error_of_mean",
     "find_root",
@@ -54,6 +59,8 @@ __all__ = [
     "follow",
     "frozen",
     "gaussian_quadrature",
+    "graded_quadrature",
+    "hermite_rule",
     "implicit_fixed_point",
     "implicit_root",
     "implicit_tangent",
@@ -78,4 +85,5 @@ __all__ = [
     "solve_few",
     "split_quadrature",
     "square_modulus",
+    "tail",
 ]

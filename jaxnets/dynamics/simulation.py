@@ -10,7 +10,7 @@ matter in how many pieces a run is computed. Called plainly, a run is a loop of 
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
@@ -20,7 +20,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from tqdm import tqdm
 
 from .._arguments import real_array, require, require_key, require_whole, traced_output
-from .._numerics import is_concrete
+from .._numerics import checkpointed_scan, is_concrete
 from .._results import Result
 from .adaptive import Adaptive
 from .network import RateNetwork
@@ -449,7 +449,7 @@ def _in_one(flow, recorders, x0, grid: _Grid):
         if count == 0:
             return x
         indices = begin + jnp.arange(count, dtype=jnp.int32)
-        return _checkpointed_scan(lambda x, i: (flow.step(i, x), None), x, indices, steps)[0]
+        return checkpointed_scan(lambda x, i: (flow.step(i, x), None), x, indices, steps)[0]
 
     def record(x, carries):
         return _update(recorders, carries, *flow.sight(x))
@@ -464,29 +464,12 @@ def _in_one(flow, recorders, x0, grid: _Grid):
         carries = _init(recorders, *flow.sight(x))
         begins = jnp.arange(grid.kept, grid.stop, grid.stride, dtype=jnp.int32)
         # The steps after the last kept time may be fewer.
-        state, outputs = _checkpointed_scan(sample, (x, carries), begins[:-1], max(1, steps // grid.stride))
+        state, outputs = checkpointed_scan(sample, (x, carries), begins[:-1], max(1, steps // grid.stride))
         x, carries = state
         carries, output = record(x, carries)
         outputs = jax.tree.map(lambda all, one: jnp.concatenate([all, one[None]]), outputs, output)
         x = walk(x, begins[-1], grid.stop - grid.kept - (grid.samples - 1) * grid.stride)
     return _finish(recorders, carries, outputs), flow.rows(x), None
-
-
-_Carry = TypeVar("_Carry")
-
-
-def _checkpointed_scan(body: Callable, carry: _Carry, xs: Array, group: int) -> tuple[_Carry, Any]:
-    """A `lax.scan` that keeps one carry of each `group` for the reverse pass, and computes the rest a second time."""
-    if group == 1:
-        return jax.lax.scan(body, carry, xs)
-    groups = xs.shape[0] // group
-    whole, rest = xs[: groups * group], xs[groups * group :]
-    many = jax.checkpoint(lambda carry, xs: jax.lax.scan(body, carry, xs))
-    carry, outputs = jax.lax.scan(many, carry, whole.reshape(groups, group))
-    carry, last = jax.lax.scan(body, carry, rest)
-    return carry, jax.tree.map(
-        lambda a, b: jnp.concatenate([a.reshape(groups * group, *a.shape[2:]), b]), outputs, last
-    )
 
 
 # --- adaptive steps -------------------------------------------------------------------------------------------

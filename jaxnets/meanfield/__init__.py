@@ -7,6 +7,8 @@ from .._public import public
 from .static.stability import StaticStability, static_stability
 from .static.state import Input, StaticState, static_state
 from .static.states import StaticStates, static_states
+from .two_time.state import Transient
+from .two_time.transient import transient
 from .types.state import Phase, TypedStationary
 from .types.static import TypedStaticState
 from .types.static_states import TypedStaticStates
@@ -25,6 +27,7 @@ __all__ = [
     "StaticStates",
     "Stationary",
     "StationaryStates",
+    "Transient",
     "TypedStaticState",
     "TypedStaticStates",
     "TypedStationary",
@@ -37,6 +40,7 @@ __all__ = [
     "stationary",
     "stationary_by_paths",
     "stationary_states",
+    "transient",
 ]
 
 __dir__ = public(__name__)

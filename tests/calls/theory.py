@@ -152,6 +152,20 @@ CALLS = {
     "meanfield.stationary": of(
         jn.meanfield.stationary, heavy=True, ensemble=IID(1.5), transfer=Tanh(), noise=0.1, max_lag=20.0, num_lags=129
     ),
+    "meanfield.transient": of(
+        jn.meanfield.transient,
+        heavy=True,
+        ensemble=IID(1.5),
+        transfer=Tanh(),
+        duration=2.0,
+        variance=0.3,
+        mean=np.array([0.2, 0.1]),
+        input=np.array([0.5, -0.5]),
+        weights=SHARES,
+        input_covariance=0.1,
+        noise=0.1,
+        replica=0.9,
+    ),
     "meanfield.stationary_states": of(
         jn.meanfield.stationary_states,
         heavy=True,

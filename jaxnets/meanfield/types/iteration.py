@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._numerics import gaussian_quadrature, solve_few
+from ..._numerics import hermite_rule, solve_few
 from ...transfer import Transfer
 from . import window
 from .problem import Problem
@@ -127,19 +127,10 @@ def mean_step(
 
 def _hermite(transfer: Transfer, variance: Float[Array, ""], mean: Float[Array, ""]) -> Float[Array, " k"]:
     """Coefficients of phi(mean + sd z) in Hermite polynomials of norm 1, and the root of what they leave of <phi^2>."""
-    z, weights = gaussian_quadrature(_POINTS, width=9.0)
-    phi = transfer(mean + jnp.sqrt(variance) * z.astype(variance.dtype))
-    a = jnp.asarray(_hermite_rows(), variance.dtype) @ phi
-    rest = weights.astype(variance.dtype) @ phi**2 - jnp.sum(a**2)
-    return jnp.append(a, jnp.sqrt(jnp.maximum(rest, 0)))
-
-
-def _hermite_rows() -> np.ndarray:
-    z, weights = np.linspace(-9, 9, _POINTS), np.exp(-(np.linspace(-9, 9, _POINTS) ** 2) / 2)
-    rows = [np.ones(_POINTS), z]
-    for n in range(1, _TERMS - 1):
-        rows.append((z * rows[n] - math.sqrt(n) * rows[n - 1]) / math.sqrt(n + 1))
-    return np.stack(rows) * (weights / weights.sum())
+    z, rows = (jnp.asarray(x, variance.dtype) for x in hermite_rule(_TERMS, _POINTS, width=9.0))
+    phi = transfer(mean + jnp.sqrt(variance) * z)
+    a = rows @ phi
+    return jnp.append(a, jnp.sqrt(jnp.maximum(rows[0] @ phi**2 - jnp.sum(a**2), 0)))
 
 
 def _product(a: Float[Array, "K k"], c: Float[Array, "K n"]) -> Float[Array, "K n"]:

@@ -1,0 +1,71 @@
+"""What the mean field at two times gives: means, covariances and responses at all pairs of times."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float
+
+from ..._arguments import real_array, require
+from ..._results import Result
+
+
+class Transient(
+    Result,
+    axes={"T": "times", "S": "other_time", "K": "unit_class"},
+    units={"times": "tau"},
+):
+    r"""The course of a network from its start on, made by `transient`.
+
+    `times` are t_n, in units of tau. At these `mean` is the mean of x in each class of units, `c_x` the covariance of x
+    around it, the same for all classes, and `c_phi` = <phi(t) phi(s)> over all units, means of phi included. `beta` is
+    <phi'>. `c_x_replica` is the covariance of x(t) in one network with x(s) in its replica, which has the same J, input
+    and noise, and another start; None if there is no replica. `weights` are the fractions of units in each class.
+
+    `residual` is the largest last change of the iteration for a time, over the variance; it and what Hermite
+    coefficients leave of <phi^2> must be small for `converged`. The error of the step is not part of it: it falls as
+    the square of the step.
+    """
+
+    times: Float[Array, " T"]
+    mean: Float[Array, "K T"]
+    c_x: Float[Array, "T S"]
+    c_phi: Float[Array, "T S"]
+    beta: Float[Array, " T"]
+    c_x_replica: Float[Array, "T S"] | None
+    weights: Float[Array, " K"]
+    residual: Float[Array, ""]
+    converged: Bool[Array, ""]
+
+    @property
+    def variance(self) -> Float[Array, " T"]:
+        """The variance of x around the mean of its class, C(t, t)."""
+        return jnp.diagonal(self.c_x, axis1=-2, axis2=-1)
+
+    @property
+    def second_moment(self) -> Float[Array, " T"]:
+        """<x^2> over all units: the variance, and the squares of the means."""
+        return self.variance + jnp.sum(self.weights[..., None] * self.mean**2, -2)
+
+    def squared_distance(self) -> Float[Array, " T"]:
+        r"""The squared distance between a network and its replica, for each unit.
+
+        $$ \frac1N \sum_i (x_i - x_i')^2 = 2\, [C(t, t) - C_{12}(t, t)] $$
+
+        It grows where the network is chaotic, and falls where the input suppresses chaos. Raises `ValueError` for a
+        transient without replica.
+        """
+        if self.c_x_replica is None:
+            raise ValueError("`replica` must be given to `transient` for a distance, got None")
+        return 2 * (self.variance - jnp.diagonal(self.c_x_replica, axis1=-2, axis2=-1))
+
+    def response(self, t: Float[ArrayLike, "..."], s: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+        r"""The response of the rate at time t to a field at time s.
+
+        $$ S(t, s) = \langle \partial \phi(t) / \partial \eta(s) \rangle = \beta(t)\, e^{-(t - s)}, \qquad t \ge s $$
+
+        0 before s. Raises `ValueError` for times that are not finite.
+        """
+        t, s = (real_array(name, value).astype(self.beta.dtype) for name, value in (("t", t), ("s", s)))
+        for name, value in (("t", t), ("s", s)):
+            require(name, value, np.isfinite, "finite")
+        t, s = jnp.broadcast_arrays(t, s)
+        return jnp.where(t >= s, jnp.interp(t, self.times, self.beta) * jnp.exp(-jnp.maximum(t - s, 0)), 0)
