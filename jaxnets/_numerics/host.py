@@ -110,7 +110,7 @@ def newton_on_host(
     """
     value = fn(y)
     for _ in range(num_steps):
-        matrix = _differences(fn, y, value) if jacobian is None else jacobian(y)
+        matrix = differences(fn, y, value) if jacobian is None else jacobian(y)
         if not np.all(np.isfinite(matrix)) or np.linalg.matrix_rank(matrix) < len(y):
             break
         change = np.linalg.solve(matrix, value)
@@ -127,7 +127,9 @@ def newton_on_host(
     return y, np.max(np.abs(value))
 
 
-def _differences(fn, y: Float[np.ndarray, " k"], value: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k k"]:
-    """The Jacobian of fn."""
+def differences(
+    fn: Callable[[Float[Any, " k"]], Float[Any, " k"]], y: Float[np.ndarray, " k"], value: Float[np.ndarray, " k"]
+) -> Float[np.ndarray, "k k"]:
+    """The Jacobian of fn, whose value at y is known, to half of its digits."""
     steps = np.finfo(y.dtype).eps ** 0.5 * np.maximum(1, np.abs(y))
     return np.stack([(fn(y + h) - value) / np.max(h) for h in np.diag(steps)], 1)

@@ -1,19 +1,24 @@
 """Replica-symmetric theory: saddle points of problems with few order parameters, their branches and their ends.
 
-`Hopfield` is the problem of associative memory, whose states and phases `jaxnets.memory` gives by name. A model of your
-own is one more `Problem`.
+`Hopfield` is the problem of associative memory, whose states and phases `jaxnets.memory` gives by name. `BinaryWeights`
+and `NearbyWeights` are the binary perceptron, and `SphericalWeights` the one of Gardner, with names in
+`jaxnets.learning`. A model of your own is one more `Problem`.
 """
 
 from .._public import public
+from .distance import NearbyWeights
 from .hopfield import Hopfield, SymmetricCore, symmetric_core
 from .lines import BranchEnd, LinePoint, branch_end, coexistence, fold, vanishing
+from .perceptron import BinaryWeights
 from .problem import Problem
 from .saddles import Saddle, saddle
 
 __all__ = [
+    "BinaryWeights",
     "BranchEnd",
     "Hopfield",
     "LinePoint",
+    "NearbyWeights",
     "Problem",
     "Saddle",
     "SymmetricCore",

@@ -6,11 +6,14 @@ model are the eight methods below, so a new model is one more final `Problem`.
 """
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
+import numpy as np
 from jaxtyping import Array, Bool, Float
+
+from .._numerics.host import differences, namespace
 
 
 class Problem(eqx.Module):
@@ -29,8 +32,12 @@ class Problem(eqx.Module):
     def mismatch(self, y: Float[Array, " k"]) -> Float[Array, " k"]:
         """F(y), which is 0 at a saddle point; of order one for order parameters that are wrong."""
 
-    def jacobian(self, y: Float[Array, " k"]) -> Float[Array, "k k"]:
-        """dF / dy by forward differentiation, unless a problem knows it in closed form."""
+    def jacobian(self, y: Float[Array, " k"]) -> Float[Any, "k k"]:
+        """dF / dy by differentiation, or by differences in NumPy, unless a problem knows it in closed form."""
+        here: Any = y
+        if namespace(here) is np:
+            value: Any = self.mismatch(here)
+            return differences(self.mismatch, here, value)
         return jax.jacfwd(self.mismatch)(y)
 
     @abc.abstractmethod

@@ -1,11 +1,20 @@
 """Quadratures of averages over Gaussian variables."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import log_ndtr
 from scipy.stats import norm
 
-from jaxnets._numerics import interval_moments, pair_density_rule, pair_exponential, split_quadrature
+from jaxnets._numerics import (
+    graded_quadrature,
+    interval_moments,
+    pair_density_rule,
+    pair_exponential,
+    split_quadrature,
+    tail,
+)
 
 
 def test_split_quadrature_knows_of_kinks():
@@ -39,3 +48,26 @@ def test_orthants_by_integrals_over_the_correlation(correlation, h, k):
         given = norm.sf((k - correlation * x) / np.sqrt(1 - correlation**2))
         exact = np.sum(0.015 * np.tile(gauss, 400) * norm.pdf(x) * given)
     np.testing.assert_allclose(found, exact, atol=1e-8)
+
+
+def test_tail_far_out():
+    """ln H, R = G / H and R - x against SciPy, by both libraries; derivatives against each other."""
+    x = np.linspace(-12, 48, 601)
+    for found in (tail(x), tail(jnp.asarray(x))):
+        np.testing.assert_allclose(found.log, log_ndtr(-x), rtol=1e-13)
+        np.testing.assert_allclose(found.ratio, np.exp(norm.logpdf(x) - log_ndtr(-x)), rtol=1e-12)
+        np.testing.assert_allclose(found.excess, found.ratio - x, rtol=2e-12)
+    np.testing.assert_allclose(tail(jnp.array([1e3, 1e6])).excess, [1e-3 - 2e-9 + 1e-14, 1e-6], rtol=1e-11)
+    slopes = jax.vmap(jax.jacfwd(tail))(jnp.asarray(x))
+    here = tail(x)
+    np.testing.assert_allclose(slopes.log, -here.ratio, rtol=1e-12)
+    np.testing.assert_allclose(slopes.ratio, here.ratio * here.excess, rtol=1e-9)
+
+
+def test_graded_quadrature_of_steps():
+    """<Phi((z - c) / s)> = Phi(-c / sqrt(1 + s^2)) and <cos k z> = exp(-k^2 / 2), wherever the rule is fine."""
+    for c in (0.0, 2.0, 5.0, 20.0):
+        for s in (1.0, 0.1, 0.01):
+            z, weights = graded_quadrature(np.asarray(c), np.asarray(s), 161)
+            np.testing.assert_allclose(weights @ norm.cdf((z - c) / s), norm.cdf(-c / np.hypot(1, s)), atol=1e-13)
+            np.testing.assert_allclose(weights @ np.cos(1.5 * z), np.exp(-(1.5**2) / 2), atol=1e-13)
