@@ -13,6 +13,7 @@ gives it, and both should be evaluated. Trained weights are an ensemble, `coupli
 Source: Zou, Li & Huang 2021 (arXiv 2102.03740).
 """
 
+from collections.abc import Hashable
 from typing import Any
 
 import equinox as eqx
@@ -25,6 +26,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from .._arguments import nonnegative, positive, require, require_instance, require_key, require_whole
 from .._results import one_line
 from ..couplings.spike_slab import SpikeSlab
+from .recurrent import Signed
 
 
 class SpikeSlabRNN(eqx.Module):
@@ -89,6 +91,29 @@ class SpikeSlabRNN(eqx.Module):
         parts = [SpikeSlab(mean, 0.0, variance) for mean, variance in zip(means, variances, strict=True)]
         return cls(parts[0], parts[1], parts[2], leak, start, noise)
 
+    @classmethod
+    def multisensory(cls, n: int = 150, *, key: PRNGKeyArray, leak: float = 0.2, noise: float = 0.15) -> "SpikeSlabRNN":
+        """The published start for `Multisensory`: a third of units each hear, see, and get the cue alone.
+
+        Weights from inputs are certain, with means of variance 1/5; those that are missing stay so. Other means have
+        the variance 1 / n, and slabs a variance uniform up to .01. Raises `ValueError` for n below 3, or without a key.
+        """
+        require_whole("n", n, 3)
+        require_key("key", key)
+        k_in, k_rec, k_out, w_rec, w_out = jax.random.split(key, 5)
+        third = np.arange(n) * 3 // n
+        hears, sees = third == 0, third == 1
+        connected = np.stack([sees, hears, sees, hears, np.ones(n, bool)], 1)
+        inputs = SpikeSlab(
+            jnp.where(connected, jax.random.normal(k_in, (n, 5)) / 5**0.5, 0), np.where(connected, 0.0, 1.0), 0.0
+        )
+        shapes = ((n, n), k_rec, w_rec), ((2, n), k_out, w_out)
+        recurrent, outputs = (
+            SpikeSlab(jax.random.normal(k, shape) / n**0.5, 0.0, 0.01 * jax.random.uniform(w, shape))
+            for shape, k, w in shapes
+        )
+        return cls(inputs, recurrent, outputs, leak, 0.0, noise)
+
     def __call__(self, x: Float[Array, "T n_in"], *, key: PRNGKeyArray | None = None) -> Float[Array, "T n_out"]:
         """Outputs after each step of inputs `x`: with annealed noise from `key`, or of mean weights without a key.
 
@@ -114,12 +139,18 @@ class SpikeSlabRNN(eqx.Module):
 
         return jax.lax.scan(step, jnp.full(n, self.start, x.dtype), (x, draws))[1]
 
+    def certain(self) -> "SpikeSlabRNN":
+        """The network of mean weights, whose only noise is its own `noise`."""
+        return self._of([part.moments().mean for part in (self.inputs, self.recurrent, self.outputs)])
+
     def sample(self, *, key: PRNGKeyArray) -> "SpikeSlabRNN":
         """One network of the ensemble: its weights are certain, and what noise it has is its own `noise`."""
         require_key("key", key)
         parts = (self.inputs, self.recurrent, self.outputs)
-        drawn = [part.draw(key=k) for part, k in zip(parts, jax.random.split(key, 3), strict=True)]
-        certain = [SpikeSlab(weights, 0.0, 0.0) for weights in drawn]
+        return self._of([part.draw(key=k) for part, k in zip(parts, jax.random.split(key, 3), strict=True)])
+
+    def _of(self, weights) -> "SpikeSlabRNN":
+        certain = [SpikeSlab(matrix, 0.0, 0.0) for matrix in weights]
         return SpikeSlabRNN(certain[0], certain[1], certain[2], self.leak, self.start, self.noise)
 
 
@@ -134,6 +165,8 @@ def _root(variance: Float[Array, " n"]) -> Float[Array, " n"]:
 
 def projected(optimiser: optax.GradientTransformation) -> optax.GradientTransformation:
     """An optimiser after whose steps every `SpikeSlab` has sparsities from 0 to 1 and variances of at least 0.
+
+    Sizes of `Signed` weights stay at least 0 as well, so that no weight changes its sign.
 
     Raises `ValueError` unless ``optimiser`` is one of optax.
     """
@@ -152,14 +185,20 @@ def _is_spike_slab(node) -> bool:
     return isinstance(node, SpikeSlab)
 
 
+def _has_region(node) -> bool:
+    return isinstance(node, SpikeSlab | Signed)
+
+
 def _allowed(params: PyTree) -> PyTree:
     def project(node):
+        if isinstance(node, Signed):
+            return eqx.tree_at(lambda node: node.sizes, node, jnp.maximum(node.sizes, 0))
         if not _is_spike_slab(node):
             return node
         new = jnp.clip(node.sparsity, 0, 1), jnp.maximum(node.slab_variance, 0)
         return eqx.tree_at(lambda node: (node.sparsity, node.slab_variance), node, new)
 
-    return jax.tree.map(project, params, is_leaf=_is_spike_slab)
+    return jax.tree.map(project, params, is_leaf=_has_region)
 
 
 def except_sparsity(params: PyTree) -> PyTree:
@@ -170,6 +209,36 @@ def except_sparsity(params: PyTree) -> PyTree:
         return eqx.tree_at(lambda node: node.sparsity, every, False) if _is_spike_slab(node) else every
 
     return jax.tree.map(mark, params, is_leaf=_is_spike_slab)
+
+
+def multisensory_optimiser() -> optax.GradientTransformation:
+    """The published rates for `SpikeSlabRNN.multisensory`: RMSprop, whose steps of sparsities are by far the largest.
+
+    Means and variances have the rate 1e-3 and decay by 1e-3 times themselves in the gradient. Sparsities have the rates
+    1 (recurrent) and .1 (outputs), halved every 100 steps. Inputs learn their means alone.
+    """
+    halved = lambda rate: lambda count: rate * 0.5 ** ((count + 1) // 100)
+    rms = optax.scale_by_rms(decay=0.9, eps=1e-8)
+    decayed = optax.chain(optax.add_decayed_weights(1e-3), rms, optax.scale_by_learning_rate(1e-3))
+    rates: dict[Hashable, optax.GradientTransformation] = {"slab": decayed, "fixed": optax.set_to_zero()}
+    for name, rate in (("recurrent", 1.0), ("outputs", 0.1)):
+        rates[name] = optax.chain(rms, optax.scale_by_learning_rate(halved(rate)))
+
+    def labels(net: "SpikeSlabRNN"):
+        of = lambda part, *names: eqx.tree_at(
+            lambda part: (part.mean, part.sparsity, part.slab_variance), part, replace=names
+        )
+        return eqx.tree_at(
+            lambda net: (net.inputs, net.recurrent, net.outputs),
+            net,
+            (
+                of(net.inputs, "slab", "fixed", "fixed"),
+                of(net.recurrent, "slab", "recurrent", "slab"),
+                of(net.outputs, "slab", "outputs", "slab"),
+            ),
+        )
+
+    return projected(optax.multi_transform(rates, labels))
 
 
 def clip_spectral(bound: float) -> optax.GradientTransformation:
