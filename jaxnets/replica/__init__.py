@@ -12,6 +12,7 @@ from .lines import BranchEnd, LinePoint, branch_end, coexistence, fold, vanishin
 from .perceptron import BinaryWeights
 from .problem import Problem
 from .saddles import Saddle, saddle
+from .spherical import SphericalWeights
 
 __all__ = [
     "BinaryWeights",
@@ -21,6 +22,7 @@ __all__ = [
     "NearbyWeights",
     "Problem",
     "Saddle",
+    "SphericalWeights",
     "SymmetricCore",
     "branch_end",
     "coexistence",
