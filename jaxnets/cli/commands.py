@@ -7,39 +7,13 @@ returns its work, which `main` does: it imports the module of the same name, whi
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated
 
 from tyro.conf import Positional, arg
-from tyro.constructors import PrimitiveConstructorSpec
 
 from .refusals import InputError, require_counts, require_file, require_seed, require_sweep
 from .source import measured
-
-Work = Callable[[], int | None]
-
-
-def _several(kind: type) -> PrimitiveConstructorSpec[Any]:
-    """Words of one kind as a tuple. For `tuple[kind, ...]` tyro imports typeguard, and takes twice as long."""
-    return PrimitiveConstructorSpec(
-        nargs="*",
-        metavar=f"[{'TEXT' if kind is str else kind.__name__.upper()} ...]",
-        instance_from_str=lambda words: tuple(map(kind, words)),
-        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(part, kind) for part in value),
-        str_from_instance=lambda value: [str(part) for part in value],
-    )
-
-
-# For `X | None`, too, tyro imports typeguard.
-MaybeText = Optional[str]  # noqa: UP045
-MaybeInteger = Optional[int]  # noqa: UP045
-MaybeFloat = Optional[float]  # noqa: UP045
-MaybePath = Optional[Path]  # noqa: UP045
-if TYPE_CHECKING:
-    Floats = tuple[float, ...]
-    Integers = tuple[int, ...]
-    Texts = tuple[str, ...]
-else:
-    Floats, Integers, Texts = (Annotated[object, _several(kind)] for kind in (float, int, str))
+from .words import Floats, Integers, MaybeFloat, MaybeInteger, MaybePath, MaybeText, Texts, Work
 
 SPECTRUM_ENSEMBLE, SPECTRUM_N, NUM_SAMPLES = "DeepHebbian(load=.8, auto=.3, hetero=(.6,.6,.6))", 1000, 20
 SIMULATED_ENSEMBLE, SIMULATED_N = "RandomModes.of_rank(3, .25)", 2000
@@ -47,6 +21,16 @@ G = (1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.25, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0,
 EFFECTIVE_RANKS = (float("inf"), 1.0, 0.25, 0.1)
 LOADS = (0.02, 0.06, 0.1, 0.2, 0.3, 0.5, 0.7)
 PAPERS = ("2208.11411", "2103.14324", "2103.14317", "2409.01969", "2207.12373", "2210.03241")
+# Steps, units, and rate of each task of `learn`; the modes and the ensemble count for some of them alone.
+LEARNED = {
+    "digits": (840, 50, 5e-3),
+    "digit-rows": (560, 50, 5e-3),
+    "mnist-1d": (2000, 50, 5e-3),
+    "multisensory": (500, 150, 1e-3),
+    "match": (600, 60, 3e-3),
+    "sine": (600, 60, 3e-3),
+}
+LEARNED_ENSEMBLE = "IID(1.2)"
 STRENGTHS = (0.6, 0.8, 1.0, 1.25, 1.6, 2.2, 3.0)
 
 
@@ -412,6 +396,64 @@ def fit(
     return work
 
 
+def learn(
+    task: Positional[str] = "digits",
+    *,
+    steps: MaybeInteger = None,
+    n: MaybeInteger = None,
+    modes: MaybeInteger = None,
+    ensemble: MaybeText = None,
+    rate: MaybeFloat = None,
+    seed: int = 0,
+    out: Path = Path("."),
+) -> Work:
+    """Trains a network on a task, and shows what learning did to its couplings.
+
+    TASK is one of digits and mnist-1d (layers of modes), digit-rows and multisensory (recurrent spike-and-slab weights)
+    and match and sine (a rate network, trained through its simulation). The loss is shown while it falls. Writes
+    learn.png (loss, what was learned, eigenvalues of the couplings before and after) and learn.zarr (losses, weights,
+    state of the optimiser, all parameters) and prints a table. A run that is stopped at any moment, even killed, goes
+    on with the same command, to the numbers of a run that was not stopped. Nothing is downloaded; digits need
+    scikit-learn. Outputs of an earlier run are replaced; files of these names that jaxnets did not write are left
+    alone, and nothing is run.
+
+    Args:
+        task: digits, digit-rows, mnist-1d, multisensory, match or sine.
+        steps: Number of steps of training; without it the number that the task was tried with.
+        n: Number of units, of each hidden layer or of the recurrent network.
+        modes: Number of modes of each layer, for digits and mnist-1d; 12 without it.
+        ensemble: Couplings that a rate network starts with, for match and sine, in the notation of the Python API, as
+            in "IID(1.2)" or "RandomModes.flat(1.2, .1)".
+        rate: Rate of learning; multisensory has its own rates.
+        seed: Seed of all that is random.
+        out: Folder for the outputs, made if it is missing.
+    """
+    if task not in LEARNED:
+        raise InputError(f"`TASK` must be one of {', '.join(LEARNED)}, got {task}")
+    layered, house = task in ("digits", "mnist-1d"), task in ("match", "sine")
+    if modes is not None and not layered:
+        raise InputError(f"`--modes` belongs to digits and mnist-1d, got the task {task}")
+    if ensemble is not None and not house:
+        raise InputError(f"`--ensemble` belongs to match and sine, got the task {task}")
+    if rate is not None and task == "multisensory":
+        raise InputError("`--rate` has no meaning for multisensory, whose parameters have rates of their own")
+    usual_steps, usual_n, usual_rate = LEARNED[task]
+    steps, n = usual_steps if steps is None else steps, usual_n if n is None else n
+    modes, rate = 12 if modes is None else modes, usual_rate if rate is None else rate
+    require_counts(steps=steps, n=n, modes=modes)
+    require_seed(seed)
+    if not 0 < rate < math.inf:
+        raise InputError(f"`--rate` must be a positive number, got {rate}")
+
+    def work() -> int | None:
+        from . import learn
+
+        start = (ensemble or LEARNED_ENSEMBLE) if house else ""
+        return learn.run(learn.Options(task, steps, n, modes if layered else 0, start, rate, seed), out)
+
+    return work
+
+
 def reproduce(
     numbers: Annotated[Positional[Texts], arg(metavar="[PAPER ...]")] = (),
     *,
@@ -539,6 +581,7 @@ COMMANDS: dict[str, Callable[..., Work] | dict[str, Callable[..., Work]]] = {
     "memory": memory,
     "multistable": multistable,
     "fit": fit,
+    "learn": learn,
     "sweep": SWEEP,
     "reproduce": reproduce,
 }

@@ -7,9 +7,11 @@ import optax
 import pytest
 from scipy.special import ndtr
 
+from jaxnets.couplings import IID, RandomModes
 from jaxnets.learning import (
     DelayedMatch,
     Multisensory,
+    RecurrentNetwork,
     Sine,
     SpikeSlabRNN,
     Task,
@@ -192,19 +194,19 @@ def test_senses_are_integrated():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task, modes, steps", [(Sine(), 6, 600), (DelayedMatch(), 6, 600)])
-def test_house_networks_learn(task, modes, steps):
-    """Random modes of a rate network learn each task through `simulate`."""
-    from jaxnets.couplings import RandomModes
-    from jaxnets.learning import RecurrentNetwork
+@pytest.mark.parametrize(
+    "task, ensemble, rate", [(Sine(), IID(1.2), 3e-3), (DelayedMatch(), RandomModes.flat(1.2, 0.1), 1e-2)]
+)
+def test_house_networks_learn(task, ensemble, rate):
+    """Random couplings of a rate network learn each task through `simulate`."""
 
     def loss(net, batch, key):
         trials = task.batch(key=key)
         return squared_error(jax.vmap(net)(trials.inputs), trials)
 
-    J = RandomModes.flat(1.2, modes / 60).sample(60, key=jax.random.key(0))
+    J = ensemble.sample(60, key=jax.random.key(0))
     net = RecurrentNetwork.gaussian(J, task.num_inputs, task.num_outputs, key=jax.random.key(1), dt=task.dt)
-    found = train(loss, net, optax.adam(0.01), jnp.zeros(steps), key=KEY)
+    found = train(loss, net, optax.adam(rate), jnp.zeros(600), key=KEY)
     trials = task.batch(key=jax.random.key(9))
     right = jnp.mean(task.correct(jax.jit(jax.vmap(found.params))(trials.inputs), trials))
     assert right > 0.95, (found.losses[::50], right)
