@@ -125,6 +125,13 @@ def test_symmetric_sequences_have_one_interval(load):
     assert curve[0] == curve[-1] and curve.shape == (65,)
 
 
+def test_density_where_the_core_passes_zero():
+    """Against t = 1 / (x - alpha <lambda / (1 - lambda t)>), iterated with 4,000,000 angles."""
+    spectrum = law(DeepHebbian(0.05, 1.0, (0.4,) * 3, symmetric=True))
+    expected = [0.04821676391, 0.03450015362, 0.03207788233, 0.02721100058]
+    np.testing.assert_allclose(spectrum.density([-0.02, 0.01, 0.02, 0.05]), expected, rtol=1e-7)
+
+
 @pytest.mark.slow
 def test_a_line_that_reaches_zero():
     """lambda(theta) = 1 + cos(theta): (x t - 1 + alpha)^2 (1 - 2 t) = alpha^2, of which one root has Im t < 0."""
