@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
 from .._arguments import positive, real_array, require, require_key, require_whole, scalar
-from .._numerics import as_program, tail
+from .._numerics import as_program, is_concrete, tail
 from .._numerics.host import namespace
 from .._results import Result
 
@@ -103,7 +103,7 @@ def as_signs(patterns: ArrayLike) -> tuple[Any, np.dtype]:
             f"`patterns` must have shape (P, N) with P, N >= 1, got {array.shape}: map over more with `jax.vmap`"
         )
     require("patterns", array, lambda xi: (xi == 1) | (xi == -1), "made of +1 and -1 (2 s - 1 for s of 0 and 1)")
-    here: Any = np.asarray(array) if not isinstance(array, jax.core.Tracer) else array
+    here: Any = np.asarray(array) if is_concrete(array) else array
     return here.astype(np.int8), array.dtype
 
 
