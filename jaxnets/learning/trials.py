@@ -236,8 +236,8 @@ class DelayedMatch(Task):
 class Sine(Task):
     r"""A sine of one of several `periods`, chosen by the level of a constant input, after a pulse that starts it.
 
-    The target is sin(2 pi t / period) for `duration`. The input has the level, from -1 for the first period to 1 for
-    the last, and the pulse, of one time constant. A batch has one trial of each period. Inputs have white noise of the
+    The target is sin(2 pi t / period) for `duration`. The inputs are the level, k / K for the k-th of K periods, and
+    the pulse, of one time constant. A batch has one trial of each period. Inputs have white noise of the
     size `noise`, and steps of `dt`. Raises `ValueError` for times that are not positive.
     """
 
@@ -265,7 +265,7 @@ class Sine(Task):
     def batch(self, *, key):
         require_key("key", key)
         num = len(self.periods)
-        level = jnp.broadcast_to(jnp.linspace(-1, 1, num)[:, None] if num > 1 else jnp.zeros((1, 1)), (num, 1))
+        level = jnp.arange(1.0, num + 1)[:, None] / num
         level = jnp.broadcast_to(level, (num, self.num_steps))
         pulse = jnp.broadcast_to(self._within(0.0, 1.0)[None], (num, self.num_steps))
         inputs = jnp.stack([level, pulse], -1)

@@ -76,7 +76,7 @@ def test_delayed_match_trials():
 def test_sine_trials():
     task = Sine(periods=(4.0, 8.0), noise=0.0)
     found = batch(task)
-    np.testing.assert_array_equal(found.inputs[:, :, 0], np.array([[-1.0], [1.0]]) * np.ones((2, 80)))
+    np.testing.assert_array_equal(found.inputs[:, :, 0], np.array([[0.5], [1.0]]) * np.ones((2, 80)))
     np.testing.assert_array_equal(found.inputs[0, :, 1], np.arange(80) < 5)
     # Outputs are those after each step of .2.
     np.testing.assert_allclose(found.targets[1, :, 0], np.sin(2 * np.pi * np.arange(1, 81) / 40), atol=1e-12)
