@@ -28,6 +28,7 @@ ENSEMBLES = {
     "Elliptic": SYMMETRIC,
     "IID": couplings.IID(1.0),
     "LowRank": couplings.LowRank(1.0),
+    "Product": couplings.IID(1.0) @ couplings.IID(2.0),
     "Profile": couplings.Profile(0.0, np.ones((5, 5))),
     "RandomModes": couplings.RandomModes([1.0], load=1.0),
     "Scaled": 2.0 * couplings.IID(1.0),

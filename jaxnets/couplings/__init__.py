@@ -17,6 +17,7 @@ from .independent import IID, Elliptic
 from .modes import DeepHebbian, LowRank, RandomModes
 from .operators import Core, Dense, Diagonal, Modes, Operator, Shifts
 from .parts import FiniteRank, Moments, Site
+from .product import Product
 from .singular import SingularModes
 from .sparse import Sparse
 from .spike_slab import Entropy, SpikeSlab
@@ -47,6 +48,7 @@ __all__ = [
     "Moments",
     "Operator",
     "Part",
+    "Product",
     "Profile",
     "RandomModes",
     "Scaled",

@@ -24,11 +24,21 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float, Inexact, PRNGKeyArray
 
 from .._arguments import complex_array, require, require_key, scalar
-from .._laws import Discrete
 from .._numerics import as_complex, is_concrete
 from .._results import one_line
 from . import operators
-from .parts import FiniteRank, Moments, Quartic, Site, TypedRank, joined, no_modes, side_by_side, sum_of_sites
+from .parts import (
+    FiniteRank,
+    Moments,
+    Quartic,
+    Site,
+    TypedRank,
+    joined,
+    no_modes,
+    scaled_law,
+    side_by_side,
+    sum_of_sites,
+)
 
 # Points on a curve of poles. With d + 1 equal strengths lambda is 0 at multiples of 2 pi / (d + 1): 120 points contain
 # these zeros for d + 1 = 2 to 6, 8, 10, 12.
@@ -231,14 +241,15 @@ class Ensemble(eqx.Module):
         rest = tuple(_times(part) for part in self.parts() if part.ensemble.finite_rank().rank == 0)
         return None if not rest else rest[0] if len(rest) == 1 else Sum(rest)
 
-    def singular_law(self) -> Discrete | None:
+    def singular_law(self) -> Any:
         """The law of its singular values, for one part that rotations from either side leave as it is; else None.
 
-        Only where the law is discrete and known, as for `SingularModes`. Parts of finite rank do not count.
+        Only where the law is known: a `Discrete` for `SingularModes`, and a law of its own for a `Product`. Parts of
+        finite rank do not count.
         """
         parts = [part for part in self._inner_parts() if part.ensemble.finite_rank().rank == 0]
         law = parts[0].ensemble.singular_law() if len(parts) == 1 else None
-        return None if law is None else Discrete(jnp.abs(parts[0].factor * law.values), law.weights)
+        return None if law is None else scaled_law(parts[0].factor, law)
 
     def _inner_parts(self) -> tuple[Part, ...]:
         """The parts of a composite ensemble; empty if it is not composite."""
@@ -265,6 +276,8 @@ class Ensemble(eqx.Module):
 
     def r_and_kappa(self, t: Complex[Array, ""]) -> tuple[Complex[Array, ""], Float[Array, ""]]:
         """r(t) and kappa(t) = kappa(t, t): the R-transform where the diagonal of T vanishes, T_21 = conj T_12 = t."""
+        if self.is_memoryless():
+            return jnp.zeros_like(t), self.variance().astype(t.real.dtype)
         r, _, kappa = self.blocks(jnp.conj(t), t, jnp.zeros_like(t.real), physical=True)
         return r, kappa.real
 
@@ -292,6 +305,11 @@ class Ensemble(eqx.Module):
         return Scaled(factor, self) if not isinstance(factor, Ensemble) else NotImplemented
 
     __rmul__ = __mul__
+
+    def __matmul__(self, other: "Ensemble") -> "Ensemble":
+        from .product import Product  # which is built of ensembles
+
+        return Product((self, other)) if isinstance(other, Ensemble) else NotImplemented
 
     def __neg__(self) -> "Ensemble":
         return Scaled(-1.0, self)

@@ -268,6 +268,53 @@ class Sum(Operator):
         return Sum(tuple(term.scaled(factor) for term in self.terms))
 
 
+class Product(Operator):
+    """The product of square operators of one shape, its `factors`: J x applies the last one first.
+
+    Raises `ValueError` when the shapes differ, are not square, or there is no factor.
+    """
+
+    factors: tuple[Operator, ...]
+
+    def __check_init__(self):
+        shapes = {factor.shape for factor in self.factors}
+        if len(shapes) != 1 or any(shape[-1] != shape[-2] for shape in shapes):
+            raise ValueError(f"`factors` must be square operators of one shape, got {sorted(shapes)}")
+
+    @property
+    def shape(self):
+        return self.factors[0].shape
+
+    @property
+    def dtype(self):
+        return self.factors[0].dtype
+
+    @property
+    def symmetric(self):
+        return len(self.factors) == 1 and self.factors[0].symmetric
+
+    def __matmul__(self, x):
+        return functools.reduce(lambda x, factor: factor @ x, reversed(self.factors), x)
+
+    @property
+    def T(self):
+        return Product(tuple(factor.T for factor in reversed(self.factors)))
+
+    def dense(self):
+        return functools.reduce(jnp.matmul, [factor.dense() for factor in self.factors])
+
+    def low_rank(self):
+        found = [(k, pair) for k, factor in enumerate(self.factors) if (pair := factor.low_rank()) is not None]
+        if not found:
+            return None
+        k, (left, right) = min(found, key=lambda one: one[1][0].shape[-1])  # the fewest modes bound the rank
+        before, after = ([factor.dense() for factor in part] for part in (self.factors[:k], self.factors[k + 1 :]))
+        return functools.reduce(lambda x, a: a @ x, reversed(before), left), functools.reduce(jnp.matmul, after, right)
+
+    def scaled(self, factor):
+        return Product((self.factors[0].scaled(factor), *self.factors[1:]))
+
+
 def require_one_network(operator: Operator):
     if len(operator.shape) > 2:
         raise ValueError(f"`@` multiplies by one network: map a batch of shape {operator.shape} with `jax.vmap`")

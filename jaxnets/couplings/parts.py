@@ -4,13 +4,14 @@ Theory never asks for the class of an ensemble. It calls `Ensemble.parts`, `site
 `singular_law`, which a sum or any other composite answers from its parts.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._laws import Discrete
 from .._results import one_line
 
 
@@ -147,3 +148,20 @@ def joined(parts: list[tuple[float | Float[Array, ""], FiniteRank]]) -> FiniteRa
     overlaps = block_diag(*(factor * modes.overlaps for factor, modes in parts))
     noise = jnp.concatenate([factor * modes.noise for factor, modes in parts])
     return FiniteRank(overlaps, noise, tuple(column for _, modes in parts for column in modes.constant))
+
+
+# --- laws of singular values
+
+
+def inverse_square(law: Discrete) -> Float[Array, ""]:
+    """1 / <s^-2>, 0 if some s is 0."""
+    positive = law.values > 0
+    inverse = jnp.sum(law.weights / jnp.where(positive, law.values, 1) ** 2)
+    return jnp.where(jnp.all(positive | (law.weights == 0)), 1 / inverse, 0)
+
+
+def scaled_law(factor: float | Float[Array, ""], law: Any) -> Any:
+    """The law of |factor| s."""
+    if isinstance(law, Discrete):
+        return Discrete(jnp.abs(factor * law.values), law.weights)
+    return law.scaled(factor)

@@ -107,8 +107,12 @@ def _square_slope(transfer, q):
     value = transfer.slope_law(jnp.zeros_like(q), q).moment(2)
     if not isinstance(transfer, PiecewiseLinear):
         return value
-    jumps = jnp.diff(transfer.slopes) * transfer.breaks + jnp.diff(transfer.intercepts)
-    return jnp.where(jnp.any(jumps != 0), jnp.inf, value)
+    return jnp.where(jnp.any(jumps(transfer) != 0), jnp.inf, value)
+
+
+def jumps(transfer: PiecewiseLinear) -> Float[Array, " d"]:
+    """The jumps at the breaks, 0 at kinks."""
+    return jnp.diff(transfer.slopes) * transfer.breaks + jnp.diff(transfer.intercepts)
 
 
 def edge_of_chaos(transfer: Transfer, bias: Float[ArrayLike, ""] = 0.0) -> Root:

@@ -15,11 +15,13 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._arguments import in_one_precision, nonnegative, require, require_instance, require_whole, scalar
-from .._numerics import as_program
+from .._laws import Discrete
+from .._numerics import as_program, is_concrete
 from .._results import one_line
-from ..transfer import Transfer
+from ..couplings import IID, Product, SingularModes
+from ..transfer import PiecewiseLinear, Transfer
 from .networks import FeedForward, sampled
-from .propagation import Propagation, propagation
+from .propagation import Propagation, jumps, propagation
 from .statistics import LayerStatistics, unit_averages, unit_weights
 
 
@@ -127,6 +129,29 @@ class Layers(eqx.Module):
         """
         return sampled(self.transfer, (self.g, self.r, self.bias), n, depth, key, binary, dtype)
 
+    def jacobian(
+        self, depth: int, inputs: Inputs | None = None, *, orthogonal: bool = False, nodes: int = 201
+    ) -> Product:
+        r"""The ensemble of Jacobians of the layer at `depth` by the input.
+
+        $$ J = D_L W_L \cdots D_2 W_2\, D_1 W_1, \qquad D_l = \mathrm{diag}(\phi') $$
+
+        The factors are free of each other for many units, so that `spectra.law` has its eigenvalues and
+        `spectra.singular_profile` its singular values: how signals and gradients grow along depth. `orthogonal` weights
+        are g times orthogonal matrices in place of Gaussian ones. Weights with r > 0 add outliers, which are not in it.
+        The other arguments are those of `recursion`.
+
+        Raises `ValueError` as `recursion`, and for a transfer function with jumps. Source: Pennington, Schoenholz &
+        Ganguli 2017 (arXiv 1711.04735).
+        """
+        inputs = _checked(depth, inputs, nodes)
+        if isinstance(self.transfer, PiecewiseLinear) and is_concrete(self.transfer) and np.any(jumps(self.transfer)):
+            raise ValueError(f"`transfer` must have no jumps here, where its slope is infinite, got {self.transfer!r}")
+        weights = SingularModes(self.g[None]) if orthogonal else IID(self.g)
+        slopes = _slope_laws(self, inputs, depth, nodes)
+        laws = [SingularModes(slopes.values[k], slopes.weights[k]) for k in reversed(range(depth))]
+        return Product([factor for law in laws for factor in (law, weights)])
+
     def propagation(self) -> Propagation:
         r"""Where the sizes and the correlation of two signals go along depth, and over how many layers.
 
@@ -151,6 +176,20 @@ def _checked(depth: int, inputs: Inputs | None, nodes: int) -> Inputs:
     inputs = Inputs() if inputs is None else inputs
     require_instance("inputs", inputs, Inputs, "an `Inputs`")
     return inputs
+
+
+@as_program
+def _slope_laws(layers: Layers, inputs: Inputs, depth: int, nodes: int) -> Discrete:
+    """The laws of |phi'| in all layers, stacked."""
+    found, _ = _recursion(layers, inputs, depth, nodes)
+    first = (inputs.mean_square + inputs.variance).astype(layers.g.dtype)
+    power = jnp.concatenate([first[None], (found.mean_square + found.variance)[:-1]])
+
+    def of(variance):
+        law = layers.transfer.slope_law(jnp.zeros_like(variance), variance)
+        return Discrete(jnp.abs(law.values), law.weights)
+
+    return jax.vmap(of)(layers.g**2 * power + layers.bias**2)
 
 
 @as_program

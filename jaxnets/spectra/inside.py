@@ -14,6 +14,7 @@ Helton, Rashidi Far & Speicher 2007).
 """
 
 import functools
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -25,6 +26,7 @@ from .._laws import Discrete
 from .._numerics import as_complex, find_root, frozen, implicit_root, in_batches, iterate, polish_root, square_modulus
 from .._results import Result
 from ..couplings import Ensemble, Scaled, Sum
+from ..couplings.parts import inverse_square, scaled_law
 from . import tolerances
 
 
@@ -46,7 +48,7 @@ class _Chart(eqx.Module):
     c = 1/x^2. So each such part, a `pivot`, has a c of its own, and u is the same for all of them.
     """
 
-    pivots: tuple[Discrete, ...]
+    pivots: tuple[Any, ...]
     rest: Ensemble | None
 
     def u(self, c):
@@ -76,8 +78,10 @@ class _Blocks(eqx.Module):
     apart: Float[Array, " k"]
 
 
-def pivot_means(law: Discrete, c: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def pivot_means(law: Any, c: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """<1/(1 + s^2 c)> and <s^2/(1 + s^2 c)>."""
+    if not isinstance(law, Discrete):
+        return law.means(c)
     response = law.weights / (1 + law.values**2 * c)
     return jnp.sum(response), jnp.sum(law.values**2 * response)
 
@@ -87,7 +91,7 @@ def chart_of(ensemble: Ensemble) -> _Chart:
     for factor, part in ensemble.parts():
         known = part.singular_law()
         if known is not None:
-            pivots.append(Discrete(jnp.abs(factor * known.values), known.weights))
+            pivots.append(scaled_law(factor, known))
         else:
             rest.append(Scaled(factor, part))
     return _Chart(tuple(pivots), Sum(tuple(rest)) if rest else None)
@@ -117,18 +121,12 @@ def inner_void(ensemble: Ensemble, gains: Discrete) -> tuple[Float[Array, ""], F
     return centre, jnp.where(open_, jnp.sqrt(jnp.where(open_, square, 1)), 0)
 
 
-def reserve(pivots: tuple[Discrete, ...]) -> Float[Array, ""]:
+def reserve(pivots: tuple[Any, ...]) -> Float[Array, ""]:
     """1 / <s^-2> of the part that outweighs all others, less their <s^2>; 0 in place of the first if some s is 0."""
     powers = jnp.stack([pivot.moment(2) for pivot in pivots])
-    margins = [_inverse(pivot) - (jnp.sum(powers) - power) for pivot, power in zip(pivots, powers, strict=True)]
+    inverses = [inverse_square(law) if isinstance(law, Discrete) else law.inverse() for law in pivots]
+    margins = [inverse - (jnp.sum(powers) - power) for inverse, power in zip(inverses, powers, strict=True)]
     return jnp.max(jnp.stack(margins))
-
-
-def _inverse(pivot: Discrete) -> Float[Array, ""]:
-    """1 / <s^-2>, 0 if some s is 0."""
-    positive = pivot.values > 0
-    inverse_square = jnp.sum(pivot.weights / jnp.where(positive, pivot.values, 1) ** 2)
-    return jnp.where(jnp.all(positive | (pivot.weights == 0)), 1 / inverse_square, 0)
 
 
 # --- the solution at a point ----------------------------------------------------------------------------------

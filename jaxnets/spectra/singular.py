@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._arguments import positive, require, require_instance, require_key, require_whole, vector
+from .._laws import Discrete
 from .._numerics import as_complex, as_program, binary_scale, implicit_root, iterate
 from .._results import Result
 from ..couplings import Ensemble, Operator
@@ -159,11 +160,18 @@ def singular_profile(ensemble: Ensemble, scales: Float[ArrayLike, " K"]) -> Sing
     require("scales", scales, positive, "finite numbers > 0")
     known = ensemble.singular_law()
     if known is not None:
-        share = scales[:, None] ** 2 / (scales[:, None] ** 2 + known.values[None] ** 2)
-        counts = 1 - share @ known.weights
-        return SingularProfile(scales, counts, jnp.zeros_like(scales))
+        return SingularProfile(scales, _counts(known, scales), jnp.zeros_like(scales))
     counts, overlaps = _solve_all(ensemble, scales.astype(ensemble.variance().dtype))
     return SingularProfile(scales, counts, overlaps)
+
+
+@as_program
+def _counts(law: Any, scales: Float[Array, " K"]) -> Float[Array, " K"]:
+    """C of a known law of singular values."""
+    if isinstance(law, Discrete):
+        share = scales[:, None] ** 2 / (scales[:, None] ** 2 + law.values[None] ** 2)
+        return 1 - share @ law.weights
+    return 1 - jax.vmap(law.means)(1 / scales**2)[0]
 
 
 @as_program

@@ -12,6 +12,7 @@ CALLS = {
     # --- couplings
     "couplings.IID": of(jn.couplings.IID, g=1.2),
     "couplings.Elliptic": of(jn.couplings.Elliptic, g=1.2, symmetry=0.3),
+    "couplings.Product": of(jn.couplings.Product, factors=[IID(1.2), jn.couplings.SingularModes([0.5, 2.0])]),
     "couplings.RandomModes": of(
         jn.couplings.RandomModes, amplitudes=VECTOR, weights=VECTOR, load=0.5, overlap=0.5 * VECTOR
     ),
