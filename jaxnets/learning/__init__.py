@@ -5,6 +5,10 @@ Each unit is a perceptron with bounds on its weights (`constraints`), a network 
 (`modes`), recurrent networks of spike-and-slab weights (`spike_slab`) and rate networks (`recurrent`) are trained on
 samples (`tasks`) or on trials in time (`trials`) by one loop (`training`). Another learning problem gets a module of
 its own here.
+
+The binary perceptron has a theory (`perceptron`), messages and solutions of given patterns (`messages`, `landscape`),
+and so has Gardner's (`perceptron_spherical`). Ising models (`ising`) are fitted to solutions, or to recordings
+(`ising_fits`).
 """
 
 from .._public import public
@@ -39,8 +43,20 @@ from .design import (
     store_sparsest,
     store_widest,
 )
+from .ising import EntropyCurve, Ising, IsingState
+from .ising_fits import (
+    IsingFit,
+    binarise,
+    maximum_entropy,
+    naive_mean_field,
+    pseudo_likelihood,
+    pseudo_likelihood_error,
+)
+from .landscape import Annealed, Clusters, SolutionSet, anneal, clusters, solutions
+from .messages import Messages, amp, belief_propagation
 from .modes import ModeLinear, ModeNetwork, importance, prune, strength
 from .perceptron import BinaryPerceptron, Neighbours, PerceptronState
+from .perceptron_spherical import Capacity, SphericalPerceptron, SphericalState
 from .psychometric import Psychometric, best_width, probit, psychometric
 from .recurrent import RecurrentNetwork, Signed
 from .spike_slab import SpikeSlabRNN, clip_spectral, except_sparsity, multisensory_optimiser, projected
@@ -49,13 +65,21 @@ from .training import Trained, minibatches, train
 from .trials import DelayedMatch, Multisensory, Sine, Task, Trials, squared_error
 
 __all__ = [
+    "Annealed",
     "BinaryPerceptron",
+    "Capacity",
     "Certificate",
+    "Clusters",
     "Committee",
     "DelayedMatch",
+    "EntropyCurve",
     "FREE",
+    "Ising",
+    "IsingFit",
+    "IsingState",
     "LearningRates",
     "Margin",
+    "Messages",
     "ModeLinear",
     "ModeNetwork",
     "Multisensory",
@@ -69,6 +93,9 @@ __all__ = [
     "Samples",
     "Signed",
     "Sine",
+    "SolutionSet",
+    "SphericalPerceptron",
+    "SphericalState",
     "SpikeSlabRNN",
     "Split",
     "Storable",
@@ -77,8 +104,13 @@ __all__ = [
     "Trained",
     "Trials",
     "accuracy",
+    "amp",
+    "anneal",
+    "belief_propagation",
     "best_width",
+    "binarise",
     "clip_spectral",
+    "clusters",
     "compose",
     "digit_rows",
     "digits",
@@ -89,9 +121,11 @@ __all__ = [
     "importance",
     "largest_margin",
     "margin_limit",
+    "maximum_entropy",
     "minibatches",
     "mnist_1d",
     "multisensory_optimiser",
+    "naive_mean_field",
     "online_sgd",
     "online_theory",
     "order_parameters",
@@ -99,7 +133,10 @@ __all__ = [
     "probit",
     "projected",
     "prune",
+    "pseudo_likelihood",
+    "pseudo_likelihood_error",
     "psychometric",
+    "solutions",
     "squared_error",
     "storable",
     "store",

@@ -40,7 +40,7 @@ class EntropyCurve(Result, axes={"m": "field", "field": "fields"}):
     """Entropies at distances from a reference, made by `Ising.entropy_curve`.
 
     `distances` (m,) are parts of spins that differ on average in each of `fields` (m,) along the reference. `entropies`
-    (m,) are per spin.
+    (m,) are per spin, and `residuals` (m,) the last changes of messages, of which all must have `converged`.
     """
 
     fields: Float[Array, " m"]
@@ -74,7 +74,10 @@ class Ising(eqx.Module):
         require("h", self.h, np.isfinite, "finite numbers")
 
     def exact(self) -> IsingState:
-        """All averages by the sum over 2^n configurations. Differentiable. Raises `ValueError` for n > 20."""
+        """All averages by the sum over 2^n configurations.
+
+        Differentiable, and valid for any couplings. Raises `ValueError` for n > 20.
+        """
         self._require_few("exact")
         return _exact(self)
 
@@ -102,7 +105,8 @@ class Ising(eqx.Module):
         $$ P_x \propto P\, e^{x \sum_i s_i s^*_i}, \qquad d = \frac12 \Big( 1 - \frac1n \sum_i \langle s_i \rangle_x
            s^*_i \Big), \qquad s = - \frac1n \langle \ln P_x \rangle_x $$
 
-        By belief propagation, or `exact` for n <= 20. Raises `ValueError` for a reference that is not n numbers +-1.
+        By belief propagation, valid where that converges, or `exact` for n <= 20. Raises `ValueError` for a reference
+        that is not n numbers +-1, and fields that are not finite.
         """
         reference = vector("reference", reference).astype(self.J.dtype)
         if reference.shape != self.h.shape:

@@ -82,7 +82,7 @@ def pseudo_likelihood(
     `samples` of +-1 are rows, independent of each other. `weights` are their probabilities (all equal if None): with
     exact ones of all configurations the model comes back exactly. A `penalty` keeps couplings finite where the data are
     few or obey constraints, and makes them smaller. Errors are those of `pseudo_likelihood_error`, with averages over
-    the samples. Not converged where a spin is determined by others. Each step costs M n^3 operations.
+    the samples. Valid for M >> n; not converged where other spins determine one. Each step costs M n^3 operations.
 
     Raises `ValueError` for samples that are not +-1, spins that never turn, and weights or penalties out of range.
     Source: Ravikumar, Wainwright & Lafferty 2010; errors derived here.
@@ -150,9 +150,9 @@ def maximum_entropy(
     """The Ising model with given `means` <s_i> and `pairs` <s_i s_j>, exactly, by the sum over all configurations.
 
     Moments of constraints, as those of all solutions of a perceptron, ask for infinite couplings: `shrinkage` brings
-    all moments nearer to 0 by that part. Newton's method with a search along each step, since the likelihood may be
-    nearly flat; n = 15 takes seconds. Raises `ValueError` for n > 16, moments that do not fit together, and a shrinkage
-    outside of [0, 1).
+    all moments nearer to 0 by that part. Newton's method searches along each step, since the likelihood may be nearly
+    flat; n = 15 takes seconds. Valid for moments inside their range, where couplings are finite. Raises `ValueError`
+    for n > 16, moments out of range, and a shrinkage outside of [0, 1).
     """
     m = host_array("means", means, (None,))
     n = len(m)

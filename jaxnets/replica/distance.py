@@ -48,7 +48,8 @@ class NearbyWeights(Problem):
        + \alpha \Big\langle \ln H \Big( \frac{\kappa - B}{\sqrt{1 - r}} \Big) \Big\rangle $$
 
     The free energy is -s, and the replicon is 1 - Lambda of the constrained solutions. `stability` is the determinant
-    of the equations, 0 at a fold. Averages have `nodes` by half as many points. Source: Huang & Kabashima 2014 (arXiv
+    of the equations, 0 at a fold. Averages have `nodes` by half as many points. `in_numpy`: all methods take
+    NumPy arrays too. Source: Huang & Kabashima 2014 (arXiv
     1408.1784); the two-dimensional form is derived here.
     """
 
@@ -62,7 +63,7 @@ class NearbyWeights(Problem):
         self.typical, self.q, self.distance, self.nodes = typical, q, distance, nodes
 
     def at_log_distance(self, log_distance: Float[Array, ""]) -> "NearbyWeights":
-        """The same problem at the distance d with this logarithm."""
+        """The same problem at the distance exp(`log_distance`)."""
         return eqx.tree_at(lambda problem: problem.distance, self, namespace(log_distance).exp(log_distance))
 
     def guess(self) -> Float[Array, " 3"]:

@@ -105,8 +105,9 @@ class BinaryWeights(Problem):
        \hat q = \alpha \big\langle (\partial_w \ln H)^2 \big\rangle $$
 
     The free energy is minus the entropy (1/N) ln(number of solutions), the replicon is 1 - Lambda, and `stability` is 1
-    less the slope of the map from q to <tanh^2>. Averages have so many `nodes`. Raises `ValueError` for a load that is
-    not positive, a margin that is not finite and nodes < 21 or even. Source: Krauth & Mezard 1989.
+    less the slope of the map from q to <tanh^2>. Averages have so many `nodes`, and all methods take NumPy arrays too
+    (`in_numpy`). Raises `ValueError` for a load that is not positive, a margin that is not finite and nodes < 21 or
+    even. Source: Krauth & Mezard 1989.
     """
 
     in_numpy: ClassVar[bool] = True
@@ -132,7 +133,7 @@ class BinaryWeights(Problem):
         return -math.log(2) / tail(self.kappa).log
 
     def at_log_part(self, log_part: Float[Array, ""]) -> "BinaryWeights":
-        """The same problem at a part, with this logarithm, of the load `annealed`."""
+        """The same problem at exp(`log_part`) times the load `annealed`."""
         return self.at_load(namespace(log_part).exp(log_part) * self.annealed())
 
     def patterns(self, y: Float[Array, " 1"]) -> PatternAverages:

@@ -44,8 +44,9 @@ class SphericalWeights(Problem):
     `coding` is f, the part of patterns with output +1. `free_bias`: b maximises the volume, else b = 0. `signed`: each
     weight has a given sign, all positive without loss of generality. The free energy is minus (1/N) ln of the part of
     the sphere that solves the patterns. The replicon is 1 - Lambda; `stability` is the determinant of the equations.
-    Averages have so many `nodes`. Raises `ValueError` for alpha <= 0, a kappa that is not finite and a coding level
-    outside of (0, 1). Source: Gardner 1988; Amit, Wong & Campbell 1989.
+    Averages have so many `nodes`, of which methods may take `every` second one, and take NumPy arrays too
+    (`in_numpy`). Raises `ValueError` for alpha <= 0, a kappa that is not finite and a coding level outside of (0, 1).
+    Source: Gardner 1988; Amit, Wong & Campbell 1989.
     """
 
     in_numpy: ClassVar[bool] = True

@@ -10,6 +10,10 @@ from jaxnets.transfer import ReLU
 
 from .problems import KEY, PATTERNS, QUIET, SIGNS, STATES, VECTOR, Call, J, Made, N, of
 
+SPINS = np.array([[1, -1, 1], [1, 1, -1], [-1, 1, 1]])
+COUPLED = np.array([[0.0, 0.5, 0.0], [0.5, 0.0, -0.3], [0.0, -0.3, 0.0]])
+CONFIGURATIONS = np.array(list(itertools.product([-1, 1], repeat=3)))
+
 
 @functools.cache
 def trajectory():
@@ -153,6 +157,34 @@ CALLS = {
         )
         for name in ("store", "store_sparsest", "store_widest")
     },
+    "learning.BinaryPerceptron": of(jn.learning.BinaryPerceptron, alpha=0.5, kappa=0.1),
+    "learning.BinaryPerceptron.distance_entropy": of(
+        lambda distance: jn.learning.BinaryPerceptron(0.5, 1.0, symmetric=True).distance_entropy(distance),
+        nan=("among", "stability"),
+        distance=0.1,
+    ),
+    "learning.SphericalPerceptron": of(jn.learning.SphericalPerceptron, alpha=0.5, kappa=0.1, coding=0.4),
+    "learning.amp": of(jn.learning.amp, heavy=True, patterns=SPINS, kappa=0.1, max_sweeps=5),
+    "learning.belief_propagation": of(
+        jn.learning.belief_propagation, heavy=True, patterns=SPINS, kappa=0.1, max_sweeps=5
+    ),
+    "learning.solutions": of(jn.learning.solutions, patterns=SPINS, kappa=0.1),
+    "learning.clusters": of(jn.learning.clusters, weights=SPINS),
+    "learning.anneal": of(
+        jn.learning.anneal, heavy=True, patterns=SPINS, kappa=0.1, key=KEY, chains=2, sweeps=3, hottest=1.0
+    ),
+    "learning.Ising": of(jn.learning.Ising, J=COUPLED, h=np.zeros(3)),
+    "learning.Ising.entropy_curve": of(
+        lambda reference, fields: jn.learning.Ising(COUPLED).entropy_curve(reference, fields, exact=True),
+        reference=np.array([1, -1, 1]),
+        fields=np.array([0.0, 1.0]),
+    ),
+    "learning.binarise": of(jn.learning.binarise, activity=SPINS, threshold=np.zeros(3), window=1),
+    "learning.pseudo_likelihood": of(
+        jn.learning.pseudo_likelihood, heavy=True, samples=CONFIGURATIONS, penalty=0.1, weights=np.ones(8)
+    ),
+    "learning.naive_mean_field": of(jn.learning.naive_mean_field, samples=CONFIGURATIONS, weights=np.ones(8)),
+    "learning.maximum_entropy": of(jn.learning.maximum_entropy, means=np.full(3, 0.1), pairs=np.eye(3)),
     "learning.weight_limits": of(
         jn.learning.weight_limits,
         n=N,

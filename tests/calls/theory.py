@@ -305,6 +305,8 @@ CALLS = {
         jn.memory.dense.recall, interaction=jn.memory.dense.Polynomial(2), patterns=SPINS, states=SPINS, num_steps=2
     ),
     # --- replica
+    "replica.BinaryWeights": of(jn.replica.BinaryWeights, alpha=0.5, kappa=0.1),
+    "replica.SphericalWeights": of(jn.replica.SphericalWeights, alpha=0.5, kappa=0.1, coding=0.4),
     "replica.Hopfield": of(
         jn.replica.Hopfield, core=Made(lambda: jn.replica.symmetric_core(SMALL, 1)), temperature=0.1, nodes=20
     ),
