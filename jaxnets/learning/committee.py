@@ -21,10 +21,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from .._arguments import (
-    in_one_precision,
     nonnegative,
     positive,
-    real_array,
     require,
     require_key,
     require_whole,
@@ -33,6 +31,7 @@ from .._arguments import (
 )
 from .._numerics import as_program
 from .._results import Result, one_line
+from .modes import factors, require_factors
 
 _TOLERANCE = 1e-8  # of the order parameters, relative and absolute, in each step of the equations
 _MOST_STEPS = 100_000  # of the equations: 10,000 lead to t = 3e4 with 8 + 8 units, where steps are about 3
@@ -58,22 +57,10 @@ class Committee(eqx.Module):
         amplitudes: Float[ArrayLike, " p"],
         right: Float[ArrayLike, "p D"],
     ):
-        given = {"left": left, "amplitudes": amplitudes, "right": right}
-        arrays = (real_array(name, value) for name, value in given.items())
-        self.left, self.amplitudes, self.right = in_one_precision(*arrays)
+        self.left, self.amplitudes, self.right = factors(left, amplitudes, right)
 
     def __check_init__(self):
-        for name in ("left", "amplitudes", "right"):
-            require(name, getattr(self, name), np.isfinite, "finite numbers")
-        for name, value, shape in (("left", self.left, "(m, p)"), ("right", self.right, "(p, D)")):
-            if value.ndim != 2:
-                raise ValueError(f"`{name}` must have shape {shape}, got {value.shape}")
-        p = self.amplitudes.shape
-        if self.amplitudes.ndim != 1 or (self.left.shape[1], self.right.shape[0]) != (*p, *p):
-            raise ValueError(
-                "`left`, `amplitudes` and `right` must have shapes (m, p), (p,) and (p, D), got "
-                f"{self.left.shape}, {p} and {self.right.shape}"
-            )
+        require_factors(self.left, self.amplitudes, self.right, "(p, D)")
 
     @classmethod
     def gaussian(cls, units: int, modes: int, inputs: int, *, key: PRNGKeyArray, scale: float = 1.0) -> "Committee":

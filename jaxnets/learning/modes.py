@@ -26,6 +26,23 @@ from ..transfer import ReLU
 _RELU = ReLU()
 
 
+def factors(left: ArrayLike, amplitudes: ArrayLike, right: ArrayLike) -> tuple[Float[Array, "..."], ...]:
+    """The three factors of modes as real arrays of one precision."""
+    given = {"left": left, "amplitudes": amplitudes, "right": right}
+    return in_one_precision(*(real_array(name, value) for name, value in given.items()))
+
+
+def require_factors(left, amplitudes, right, inputs: str) -> None:
+    """Raises `ValueError` unless all are finite, of shapes (m, p), (p,) and `inputs`, "(n, p)" or "(p, n)"."""
+    shapes = [left.shape, amplitudes.shape, right.shape]
+    last = -1 if inputs.endswith("p)") else 0  # axis of the modes in `right`
+    if [len(shape) for shape in shapes] != [2, 1, 2] or not shapes[0][1] == shapes[1][0] == shapes[2][last]:
+        got = f"{shapes[0]}, {shapes[1]} and {shapes[2]}"
+        raise ValueError(f"`left`, `amplitudes` and `right` must have shapes (m, p), (p,) and {inputs}, got {got}")
+    for name, factor in (("left", left), ("amplitudes", amplitudes), ("right", right)):
+        require(name, factor, np.isfinite, "finite numbers")
+
+
 class ModeLinear(eqx.Module):
     """One layer of p modes: `left` (m, p) is xi, `amplitudes` (p,) Sigma, and `right` (n, p) xihat^T.
 
@@ -44,19 +61,10 @@ class ModeLinear(eqx.Module):
         amplitudes: Float[ArrayLike, " p"],
         right: Float[ArrayLike, "n p"],
     ):
-        given = {"left": left, "amplitudes": amplitudes, "right": right}
-        arrays = (real_array(name, value) for name, value in given.items())
-        self.left, self.amplitudes, self.right = in_one_precision(*arrays)
+        self.left, self.amplitudes, self.right = factors(left, amplitudes, right)
 
     def __check_init__(self):
-        shapes = [x.shape for x in (self.left, self.amplitudes, self.right)]
-        if [len(shape) for shape in shapes] != [2, 1, 2] or len({shape[-1] for shape in shapes}) != 1:
-            raise ValueError(
-                "`left`, `amplitudes` and `right` must have shapes (m, p), (p,) and (n, p), got "
-                + ", ".join(map(str, shapes))
-            )
-        for name in ("left", "amplitudes", "right"):
-            require(name, getattr(self, name), np.isfinite, "finite numbers")
+        require_factors(self.left, self.amplitudes, self.right, "(n, p)")
 
     def __call__(self, x: Float[Array, " n"]) -> Float[Array, " m"]:
         """W x, in 2 p (m + n) operations."""

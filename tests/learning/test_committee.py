@@ -129,7 +129,7 @@ def test_a_committee_is_a_function():
     "call, says",
     [
         (lambda s, t: Committee(s.left, s.amplitudes[:1], s.right), r"\(m, p\), \(p,\) and \(p, D\)"),
-        (lambda s, t: Committee(s.left[0], s.amplitudes, s.right), r"`left` must have shape \(m, p\)"),
+        (lambda s, t: Committee(s.left[0], s.amplitudes, s.right), r"\(m, p\), \(p,\) and \(p, D\), got \(2,\)"),
         (lambda s, t: Committee(np.nan * s.left, s.amplitudes, s.right), "`left` must be finite"),
         (lambda s, t: Committee.gaussian(2, 0, 3, key=jax.random.key(0)), "`modes` must be a whole number >= 1"),
         (lambda s, t: online_theory(s, committees(10)[1], ALL, TIMES), "`teacher` must have the 20 inputs"),
