@@ -35,6 +35,7 @@ SCRIPTS = (
     "multistability",
     "fitting",
     "learning",
+    "perceptron",
     "precision",
     "sweeps",
     "scaling",
