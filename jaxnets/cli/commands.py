@@ -20,7 +20,20 @@ SIMULATED_ENSEMBLE, SIMULATED_N = "RandomModes.of_rank(3, .25)", 2000
 G = (1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.25, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0)
 EFFECTIVE_RANKS = (float("inf"), 1.0, 0.25, 0.1)
 LOADS = (0.02, 0.06, 0.1, 0.2, 0.3, 0.5, 0.7)
-PAPERS = ("2208.11411", "2103.14324", "2103.14317", "2409.01969", "2207.12373", "2210.03241")
+PAPERS = (
+    "2208.11411",
+    "2103.14324",
+    "2103.14317",
+    "2409.01969",
+    "2207.12373",
+    "2210.03241",
+    "2208.09859",
+    "2102.03740",
+    "2111.13302",
+    "2007.08093",
+    "2006.11569",
+    "2007.02047",
+)
 # Steps, units, and rate of each task of `learn`; the modes and the ensemble count for some of them alone.
 LEARNED = {
     "digits": (840, 50, 5e-3),
@@ -30,6 +43,7 @@ LEARNED = {
     "match": (600, 60, 3e-3),
     "sine": (600, 60, 3e-3),
 }
+PERCEPTRON_N = 2000  # weights of the largest sample of `learn perceptron`
 LEARNED_ENSEMBLE = "IID(1.2)"
 STRENGTHS = (0.6, 0.8, 1.0, 1.25, 1.6, 2.2, 3.0)
 
@@ -417,8 +431,11 @@ def learn(
     scikit-learn. Outputs of an earlier run are replaced; files of these names that jaxnets did not write are left
     alone, and nothing is run.
 
+    The task perceptron trains nothing: it is the entropy of solutions of a binary perceptron against the load, where it
+    ends, and the same from messages of samples of n / 4, n / 2 and n weights.
+
     Args:
-        task: digits, digit-rows, mnist-1d, multisensory, match or sine.
+        task: digits, digit-rows, mnist-1d, multisensory, match, sine or perceptron.
         steps: Number of steps of training; without it the number that the task was tried with.
         n: Number of units, of each hidden layer or of the recurrent network.
         modes: Number of modes of each layer, for digits and mnist-1d; 12 without it.
@@ -428,8 +445,10 @@ def learn(
         seed: Seed of all that is random.
         out: Folder for the outputs, made if it is missing.
     """
+    if task == "perceptron":
+        return _perceptron(PERCEPTRON_N if n is None else n, seed, out, (steps, modes, ensemble, rate))
     if task not in LEARNED:
-        raise InputError(f"`TASK` must be one of {', '.join(LEARNED)}, got {task}")
+        raise InputError(f"`TASK` must be one of {', '.join(LEARNED)} or perceptron, got {task}")
     layered, house = task in ("digits", "mnist-1d"), task in ("match", "sine")
     if modes is not None and not layered:
         raise InputError(f"`--modes` belongs to digits and mnist-1d, got the task {task}")
@@ -454,6 +473,21 @@ def learn(
     return work
 
 
+def _perceptron(n: int, seed: int, out: Path, others: tuple) -> Work:
+    for name, value in zip(("steps", "modes", "ensemble", "rate"), others, strict=True):
+        if value is not None:
+            raise InputError(f"`--{name}` has no meaning for perceptron, which trains nothing")
+    require_counts(n=n)
+    require_seed(seed)
+
+    def work() -> int | None:
+        from . import learn_perceptron
+
+        return learn_perceptron.run(n, seed, out)
+
+    return work
+
+
 def reproduce(
     numbers: Annotated[Positional[Texts], arg(metavar="[PAPER ...]")] = (),
     *,
@@ -462,11 +496,12 @@ def reproduce(
 ) -> Work:
     """Main figures of papers, and a table of their numbers: published, theory here, sample here.
 
-    PAPER is one or more of 2208.11411, 2103.14324, 2103.14317, 2409.01969 (with 2207.12373) and 2210.03241; the default
-    is all of them. Writes each figure as NUMBER-NAME.png, and reproduction.md, which shows the figures with the table
-    and names the parameters that a paper does not give and that were chosen here. Both grow as figures are done, and an
-    interruption keeps the finished figures. The exit code is 1 if a number misses its tolerance. Figures and a report
-    of an earlier run are replaced; files of these names that jaxnets did not write are left alone, and nothing is run.
+    PAPER is one or more of 2208.11411, 2103.14324, 2103.14317, 2409.01969 (with 2207.12373), 2210.03241, 2208.09859,
+    2102.03740, 2111.13302, 2007.08093, 2006.11569 and 2007.02047; the default is all of them. Writes each figure as
+    NUMBER-NAME.png, and reproduction.md, which shows the figures with the table and names the parameters that a paper
+    does not give and that were chosen here. Both grow as figures are done, and an interruption keeps the finished
+    figures. The exit code is 1 if a number misses its tolerance. Figures and a report of an earlier run are replaced;
+    files of these names that jaxnets did not write are left alone, and nothing is run.
 
     Args:
         numbers: Numbers of papers on arXiv.

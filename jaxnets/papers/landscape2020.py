@@ -117,15 +117,15 @@ def draw_errors(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
                 f"squared errors of couplings over the formula, β = {beta:g}",
                 theory=1.0,
                 sample=float(np.mean(found)),
-                sample_error=standard_error(found),
+                sample_error=standard_error(np.array(found)),
                 allowance=20 / sizes.samples,
                 note=f"{sizes.samples} samples of {n} spins",
             )
         )
     ax = plotting.figure(3.4, 2.6)
-    errors = np.array([standard_error(found) for found in ratios])
+    errors = np.array([standard_error(np.array(found)) for found in ratios])
     plotting.samples(np.array(betas), np.mean(np.array(ratios), 1), ax, error=errors, label="fits")
-    plotting.level(1.0, ax, color=BLACK, label="formula")
+    plotting.profile(np.array(betas), np.ones(len(betas)), ax, color=BLACK, label="formula")
     ax.set(xlabel="strength β of couplings", ylabel="squared error over its theory", ylim=(0, 2))
     plotting.legend(ax)
     caption = (

@@ -59,7 +59,7 @@ def draw_entropy(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
     plotting.profile(loads, stable, ax, color=VERMILLION, style="--", label="stability Λ")
     errors = np.array([standard_error(row) for row in found])
     plotting.samples(np.array(SAMPLED), np.mean(found, 1), ax, error=errors, label="messages")
-    plotting.level(0.0, ax, color=BLACK, style=":")
+    plotting.profile(loads[[0, -1]], np.zeros(2), ax, color=BLACK, style=":", label=None)
     ax.set(xlabel="load α = P / N", ylabel="entropy, stability")
     plotting.legend(ax)
     caption = (
@@ -101,7 +101,7 @@ def draw_distance(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
                     note="reference value: the law of small distances",
                 )
             )
-    plotting.level(0.0, ax, color=BLACK, style=":")
+    plotting.profile(distances[[0, -1]], np.zeros(2), ax, color=BLACK, style=":", label=None)
     ax.set(xlabel="distance d from a typical solution", ylabel="entropy s(d)", xscale="log")
     plotting.legend(ax)
     caption = (

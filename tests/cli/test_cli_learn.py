@@ -161,3 +161,18 @@ def test_files_of_others_stay(here, capsys):
 
 def test_tasks_are_those_of_the_room():
     assert list(LEARNED) == list(PROBLEMS)
+
+
+@pytest.mark.slow
+def test_perceptron(here, capsys):
+    """Theory, and messages of three sizes near it."""
+    assert command("perceptron", "--n", 80) == 0
+    data = stored(here)
+    assert data.attrs["capacity"] == pytest.approx(0.833079, abs=1e-6)
+    assert data.entropy_of_messages.shape == (3, 3, 6) and (here / "learn.png").exists()
+    np.testing.assert_allclose(data.entropy_of_messages.sel(size=80, sampled_load=0.3).mean(), 0.4748, atol=0.05)
+    assert "1.014654" in capsys.readouterr().out
+
+
+def test_a_perceptron_trains_nothing(here, capsys):
+    assert command("perceptron", "--steps", 3) == 2 and "--steps" in capsys.readouterr().err
