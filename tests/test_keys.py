@@ -9,7 +9,18 @@ import optax
 import pytest
 
 import jaxnets as jn
-from jaxnets import computations, couplings, dynamics, fitting, learning, meanfield, memory, multistability, spectra
+from jaxnets import (
+    computations,
+    couplings,
+    dynamics,
+    fitting,
+    layers,
+    learning,
+    meanfield,
+    memory,
+    multistability,
+    spectra,
+)
 from jaxnets._arguments import require_key
 
 PHI = jn.transfer.Tanh()
@@ -64,6 +75,11 @@ DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key)
     "fitting.fit_connectome": lambda key: fitting.fit_connectome(np.eye(3), key=key),
     "fitting.score_models": lambda key: fitting.score_models({"": SYMMETRIC}, {"": np.eye(3)}, key=key),
     "learning.SpikeSlabRNN.sample": lambda key: RNN.sample(key=key),
+    "layers.Layers.sample": lambda key: layers.Layers(PHI).sample(3, 1, key=key),
+    "layers.correlated_weights": lambda key: layers.correlated_weights(2, 3, 0.5, key=key),
+    "learning.robustness": lambda key: learning.robustness(
+        lambda x: x, learning.Samples(np.eye(2), np.arange(2)), key=key
+    ),
     "learning.minibatches": lambda key: learning.minibatches(3, 2, 1, key=key),
     "learning.online_sgd": lambda key: learning.online_sgd(COMMITTEE, COMMITTEE, RATES, [1.0], key=key),
     "learning.train": lambda key: learning.train(

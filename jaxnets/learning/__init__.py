@@ -59,6 +59,7 @@ from .perceptron import BinaryPerceptron, Neighbours, PerceptronState
 from .perceptron_spherical import Capacity, SphericalPerceptron, SphericalState
 from .psychometric import Psychometric, best_width, probit, psychometric
 from .recurrent import RecurrentNetwork, Signed
+from .robustness import ReadoutNetwork, Robustness, local_errors, robustness
 from .spike_slab import SpikeSlabRNN, clip_spectral, except_sparsity, multisensory_optimiser, projected
 from .tasks import Samples, Split, accuracy, digit_rows, digits, mnist_1d
 from .training import Trained, minibatches, train
@@ -90,6 +91,8 @@ __all__ = [
     "Plateaus",
     "Psychometric",
     "RecurrentNetwork",
+    "ReadoutNetwork",
+    "Robustness",
     "Samples",
     "Signed",
     "Sine",
@@ -120,6 +123,7 @@ __all__ = [
     "generalisation_error",
     "importance",
     "largest_margin",
+    "local_errors",
     "margin_limit",
     "maximum_entropy",
     "minibatches",
@@ -132,6 +136,7 @@ __all__ = [
     "plateaus",
     "probit",
     "projected",
+    "robustness",
     "prune",
     "pseudo_likelihood",
     "pseudo_likelihood_error",

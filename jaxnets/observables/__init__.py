@@ -21,6 +21,7 @@ from .dimension import (
     participation_ratio,
     principal_components,
 )
+from .exponents import RankExponent, cross_validated_spectrum, rank_exponent
 from .patterns import overlaps
 from .spectrum import Peaks, dominant_frequencies, power_spectrum
 
@@ -29,10 +30,12 @@ __all__ = [
     "LaggedCovariance",
     "Peaks",
     "PrincipalComponents",
+    "RankExponent",
     "autocovariance",
     "correlation_time",
     "covariance",
     "cross_covariance",
+    "cross_validated_spectrum",
     "dimension_estimate",
     "dominant_frequencies",
     "online",
@@ -40,6 +43,7 @@ __all__ = [
     "participation_ratio",
     "power_spectrum",
     "principal_components",
+    "rank_exponent",
     "unit_autocovariances",
 ]
 

@@ -94,6 +94,11 @@ CALLS = {
     # --- learning
     "learning.Committee": of(jn.learning.Committee, left=STATES.T, amplitudes=np.ones(2), right=STATES),
     "learning.ModeLinear": of(jn.learning.ModeLinear, left=J[:2], amplitudes=VECTOR, right=J),
+    "learning.ReadoutNetwork.gaussian": of(
+        lambda gain, offset: jn.learning.ReadoutNetwork.gaussian((3, 2), 2, key=KEY, gain=gain, offset=offset),
+        gain=1.0,
+        offset=VECTOR,
+    ),
     "learning.ModeNetwork": of(
         lambda left, amplitudes, right: jn.learning.ModeNetwork([left], [amplitudes], [right]),
         left=J[:2],

@@ -42,6 +42,29 @@ def _profile_law(method):
 
 
 CALLS = {
+    # --- layers
+    "layers.Layers": of(lambda g, r, bias: jn.layers.Layers(Tanh(), g, r, bias), g=1.2, r=0.5, bias=0.1),
+    "layers.Inputs": of(jn.layers.Inputs, mean_square=0.1, variance=0.5, variance_square=0.3, off_diagonal=0.2),
+    "layers.FeedForward": of(
+        lambda weights, biases: jn.layers.FeedForward(weights, biases, Tanh()), weights=np.stack([J, J]), biases=STATES
+    ),
+    "layers.FeedForward.closure": of(
+        lambda covariance, mean: jn.layers.FeedForward(np.stack([J]), STATES[:1], Tanh()).closure(covariance, mean),
+        heavy=True,
+        covariance=np.eye(3),
+        mean=VECTOR,
+    ),
+    "layers.correlated_weights": of(lambda r: jn.layers.correlated_weights(3, 4, r, key=KEY), r=0.5),
+    "layers.edge_of_chaos": of(lambda bias: jn.layers.edge_of_chaos(Tanh(), bias), heavy=True, bias=0.3),
+    "layers.measured_statistics": of(
+        jn.layers.measured_statistics, first=SERIES.reshape(20, 2, 3), second=SERIES.reshape(20, 2, 3)[::-1]
+    ),
+    "layers.rate_covariance": of(
+        lambda mean, covariance: jn.layers.rate_covariance(Tanh(), mean, covariance),
+        heavy=True,
+        mean=VECTOR,
+        covariance=np.eye(3),
+    ),
     # --- spectra
     "spectra.law": of(jn.spectra.law, ensemble=IID(1.5), gains=VECTOR),
     "spectra.law of a transfer function": of(jn.spectra.law, ensemble=IID(1.5), gains=Tanh(), mean=0.2, variance=0.5),
