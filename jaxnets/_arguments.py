@@ -93,6 +93,14 @@ def real_array(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Float[Array
     return as_float(value, f"`{name}`")
 
 
+def known_array(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Float[Array, "..."]:
+    """As `real_array`, and known within `jit` too if the value is: theory asks whether a symmetry is 1."""
+    if not is_concrete(value):
+        return real_array(name, value)
+    with jax.ensure_compile_time_eval():
+        return real_array(name, value)
+
+
 def complex_array(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Complex[Array, "..."]:
     """As `real_array`, for real or complex numbers: complex ones."""
     array = as_float(value, f"`{name}`", may_be_complex=True)
@@ -154,15 +162,17 @@ def require_shape(name: str, shape: tuple[int, ...], expected: tuple[int | None,
         raise ValueError(f"`{name}` must have shape ({lengths}{',' * (len(expected) == 1)}), got {shape}")
 
 
-def scalar(name: str, value: ArrayLike) -> Float[Array, ""]:
-    array = real_array(name, value)
+def scalar(name: str, value: ArrayLike, array_of: Callable[..., Any] = real_array) -> Float[Array, ""]:
+    array = array_of(name, value)
     if array.ndim != 0:
         raise ValueError(f"`{name}` must be a number, got shape {array.shape}: map over more with `jax.vmap`")
     return array
 
 
-def vector(name: str, value: ArrayLike | Sequence[ArrayLike]) -> Float[Array, " k"]:
-    array = real_array(name, value)
+def vector(
+    name: str, value: ArrayLike | Sequence[ArrayLike], array_of: Callable[..., Any] = real_array
+) -> Float[Array, " k"]:
+    array = array_of(name, value)
     if array.ndim != 1 or array.shape[0] == 0:
         raise ValueError(f"`{name}` must be a non-empty 1-d array, got shape {array.shape}")
     return array

@@ -9,12 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Inexact
 
-from ._arguments import nonnegative, require, vector
+from ._arguments import known_array, nonnegative, require, vector
 from ._numerics import is_concrete
 from ._results import one_line
 
@@ -58,16 +57,17 @@ def values_and_weights(
 
     Raises `ValueError` as `Discrete`, and for values for which ``holds`` is false.
     """
-    x = vector(name, values)
+    x = vector(name, values, known_array)
     require(name, x, holds, expected)
     if weights is None:
-        return x, jax.device_put(np.full(x.shape, 1 / x.shape[0], x.dtype))
-    w = vector("weights", weights).astype(x.dtype)
+        return x, known_array("weights", np.full(x.shape, 1 / x.shape[0], x.dtype))
+    w = vector("weights", weights, known_array)
+    w = w if w.dtype == x.dtype else w.astype(x.dtype)
     if w.shape != x.shape:
         raise ValueError(f"`weights` must have the shape of `{name}`, {x.shape}, got {w.shape}")
     require("weights", w, lambda w: nonnegative(w) & (np.sum(w) > 0), "finite numbers >= 0, not all 0")
     # In NumPy if the weights are known, because each small operation would be compiled.
     if is_concrete(w):
         w = np.asarray(w)
-        return x, jax.device_put(w / np.sum(w))
+        return x, known_array("weights", w / np.sum(w))
     return x, w / jnp.sum(w)

@@ -50,3 +50,18 @@ def test_constants(name):
     beside = lambda x: (x, jnp.asarray(CASES[name]()))
     np.testing.assert_allclose(jax.jit(beside)(1.0)[1], alone, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(jax.vmap(beside, out_axes=(0, None))(jnp.ones(2))[1], alone, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "ensemble_of",
+    [
+        lambda g: couplings.Elliptic(g, 1.0),
+        lambda g: couplings.RandomModes([g], load=0.5, overlap=1.0),
+        pytest.param(lambda g: couplings.DeepHebbian(0.5, g, (0.0,)), marks=pytest.mark.slow),
+    ],
+)
+def test_a_known_symmetry_stays_known(ensemble_of):
+    """A strength is traced, the symmetry is not: the spectrum is real, and has a density on the line."""
+    density = lambda g: spectra.law(ensemble_of(g)).density(np.array([0.3, 1.2]))
+    np.testing.assert_allclose(jax.jit(density)(0.9), density(0.9), rtol=1e-9)
+    assert np.all(density(0.9) > 0)

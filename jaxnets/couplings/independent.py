@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from .._arguments import correlation, nonnegative, require, require_key, require_whole, scalar
+from .._arguments import correlation, known_array, nonnegative, require, require_key, require_whole, scalar
 from .._numerics import is_concrete
 from . import operators
 from .ensemble import Ensemble, FourPoint, may_vanish, no_pole, vanishes
@@ -75,7 +75,7 @@ class Elliptic(Ensemble):
 
     def __init__(self, g: Float[ArrayLike, ""] = 1.0, symmetry: Float[ArrayLike, ""] = 0.0):
         self.g = scalar("g", g)
-        self.symmetry = scalar("symmetry", symmetry)
+        self.symmetry = scalar("symmetry", symmetry, known_array)
 
     def __check_init__(self):
         require("g", self.g, nonnegative, "a finite number >= 0")

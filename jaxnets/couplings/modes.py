@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Complex, Float
 
 from .._arguments import (
     correlation,
+    known_array,
     nonnegative,
     positive,
     real_array,
@@ -61,10 +62,14 @@ class RandomModes(Ensemble):
     ):
         self.amplitudes, self.weights = values_and_weights("amplitudes", amplitudes, weights)
         self.load = scalar("load", load)
-        overlap = real_array("overlap", overlap)
+        overlap = known_array("overlap", overlap)
         if overlap.shape not in ((), self.amplitudes.shape):
             raise ValueError(f"`overlap` must be a number or have the shape of `amplitudes`, got {overlap.shape}")
-        self.overlap = jnp.broadcast_to(overlap, self.amplitudes.shape)
+        shape = self.amplitudes.shape
+        if is_concrete(overlap):  # it stays known within `jit`
+            self.overlap = known_array("overlap", np.broadcast_to(np.asarray(overlap), shape))
+        else:
+            self.overlap = jnp.broadcast_to(overlap, shape)
 
     def __check_init__(self):
         require("load", self.load, positive, "a finite number > 0")
@@ -243,8 +248,8 @@ class DeepHebbian(Ensemble):
         symmetric: bool = False,
     ):
         self.load = scalar("load", load)
-        self.auto = scalar("auto", auto)
-        self.hetero = vector("hetero", hetero)
+        self.auto = scalar("auto", auto, known_array)
+        self.hetero = vector("hetero", hetero, known_array)
         self.patterns = patterns
         self.ring = ring
         self.symmetric = symmetric
