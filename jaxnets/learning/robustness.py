@@ -113,7 +113,7 @@ class ReadoutNetwork(eqx.Module):
         return jnp.stack([jax.lax.stop_gradient(B) @ h for B, h in pairs])
 
     def __call__(self, x: Float[Array, " n"]) -> Float[Array, " classes"]:
-        """Outputs of the last layer."""
+        """Outputs of the last layer for one input x."""
         return self.outputs(x)[-1]
 
 
