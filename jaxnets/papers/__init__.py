@@ -6,13 +6,31 @@ numbers agree with `tests/papers`. To add a paper, write its module and list it 
 """
 
 from .comparison import Comparison, agrees, markdown
+from .ensemble2021 import PAPER as ENSEMBLE_2021
 from .equilibrium2021 import PAPER as EQUILIBRIUM_2021
+from .geometry2020 import PAPER as GEOMETRY_2020
+from .landscape2020 import PAPER as LANDSCAPE_2020
+from .layers2020 import PAPER as LAYERS_2020
+from .learned2023 import PAPER as LEARNED_2023
 from .modes2024 import PAPER as MODES_2024
 from .multistability2023 import PAPER as MULTISTABILITY_2023
 from .paper import Figure, Paper
+from .perceptron2021 import PAPER as PERCEPTRON_2021
 from .sequences2022 import PAPER as SEQUENCES_2022
 from .symmetric2021 import PAPER as SYMMETRIC_2021
 
-ALL = (SEQUENCES_2022, SYMMETRIC_2021, EQUILIBRIUM_2021, MODES_2024, MULTISTABILITY_2023)
+ALL = (
+    SEQUENCES_2022,
+    SYMMETRIC_2021,
+    EQUILIBRIUM_2021,
+    MODES_2024,
+    MULTISTABILITY_2023,
+    LEARNED_2023,
+    ENSEMBLE_2021,
+    PERCEPTRON_2021,
+    LANDSCAPE_2020,
+    LAYERS_2020,
+    GEOMETRY_2020,
+)
 
 __all__ = ["ALL", "Comparison", "Figure", "Paper", "agrees", "markdown"]

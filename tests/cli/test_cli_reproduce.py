@@ -177,7 +177,8 @@ def test_sizes_alone_tell_quick_from_full():
     for paper in papers.ALL:
         assert type(paper.quick) is type(paper.full) and paper.quick != paper.full
     numbers = [paper.number for paper in papers.ALL]
-    assert numbers == ["2208.11411", "2103.14324", "2103.14317", "2409.01969", "2210.03241"]
+    first = ["2208.11411", "2103.14324", "2103.14317", "2409.01969", "2210.03241"]
+    assert numbers == [*first, "2208.09859", "2102.03740", "2111.13302", "2007.08093", "2006.11569", "2007.02047"]
 
 
 SMALL = dataclasses.replace(
