@@ -74,6 +74,7 @@ def messages_by_numpy(patterns):
 
 
 def main(quick: bool) -> list[Row]:
+    jax.config.update("jax_enable_x64", True)
     loads = np.linspace(0.01, 0.83, 100 if quick else 1000)
     states = jax.jit(jax.vmap(lambda alpha: BinaryPerceptron(alpha).saddle()))
     compiling, seconds = timed(states, jnp.asarray(loads))
@@ -100,7 +101,6 @@ def main(quick: bool) -> list[Row]:
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_enable_x64", True)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="100 loads, N = 1000")
     main(parser.parse_args().quick)
