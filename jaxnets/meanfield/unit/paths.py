@@ -32,7 +32,10 @@ def path_averages(problem: Problem, field: Field, normal: Complex[Array, "2 path
     known = gaussian_averages(problem, field)
     shift, decay = grid.shift(), jnp.exp(-grid.h)
     noise, probe = normal
-    driven = jnp.sqrt(field.driven / grid.h).astype(shift.dtype)[None] * noise
+    # High frequencies without power have no derivative: that of a root would be infinite there.
+    some = field.driven > 0
+    size = jnp.where(some, jnp.sqrt(jnp.where(some, field.driven, 1) / grid.h), 0)
+    driven = size.astype(shift.dtype)[None] * noise
     kicked = probe / (1 - decay.astype(shift.dtype) * shift)[None]
     in_time = lambda u: jnp.fft.irfft(u, grid.F).T
     y, v = in_time(driven * field.dressing[None]), in_time(kicked * field.dressing[None])
