@@ -36,7 +36,7 @@ class IsingState(Result, axes={"n": "spin"}):
     converged: Bool[Array, ""]
 
 
-class EntropyCurve(Result, axes={"m": "field", "field": "fields"}):
+class EntropyCurve(Result, axes={"m": "fields"}):
     """Entropies at distances from a reference, made by `Ising.entropy_curve`.
 
     `distances` (m,) are parts of spins that differ on average in each of `fields` (m,) along the reference. `entropies`
