@@ -16,6 +16,7 @@ __all__ = ["CALLS", "NOT_CALLED", "called", "modules", "takes_arrays"]
 NOT_CALLED = {
     "dynamics.heun": "one step within a compiled loop; takes JAX arrays as they come",
     "dynamics.rk4": "as `heun`",
+    "learning.squared_error": "part of a loss; takes JAX arrays as they come",
     "learning.local_errors": "part of a loss; takes JAX arrays as they come",
     "replica.branch_end": "equations of a user's own problem; takes JAX arrays as they come",
     "replica.coexistence": "as `branch_end`",

@@ -80,6 +80,14 @@ DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key)
     "learning.robustness": lambda key: learning.robustness(
         lambda x: x, learning.Samples(np.eye(2), np.arange(2)), key=key
     ),
+    "learning.DelayedMatch.batch": lambda key: learning.DelayedMatch().batch(key=key),
+    "learning.Multisensory.batch": lambda key: learning.Multisensory().batch(key=key),
+    "learning.Multisensory.trials": lambda key: learning.Multisensory().trials([12.0], seen=[1], heard=[0], key=key),
+    "learning.Sine.batch": lambda key: learning.Sine().batch(key=key),
+    "learning.anneal": lambda key: learning.anneal(PATTERNS, key=key),
+    "learning.psychometric": lambda key: learning.psychometric(
+        lambda x, key: x[:, :2], learning.Multisensory(), "both", [12.0, 13.0], 1, key=key
+    ),
     "learning.minibatches": lambda key: learning.minibatches(3, 2, 1, key=key),
     "learning.online_sgd": lambda key: learning.online_sgd(COMMITTEE, COMMITTEE, RATES, [1.0], key=key),
     "learning.train": lambda key: learning.train(
@@ -103,6 +111,14 @@ DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key)
     "multistability.state_graph": lambda key: multistability.state_graph(np.eye(3), num_starts=2, key=key),
     "spectra.estimated_singular_profile": lambda key: spectra.estimated_singular_profile(np.eye(3), [1.0], key=key),
 }
+# Where no key stands for a start that is not random, or for mean weights.
+TRAINED = learning.RecurrentNetwork(RNN.recurrent, np.eye(2), np.eye(2), dt=0.1)
+OPTIONAL = {
+    "learning.RecurrentNetwork.network": lambda key: TRAINED.network(key=key),
+    "learning.RecurrentNetwork.operator": lambda key: TRAINED.operator(key=key),
+    "learning.amp": lambda key: learning.amp(PATTERNS, key=key),
+    "learning.belief_propagation": lambda key: learning.belief_propagation(PATTERNS, key=key),
+}
 
 
 def _takers(module, path=""):
@@ -122,13 +138,13 @@ def _takers(module, path=""):
 
 
 def test_all_that_draw_are_here():
-    assert set(_takers(jn)) == set(DRAWS)
+    assert set(_takers(jn)) == set(DRAWS | OPTIONAL)
 
 
-@pytest.mark.parametrize("name", DRAWS)
+@pytest.mark.parametrize("name", DRAWS | OPTIONAL)
 def test_a_number_is_no_key(name):
     with pytest.raises(ValueError, match=r"`key` must be one random key, .* got int 7: `jax.random.key\(7\)`"):
-        DRAWS[name](7)
+        (DRAWS | OPTIONAL)[name](7)
 
 
 @pytest.mark.parametrize("name", DRAWS)

@@ -28,7 +28,7 @@ def correlated_weights(
     r"""Weights of mean 0 and variance 1, those from one input correlated by q = r / sqrt(n), n the `num_inputs`.
 
     $$ w_{ik} = \sqrt{1 - q}\, a_{ik} + \sqrt q\, v_k \quad \text{(Gaussian)}, \qquad
-       w_{ik} = v_k e_{ik}, \quad P(e = 1) = (1 + \sqrt q) / 2 \quad \text{(`binary`)} $$
+       w_{ik} = v_k e_{ik}, \quad P(e = 1) = (1 + \sqrt q) / 2 \quad \text{(binary)} $$
 
     with v Gaussian, or signs. The length of a Gaussian v fluctuates by sqrt(2 / n), and covariances in the network
     with it; `binary` weights are free of this. Weights from the input k are the column w_{ik}, of `num_outputs`.

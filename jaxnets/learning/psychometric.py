@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 from scipy.special import log_ndtr, ndtr
 
-from .._arguments import host_array, require, require_key, require_whole
+from .._arguments import host_array, positive, require, require_key, require_whole
 from .._results import Result
 from .trials import Multisensory
 
@@ -144,5 +144,10 @@ def _no_worse(theta, step, design, high, trials):
 
 
 def best_width(*widths: Float[ArrayLike, ""]) -> float:
-    r"""The width of senses with these `widths` together, weighed by their precision: $s^{-2} = \sum_k s_k^{-2}$."""
-    return float(np.sum(np.asarray(widths, float) ** -2.0) ** -0.5)
+    r"""The width of senses with these `widths` together, weighed by their precision: $s^{-2} = \sum_k s_k^{-2}$.
+
+    Raises `ValueError` for no widths, and widths that are not positive.
+    """
+    each = host_array("widths", widths, (None,))
+    require("widths", each, lambda s: positive(s) & (len(s) > 0), "finite numbers > 0")
+    return float(np.sum(each**-2.0) ** -0.5)

@@ -15,7 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
-from .._arguments import nonnegative, positive, real_array, require, require_key, square_matrix
+from .._arguments import (
+    nonnegative,
+    positive,
+    real_array,
+    require,
+    require_key,
+    require_shape,
+    square_matrix,
+    vector,
+)
 from .._results import one_line
 from ..couplings.operators import Dense, Operator
 from ..couplings.sparse import as_operator
@@ -145,9 +154,16 @@ class RecurrentNetwork(eqx.Module):
     ) -> RateNetwork:
         """The rate network without inputs, or with an `input` that stays, for fixed points, Lyapunov exponents and all.
 
-        Of a law it is the network that `key` draws, or the mean weights without a key.
+        Of a law it is the network that `key` draws, or the mean weights without a key. Raises `ValueError` for an input
+        of another length, or that is not finite.
         """
-        current = None if input is None else self.inputs @ jnp.asarray(input, self.inputs.dtype)
+        if input is None:
+            current = None
+        else:
+            given = vector("input", input)
+            require_shape("input", given.shape, (self.inputs.shape[1],))
+            require("input", given, np.isfinite, "finite numbers")
+            current = self.inputs @ given.astype(self.inputs.dtype)
         return RateNetwork(self.operator(key=key), self.transfer, noise=self.noise, input=current)
 
     def __call__(self, x: Float[Array, "T n_in"], *, key: PRNGKeyArray | None = None) -> Float[Array, "T n_out"]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
-from .._arguments import nonnegative, positive, require, require_key, require_whole
+from .._arguments import in_one_precision, nonnegative, positive, require, require_key, require_whole, vector
 from .._results import Result, one_line
 
 BOUNDARY = 12.5  # events a second, above which a multisensory stimulus is high (as published)
@@ -139,10 +139,15 @@ class Multisensory(Task):
     ) -> Trials:
         """Trials with these `rates`, each `seen`, `heard` or both; those that are neither are catch trials.
 
-        Raises `ValueError` without a key.
+        Raises `ValueError` for arrays of other lengths, rates that are not finite, and without a key.
         """
         require_key("key", key)
-        f, sees, hears = (jnp.asarray(values, float) for values in (rates, seen, heard))
+        names = ("rates", "seen", "heard")
+        f, sees, hears = in_one_precision(*(vector(k, v) for k, v in zip(names, (rates, seen, heard), strict=True)))
+        for name, values in zip(names, (f, sees, hears), strict=True):
+            require(name, values, np.isfinite, "finite numbers")
+            if values.shape != f.shape:
+                raise ValueError(f"`{name}` must have the length of `rates`, {f.shape[0]}, got {values.shape[0]}")
         on = jnp.maximum(sees, hears)
         shown, ends = self.fixation + self.stimulus, self.fixation + self.stimulus + self.decision
         fixed, stimulus, decision = (

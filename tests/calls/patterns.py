@@ -105,6 +105,40 @@ CALLS = {
         amplitudes=VECTOR,
         right=J,
     ),
+    "learning.Multisensory.trials": of(
+        lambda rates, seen, heard: jn.learning.Multisensory().trials(rates, seen=seen, heard=heard, key=KEY),
+        rates=10 * VECTOR,
+        seen=np.array([1.0, 0.0, 1.0]),
+        heard=np.array([0.0, 1.0, 1.0]),
+    ),
+    "learning.RecurrentNetwork": of(
+        lambda recurrent, inputs, outputs, start: jn.learning.RecurrentNetwork(
+            recurrent, inputs, outputs, start=start, dt=0.1
+        ),
+        recurrent=J,
+        inputs=J[:, :2],
+        outputs=J[:1],
+        start=VECTOR,
+    ),
+    "learning.RecurrentNetwork.network": of(
+        lambda input: jn.learning.RecurrentNetwork(J, J[:, :2], J[:1], dt=0.1).network(input), input=VECTOR[:2]
+    ),
+    "learning.Signed": of(jn.learning.Signed, matrix=J),
+    "learning.best_width": of(lambda widths: jn.learning.best_width(widths, 0.3), widths=0.4),
+    "learning.probit": of(
+        jn.learning.probit,
+        nan=("midpoint", "midpoint_error", "width", "width_error"),
+        rates=np.array([11.0, 12.0, 13.0]),
+        num_high=np.array([3.0, 5.0, 8.0]),
+        num_trials=np.array([10.0, 10.0, 10.0]),
+    ),
+    "learning.psychometric": of(
+        lambda rates: jn.learning.psychometric(
+            lambda x, key: x[:, :2], jn.learning.Multisensory(), "both", rates, 2, key=KEY
+        ),
+        nan=("midpoint", "midpoint_error", "width", "width_error"),
+        rates=np.array([11.0, 12.0, 13.0]),
+    ),
     "learning.online_theory": of(
         jn.learning.online_theory,
         heavy=True,

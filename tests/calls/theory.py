@@ -41,6 +41,10 @@ def _profile_law(method):
     return lambda z: getattr(law, method)(z)
 
 
+def course():
+    return jn.meanfield.transient(IID(1.5), Tanh(), duration=2.0, variance=0.3)
+
+
 CALLS = {
     # --- layers
     "layers.Layers": of(lambda g, r, bias: jn.layers.Layers(Tanh(), g, r, bias), g=1.2, r=0.5, bias=0.1),
@@ -174,6 +178,9 @@ CALLS = {
     ),
     "meanfield.stationary": of(
         jn.meanfield.stationary, heavy=True, ensemble=IID(1.5), transfer=Tanh(), noise=0.1, max_lag=20.0, num_lags=129
+    ),
+    "meanfield.Transient.response": of(
+        lambda run, t, s: run.response(t, s), run=Made(course, costly=True), t=np.array([0.5, 1.0]), s=0.25
     ),
     "meanfield.transient": of(
         jn.meanfield.transient,
