@@ -222,6 +222,25 @@ CASES = {
         lambda c, order: vars_of(jn.meanfield.stationary(IID(1.8 * c.q), transfer(c), num_lags=65), "c_x", "c_phi"),
         [((0, 2, 0), ()), ((-2, 2, 0), ())],
     ),
+    "meanfield.transient": (
+        lambda c, order: vars_of(
+            jn.meanfield.transient(IID(1.8 * c.q), transfer(c), duration=2.0, variance=0.3 * c.u**2, mean=0.2 * c.u),
+            "mean",
+            "c_x",
+            "c_phi",
+        ),
+        [((0, 1, 0), ()), ((0, 2, 0), ()), ((-2, 2, 0), ())],
+    ),
+    "layers.rate_covariance": (
+        lambda c, order: vars_of(
+            jn.layers.rate_covariance(
+                transfer(c), 0.2 * c.u * np.arange(3.0)[order], c.u**2 * (np.eye(3) + 0.3)[np.ix_(order, order)]
+            ),
+            "mean",
+            "covariance",
+        ),
+        [((-1, 1, 0), (0,)), ((-2, 2, 0), (0, 1))],
+    ),
     "meanfield.stationary_states": (
         lambda c, order: (jn.meanfield.stationary_states(IID(1.8 * c.q), transfer(c), num_lags=65).state.c_x[..., 0],),
         [((0, 2, 0), ())],

@@ -144,7 +144,7 @@ def _no_worse(theta, step, design, high, trials):
 
 
 def best_width(*widths: Float[ArrayLike, ""]) -> float:
-    r"""The width of senses with these `widths` together, weighed by their precision: $s^{-2} = \sum_k s_k^{-2}$.
+    """The width s of senses with these `widths` together, weighed by their precision: 1 / s^2 = sum_k 1 / s_k^2.
 
     Raises `ValueError` for no widths, and widths that are not positive.
     """

@@ -65,6 +65,7 @@ def test_it_is_the_recursion_of_independent_inputs():
     np.testing.assert_allclose(c[-1], signals.correlation, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_derivatives():
     depth = lambda g, bias: Layers(Tanh(), g, 0.0, bias).propagation().correlation_depth
     slopes = jax.grad(depth, (0, 1))(1.5, 0.3)

@@ -130,6 +130,7 @@ def test_error_formula_by_information_matrices():
     np.testing.assert_allclose(h_error[1] ** 2, inverse[1][-1, -1], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_errors_of_samples():
     """Squares of errors over their variances are 1 on average."""
     rng = np.random.default_rng(5)

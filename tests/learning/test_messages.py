@@ -12,6 +12,7 @@ def random_patterns(seed, num, n):
     return np.random.default_rng(seed).choice([-1, 1], (num, n))
 
 
+@pytest.mark.slow
 def test_both_kinds_of_messages_agree_up_to_one_over_n():
     """N (s_BP - s_AMP) = -.10 at alpha = .5, at any N."""
     differences = []
@@ -41,6 +42,7 @@ def test_messages_near_the_solutions_of_a_small_perceptron():
         np.testing.assert_allclose(found.magnetisations, exact.weights.mean(0), atol=0.1)
 
 
+@pytest.mark.slow
 def test_blocks_and_batches_change_no_number(monkeypatch):
     xi = np.stack([random_patterns(seed, 30, 60) for seed in (4, 5)])
     whole = [amp(one) for one in xi], [belief_propagation(one) for one in xi]

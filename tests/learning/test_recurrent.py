@@ -65,6 +65,7 @@ def test_slopes_against_differences():
         np.testing.assert_allclose(slope[place], (ends[0] - ends[1]) / (2 * h), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_memory_of_slopes_grows_with_the_root_of_steps():
     """Of 1024 steps; a loop that keeps all states would take sixteen times the memory of one of 64 steps, and more."""
     net = RecurrentNetwork.gaussian(np.eye(100), 1, 1, key=KEY, dt=DT)
@@ -74,6 +75,7 @@ def test_memory_of_slopes_grows_with_the_root_of_steps():
     assert slopes.lower(net, x).compile().memory_analysis().temp_size_in_bytes < every_state
 
 
+@pytest.mark.slow
 def test_signs_stay():
     """Dale's law: what excites never inhibits, and what is absent stays so, though the rate is far too large."""
     types = CellTypes.from_weights([0.5, 0.5], [[1.0, -1.0], [1.0, -1.0]], size=N, probability=0.7, spread=0.5)

@@ -32,6 +32,7 @@ def test_means_without_a_key():
     np.testing.assert_allclose(net(X), outputs, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_annealed_noise_has_the_variance_of_redrawn_weights():
     """One step from h = .1, linear: 4000 outputs against 4000 networks; their variances scatter by 2 % each."""
     net = network()

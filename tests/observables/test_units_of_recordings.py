@@ -56,6 +56,14 @@ CASES = {
         lambda x, dt, order: vars(obs.dominant_frequencies(x, dt)).values(),
         [(0, -1, ()), (2, 1, ())],
     ),
+    "rank_exponent": (
+        lambda x, dt, order: [obs.rank_exponent(np.var(x, (0, 1)), 1, 6).value],
+        [(0, 0, ())],
+    ),
+    "cross_validated_spectrum": (
+        lambda x, dt, order: [obs.cross_validated_spectrum(x[:, 0], x[:, 1])],
+        [(2, 0, ())],
+    ),
     "overlaps": (lambda x, dt, order: [obs.overlaps(PATTERNS[:, order], x)], [(1, 0, ())]),
 }
 

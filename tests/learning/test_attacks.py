@@ -20,6 +20,7 @@ def test_a_network_is_its_layers():
     np.testing.assert_allclose(NETWORK(INPUTS[0]), np.asarray(NETWORK.readouts[1]) @ h, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_no_error_passes_to_the_layers_below():
     """The slope of a layer's weights is the one of its own loss; all losses add up to the whole."""
 
