@@ -12,6 +12,7 @@ and so has Gardner's (`perceptron_spherical`). Ising models (`ising`) are fitted
 """
 
 from .._public import public
+from .attacks import ReadoutNetwork, Robustness, local_errors, robustness
 from .committee import (
     Committee,
     LearningRates,
@@ -57,9 +58,8 @@ from .messages import Messages, amp, belief_propagation
 from .modes import ModeLinear, ModeNetwork, importance, prune, strength
 from .perceptron import BinaryPerceptron, Neighbours, PerceptronState
 from .perceptron_spherical import Capacity, SphericalPerceptron, SphericalState
-from .psychometric import Psychometric, best_width, probit, psychometric
+from .psychometrics import Psychometric, best_width, probit, psychometric
 from .recurrent import RecurrentNetwork, Signed
-from .robustness import ReadoutNetwork, Robustness, local_errors, robustness
 from .spike_slab import SpikeSlabRNN, clip_spectral, except_sparsity, multisensory_optimiser, projected
 from .tasks import Samples, Split, accuracy, digit_rows, digits, mnist_1d
 from .training import Trained, minibatches, train

@@ -30,7 +30,10 @@ class Trials(Result):
 
 
 def squared_error(outputs: Float[Array, "num T n_out"], trials: Trials) -> Float[Array, ""]:
-    r"""The loss of `outputs` for `trials`, $\sum_{\rm counted} (y - y^*)^2 / (2 T)$, mean over trials."""
+    r"""The loss of `outputs` for `trials`: the error at steps that count, averaged over trials.
+
+    $$ \frac{1}{2 T} \sum_{t \in \text{counted}} (y_t - y_t^*)^2 $$
+    """
     miss = trials.counted[..., None] * (outputs - trials.targets) ** 2
     return jnp.sum(miss) / (2 * trials.counted.size)
 
