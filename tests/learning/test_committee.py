@@ -30,6 +30,7 @@ def committees(inputs, seed=0, units=3, teachers=2, modes=2, scale=0.8):
     return student, Committee.gaussian(teachers, modes, inputs, key=keys[1], scale=scale)
 
 
+@pytest.mark.slow
 def test_averages_are_those_of_samples():
     """delta_i, its products with all fields and with each other, over Gaussian fields."""
     from scipy.special import erf

@@ -60,7 +60,7 @@ def test_measures_and_their_gauge():
     assert not np.allclose(importance(other), importance(found), rtol=0.05)
 
 
-@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("tied", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_networks(tied):
     network = ModeNetwork.gaussian((6, 5, 4, 3), 2, key=KEY, tied=tied)
     x = jnp.linspace(-1, 1, 6)
@@ -83,6 +83,7 @@ def test_variance_of_weights():
     np.testing.assert_allclose(weight.var(), 2000 / (200 * np.log(200)), rtol=0.1)
 
 
+@pytest.mark.slow
 def test_pruning():
     network = ModeNetwork.gaussian((6, 5, 3), 4, key=KEY)
     order = np.argsort(strength(network.layers[0]))

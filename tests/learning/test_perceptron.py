@@ -105,6 +105,7 @@ def test_state_evolution():
     np.testing.assert_allclose(state.contraction, 0.645, atol=5.1e-4)
 
 
+@pytest.mark.slow
 def test_solutions_at_a_distance():
     for alpha, p, *expected in DISTANT:
         nearby = BinaryPerceptron(alpha).distance_entropy((1 - p) / 2)

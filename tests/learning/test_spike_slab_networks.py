@@ -50,6 +50,7 @@ def test_samples_are_certain():
     assert np.mean(np.asarray(found.recurrent.mean) == 0) > 0.05
 
 
+@pytest.mark.slow
 def test_silent_units_and_blank_inputs_have_slopes():
     net = SpikeSlabRNN.gaussian(2, 5, 3, key=KEY, leak=0.5, start=-1.0)
     slopes = jax.grad(lambda net: jnp.sum(net(jnp.zeros((3, 2)), key=KEY) ** 2))(net)

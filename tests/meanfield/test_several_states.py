@@ -70,7 +70,7 @@ def test_rest_beside_chaos():
     [
         IID(1.0),
         pytest.param(RandomModes.flat(0.5, load=4.0), marks=pytest.mark.slow),
-        DeepHebbian(0.5, 0.0, (0.8,)),
+        pytest.param(DeepHebbian(0.5, 0.0, (0.8,)), marks=pytest.mark.slow),
     ],
 )
 def test_chaos_appears_at_a_fold(ensemble):

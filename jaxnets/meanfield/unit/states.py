@@ -96,8 +96,8 @@ def stationary(
             raise ValueError("`row_gains` must be None for units with types, time constants or inputs: not derived")
         return typed_stationary(ensemble, transfer, noise, tau, input, nodes, num_lags, max_lag)
     require_no_mean(ensemble)
-    without_noise = _is_zero(noise)  # of the argument itself: as an array, it would be traced within `jit`
-    noise, site = scalar("noise", noise), ensemble.site()
+    given, noise, site = noise, scalar("noise", noise), ensemble.site()
+    without_noise = _is_zero(given)  # the argument itself: as an array, it is traced within `jit`
     # A shift filters the noise too, and then no energy is conserved.
     if site is None or (site.echo is not None and not without_noise):
         if row_gains is not None:
@@ -158,8 +158,8 @@ def stationary_states(
     require_no_mean(ensemble)
     if not is_concrete(ensemble, transfer, noise, row_gains, max_lag):
         raise ValueError("`ensemble` and other arguments must be concrete to count states: transform `stationary`")
-    without_noise = _is_zero(noise)  # of the argument itself: as an array, it would be traced within `jit`
-    noise, site = scalar("noise", noise), ensemble.site()
+    given, noise, site = noise, scalar("noise", noise), ensemble.site()
+    without_noise = _is_zero(given)  # the argument itself: as an array, it is traced within `jit`
     if site is None or (site.echo is not None and not without_noise):
         raise ValueError(
             f"`ensemble` must be without memory kernel (and echo, with noise), whose states have no energy: use "
