@@ -7,11 +7,11 @@ Prints one table. Edges are mapped over networks and compiled together; compilat
 
 import argparse
 import platform
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from timing import timed
 
 import jaxnets as jn
 
@@ -31,16 +31,6 @@ def two_types(g):
     return jn.spectra.law(jn.couplings.CellTypes(FRACTIONS, g, SYMMETRY), tau=TAU).right_edge()
 
 
-def timed(function, *args, repeats):
-    """Seconds of the first call, and the least of the later ones."""
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        jax.block_until_ready(function(*args))
-        seconds.append(time.perf_counter() - start)
-    return seconds[0] - min(seconds[1:]), min(seconds[1:])
-
-
 def main(quick: bool) -> None:
     jax.config.update("jax_enable_x64", True)
     count, repeats = (100, 2) if quick else (1000, 5)
@@ -58,7 +48,8 @@ def main(quick: bool) -> None:
         ("density, 100 x 100", 1, (one.density, grid), (two.density, grid)),
         ("boundary, 512 points", 1, (one.boundary, 512), (two.boundary, 512)),
     ):
-        (compile_one, run_one), (compile_two, run_two) = (timed(*call, repeats=repeats) for call in (first, second))
+        one, two = (timed(*call, repeats=repeats)[:2] for call in (first, second))
+        (compile_one, run_one), (compile_two, run_two) = one, two
         print(
             f"{name:40s}{compile_one:11.1f}{run_one / share:11.1e}{compile_two:11.1f}{run_two / share:11.1e}"
             f"{run_two / run_one:8.1f}",

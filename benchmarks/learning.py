@@ -9,34 +9,16 @@ against 16 calls of the compiled program of one.
 """
 
 import argparse
-import time
 
 import jax
 import jax.numpy as jnp
 import optax
 from table import Row
+from timing import flops, timed
 
 from jaxnets.learning import ModeNetwork, digits, minibatches, train
 
 BATCH, CLASSES, STEPS = 96, 10, 20
-
-
-def timed(function, *args, repeats):
-    """Seconds of the first call without the work itself, and the least of later ones."""
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        jax.block_until_ready(function(*args))
-        seconds.append(time.perf_counter() - start)
-    return seconds[0] - min(seconds[1:]), min(seconds[1:])
-
-
-def flops(dtype):
-    """Of a large product."""
-    n = 2000
-    a = jax.random.normal(jax.random.key(0), (n, n), dtype)
-    square = jax.jit(lambda a: a @ a)
-    return 2 * n**3 / timed(square, a, repeats=3)[1]
 
 
 def full(n, key):
@@ -60,7 +42,7 @@ def steps(network, outputs, x, labels, repeats):
         return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
 
     run = lambda: train(loss, network, optimiser, jnp.zeros(STEPS), key=jax.random.key(0)).losses
-    compiling, seconds = timed(run, repeats=repeats)
+    compiling, seconds, _ = timed(run, repeats=repeats)
     return compiling, seconds / STEPS
 
 
@@ -79,7 +61,7 @@ def seeds(num, repeats):
 
     keys = jax.random.split(jax.random.key(0), num)
     one, many = jax.jit(run), jax.jit(jax.vmap(run))
-    compiling, together = timed(many, keys, repeats=repeats)
+    compiling, together, _ = timed(many, keys, repeats=repeats)
     return compiling, together, num * timed(one, keys[0], repeats=repeats)[1]
 
 

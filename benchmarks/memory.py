@@ -20,21 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import root
 from table import Row
+from timing import timed
 
 import jaxnets as jn
 
 DT = 0.05
 AIM = 20  # dense over factors
-
-
-def timed(function, *args, repeats=3):
-    """Seconds of the first call less the best of the later ones, that best, and what came out."""
-    seconds = []
-    for _ in range(repeats + 1):
-        began = time.perf_counter()
-        result = jax.block_until_ready(function(*args))
-        seconds.append(time.perf_counter() - began)
-    return seconds[0] - min(seconds[1:]), min(seconds[1:]), result
 
 
 def bandwidth() -> float:

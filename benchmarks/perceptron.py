@@ -18,27 +18,11 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.special import erfcx
 from table import Row
+from timing import flops, timed
 
 from jaxnets.learning import BinaryPerceptron, amp
 
 ALPHA, TOLERANCE = 0.7, 1e-5
-
-
-def timed(function, *args, repeats=3):
-    """Seconds of the first call without the work itself, and the least of later ones."""
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        jax.block_until_ready(function(*args))
-        seconds.append(time.perf_counter() - start)
-    return seconds[0] - min(seconds[1:]), min(seconds[1:])
-
-
-def flops(dtype):
-    """Of a large product."""
-    n = 2000
-    a = jax.random.normal(jax.random.key(0), (n, n), dtype)
-    return 2 * n**3 / timed(jax.jit(lambda a: a @ a), a)[1]
 
 
 def ratio(x):
@@ -77,7 +61,7 @@ def main(quick: bool) -> list[Row]:
     jax.config.update("jax_enable_x64", True)
     loads = np.linspace(0.01, 0.83, 100 if quick else 1000)
     states = jax.jit(jax.vmap(lambda alpha: BinaryPerceptron(alpha).saddle()))
-    compiling, seconds = timed(states, jnp.asarray(loads))
+    compiling, seconds, _ = timed(states, jnp.asarray(loads))
     picked = loads[:: len(loads) // 10]
     start = time.perf_counter()
     theirs = [overlap_by_scipy(alpha) for alpha in picked]
@@ -90,8 +74,8 @@ def main(quick: bool) -> list[Row]:
     for dtype in (np.float32, np.float64):
         patterns = signs.astype(dtype)
         run = lambda patterns=patterns: amp(patterns, tolerance=TOLERANCE)
-        compiling, seconds = timed(run)
-        _, theirs = timed(lambda patterns=patterns: messages_by_numpy(patterns))
+        compiling, seconds, _ = timed(run)
+        _, theirs, _ = timed(lambda patterns=patterns: messages_by_numpy(patterns))
         least = int(run().sweeps) * 4 * signs.size / flops(dtype)
         what = f"messages of a perceptron, N = {n}, {np.dtype(dtype).name}"
         rows.append(Row(what, seconds, compiling, "NumPy", theirs, "its products", least))
