@@ -19,7 +19,7 @@ from typing import Annotated, Any, Union, cast
 import tyro
 
 from .._compiled import configure, forget_compiled, keep_compiled
-from . import commands
+from . import commands, sweep_commands
 from .refusals import InputError
 
 DESCRIPTION = """Theory and simulation of structured random neural networks.
@@ -60,9 +60,11 @@ def _parsed(words: list[str]) -> commands.Work:
     prog = " ".join(path)
     if isinstance(found, types.FunctionType):
         return cast(commands.Work, tyro.cli(_flowing(found), prog=prog, args=words))
-    description = DESCRIPTION if found is commands.COMMANDS else commands.ABOUT_SWEEPS
+    description = DESCRIPTION if found is commands.COMMANDS else sweep_commands.ABOUT_SWEEPS
     # Help over several commands needs their names and first lines; all their options would take long to read.
-    arms = [_arm(name, commands.ABOUT_SWEEPS if isinstance(one, dict) else one.__doc__) for name, one in found.items()]
+    arms = [
+        _arm(name, sweep_commands.ABOUT_SWEEPS if isinstance(one, dict) else one.__doc__) for name, one in found.items()
+    ]
     several: Any = Union[*arms]
     return cast(commands.Work, tyro.cli(several, prog=prog, description=description, args=words))
 
