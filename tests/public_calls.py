@@ -15,6 +15,7 @@ __all__ = ["CALLS", "NOT_CALLED", "called", "modules", "takes_arrays"]
 # Names that are not themselves called, and why.
 NOT_CALLED = {
     "dynamics.heun": "one step within a compiled loop; takes JAX arrays as they come",
+    "dynamics.euler": "as `heun`",
     "dynamics.rk4": "as `heun`",
     "learning.squared_error": "part of a loss; takes JAX arrays as they come",
     "learning.local_errors": "part of a loss; takes JAX arrays as they come",

@@ -57,6 +57,8 @@ ARROWS = {
         "spectra",
         "transfer",
     },
+    # A fit is learning of a model in time, through transforms of its parameters; recordings meet simulation here.
+    "inference": {"_numerics", "_arguments", "couplings", "dynamics", "transfer"},
     "sweeps": {"_arguments", "_progress"},
     "plotting": {"_arguments"},
     # What sweeps map: each computation of the package at one point.

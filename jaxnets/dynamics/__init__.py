@@ -9,7 +9,7 @@ from .adaptive import Adaptive
 from .equilibria import FixedPoints, find_fixed_point, fixed_points
 from .jacobians import jacobian_eigenvalues
 from .network import Jacobian, RateNetwork
-from .schemes import heun, rk4
+from .schemes import euler, heun, rk4
 from .simulation import Recorder, Run, States, simulate
 from .stepping import step, step_log_density
 from .tangents import LyapunovSpectrum, entropy_rate, kaplan_yorke_dimension, lyapunov_spectrum
@@ -24,6 +24,7 @@ __all__ = [
     "Run",
     "States",
     "entropy_rate",
+    "euler",
     "find_fixed_point",
     "fixed_points",
     "heun",

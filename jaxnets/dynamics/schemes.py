@@ -13,6 +13,11 @@ Drift = Callable[[Float[Array, ""], Float[Array, "..."]], Float[Array, "..."]]
 Scheme = Callable[[Drift, Float[Array, ""], Float[Array, "..."], Float[Array, ""]], Float[Array, "..."]]
 
 
+def euler(f: Drift, t: Float[Array, ""], x: Float[Array, "..."], dt: Float[Array, ""]) -> Float[Array, "..."]:
+    """The state x(t + dt) to first order: the steps of a network in discrete time, such as one from `inference`."""
+    return x + dt * f(t, x)
+
+
 def heun(f: Drift, t: Float[Array, ""], x: Float[Array, "..."], dt: Float[Array, ""]) -> Float[Array, "..."]:
     """The state x(t + dt) from dx/dt = f(t, x), to second order by two evaluations; stable for dt < 2 tau."""
     k1 = f(t, x)
