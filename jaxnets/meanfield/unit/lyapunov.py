@@ -1,6 +1,6 @@
 """The largest Lyapunov exponent of a stationary state: how fast nearby trajectories separate.
 
-Perturbations grow as the ground state of a particle in the well 1 - g^2 <phi' phi'>(tau) says, an even function of the
+Perturbations grow as the ground state of a particle in the well -g^2 <phi' phi'>(tau) says, an even function of the
 lag that is known on the lags of the state. Numerov's scheme follows its wave function from both ends.
 """
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..._numerics import Root, as_program, bisect, polish_root
+from ...couplings import Site
 from ..types.lyapunov import typed_lyapunov
 from ..types.state import TypedStationary
 from .state import Stationary
@@ -20,15 +21,16 @@ _HALVINGS = 50
 
 
 def largest_lyapunov(state: Stationary | TypedStationary) -> Root:
-    r"""The largest Lyapunov exponent, per tau, of networks in a stationary state without echo.
+    r"""The largest Lyapunov exponent, per tau, of networks in a stationary state without memory kernel.
 
-    $$ \lambda = -1 + \sqrt{1 - E_0}, \qquad \Big[-\frac{d^2}{d\tau^2} + 1 - g^2 \langle \phi'\phi' \rangle(\tau)\Big]
+    $$ \lambda = -1 + \sqrt{a \beta^2 - E_0}, \qquad \Big[-\frac{d^2}{d\tau^2} - g^2 \langle \phi'\phi' \rangle(\tau)\Big]
        \psi = E_0\, \psi $$
 
-    E_0 is the lowest eigenvalue on the whole line. psi is even, and followed on the lags of the state by Numerov's
-    scheme, of fourth order. `residual` is the largest of the error of lambda, estimated from every second lag, of the
-    depth of the well at the last lag, and of the mismatch of psi. `converged` asks for 1e-5 and a converged state.
-    Differentiable. Valid without memory kernel and echo.
+    E_0 is the lowest eigenvalue on the whole line, and a the echo: gamma^2 for the shift, else 0. psi is even, and
+    followed on the lags of the state by Numerov's scheme, of fourth order. `residual` is the largest of the error of
+    lambda, estimated from every second lag, of the depth of the well at the last lag, and of the mismatch of psi.
+    `converged` asks for 1e-5 and a converged state.
+    Differentiable. Valid without memory kernel; with an echo also without noise.
 
     For a state with types lambda, 1 / time, is where the positive operator
 
@@ -38,32 +40,34 @@ def largest_lyapunov(state: Stationary | TypedStationary) -> Root:
     has the spectral radius 1. It is differentiable once. At a fixed point modes of means count as well.
 
     Raises:
-        ValueError: for a state with memory kernel or echo, or from sampled paths, for which this equation does not
-            hold.
+        ValueError: for a state with memory kernel, or with echo and noise, for which this equation does not hold.
 
-    Source: Sompolinsky, Crisanti & Sommers 1988; with noise, Schuecker et al. 2018.
+    Source: Sompolinsky, Crisanti & Sommers 1988; with noise, Schuecker et al. 2018; with echo, derived here.
     """
     if isinstance(state, TypedStationary):
         return typed_lyapunov(state)
     site = state.site
-    if site is None or site.echo is not None:
-        raise ValueError("`state` must come from an ensemble without memory kernel and echo: none is derived there")
-    return _exponent(site.strength, state.c_slope, state.c_slope_kink, state.lags, state.decay_rate, state.converged)
+    if site is None:
+        raise ValueError(
+            "`state` must come from an ensemble without memory kernel, and without noise if it has an echo: no exponent "
+            "is derived for others"
+        )
+    return _exponent(site, state.c_slope, state.c_slope_kink, state.lags, state.decay_rate, state.converged)
 
 
 @as_program
 def _exponent(
-    strength: Float[Array, ""],
+    site: Site,
     c_slope: Float[Array, " T"],
     slope_kink: Float[Array, ""],
     lags: Float[Array, " T"],
     decay_rate: Float[Array, ""],
     converged: Bool[Array, ""],
 ) -> Root:
-    U_inf = decay_rate**2  # 1 - g^2 <phi'>^2
-    well = strength * c_slope - (1 - U_inf)
+    U_inf = decay_rate**2  # 1 - (g^2 + a) <phi'>^2
+    well = site.strength * c_slope - (1 - U_inf) * site.strength / jnp.where(site.total > 0, site.total, 1)
     spacing = lags[1] - lags[0]
-    kink = strength * slope_kink
+    kink = site.strength * slope_kink
     # The search takes every second lag, and so does the error.
     coarse, missed = _ground_decay(well[::2], kink, 2 * spacing)
     q, missed_by_all = _polished(coarse, well, kink, spacing)
