@@ -16,7 +16,7 @@ from .files import MatrixFile, read_matrix, read_types
 from .independent import IID, Elliptic
 from .modes import DeepHebbian, LowRank, RandomModes
 from .operators import Core, Dense, Diagonal, Modes, Operator, Shifts
-from .parts import FiniteRank, Moments, Site
+from .parts import Feedback, FiniteRank, Moments, Site, Stored
 from .product import Product
 from .singular import SingularModes
 from .sparse import Sparse
@@ -39,6 +39,7 @@ __all__ = [
     "Elliptic",
     "Ensemble",
     "Entropy",
+    "Feedback",
     "FiniteRank",
     "FiniteSize",
     "FourPoint",
@@ -57,6 +58,7 @@ __all__ = [
     "Site",
     "Sparse",
     "SpikeSlab",
+    "Stored",
     "Sum",
     "TypeGains",
     "TypeModes",

@@ -28,15 +28,19 @@ from .._numerics import as_complex, is_concrete
 from .._results import one_line
 from . import operators
 from .parts import (
+    Feedback,
     FiniteRank,
     Moments,
     Quartic,
     Site,
+    Stored,
     TypedRank,
     joined,
+    no_feedback,
     no_modes,
     scaled_law,
     side_by_side,
+    sum_of_feedbacks,
     sum_of_sites,
 )
 
@@ -229,6 +233,24 @@ class Ensemble(eqx.Module):
     def has_memory(self) -> bool:
         """Whether r may differ from 0 in any part, with traced fields read as `site` reads them."""
         return any(part.ensemble.site() is None for part in self.parts())
+
+    def feedback(self, angles: int = 32) -> Feedback | None:
+        """r and kappa as sums of fractions, which theory at two times reads; None where they are not known as such.
+
+        An average over an angle is a sum over so many `angles` of half a circle.
+        """
+        inner = self._inner_parts()
+        if not inner:
+            return no_feedback(self.variance()) if self.is_memoryless() else None
+        parts = [(part.factor, part.ensemble.feedback(angles)) for part in inner]
+        known = [(factor, part) for factor, part in parts if part is not None]
+        return sum_of_feedbacks(known) if len(known) == len(parts) else None
+
+    def stored(self, count: int) -> Stored | None:
+        """The couplings among `count` patterns next to each other; None if not one part alone stores patterns."""
+        parts = [(part.factor, part.ensemble.stored(count)) for part in self._inner_parts()]
+        found = [(factor, part) for factor, part in parts if part is not None]
+        return Stored(found[0][0] * found[0][1].core, found[0][1].binary) if len(found) == 1 else None
 
     def finite_rank(self) -> FiniteRank:
         """All modes of finite rank, which add outliers to the spectrum and a mean to the units; of rank 0 if none."""

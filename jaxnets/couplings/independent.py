@@ -11,7 +11,7 @@ from .._arguments import correlation, known_array, nonnegative, require, require
 from .._numerics import is_concrete
 from . import operators
 from .ensemble import Ensemble, FourPoint, may_vanish, no_pole, vanishes
-from .parts import Site
+from .parts import Feedback, Site
 
 
 class IID(Ensemble):
@@ -114,6 +114,11 @@ class Elliptic(Ensemble):
         if not may_vanish(self.symmetry, certain):
             return None
         return Site(self.variance() * vanishes(self.symmetry), None)
+
+    def feedback(self, angles=32):
+        none = jnp.zeros(0, self.g.dtype)
+        symmetry = self.symmetry.astype(self.g.dtype)
+        return Feedback(symmetry * self.variance(), self.variance(), none, none, none)
 
     def is_symmetric(self):
         return is_concrete(self.symmetry) and bool(np.all(np.asarray(self.symmetry) == 1))

@@ -32,7 +32,7 @@ from .._numerics import (
 )
 from . import operators
 from .ensemble import CURVE_POINTS, Ensemble, FourPoint, may_vanish, no_pole, vanishes
-from .parts import FiniteRank, Site
+from .parts import Feedback, FiniteRank, Site, Stored, no_feedback
 
 
 class RandomModes(Ensemble):
@@ -199,6 +199,18 @@ class RandomModes(Ensemble):
         if not may_vanish(self.overlap, certain):
             return None
         return Site(self.variance() * vanishes(self.overlap), None)
+
+    def feedback(self, angles=32):
+        if may_vanish(self.overlap, certain=True):
+            return no_feedback(self.variance())
+        zero = jnp.zeros_like(self.load)
+        poles = self.overlap.astype(self.amplitudes.dtype) * self.amplitudes
+        return Feedback(zero, zero, self.load * self.weights, poles, self.amplitudes**2)
+
+    def stored(self, count):
+        if not self.is_symmetric() or self.amplitudes.shape != (1,):
+            return None
+        return Stored(self.overlap[0] * self.amplitudes[0] * jnp.eye(count, dtype=self.amplitudes.dtype), False)
 
     def is_symmetric(self):
         return is_concrete(self.overlap) and bool(np.all(np.abs(np.asarray(self.overlap)) == 1))
@@ -372,6 +384,26 @@ class DeepHebbian(Ensemble):
         echo = self.hetero[0] ** 2 * vanishes(self.auto)
         return Site(self.load * echo, echo)
 
+    def feedback(self, angles=32):
+        zero = jnp.zeros_like(self.load)
+        if may_vanish(self.hetero, certain=True):
+            return Feedback(zero, zero, self.load[None], self.auto[None], self.auto[None] ** 2)
+        d = self.hetero.shape[0]
+        # Midpoints of equal steps, which with their mirror images are a rule on the whole circle.
+        theta = np.pi * (np.arange(angles) + 0.5) / angles
+        phases = np.exp(-1j * theta[:, None] * np.arange(1, d + 1))
+        hetero = as_complex(jnp.asarray(self.hetero))
+        poles = jnp.asarray(phases.astype(hetero.dtype)) @ hetero + as_complex(jnp.asarray(self.auto))
+        poles = 2 * poles.real - self.auto if self.symmetric else poles
+        weights = jnp.full(angles, self.load / angles, zero.dtype)
+        return Feedback(zero, zero, weights, poles, jnp.real(poles * jnp.conj(poles)))
+
+    def stored(self, count):
+        core = operators.Shifts(
+            jnp.asarray(self.auto), jnp.asarray(self.hetero), jnp.asarray(count), ring=False, symmetric=self.symmetric
+        )
+        return Stored(core @ jnp.eye(count, dtype=self.load.dtype), self.patterns == "binary")
+
     def is_symmetric(self):
         return self.symmetric or (is_concrete(self.hetero) and not np.any(np.asarray(self.hetero)))
 
@@ -465,6 +497,9 @@ class LowRank(Ensemble):
         K = self.overlaps.shape[0]
         constant = tuple(self.uniform and k == 0 for k in range(K))
         return FiniteRank(self.overlaps, jnp.full(K, self.noise, self.overlaps.dtype), constant)
+
+    def feedback(self, angles=32):
+        return no_feedback(self.variance())
 
     def is_symmetric(self):
         return False

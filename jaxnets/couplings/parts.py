@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Inexact
 
 from .._laws import Discrete
 from .._results import one_line
@@ -60,6 +60,60 @@ def sum_of_sites(parts: list[tuple[float | Float[Array, ""], Site | None]]) -> S
     if len(strengths) < len(parts) or (echoes and len(parts) > 1):
         return None
     return Site(jnp.sum(jnp.stack(strengths)), jnp.sum(jnp.stack(echoes)) if echoes else None)
+
+
+class Feedback(eqx.Module):
+    r"""r and kappa as sums of fractions, which say what they are of operators in time.
+
+    $$ r(t) = a\, t + \sum_k w_k \frac{\lambda_k}{1 - \lambda_k t}, \qquad
+       \kappa(t_1, t_2) = b + \sum_k w_k \frac{p_k}{(1 - \bar\lambda_k \bar t_1)(1 - \lambda_k t_2)} $$
+
+    with a (`linear`), b (`white`), the `weights` w, `poles` lambda and `powers` p. Complex poles stand for their
+    conjugates too: sums are real parts. Where S is the response of the rates in time, a causal operator, the field on
+    a unit has the memory kernel R = r(S), and the covariance b C + sum_k w_k p_k sigma_k C sigma_k^H with C that of the
+    rates and sigma_k = (1 - lambda_k S)^-1.
+    """
+
+    __repr__ = one_line
+
+    linear: Float[Array, ""]
+    white: Float[Array, ""]
+    weights: Float[Array, " k"]
+    poles: Inexact[Array, " k"]
+    powers: Float[Array, " k"]
+
+
+def no_feedback(variance: Float[Array, ""]) -> Feedback:
+    """Of an ensemble whose units do not hear themselves: r = 0 and kappa = g^2."""
+    none = jnp.zeros(0, variance.dtype)
+    return Feedback(jnp.zeros_like(variance), variance, none, none, none)
+
+
+def sum_of_feedbacks(parts: list[tuple[float | Float[Array, ""], Feedback]]) -> Feedback:
+    """The feedback of a sum of parts, each multiplied by its factor q: r(t) -> q r(q t), kappa -> q^2 kappa(q t)."""
+    dtype = np.result_type(*(part.weights.dtype for _, part in parts))
+    poles = np.result_type(*(part.poles.dtype for _, part in parts), dtype)
+    each = [(jnp.asarray(factor, dtype), part) for factor, part in parts]
+    add = lambda terms: jnp.sum(jnp.stack(terms))
+    return Feedback(
+        add([q**2 * part.linear.astype(dtype) for q, part in each]),
+        add([q**2 * part.white.astype(dtype) for q, part in each]),
+        jnp.concatenate([part.weights.astype(dtype) for _, part in each]),
+        jnp.concatenate([(q.astype(part.poles.dtype) * part.poles).astype(poles) for q, part in each]),
+        jnp.concatenate([q**2 * part.powers.astype(dtype) for q, part in each]),
+    )
+
+
+class Stored(eqx.Module):
+    r"""Patterns that couplings store, a few of them next to each other: sum_mn K_mn xi^m xi^n / N with the `core` K.
+
+    They are +-1 if `binary`, else normal numbers.
+    """
+
+    __repr__ = one_line
+
+    core: Float[Array, "P P"]
+    binary: bool = eqx.field(static=True)
 
 
 class Quartic(eqx.Module):

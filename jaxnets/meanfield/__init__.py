@@ -7,6 +7,7 @@ from .._public import public
 from .static.stability import StaticStability, static_stability
 from .static.state import Input, StaticState, static_state
 from .static.states import StaticStates, static_states
+from .two_time.sampled_course import transient_by_paths
 from .two_time.state import Transient
 from .two_time.transient import transient
 from .types.state import Phase, TypedStationary
@@ -41,6 +42,7 @@ __all__ = [
     "stationary_by_paths",
     "stationary_states",
     "transient",
+    "transient_by_paths",
 ]
 
 __dir__ = public(__name__)

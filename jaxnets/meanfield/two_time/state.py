@@ -10,15 +10,21 @@ from ..._results import Result
 
 class Transient(
     Result,
-    axes={"T": "times", "S": "other_time", "K": "unit_class"},
+    axes={"T": "times", "S": "other_time", "K": "unit_class", "P": "pattern"},
     units={"times": "tau"},
 ):
-    r"""The course of a network from its start on, made by `transient`.
+    r"""The course of a network from its start on, made by `transient` and `transient_by_paths`.
 
     `times` are t_n, in units of tau. At these `mean` is the mean of x in each class of units, `c_x` the covariance of x
-    around it, the same for all classes, and `c_phi` = <phi(t) phi(s)> over all units, means of phi included. `beta` is
-    <phi'>. `c_x_replica` is the covariance of x(t) in one network with x(s) in its replica, which has the same J, input
-    and noise, and another start; None if there is no replica. `weights` are the fractions of units in each class.
+    around it, the same for all classes (with paths: the mean over units), and `c_phi` = <phi(t) phi(s)> over all units,
+    means of phi included. `beta` is <phi'>. `c_x_replica` is the covariance of x(t) in one network with x(s) in its
+    replica, which has the same J, input and noise, and another start; None if there is no replica. `weights` are the
+    fractions of units in each class.
+
+    With paths there are further `responses` S(t, s), the `kernel`, a matrix with (R phi)(t_n) = sum_m kernel_nm
+    phi(t_m) that contains the weights of the step and the instantaneous part of R, and the `overlap` m = <xi phi> with
+    each condensed pattern, if there are some. `c_x_error`, `c_phi_error`, `beta_error` and `overlap_error` are standard
+    errors. All of these are None without paths.
 
     `residual` is the largest last change of the iteration for a time, over the variance; it and what Hermite
     coefficients leave of <phi^2> must be small for `converged`. The error of the step is not part of it. Courses
@@ -34,6 +40,13 @@ class Transient(
     weights: Float[Array, " K"]
     residual: Float[Array, ""]
     converged: Bool[Array, ""]
+    responses: Float[Array, "T S"] | None = None
+    kernel: Float[Array, "T S"] | None = None
+    overlap: Float[Array, "P T"] | None = None
+    c_x_error: Float[Array, "T S"] | None = None
+    c_phi_error: Float[Array, "T S"] | None = None
+    beta_error: Float[Array, " T"] | None = None
+    overlap_error: Float[Array, "P T"] | None = None
 
     @property
     def variance(self) -> Float[Array, " T"]:
@@ -60,12 +73,33 @@ class Transient(
     def response(self, t: Float[ArrayLike, "..."], s: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
         r"""The response of the rate at time t to a field at time s.
 
-        $$ S(t, s) = \langle \partial \phi(t) / \partial \eta(s) \rangle = \beta(t)\, e^{-(t - s)}, \qquad t \ge s $$
+        $$ S(t, s) = \langle \partial \phi(t) / \partial \eta(s) \rangle, \qquad t \ge s $$
 
-        0 before s. Raises `ValueError` for times that are not finite.
+        It is beta(t) e^{-(t - s)} without memory kernel, linear between the times with paths, and 0 before s.
+        Raises `ValueError` for times that are not finite.
         """
         t, s = (real_array(name, value).astype(self.beta.dtype) for name, value in (("t", t), ("s", s)))
         for name, value in (("t", t), ("s", s)):
             require(name, value, np.isfinite, "finite")
         t, s = jnp.broadcast_arrays(t, s)
-        return jnp.where(t >= s, jnp.interp(t, self.times, self.beta) * jnp.exp(-jnp.maximum(t - s, 0)), 0)
+        if self.responses is None:
+            return jnp.where(t >= s, jnp.interp(t, self.times, self.beta) * jnp.exp(-jnp.maximum(t - s, 0)), 0)
+        return jnp.where(t >= s, _bilinear(self.responses, self.times, t, s), 0)
+
+
+def _bilinear(table: Float[Array, "T T"], times: Float[Array, " T"], t: Array, s: Array) -> Float[Array, "..."]:
+    """A lower triangle between its entries; linear in the cells that the diagonal halves."""
+    diagonal, below = jnp.diagonal(table), jnp.diagonal(table, -1)
+    above = jnp.arange(times.shape[0] - 1)
+    table = table.at[above, above + 1].set(diagonal[:-1] + diagonal[1:] - below)
+    (i, u), (j, v) = (_cell(times, x) for x in (t, s))
+    return (1 - u) * ((1 - v) * table[i, j] + v * table[i, j + 1]) + u * (
+        (1 - v) * table[i + 1, j] + v * table[i + 1, j + 1]
+    )
+
+
+def _cell(times: Float[Array, " T"], t: Float[Array, "..."]) -> tuple[Array, Array]:
+    """The interval that holds t, and the part of it before t."""
+    position = jnp.clip(jnp.interp(t, times, jnp.arange(times.shape[0], dtype=times.dtype)), 0, times.shape[0] - 1)
+    index = jnp.minimum(position.astype(int), times.shape[0] - 2)
+    return index, position - index.astype(position.dtype)

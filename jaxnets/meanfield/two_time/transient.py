@@ -1,7 +1,5 @@
 """The course of a network from its start on, for N -> infinity: arguments in, a `Transient` out."""
 
-import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,35 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from ..._arguments import (
-    correlation,
-    in_one_precision,
-    nonnegative,
-    positive,
-    real_array,
-    require,
-    require_instance,
-    scalar,
-    traced_output,
-    vector,
-)
+from ..._arguments import correlation, in_one_precision, nonnegative, require, require_instance, scalar
 from ..._numerics import as_program, is_concrete
 from ...couplings import Ensemble
 from ...transfer import Transfer
 from ..unit.requirements import require_no_mean
+from .arguments import Course, Covariance, classes_of, covariance_at, input_at, pushes, times_of
 from .gaussian import BLOCK, Problem, Row, solve
 from .state import Transient
 
 # Largest residual of a converged course. From a variance of .01 on, at g = 2, 5 and 10, courses below it have the
 # variance to 1 %, and one of residual .006 to 1.5 %. And the largest part of <phi^2> that Hermite coefficients may
 # leave: as the rest counts as one power, C^phi is off by a part of it alone.
-_TOLERANCE, _REST = 1e-3, 0.03
-# Points and weights of the Gauss rule for inputs, in parts of a step.
-_POINTS, _WEIGHTS = (np.polynomial.legendre.leggauss(3) + np.array([[1.0], [0.0]])) / 2
-# Times of the longest course: a covariance of that many takes 3 GB.
-_MOST = 20_000
-
-Course = Float[ArrayLike, "*K"] | Callable[[Float[Array, ""]], Float[ArrayLike, "*K"]]
+TOLERANCE, _REST = 1e-3, 0.03
 
 
 def transient(
@@ -50,9 +32,7 @@ def transient(
     mean: Float[ArrayLike, "*K"] = 0.0,
     input: Course | None = None,
     weights: Float[ArrayLike, " K"] | None = None,
-    input_covariance: Float[ArrayLike, ""]
-    | Callable[[Float[Array, ""], Float[Array, ""]], Float[ArrayLike, ""]]
-    | None = None,
+    input_covariance: Covariance | None = None,
     noise: Float[ArrayLike, ""] = 0.0,
     replica: Float[ArrayLike, ""] | None = None,
 ) -> Transient:
@@ -88,21 +68,16 @@ def transient(
     """
     site = _site(ensemble)
     require_instance("transfer", transfer, Transfer, "one of `jaxnets.transfer`, such as `Tanh()`")
-    times, count = _times(duration, step)
+    times, count = times_of(duration, step, BLOCK)
     variance, noise = scalar("variance", variance), scalar("noise", noise)
     require("variance", variance, nonnegative, "a finite number >= 0")
     require("noise", noise, nonnegative, "a finite number >= 0")
-    shares = jnp.ones(1, variance.dtype) if weights is None else vector("weights", weights)
-    require("weights", shares, lambda w: nonnegative(w) & (abs(np.sum(w) - 1) < 1e-5), "numbers >= 0 that sum to 1")
+    shares, start = classes_of(weights, mean, variance.dtype)
     correlated = None if replica is None else scalar("replica", replica)
     if correlated is not None:
         require("replica", correlated, correlation, "in [-1, 1]")
     h = jnp.asarray(step)
-    start = real_array("mean", mean)
-    if start.shape not in ((), shares.shape):
-        raise ValueError(f"`mean` must be a number or have shape {shares.shape}, got shape {start.shape}")
-    require("mean", start, np.isfinite, "finite numbers")
-    current, given = _input_at(input, times, shares.shape), _covariance_at(input_covariance, times)
+    current, given = input_at(input, times, shares.shape), covariance_at(input_covariance, times)
     arrays = (site.strength, variance, noise, h, start, shares, current, *(() if given is None else (given,)))
     strength, variance, noise, h, start, shares, current, *rest = in_one_precision(*arrays)
     site = type(site)(strength, None if site.echo is None else site.echo.astype(strength.dtype))
@@ -129,24 +104,9 @@ def _cut(rows: Row, means: Float[Array, "K T"], weights: Float[Array, " K"], tim
         c_x_replica=square(rows.c_x[1]) if rows.c_x.shape[0] > 1 else None,
         weights=weights,
         residual=residual,
-        converged=(residual < _TOLERANCE) & (left < _REST) & on.isfinite(residual),
+        converged=(residual < TOLERANCE) & (left < _REST) & on.isfinite(residual),
     )
     return jax.device_put(found) if known else found
-
-
-def _times(duration: float, step: float) -> tuple[np.ndarray, int]:
-    """The times of whole blocks, so that courses of nearly one length share a program, and how many are wanted."""
-    for name, value in (("duration", duration), ("step", step)):
-        if not is_concrete(value):
-            raise ValueError(f"`{name}` must be a number, as it sets the number of times, got the traced {value}")
-        require(name, scalar(name, value), positive, "a finite number > 0")
-    count = math.ceil(min(duration / step, 2.0 * _MOST) - 1e-6) + 1
-    if count > _MOST:
-        raise ValueError(
-            f"`duration` must be below {_MOST} steps, as covariances of all pairs of times are kept, got {duration:g} "
-            f"in steps of {step:g}"
-        )
-    return step * np.arange(-(-count // BLOCK) * BLOCK), count
 
 
 def _site(ensemble):
@@ -162,52 +122,13 @@ def _site(ensemble):
     return site
 
 
-def _input_at(input: Course | None, times: np.ndarray, classes: tuple[int, ...]) -> Float[Array, "K n q"]:
-    """The input of each class at the points of a Gauss rule within each step, so that it may jump between steps."""
-    within = times[:-1, None] + (times[1] - times[0]) * _POINTS
-    if not callable(input):
-        values = real_array("input", 0.0 if input is None else input)
-        if values.shape not in ((), classes):
-            raise ValueError(f"`input` must be a number or have shape {classes}, got shape {values.shape}")
-        require("input", values, np.isfinite, "finite numbers")
-        return jnp.broadcast_to(jnp.atleast_1d(values)[:, None, None], (*classes, *within.shape))
-    shape = getattr(traced_output("input", input, jax.ShapeDtypeStruct((), times.dtype)), "shape", None)
-    if shape not in ((), classes):
-        raise ValueError(f"`input` must give a number or shape {classes} at each time, got {shape}")
-    values = jax.vmap(lambda t: jnp.broadcast_to(jnp.asarray(input(t)), classes), out_axes=1)(
-        jnp.asarray(within.ravel())
-    )
-    require("input", values, np.isfinite, "finite at all times")
-    return values.reshape(*classes, *within.shape)
-
-
-def _covariance_at(covariance, times: np.ndarray) -> Float[Array, "T T"] | None:
-    """The covariance of inputs across units at all pairs of times."""
-    if covariance is None:
-        return None
-    if callable(covariance):
-        t = jnp.asarray(times)
-        values = jax.vmap(lambda s: jax.vmap(lambda t: jnp.asarray(covariance(s, t)))(t))(t)
-        if values.shape != (times.size,) * 2:
-            raise ValueError(f"`input_covariance` must give a number at two times, got shape {values.shape[2:]}")
-        if is_concrete(values) and not np.allclose(values, np.asarray(values).T, rtol=1e-5):
-            raise ValueError("`input_covariance` must be symmetric in its two times, and is not")
-    else:
-        values = jnp.broadcast_to(scalar("input_covariance", covariance), (times.size,) * 2)
-    require("input_covariance", values, np.isfinite, "finite")
-    require("input_covariance", jnp.diagonal(values), nonnegative, ">= 0 at equal times")
-    return values
-
-
 @as_program
 def _means(step: Float[Array, ""], start: Float[Array, " K"], current: Float[Array, "K n q"]) -> Float[Array, "K T"]:
     """m' = -m + I along the times, with the inputs within each step."""
-    points, weights = (jnp.asarray(a, step.dtype) for a in (_POINTS, _WEIGHTS))
-    pushes = current @ (step * weights * jnp.exp(-step * (1 - points)))
 
     def advance(m, push):
         m = jnp.exp(-step) * m + push
         return m, m
 
-    rest = jax.lax.scan(advance, start, pushes.T)[1]
+    rest = jax.lax.scan(advance, start, pushes(step, current).T)[1]
     return jnp.concatenate([start[None], rest]).T
