@@ -33,7 +33,17 @@ ARROWS = {
     "dynamics": {"_numerics", "_arguments", "couplings.operators", "couplings.sparse", "eigen"},
     "observables": {"_numerics", "_arguments"},
     "replica": {"_numerics", "_arguments", "_laws", "couplings"},
-    "memory": {"_numerics", "_arguments", "couplings", "dynamics", "observables", "replica", "spectra", "transfer"},
+    "memory": {
+        "_numerics",
+        "_arguments",
+        "couplings",
+        "dynamics",
+        "meanfield",
+        "observables",
+        "replica",
+        "spectra",
+        "transfer",
+    },
     "learning": {"_numerics", "_arguments", "couplings", "dynamics", "replica", "transfer"},
     # As for dynamics: eigenvalues come through the one door.
     "multistability": {

@@ -6,6 +6,7 @@
 from .._public import public
 from ..replica import SymmetricCore, symmetric_core
 from . import dense
+from .courses import RetrievalCourse, retrieval_course
 from .equilibrium import ReplicaState, correlation_profile, replica_state, zero_load_overlaps
 from .monte_carlo import GlauberRun, glauber
 from .patterns import binary, correlated_binary, correlated_gaussian, exponential_correlation, gaussian, hebbian
@@ -35,6 +36,7 @@ __all__ = [
     "Regime",
     "ReplicaState",
     "Retrieval",
+    "RetrievalCourse",
     "SymmetricCore",
     "Transition",
     "binary",
@@ -58,6 +60,7 @@ __all__ = [
     "replica_state",
     "replicon_temperature",
     "retrieval",
+    "retrieval_course",
     "retrieve",
     "self_organised_edge",
     "success_probability",

@@ -133,10 +133,12 @@ def _drawn(problem: PathProblem, key: PRNGKeyArray) -> Drawn:
     indicators = jnp.asarray(classes[:, None] == np.arange(K), dtype)
     binary = problem.stored is not None and problem.stored.binary
     signs = (jax.random.rademacher if binary else jax.random.normal)(pattern, (M, P), dtype)
+    even = _evened(signs) if binary else jnp.ones(M, dtype)
+    root = jnp.sqrt(even)[:, None]
     columns = [indicators, signs, jax.random.normal(own, (M, T + 1), dtype)]
-    q, r = jnp.linalg.qr(jnp.concatenate(columns, 1))
+    q, r = jnp.linalg.qr(root * jnp.concatenate(columns, 1))
     sign = jnp.where(jnp.diagonal(r) < 0, -1, 1).astype(dtype)
-    normal = (q * (math.sqrt(M) * sign)[None])[:, K:]
+    normal = (q / root * (math.sqrt(M) * sign)[None])[:, K:]
     counts = np.bincount(classes, minlength=K)
     return Drawn(
         z=normal[:, P + 1 :].T,
@@ -144,8 +146,23 @@ def _drawn(problem: PathProblem, key: PRNGKeyArray) -> Drawn:
         noise=None if problem.noise is None else jax.random.normal(noise, (T, M), dtype),
         patterns=(signs if binary else normal[:, :P]).T,
         unit_class=jnp.asarray(classes),
-        share=(problem.weights / jnp.asarray(counts, dtype))[classes],
+        share=even * (problem.weights / jnp.asarray(counts, dtype))[classes],
     )
+
+
+def _evened(signs: Float[Array, "M P"]) -> Float[Array, " M"]:
+    """Weights of units, of mean 1, with which signs have mean 0 and different patterns no overlap.
+
+    Without them these are of order M^-1/2, and pull at each other. Many patterns of few units keep their overlaps.
+    """
+    M, P = signs.shape
+    first, second = np.triu_indices(P, 1 if P * (P + 1) < M else P)
+    features = jnp.concatenate([signs, signs[:, first] * signs[:, second]], 1)
+    features = jnp.concatenate([jnp.ones_like(features[:, :1]), features], 1)
+    target = jnp.zeros_like(features[0]).at[0].set(M)
+    weights = features @ jnp.linalg.solve(features.T @ features, target)
+    weights = jnp.maximum(weights, 0.05)  # all positive, at the price of small overlaps
+    return weights / jnp.mean(weights)
 
 
 def _course(problem: PathProblem, drawn: Drawn) -> Paths:
@@ -272,11 +289,13 @@ def _feedback(feedback: Feedback, past: Past, c_phi: Float[Array, " T"], respons
     poles, dtype = feedback.poles, feedback.poles.dtype
     before = jnp.where(jnp.arange(T) < n, response, 0).astype(dtype)
     summed = jnp.einsum("l,klm->km", before, past.dressing)
-    row = (jax.nn.one_hot(n, T, dtype=dtype)[None] + poles[:, None] * summed) / (1 - poles * response[n])[:, None]
+    row = (jax.nn.one_hot(n, T, dtype=dtype)[None] + poles[:, None] * summed) / (1 - poles * response[n].astype(dtype))[
+        :, None
+    ]
     dressing = past.dressing.at[:, n].set(row)
     both = past.c_phi.at[n].set(c_phi).at[:, n].set(c_phi).astype(dtype)
     spread = jnp.einsum("km,klm->kl", row @ both, jnp.conj(dressing))
-    kernel = kernel + jnp.real((feedback.weights * poles) @ row)
+    kernel = kernel + jnp.real((feedback.weights.astype(dtype) * poles) @ row)
     c_eta = c_eta + jnp.real((feedback.weights * feedback.powers).astype(dtype) @ spread)
     return row, kernel, jnp.where(known, c_eta, 0)
 
