@@ -339,6 +339,73 @@ def mean_field(
     }
 
 
+def transient(
+    ensemble: str,
+    transfer: str = "Tanh()",
+    variance: Float[ArrayLike, ""] = 1.0,
+    input: Float[ArrayLike, ""] = 0.0,
+    frequency: Float[ArrayLike, ""] | None = None,
+    *,
+    duration: float = 20.0,
+    step: float = 0.1,
+    replica: Float[ArrayLike, ""] | None = None,
+    cue: Float[ArrayLike, ""] | None = None,
+    length: int | None = None,
+    num_paths: int = 2000,
+    key: PRNGKeyArray | None = None,
+    **parameters: ArrayLike,
+) -> Values:
+    """The course of a network from a random start of this `variance`, for N -> infinity, at all `times`.
+
+    `variance_x`, `second_moment` (means included) and `beta` are arrays over the times. The `input` I is common to all
+    units, or with a `frequency` I cos(frequency t + theta), with phases of units spread over the circle; all of these
+    may be traced. With a `replica`, the correlation of a second start, there is the `squared_distance` of the two.
+    Ensembles with a memory kernel need a `key` for their `num_paths`, and have no replica; errors are beside what they
+    give. With a `cue`, the amplitude of a stored pattern in the start, `overlap` is that with it and the patterns after
+    it, `length` of them; there is no input then. `meanfield.transient` and `memory.retrieval_course` document the rest.
+    """
+    coupling, phi = _read(parameters, ensemble, transfer)
+    arguments: dict[str, Any] = dict(duration=duration, step=step, variance=variance)
+    if cue is not None:
+        course = memories.retrieval_course(
+            coupling, phi, cue, key=_course_key(key), length=length, num_paths=num_paths, **arguments
+        )
+        return _of_course(course.transient) | {"overlap": course.overlaps, "converged": course.converged}
+    drive, phases = jnp.asarray(input), 2 * np.pi * np.arange(_PHASES) / _PHASES
+    arguments["input"] = drive
+    if frequency is not None:
+        arguments["weights"] = np.full(_PHASES, 1 / _PHASES)
+        arguments["input"] = lambda t: drive * jnp.cos(frequency * t + jnp.asarray(phases, drive.dtype))
+    if coupling.site(certain=True) is not None:
+        return _of_course(meanfield.transient(coupling, phi, replica=replica, **arguments))
+    if replica is not None:
+        raise ValueError(f"`replica` must be None for an ensemble with a memory kernel, got {replica}")
+    return _of_course(
+        meanfield.transient_by_paths(coupling, phi, key=_course_key(key), num_paths=num_paths, **arguments)
+    )
+
+
+# Phases of sines across units: averages over more of them are the same to 1e-3.
+_PHASES = 8
+
+
+def _course_key(key: PRNGKeyArray | None) -> PRNGKeyArray:
+    if key is None:
+        raise ValueError("`key` must be a key, which draws the paths that an ensemble with a memory kernel needs")
+    return key
+
+
+def _of_course(run: meanfield.Transient) -> Values:
+    found = {"times": run.times, "variance_x": run.variance, "second_moment": run.second_moment, "beta": run.beta}
+    if run.c_x_error is not None and run.beta_error is not None:
+        found |= {"variance_x_error": jnp.diagonal(run.c_x_error), "beta_error": run.beta_error}
+    if run.overlap is not None and run.overlap_error is not None:
+        found |= {"overlap": run.overlap, "overlap_error": run.overlap_error}
+    if run.c_x_replica is not None:
+        found["squared_distance"] = run.squared_distance()
+    return found | {"residual": run.residual, "converged": run.converged}
+
+
 def dimension(
     ensemble: str,
     transfer: str = "Tanh()",

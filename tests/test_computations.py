@@ -68,6 +68,12 @@ POINTS = {
         (jnp.array([0.02, 0.04]), jnp.array([1.5, 0.5]), KEYS),
     ),
     "mean_field": (lambda g: computations.mean_field("IID(g)", g=g), (jnp.array([0.8, 2.0]),)),
+    "transient": (
+        lambda s, v, key: computations.transient(
+            "Elliptic(1.5, s)", "Tanh()", v, 0.5, 2.0, duration=1.5, num_paths=240, key=key, s=s
+        ),
+        (jnp.array([0.2, 0.5]), jnp.array([1.0, 0.5]), KEYS),
+    ),
     "dimension": (
         lambda g, rank: computations.dimension("g * RandomModes.flat(1 / rank, load=rank * rank)", g=g, rank=rank),
         (jnp.array([1.5, 2.0]), jnp.array([1.0, 0.5])),
@@ -226,6 +232,25 @@ def test_names_of_a_dimension(monkeypatch):
     found = computations.dimension("IID()")
     _has(found, dimension_phi=0.1, dimension_phi_error=0.03, dimension_x=0.2, dimension_x_error=0.04)
     _has(found, residual=1e-5, converged=True)
+
+
+@pytest.mark.slow
+def test_names_of_a_transient():
+    """Without memory kernel no key; with one errors; with a cue overlaps."""
+    free = computations.transient("IID(g)", variance=0.5, duration=1.5, replica=0.9, g=1.5)
+    run = meanfield.transient(couplings.IID(1.5), transfer.Tanh(), variance=0.5, duration=1.5, replica=0.9)
+    _has(free, times=run.times, variance_x=run.variance, squared_distance=run.squared_distance(), converged=True)
+    settings = {"duration": 1.5, "num_paths": 160, "key": KEY}
+    assert computations.transient("Elliptic(1., s)", s=0.5, **settings)["variance_x_error"].shape == (16,)
+    hopfield = computations.transient("DeepHebbian(load, 2., (0.,))", load=0.05, cue=0.5, **settings)
+    assert hopfield["overlap"].shape == hopfield["overlap_error"].shape == (1, 16)
+
+
+def test_transients_that_are_refused():
+    with pytest.raises(ValueError, match="`key`"):
+        computations.transient("Elliptic(1., .5)")
+    with pytest.raises(ValueError, match="`replica`"):
+        computations.transient("Elliptic(1., .5)", replica=0.5, key=KEY)
 
 
 # --- each against what it calls
