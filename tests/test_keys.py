@@ -96,6 +96,9 @@ DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key)
     "meanfield.static_states": lambda key: meanfield.static_states(SYMMETRIC, PHI, key=key),
     "meanfield.stationary": lambda key: meanfield.stationary(SYMMETRIC, PHI, key=key),
     "meanfield.stationary_by_paths": lambda key: meanfield.stationary_by_paths(SYMMETRIC, PHI, key=key),
+    "meanfield.transient_by_paths": lambda key: meanfield.transient_by_paths(
+        SYMMETRIC, PHI, key=key, duration=1.0, num_paths=160
+    ),
     "memory.binary": lambda key: memory.binary(5, 2, key=key),
     "memory.correlated_binary": lambda key: memory.correlated_binary(5, np.eye(2), key=key),
     "memory.correlated_gaussian": lambda key: memory.correlated_gaussian(5, np.eye(2), key=key),
@@ -105,6 +108,9 @@ DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key)
     "memory.gaussian": lambda key: memory.gaussian(5, 2, key=key),
     "memory.glauber": lambda key: memory.glauber(J, PATTERNS[0], temperature=1.0, num_sweeps=1, key=key),
     "memory.observe": lambda key: memory.observe(couplings.DeepHebbian(1.0), PHI, 5, key=key),
+    "memory.retrieval_course": lambda key: memory.retrieval_course(
+        couplings.DeepHebbian(0.1), PHI, key=key, duration=1.0, num_paths=160
+    ),
     "memory.retrieve": lambda key: memory.retrieve(NET, PATTERNS, duration=1.0, key=key),
     "multistability.basins": lambda key: multistability.basins(np.eye(3), num_starts=2, key=key),
     "multistability.descend": lambda key: multistability.descend(np.eye(3), num_starts=2, key=key),

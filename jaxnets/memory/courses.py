@@ -72,7 +72,8 @@ def retrieval_course(
     uncoupled patterns and eight of a sequence; a sequence that calls patterns beyond them has `converged` False.
     `key`, `duration`, `step`, `num_paths`, `noise` and `memory` are those of `transient_by_paths`.
 
-    At small loads a cue is completed and kept. Above capacity it is recovered for a while, and lost. In a sequence the
+    Valid for a number of cued patterns that stays finite while N -> infinity, and for patterns without overlaps. At
+    small loads a cue is completed and kept. Above capacity it is recovered for a while, and lost. In a sequence the
     overlap moves on, by one pattern in about one time constant.
 
     Raises:

@@ -45,6 +45,11 @@ def course():
     return jn.meanfield.transient(IID(1.5), Tanh(), duration=2.0, variance=0.3)
 
 
+def recalled():
+    ensemble = DeepHebbian(0.1, 1.0, (0.0,))
+    return jn.memory.retrieval_course(ensemble, Tanh(), key=KEY, duration=1.0, num_paths=160)
+
+
 CALLS = {
     # --- layers
     "layers.Layers": of(lambda g, r, bias: jn.layers.Layers(Tanh(), g, r, bias), g=1.2, r=0.5, bias=0.1),
@@ -196,6 +201,23 @@ CALLS = {
         noise=0.1,
         replica=0.9,
     ),
+    "meanfield.transient_by_paths": of(
+        jn.meanfield.transient_by_paths,
+        heavy=True,
+        ensemble=RandomModes([1.5], load=0.5, overlap=0.3),
+        transfer=Tanh(),
+        key=KEY,
+        duration=1.0,
+        num_paths=160,
+        variance=0.3,
+        mean=np.array([0.2, 0.1]),
+        input=np.array([0.5, -0.5]),
+        weights=SHARES,
+        input_covariance=0.1,
+        noise=0.1,
+        condensed=DeepHebbian(0.1, 1.0, (0.0,)).stored(2),
+        cue=np.array([0.5, 0.1]),
+    ),
     "meanfield.stationary_states": of(
         jn.meanfield.stationary_states,
         heavy=True,
@@ -231,6 +253,21 @@ CALLS = {
         for name in ("response", "spectrum_x", "spectrum_phi", "noise_spectrum", "memory_kernel")
     },
     # --- memory
+    "memory.RetrievalCourse.overlap": of(
+        lambda found, t: found.overlap(t), found=Made(recalled, costly=True), t=np.array([0.5, 1.0])
+    ),
+    "memory.retrieval_course": of(
+        jn.memory.retrieval_course,
+        heavy=True,
+        ensemble=DeepHebbian(0.1, 1.0, (0.0,)),
+        transfer=Tanh(),
+        cue=np.array([0.5, 0.1]),
+        key=KEY,
+        duration=1.0,
+        num_paths=160,
+        variance=0.3,
+        noise=0.1,
+    ),
     "memory.SymmetricCore": of(
         jn.memory.SymmetricCore, load=0.05, condensed=CONDENSED, eigenvalues=jn.Discrete(VECTOR)
     ),

@@ -74,6 +74,8 @@ def transient_by_paths(
     fall as its square. Memory is `num_paths` T^2 numbers and work grows as `num_paths` T^3 for T times: 2000 paths and
     160 times take 400 MB and some 10 s. `memory` limits how far back responses are followed, for long courses of
     chaotic networks, which forget: with W = memory / step memory is `num_paths` W^2 and work as `num_paths` W^2 T.
+    Valid for one cell type and any phi, at fixed times while N -> infinity; not where a course waits for chance, as one
+    that starts at x = 0 and would take a time of order log N. Steps must resolve activity, as in `transient`.
     Differentiable in everything but `duration`, `step` and `memory`, at fixed random numbers; the reverse pass keeps
     the memory above for each of 16 times, so it is for few paths and times.
 
@@ -163,7 +165,7 @@ def _density(on: Any, response: Float[Any, "T T"], beta: Float[Any, " T"], step:
     decay, w0, w1 = filter_weights(step)
     n, m = np.arange(beta.shape[0])[:, None], np.arange(beta.shape[0])
     first, rest = (on.asarray(w) for w in (w0 / decay, w1 + w0 / decay))
-    density = response / on.where(m == 0, first, rest)
+    density = response / on.where(m == 0, first, rest)[None]
     if density.shape[0] > 4:
         before = 3 * density[:, 1:2] - 3 * density[:, 2:3] + density[:, 3:4]
         density = on.where((m == 0) & (n > 3), before, density)
