@@ -52,14 +52,16 @@ def run_python(source: str, name: str) -> dict:
 
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 
+BETWEEN = r"(?:, and |, | and )"
+
 
 def promised(source: str) -> dict[int, list[str]]:
     """Line -> the numbers with which the comment after a `print(...)` on it starts."""
     found = {}
     for number, line in enumerate(source.splitlines(), start=1):
-        match = re.search(rf"^\s*print\(.*\)  # ({NUMBER}(?:, {NUMBER})*)(?![\w.])", line)
+        match = re.search(rf"^\s*print\(.*\)  # ({NUMBER}(?:{BETWEEN}{NUMBER})*)(?![\w.])", line)
         if match:
-            found[number] = match[1].split(", ")
+            found[number] = re.split(BETWEEN, match[1])
     return found
 
 

@@ -121,7 +121,7 @@ def dimension(
 
     Raises:
         ValueError: for an `ensemble` of another type or, with row gains, with a memory kernel or an echo, and
-            nodes < 16; for a state with types, of another ensemble.
+            nodes < 16; for a state with types, of another ensemble, or with a memory kernel.
 
     Source: Clark, Abbott & Litwin-Kumar 2023 (arXiv 2207.12373); with modes, Clark et al. 2024 (arXiv 2409.01969).
     """
@@ -194,6 +194,11 @@ def _shared(
     """(1/N) sum C_ij(tau)^2 over units of each two types, of rates and of states, the sizes of units, and its error."""
     if ensemble is not None:
         raise ValueError("`ensemble` must be None for a state with types, which knows its own")
+    if state.impulse is not None:
+        raise ValueError(
+            "`state` must come from types without memory kernel (symmetry 0, no overlaps): pairs of units are not "
+            "derived with one, so measure `observables.participation_ratio` of a simulation"
+        )
     require_whole("nodes", nodes, least=16)
     if not is_concrete(state, lags):
         return _shared_with_gradient(state, lags, z_scored, nodes)

@@ -9,18 +9,37 @@ import pytest
 from scipy.special import ive
 
 from jaxnets.couplings import IID
-from jaxnets.meanfield.unit import field, sampled, self_consistency
+from jaxnets.meanfield.types.problem import Functions
+from jaxnets.meanfield.unit import field, found, sampled, self_consistency
 from jaxnets.meanfield.unit.energy import rises
-from jaxnets.meanfield.unit.field import Averages, Grid, Problem, Unknowns
+from jaxnets.meanfield.unit.field import Averages, Grid, Problem, Unit, Unknowns
 from jaxnets.meanfield.unit.paths import path_averages, white
 from jaxnets.meanfield.unit.requirements import shape_of
 from jaxnets.meanfield.unit.self_consistency import Solution
 from jaxnets.transfer import Linear, Tanh, clipped_linear
 
 SIGMA, INSTANTANEOUS, SLOW = 0.7, 0.15, 0.06
-GRID = Grid(h=jnp.asarray(0.1), T=121, K=121, F=256)
-# r(S) and kappa(S) of couplings through which a unit hears itself at once and later.
-HEARD = SimpleNamespace(r_and_kappa=lambda S: (INSTANTANEOUS + SLOW * S, 0.25 + 0 * jnp.abs(S)))
+GRID = Grid(h=jnp.asarray(0.1), T=121, M=121, F=256)
+ONE = jnp.ones(1)
+
+
+def _heard(r_and_kappa):
+    """Couplings with this r(S) and kappa(S)."""
+
+    def field(t12, t21, t11, t22, fractions, physical):
+        r, kappa = r_and_kappa(t21)
+        return r, jnp.conj(r), kappa * t22, kappa * t11
+
+    return SimpleNamespace(field=field)
+
+
+def _problem(ensemble, transfer, sigma, grid, normal):
+    functions = Functions((transfer,), (None,))
+    return Problem(ensemble, ONE, functions, sigma * ONE, ONE, ONE[0], grid, normal, 41)
+
+
+# Couplings through which a unit hears itself at once and later.
+HEARD = _heard(lambda S: (INSTANTANEOUS + SLOW * S, 0.25 + 0 * jnp.abs(S)))
 
 
 def _linear_response(tau):
@@ -39,15 +58,14 @@ def test_paths_of_linear_units_are_those_of_the_gaussian(monkeypatch):
     """x = y for linear units: what is integrated differs from what is known by the error of the grid."""
     # <phi phi> of linear units; their quadrature would be compiled as long as all the rest.
     monkeypatch.setattr(field, "covariances", lambda phi, variance, roots, nodes: variance * jnp.asarray(roots))
-    one = jnp.ones(())
-    problem = Problem(HEARD, Linear(), SIGMA * one, one, GRID, _white(4), 41)
-    response = _linear_response(np.asarray(GRID.lags())[: GRID.K])
-    unknowns = Unknowns(0.5 * jnp.exp(-GRID.lags()), jnp.asarray(response))
+    problem = _problem(HEARD, Linear(), SIGMA, GRID, _white(4))
+    response = _linear_response(np.asarray(GRID.lags())[: GRID.M])
+    unknowns = Unknowns(0.5 * jnp.exp(-GRID.lags())[None], jnp.asarray(response)[None])
 
     @jax.jit
     def measure(unknowns, normal):
-        of_unit = field.field_of(problem, unknowns)
-        return of_unit, path_averages(problem, of_unit, normal)
+        of_unit = jax.tree.map(lambda a: a[0], field.field_of(problem, unknowns))
+        return of_unit, path_averages(Unit(Linear(), ONE[0], GRID, 41), of_unit, normal)
 
     of_unit, measured = measure(unknowns, problem.normal)
     assert abs(of_unit.kernel[0]) > 0.1 and abs(of_unit.kernel[1]) > 0.003
@@ -61,18 +79,19 @@ def test_paths_of_linear_units_are_those_of_the_gaussian(monkeypatch):
 
 def test_the_field_of_an_exponential_response():
     """The grid has S = b / (1 + i w) exactly, and so kappa(S), which varies for a shift, and white noise."""
-    one, h = jnp.ones(()), 0.1
-    shift = SimpleNamespace(r_and_kappa=lambda S: (0 * S, 1.44 / (1 - 1.44 * jnp.abs(S) ** 2)))
-    problem = Problem(shift, Tanh(), SIGMA * one, one, GRID, None, 41)
+    h = 0.1
+    shift = _heard(lambda S: (0 * S, 1.44 / (1 - 1.44 * jnp.abs(S) ** 2)))
+    problem = _problem(shift, Tanh(), SIGMA, GRID, None)
     tau, w = np.asarray(GRID.lags()), np.asarray(GRID.frequencies())
-    found = jax.jit(lambda u: field.field_of(problem, u))(Unknowns(jnp.exp(-tau), 0.5 * jnp.exp(-tau[: GRID.K])))
+    unknowns = Unknowns(jnp.exp(-tau)[None], 0.5 * jnp.exp(-tau[None, : GRID.M]))
+    of_unit = jax.tree.map(lambda a: a[0], jax.jit(lambda u: field.field_of(problem, u))(unknowns))
     S = 0.5 / (1 + 1j * w)
     # All of e^{-tau} beyond the last lag of S is e^{-8} of it.
     by_noise = 1.44 / (1 - 1.44 * abs(S) ** 2) * np.asarray(field._spectrum(jnp.exp(-tau), GRID)) / (1 + w**2)
     white = h * SIGMA**2 * (1 - np.exp(-2 * h)) / abs(1 - np.exp(-h - 1j * w * h)) ** 2
-    np.testing.assert_allclose(found.driven, np.maximum(by_noise, 0) + white, rtol=2e-3)
-    np.testing.assert_allclose(found.kernel, 0, atol=1e-12)
-    np.testing.assert_allclose(found.dressing, 1, atol=1e-12)
+    np.testing.assert_allclose(of_unit.driven, np.maximum(by_noise, 0) + white, rtol=2e-3)
+    np.testing.assert_allclose(of_unit.kernel, 0, atol=1e-12)
+    np.testing.assert_allclose(of_unit.dressing, 1, atol=1e-12)
 
 
 def test_acceleration_of_a_map_that_moves_away(monkeypatch):
@@ -81,39 +100,39 @@ def test_acceleration_of_a_map_that_moves_away(monkeypatch):
     V = np.eye(6) + 0.3 * rng.standard_normal((6, 6))
     A = V @ np.diag([3.0, -2.5, 1.5, 0.5, 0.2, -0.1]) @ np.linalg.inv(V)
     exact = 1 + rng.random(6)
-    joined = lambda u: jnp.concatenate([u.c_phi, u.response])
+    joined = lambda u: jnp.concatenate([u.c_phi[0], u.response[0]])
 
     def update(problem, unknowns):
         u = exact + A @ (joined(unknowns) - exact)
-        return Unknowns(u[:4], u[4:])
+        return Unknowns(u[None, :4], u[None, 4:])
 
     monkeypatch.setattr(self_consistency, "update", update)
-    start = Unknowns(*jnp.split(jnp.asarray(exact + 0.05 * rng.standard_normal(6)), [4]))
-    found = jax.jit(lambda start: self_consistency._accelerated(None, start, jnp.asarray(1e-10), 12))(start)
-    np.testing.assert_allclose(joined(found.unknowns), exact, rtol=1e-7)
-    assert found.residual < 1e-7
+    start = Unknowns(*jnp.split(jnp.asarray(exact + 0.05 * rng.standard_normal(6))[None], [4], axis=1))
+    solved = jax.jit(lambda start: self_consistency._accelerated(None, start, jnp.asarray(1e-10), 12))(start)
+    np.testing.assert_allclose(joined(solved.unknowns), exact, rtol=1e-7)
+    assert solved.residual < 1e-7
 
 
 def test_what_is_converged_on_paths(monkeypatch):
     """Self-consistency, and C^phi and S that vanish at their last lags, up to their errors."""
-    one, grid = jnp.ones(()), Grid(h=jnp.asarray(1.0), T=20, K=10, F=64)
+    grid = Grid(h=jnp.asarray(1.0), T=20, M=10, F=64)
     c, S = np.where(np.arange(20) < 16, 1.0, 0.0), np.append(np.ones(9), 0.0)
     given = {}
     monkeypatch.setattr(sampled, "follow", lambda *_: Solution(given["unknowns"], given["residual"]))
     monkeypatch.setattr(sampled, "_start", lambda *_: None)
     monkeypatch.setattr(sampled, "implicit_fixed_point", lambda update, unknowns, problem: unknowns)
-    monkeypatch.setattr(sampled, "answer", lambda problem, u: Averages(u.c_phi, u.response, u.c_phi, u.c_phi, one))
+    monkeypatch.setattr(sampled, "answer", lambda problem, u: Averages(u.c_phi, u.response, u.c_phi, u.c_phi, ONE))
     monkeypatch.setattr(sampled, "_errors", lambda *_: given["errors"])
     monkeypatch.setattr(sampled, "quadrature_error", lambda *_: given["quadrature"])
 
     @jax.jit
     @jax.vmap
     def judged(last_c, last_S, error_c, error_S, miss, quadrature):
-        given["unknowns"] = Unknowns(jnp.asarray(c).at[-1].set(last_c), jnp.asarray(S).at[-1].set(last_S))
-        given["errors"] = sampled._Errors(error_c * jnp.ones(20), error_c * jnp.ones(20), error_S, error_S)
+        given["unknowns"] = Unknowns(jnp.asarray(c).at[-1].set(last_c)[None], jnp.asarray(S).at[-1].set(last_S)[None])
+        given["errors"] = found.Errors(error_c * jnp.ones((1, 20)), error_c * jnp.ones((1, 20)), *[error_S[None]] * 2)
         given["residual"], given["quadrature"] = miss, quadrature
-        problem = Problem(IID(1.5), Tanh(), one, one, grid, None, 41)
-        return sampled._active(problem, 1e-4, 100, one)
+        problem = _problem(IID(1.5), Tanh(), 1.0, grid, None)
+        return found.state_of_one(problem, sampled._active(problem, 1e-4, 100, ONE[0]))
 
     cases = np.array(
         [
@@ -127,33 +146,33 @@ def test_what_is_converged_on_paths(monkeypatch):
             (0.0, 0.0, 0, 0, 0, 2e-4),
         ]
     )
-    found = judged(*cases.T)
-    np.testing.assert_array_equal(found.converged, [True, False, False, True, False, True, False, False])
-    np.testing.assert_array_equal(found.residual, np.maximum(*cases[:, 4:].T))
+    state = judged(*cases.T)
+    np.testing.assert_array_equal(state.converged, [True, False, False, True, False, True, False, False])
+    np.testing.assert_array_equal(state.residual, np.maximum(*cases[:, 4:].T))
     # The rate of an exponential with the same integral of C^2.
-    np.testing.assert_allclose(found.decay_rate[1], 1 / (2 * (16 + 0.006**2)))
+    np.testing.assert_allclose(state.decay_rate[1], 1 / (2 * (16 + 0.006**2)))
 
 
 def test_errors_are_the_scatter_of_groups(monkeypatch):
     """Each group of paths has a solution of its own, here the mean of its random numbers."""
     rng = np.random.default_rng(0)
-    grid, normal = Grid(h=jnp.asarray(0.5), T=5, K=4, F=16), rng.standard_normal((2, 24, 9))
+    grid, normal = Grid(h=jnp.asarray(0.5), T=5, M=4, F=16), rng.standard_normal((2, 24, 9))
     means = normal.reshape(2, 8, 3, 9).mean((0, 2, 3))
     shape = np.array([1.0, 0.5, 0.2, 0.1])
-    wide = jnp.asarray(np.append(shape, 0.0))
+    wide = jnp.asarray(np.append(shape, 0.0))[None]
 
     def answered(problem, size):
-        return Averages(size * wide, size * wide[:4], 2 * size * wide, size * wide, size)
+        return Averages(size * wide, size * wide[:, :4], 2 * size * wide, size * wide, size)
 
     monkeypatch.setattr(sampled, "solve", lambda problem, *_: Solution(jnp.mean(problem.normal), jnp.zeros(())))
     monkeypatch.setattr(sampled, "answer", answered)
-    problem = Problem(IID(1.5), Tanh(), jnp.ones(()), jnp.ones(()), grid, jnp.asarray(normal), 41)
-    found = jax.jit(lambda: sampled._errors(problem, None))()
+    problem = _problem(IID(1.5), Tanh(), 1.0, grid, jnp.asarray(normal))
+    errors = jax.jit(lambda: sampled._errors(problem, None))()
     error = means.std(ddof=1) / np.sqrt(8)
-    np.testing.assert_allclose(found.c_phi, error * wide, atol=1e-15)
-    np.testing.assert_allclose(found.c_x, 2 * error * wide, atol=1e-15)
-    np.testing.assert_allclose(found.last_response, 0.1 * error)
-    np.testing.assert_allclose(found.response, error * 0.5 * (0.5 + 0.5 + 0.2 + 0.1))  # the trapezoid rule
+    np.testing.assert_allclose(errors.c_phi, error * wide, atol=1e-15)
+    np.testing.assert_allclose(errors.c_x, 2 * error * wide, atol=1e-15)
+    np.testing.assert_allclose(errors.last_response, 0.1 * error)
+    np.testing.assert_allclose(errors.response, error * 0.5 * (0.5 + 0.5 + 0.2 + 0.1))  # the trapezoid rule
 
 
 def test_grids_of_lags():
@@ -168,8 +187,8 @@ def test_grids_of_lags():
             with pytest.raises(ValueError, match="`memory` must be at least 10 `dt`"):
                 sampled._grid(period, max_lag, memory, dt, jnp.ones(()))
         else:
-            found = sampled._grid(period, max_lag, memory, dt, jnp.ones(()))
-            assert (found.T, found.K, found.F) == expected and found.h == dt
+            of = sampled._grid(period, max_lag, memory, dt, jnp.ones(()))
+            assert (of.T, of.M, of.F) == expected and of.h == dt
 
 
 def test_white_noise_has_a_mean_power_of_exactly_one():

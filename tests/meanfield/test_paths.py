@@ -10,7 +10,8 @@ from jaxnets import Discrete
 from jaxnets.couplings import IID, DeepHebbian, Elliptic, LowRank, RandomModes
 from jaxnets.dynamics import RateNetwork, simulate
 from jaxnets.meanfield import chaos_onset, stationary, stationary_by_paths
-from jaxnets.meanfield.unit.field import Grid, Problem, Unknowns, _spectrum, field_of, gaussian_averages
+from jaxnets.meanfield.types.problem import Functions
+from jaxnets.meanfield.unit.field import Grid, Problem, Unit, Unknowns, _spectrum, field_of, gaussian_averages
 from jaxnets.meanfield.unit.paths import path_averages, white
 from jaxnets.observables import autocovariance
 from jaxnets.population import dimension, dressed
@@ -35,7 +36,7 @@ def _same(state, other, lags, rtol):
 
 
 def _grid(h):
-    return Grid(h=jnp.asarray(h), T=round(20 / h) + 1, K=round(8 / h) + 1, F=round(102.4 / h))
+    return Grid(h=jnp.asarray(h), T=round(20 / h) + 1, M=round(8 / h) + 1, F=round(102.4 / h))
 
 
 def test_spectrum_of_a_kink():
@@ -56,10 +57,12 @@ def test_paths_of_linear_units_are_gaussian(ensemble):
     grid = _grid(0.1)
     settings = {"num_paths": 16, "period": 102.4, "max_lag": 20.0, "memory": 8.0}
     response = stationary_by_paths(ensemble, Linear(), key=KEY, **settings).impulse
-    one = jnp.ones(())
-    problem = Problem(ensemble, Linear(), 0.7 * one, one, grid, white(KEY, 4, grid), 41)
-    field = field_of(problem, Unknowns(0.5 * jnp.exp(-grid.lags()), response))
-    measured, known = path_averages(problem, field, problem.normal), gaussian_averages(problem, field)
+    one, unit = jnp.ones(1), Unit(Linear(), jnp.ones(()), grid, 41)
+    functions = Functions((Linear(),), (None,))
+    problem = Problem(ensemble, one, functions, 0.7 * one, one, one[0], grid, white(KEY, 4, grid), 41)
+    fields = field_of(problem, Unknowns(0.5 * jnp.exp(-grid.lags())[None], response[None]))
+    field = jax.tree.map(lambda a: a[0], fields)
+    measured, known = path_averages(unit, field, problem.normal), gaussian_averages(unit, field)
     assert np.max(np.abs(field.kernel)) > 0.005
     np.testing.assert_allclose(measured.c_x, known.c_x, atol=2e-3 * float(known.c_x[0]))
     np.testing.assert_allclose(measured.c_phi, known.c_phi, atol=2e-3 * float(known.c_phi[0]))

@@ -8,10 +8,11 @@ the eigenvalues of diag(1/tau) (-1 + diag(beta) M diag(f)). At a fixed point the
 same holds for (<phi>, <phi^2>) of all types.
 """
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Int
 
-from ..._numerics import frozen
+from ..._numerics import as_complex, frozen
 from ..._numerics.host import namespace, plane
 from ...eigen import eigenvalues, host_eigenvalues
 from .problem import Problem
@@ -44,6 +45,23 @@ def _rates(tau: Float[Array, " m"], recurrent: Float[Array, "m m"]) -> Complex[A
     z = of(xp.where(known, matrix, 0)) if tau.shape[0] > 1 else plane(matrix[0], 0 * matrix[0])
     z = xp.where(known, z, xp.nan)
     return z[xp.lexsort((-z.imag, -z.real))]
+
+
+def num_growing(problem: Problem, response: Complex[Array, "K w"]) -> Int[Array, ""]:
+    r"""How many modes of the means grow, where units have the `response` S_b(w) at frequencies from 0 on.
+
+    $$ D(w) = \det(1 - M\, \mathrm{diag}(f_b\, S_b(w))) $$
+
+    S is analytic where Re z > 0, and D tends to 1, so that the zeros there are counted by the turns of D around 0
+    (Nyquist 1932).
+    """
+    means, response = frozen((problem.means, response))
+    one = jnp.eye(means.shape[0], dtype=response.dtype)
+    D = jnp.linalg.det(one[None] - as_complex(means)[None] * response.T[:, None, :])
+    D = jnp.append(D, jnp.ones((), D.dtype))
+    # D(-w) is the conjugate of D(w): both halves turn by the same angle, and clockwise around a zero.
+    turned = jnp.sum(jnp.angle(D[1:] * jnp.conj(D[:-1])))
+    return jnp.round(-2 * turned / (2 * np.pi)).astype(int)
 
 
 def is_unstable(z: Complex[Array, " m"], margin: float) -> Array:

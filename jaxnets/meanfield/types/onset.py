@@ -11,7 +11,8 @@ from jaxtyping import Array, ArrayLike, Float
 from ..._numerics import Root, as_program, bisect, frozen, in_parts, is_concrete
 from ..._numerics.host import from_host
 from ...couplings import Ensemble
-from .problem import Problem, Transfers, growth, problem_of
+from ...spectra import law
+from .problem import Problem, Transfers, growth, known_memory, problem_of
 from .static import TypedStaticState, fixed_point, scale_of_all
 
 # Scales that are looked at, from half the scale at which units of the largest slope are unstable, up to 1000 times it.
@@ -23,12 +24,17 @@ _POINTS, _WIDE = 401, 8.0
 
 def typed_onset(ensemble: Ensemble, transfer: Transfers, input: Float[ArrayLike, "*K"] | None) -> Root:
     """The first scale of J at which the bulk of the fixed point reached from rest is unstable."""
-    problem = problem_of(ensemble, transfer, 0.0, None, input)
+    heard = known_memory(ensemble)
+    problem = problem_of(ensemble, transfer, 0.0, None, input, memory=bool(heard))
     if is_concrete(problem.input, problem.functions):
         with jax.ensure_compile_time_eval():
             silent = [float(phi(jnp.zeros((), problem.tau.dtype))) == 0 for phi in problem.functions.transfers]
         if all(silent) and not np.any(np.asarray(problem.input)):
-            return _rest(problem)
+            return _edge_of_rest(ensemble, problem) if heard else _rest(problem)
+    if heard:
+        raise ValueError(
+            "`input` must be None, and phi(0) = 0, for types with a memory kernel: only the onset from rest is derived"
+        )
     return _onset(problem, scale_of_all(problem))
 
 
@@ -41,6 +47,16 @@ def _rest(problem: Problem) -> Root:
     residual = jnp.where(exists, 0, jnp.inf)
     value = jnp.where(exists, 1 / jnp.sqrt(jnp.where(exists, bulk, 1)), jnp.inf)
     return Root(value, residual, exists & problem.memoryless)
+
+
+def _edge_of_rest(ensemble: Ensemble, problem: Problem) -> Root:
+    """1 over the right edge of the spectrum of J phi'(0)."""
+    slopes = problem.functions.of_types(lambda phi, _, a: phi.slope(jnp.zeros_like(a)), problem.input)
+    edge = law(ensemble, [slope[None] for slope in slopes]).rightmost()
+    right = edge.z.real
+    exists = right > 0
+    value = jnp.where(exists, 1 / jnp.where(exists, right, 1), jnp.inf)
+    return Root(value, jnp.where(exists, 0, jnp.inf).astype(value.dtype), exists & edge.converged)
 
 
 def _scaled(problem: Problem, s: Float[Any, ""], scale: Float[Array, ""]) -> TypedStaticState:

@@ -33,10 +33,14 @@ class Functions(eqx.Module):
         if len(self.transfers) == 1:
             return jax.vmap(lambda *rows: fn(self.transfers[0], self.breaks[0], *rows))(*arrays)
         found = [
-            fn(transfer, breaks, *(array[a] for array in arrays))
+            fn(transfer, breaks, *_row(arrays, a))
             for a, (transfer, breaks) in enumerate(zip(self.transfers, self.breaks, strict=True))
         ]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+
+
+def _row(arrays, a: int):
+    return jax.tree.map(lambda x: x[a], arrays)
 
 
 class Problem(eqx.Module):
@@ -66,8 +70,10 @@ def problem_of(
     noise: Float[ArrayLike, "*K"],
     tau: Float[ArrayLike, "*K"] | None,
     input: Float[ArrayLike, "*K"] | None,
+    *,
+    memory: bool = False,
 ) -> Problem:
-    """The checked arguments, in the precision of the ensemble."""
+    """The checked arguments, in the precision of the ensemble, which may have a `memory` kernel or must have none."""
     require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
     fractions = ensemble.type_fractions()
     num, dtype = fractions.shape[0], fractions.dtype
@@ -77,7 +83,7 @@ def problem_of(
     require("tau", numbers["tau"], positive, "finite numbers > 0")
     require("input", numbers["input"], np.isfinite, "finite numbers")
     transfers = _transfers(transfer, num)
-    W, memoryless = random_part(ensemble)
+    W, memoryless = _memoryless(ensemble) if memory else random_part(ensemble)
     return Problem(
         fractions,
         W,
@@ -92,15 +98,25 @@ def problem_of(
 
 def random_part(ensemble: Ensemble) -> tuple[Float[Array, "K K"], Bool[Array, ""]]:
     """W, and whether r = 0 and kappa is constant. Raises `ValueError` where it is known that they are not."""
-    W, echo, power = _seen(ensemble, ensemble.type_fractions())
-    memoryless = (echo == 0) & (power <= 100 * float(jnp.finfo(W.dtype).eps))
+    W, memoryless = _memoryless(ensemble)
     if is_concrete(memoryless) and not bool(memoryless):
         raise ValueError(
-            "`ensemble` must be without memory kernel and echo (symmetry 0, no overlaps) for units of several types, "
-            f"whose memory is not derived, got {ensemble!r}: simulate its samples, or leave these out, as "
+            "`ensemble` must be without memory kernel and echo (symmetry 0, no overlaps) here for units of several "
+            f"types, got {ensemble!r}: take `stationary` with a `key`, simulate its samples, or leave these out, as "
             '`from_matrix` does with `symmetry=False` and `beyond="degrees"`'
         )
     return W, memoryless
+
+
+def known_memory(ensemble: Ensemble) -> bool | None:
+    """Whether units hear themselves; None if it is not known, as couplings are traced."""
+    _, memoryless = _memoryless(ensemble)
+    return not bool(memoryless) if is_concrete(memoryless) else None
+
+
+def _memoryless(ensemble: Ensemble) -> tuple[Float[Array, "K K"], Bool[Array, ""]]:
+    W, echo, power = _seen(ensemble, ensemble.type_fractions())
+    return W, (echo == 0) & (power <= 100 * float(jnp.finfo(W.dtype).eps))
 
 
 @as_program

@@ -16,7 +16,7 @@ from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
 
 from ..._arguments import positive, real_array, require, require_whole, scalar
 from ..._numerics import as_complex, as_program, frozen, in_parts, is_concrete, solve_few
-from ..._numerics.filon import spectrum
+from ..._numerics.filon import one_sided, spectrum
 from ..._numerics.host import from_host, loop, namespace, on_host
 from ..._results import Result
 from ...couplings import Ensemble
@@ -58,7 +58,9 @@ class Phase(enum.IntEnum):
     NOT_FOUND = 7
 
 
-class TypedStationary(Result, axes={"T": "lags", "K": "type"}, units={"lags": "tau", "decay_rate": "1 / tau"}):
+class TypedStationary(
+    Result, axes={"T": "lags", "K": "type", "M": "impulse_lag"}, units={"lags": "tau", "decay_rate": "1 / tau"}
+):
     """The stationary state of a network whose units have types, made by `stationary`; arrays have an axis of types.
 
     x of type a has the `mean` mu_a, and around it the covariance `c_x` at `lags`, static disorder included: it tends to
@@ -66,6 +68,10 @@ class TypedStationary(Result, axes={"T": "lags", "K": "type"}, units={"lags": "t
     `beta` = <phi'>. `decay_rate` is the rate at which c_x approaches `static_x`. `mean_modes` are growth rates of the
     means at fixed variances, by falling real part. `phase` is one of `Phase`. `W` is f_b g_ab^2, with
     f the `fractions`. `functions` are the transfer functions.
+
+    `impulse` is S_a(tau), the response of the rate, on the first lags, or None where it is beta e^{-t / tau} / tau. In
+    a state from sampled paths, with a memory kernel, `mean_modes` are NaN, and `c_x_error`, `c_phi_error` and
+    `response_error` are standard errors, the last one of S at frequency 0; they are 0 elsewhere.
 
     Where there is no stationary state, as `phase` says, `converged` is False. At a fixed point all lags are alike.
     """
@@ -88,6 +94,10 @@ class TypedStationary(Result, axes={"T": "lags", "K": "type"}, units={"lags": "t
     noise: Float[Array, " K"]
     functions: Functions
     ensemble: Ensemble
+    impulse: Float[Array, "K M"] | None
+    c_x_error: Float[Array, "K T"]
+    c_phi_error: Float[Array, "K T"]
+    response_error: Float[Array, " K"]
     residual: Float[Array, ""]
     converged: Bool[Array, ""]
 
@@ -97,13 +107,19 @@ class TypedStationary(Result, axes={"T": "lags", "K": "type"}, units={"lags": "t
         return self.c_x[..., 0]
 
     def response(self, frequency: Float[ArrayLike, "..."]) -> Complex[Array, "K ..."]:
-        """beta / (1 + i w tau) at each angular `frequency` w.
+        """S(w) of each type at each angular `frequency` w: beta / (1 + i w tau) without memory kernel.
 
         Raises `ValueError` for frequencies that are not finite real numbers, as all methods of a frequency.
         """
         w = self._frequency(frequency)
         of = lambda beta, tau: as_complex(beta) / jax.lax.complex(jnp.ones_like(w), tau * w)
-        return jax.vmap(of)(self.beta, self.tau)
+        if self.impulse is None:
+            return jax.vmap(of)(self.beta, self.tau)
+        # The jump at 0 is transformed apart, as in `Stationary.response`.
+        spacing, first = self.lags[1] - self.lags[0], self.impulse[:, 0] * self.tau
+        lags = self.lags[None, : self.impulse.shape[1]] / self.tau[:, None]
+        rest = self.impulse - self.impulse[:, :1] * jnp.exp(-lags)
+        return jax.vmap(of)(first, self.tau) + jax.vmap(lambda s: one_sided(s, spacing, w))(rest)
 
     def spectrum_x(self, frequency: Float[ArrayLike, "..."]) -> Float[Array, "K ..."]:
         """The transform of c_x - static_x at each angular `frequency`, as `Stationary.spectrum_x`."""
@@ -186,9 +202,17 @@ def _resting(ensemble: Ensemble, problem: Problem, scale, static, max_lag, nodes
         noise=problem.noise,
         functions=problem.functions,
         ensemble=ensemble,
+        impulse=None,
+        **_exact(problem, num_lags),
         residual=static.residual,
         converged=static.converged & static.stable,
     )
+
+
+def _exact(problem: Problem, num_lags: int) -> dict[str, Array]:
+    """The errors where nothing is sampled."""
+    none = namespace(problem.tau).zeros((problem.tau.shape[0], num_lags), problem.tau.dtype)
+    return {"c_x_error": none, "c_phi_error": none, "response_error": none[:, 0]}
 
 
 def _phase(found, solved, modes, unbounded) -> Int[Array, ""]:
@@ -271,6 +295,8 @@ def _finished(ensemble, problem: Problem, scale, guess: Guess, length, nodes: in
         noise=problem.noise,
         functions=problem.functions,
         ensemble=ensemble,
+        impulse=None,
+        **_exact(problem, num_lags),
         residual=residual,
         converged=solved & ~is_unstable(modes, _MARGIN),
     )

@@ -45,6 +45,8 @@ def largest_lyapunov(state: Stationary | TypedStationary) -> Root:
     Source: Sompolinsky, Crisanti & Sommers 1988; with noise, Schuecker et al. 2018; with echo, derived here.
     """
     if isinstance(state, TypedStationary):
+        if state.impulse is not None:
+            raise ValueError("`state` must come from types without memory kernel: no exponent is derived with one")
         return typed_lyapunov(state)
     site = state.site
     if site is None:

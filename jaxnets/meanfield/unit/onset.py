@@ -67,13 +67,16 @@ def chaos_onset(
     $$ \rho\big(s^2 f_b\, g_{ab}^2\, \langle\phi'^2\rangle_b\big) = 1, $$
 
     whatever the time constants. It is sought up to 1000 times the scale at which rest is unstable, and is inf and not
-    converged if there is none. Modes of means may grow before: `stationary` says so. `appears` is NaN.
+    converged if there is none. Modes of means may grow before: `stationary` says so. With a memory kernel (symmetry, or
+    overlaps) it is the onset from rest alone, by the right edge of the spectrum of J phi'(0), for units of equal time
+    constants. `appears` is NaN.
 
     Differentiable; `appears` once. Valid for phi(0) = 0, so that x = 0 is a state, or with types for any phi.
 
     Raises:
         ValueError: for an `ensemble` or `transfer` of another type, phi that is known to have no slope at 0, or another
-            one than it says, and as `spectra.law` where the edge is not explicit.
+            one than it says, as `spectra.law` where the edge is not explicit, and for types with a memory kernel where
+            rest is no state.
 
     Source: Sompolinsky, Crisanti & Sommers 1988; the fold derived here.
     """

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from ..._numerics import as_complex, square_modulus
-from .field import Averages, Field, Grid, Problem, gaussian_averages
+from .field import Averages, Field, Grid, Unit, gaussian_averages
 
 
 def white(key: PRNGKeyArray, num_paths: int, grid: Grid) -> Complex[Array, "2 paths F/2+1"]:
@@ -26,24 +26,25 @@ def white(key: PRNGKeyArray, num_paths: int, grid: Grid) -> Complex[Array, "2 pa
     return z / as_complex(jnp.sqrt(power)) * math.sqrt(grid.F)
 
 
-def path_averages(problem: Problem, field: Field, normal: Complex[Array, "2 paths F/2+1"]) -> Averages:
+def path_averages(unit: Unit, field: Field, normal: Complex[Array, "2 paths F/2+1"]) -> Averages:
     """Averages over paths of x, less those over the same paths of y, plus the known averages over y."""
-    grid, phi = problem.grid, problem.transfer
-    known = gaussian_averages(problem, field)
-    shift, decay = grid.shift(), jnp.exp(-grid.h)
+    grid, phi = unit.grid, unit.transfer
+    known = gaussian_averages(unit, field)
+    shift, decay = grid.shift(), jnp.exp(-unit.step)
     noise, probe = normal
+    kick = probe / as_complex(unit.tau)
     # High frequencies without power have no derivative: that of a root would be infinite there.
     some = field.driven > 0
     size = jnp.where(some, jnp.sqrt(jnp.where(some, field.driven, 1) / grid.h), 0)
     driven = size.astype(shift.dtype)[None] * noise
-    kicked = probe / (1 - decay.astype(shift.dtype) * shift)[None]
+    kicked = kick / (1 - decay.astype(shift.dtype) * shift)[None]
     in_time = lambda u: jnp.fft.irfft(u, grid.F).T
     y, v = in_time(driven * field.dressing[None]), in_time(kicked * field.dressing[None])
-    x, answer = _integrated(problem, field, in_time(driven), in_time(kicked), in_time(probe))
+    x, answer = _integrated(unit, field, in_time(driven), in_time(kicked), in_time(kick))
 
     def response(answer):
         cross = jnp.mean(jnp.fft.rfft(answer, axis=0).T * jnp.conj(probe), 0)
-        return jnp.fft.irfft(cross / grid.F, grid.F)[: grid.K]
+        return jnp.fft.irfft(cross / grid.F, grid.F)[: grid.M]
 
     def covariance(u):
         power = jnp.mean(square_modulus(jnp.fft.rfft(u, axis=0)), 1)
@@ -60,7 +61,7 @@ def path_averages(problem: Problem, field: Field, normal: Complex[Array, "2 path
 
 
 def _integrated(
-    problem: Problem,
+    unit: Unit,
     field: Field,
     x0: Float[Array, "F paths"],
     u0: Float[Array, "F paths"],
@@ -68,10 +69,10 @@ def _integrated(
 ) -> tuple[Float[Array, "F paths"], Float[Array, "F paths"]]:
     """One period of x, and of the answer phi'(x) u of its rate to kicks, from x and u without their memory.
 
-    x = x0 + m with m' = -m + R * phi(x), and its tangent u = u0 + n with n' = -n + R * (phi'(x) u), which is kicked at
-    every step and decays. R * is linear between the steps.
+    x = x0 + m with tau m' = -m + R * phi(x), and its tangent u = u0 + n with tau n' = -n + R * (phi'(x) u), which is
+    kicked at every step and decays. R * is linear between the steps.
     """
-    h, K, F, phi = problem.grid.h, problem.grid.K, problem.grid.F, problem.transfer
+    h, M, F, phi = unit.step, unit.grid.M, unit.grid.F, unit.transfer
     count = x0.shape[1]
     decay = jnp.exp(-h)
     late = 1 + jnp.expm1(-h) / h
@@ -79,10 +80,10 @@ def _integrated(
     now, window = field.kernel[0], jnp.concatenate([jnp.zeros(1, h.dtype), field.kernel[:0:-1]])
 
     def remember(buffer, i, value):
-        # Buffers hold the last K values twice in a row, so that the values of one window lie together.
-        for row in (i % K, i % K + K):
+        # Buffers hold the last M values twice in a row, so that the values of one window lie together.
+        for row in (i % M, i % M + M):
             buffer = jax.lax.dynamic_update_slice(buffer, value[None], (row, 0))
-        return buffer, window @ jax.lax.dynamic_slice(buffer, ((i + 1) % K, 0), (K, count))
+        return buffer, window @ jax.lax.dynamic_slice(buffer, ((i + 1) % M, 0), (M, count))
 
     def step(state, i):
         (m, past_m, rates), (n, past_n, answers) = state
@@ -101,10 +102,10 @@ def _integrated(
         n = decay * n + early * push + late * (now * phi.slope(x_guess) * u_guess + past_n)
         return ((m, past_m, rates), (n, past_n, answers)), (x, answer)
 
-    silence, nothing = jnp.zeros(count, h.dtype), jnp.zeros((2 * K, count), h.dtype)
+    silence, nothing = jnp.zeros(count, h.dtype), jnp.zeros((2 * M, count), h.dtype)
     start = ((silence, silence, nothing),) * 2
     # Twice the memory is enough to forget a start in silence.
-    skipped = 2 * K
+    skipped = 2 * M
     x, answer = jax.lax.scan(step, start, jnp.arange(skipped + F))[1]
     # One period, rolled to begin at time 0, as the noise does.
     x, answer = (jnp.roll(a[skipped:], skipped, axis=0) for a in (x, answer))

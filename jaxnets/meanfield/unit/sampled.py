@@ -1,33 +1,36 @@
 r"""Stationary states with a memory kernel, or an echo, where no energy is conserved: solved on sampled paths.
 
-One unit obeys
+A unit of type a obeys
 
-$$ \dot x = -x + \eta + R * \phi(x), \qquad C^\eta(w) = \kappa(S(w))\, C^\phi(w) + 2 \sigma^2, \qquad R(w) = r(S(w)), $$
+$$ \tau_a \dot x = -x + \eta + R_a * \phi_a(x), \qquad
+   C^\eta_a(w) = \sum_b \kappa_{ab}(S(w))\, C^\phi_b(w) + 2 \sigma_a^2, \qquad R_a(w) = r_a(S(w)), $$
 
-with Gaussian eta, and C^phi and the response S(tau) = <d phi(t + tau) / d eta(t)> are averages over its own paths.
-`field` holds the unknowns and the field they make, `paths` the averages over paths, `self_consistency` the solution.
-Here its errors are estimated, and the answer is judged.
+with Gaussian eta, and C^phi_a and the response S_a(tau) = <d phi(t + tau) / d eta(t)> are averages over its own paths.
+Most ensembles have one type. `field` holds the unknowns and the field they make, `paths` the averages over paths,
+`self_consistency` the solution. Here its errors are estimated, and the answer is judged; `found` makes it a state.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, PRNGKeyArray
 
-from ..._arguments import nonnegative, positive, require, require_key, require_whole, scalar
-from ..._numerics import as_complex, frozen, implicit_fixed_point, is_concrete
+from ..._arguments import positive, require, require_instance, require_key, require_whole, scalar
+from ..._numerics import frozen, implicit_fixed_point, is_concrete
 from ...couplings import Ensemble
+from ...spectra import law
 from ...transfer import Transfer
-from .field import Averages, Grid, Problem, Unknowns, quadrature_error
+from ..types.problem import known_memory, problem_of
+from .field import Grid, Problem, Unit, Unknowns, quadrature_error
+from .found import Errors, Found, at_rest, no_errors, state_of_one, typed_state
 from .onset import rest_onset
 from .paths import white
-from .requirements import Shape, require_no_mean, shape_of
-from .response import dressed
+from .requirements import require_no_mean, shape_of
 from .self_consistency import answer, follow, solve, update
-from .state import Stationary, either
 
 # Groups of paths whose scatter gives the errors: the fewest with an error known to a quarter. Steps of the solution for
 # each group, from the solution for all paths: an error need not be known to many digits.
@@ -41,9 +44,10 @@ _LAST_LAGS, _LAST_C, _LAST_S, _ERRORS = 5, 5e-3, 1e-3, 4
 
 def stationary_by_paths(
     ensemble: Ensemble,
-    transfer: Transfer,
-    noise: Float[ArrayLike, ""] = 0.0,
+    transfer: Transfer | Sequence[Transfer],
+    noise: Float[ArrayLike, "*K"] = 0.0,
     *,
+    tau: Float[ArrayLike, "*K"] | None = None,
     key: PRNGKeyArray | None,
     num_paths: int = 256,
     period: float = 400.0,
@@ -53,7 +57,7 @@ def stationary_by_paths(
     nodes: int = 801,
     tolerance: float = 1e-4,
     max_steps: int = 100,
-) -> Stationary:
+) -> Any:
     r"""The state of dx/dt = -x + J phi(x) + sqrt(2) sigma xi(t) for N -> infinity, J of any ensemble.
 
     $$ \dot x = -x + \eta + R * \phi(x), \qquad C^\eta(w) = \kappa(S(w))\, C^\phi(w) + 2 \sigma^2, \qquad
@@ -70,6 +74,15 @@ def stationary_by_paths(
     averages. `converged` asks for `tolerance` within `max_steps` steps, and for C^phi and S that vanish, up to their
     errors, at the last lags: if not, give a larger `max_lag`, or `memory`.
 
+    With cell types, time constants `tau`, or one `transfer` for each type the result is a `TypedStationary`, and
+    `noise` and `tau` are a number or one for each type. Type a then has a kernel and a noise spectrum of its own,
+
+    $$ \tau_a \dot x = -x + \eta + R_a * \phi_a(x), \qquad
+       C^\eta_a(w) = \sum_b \kappa_{ab}(S(w))\, C^\phi_b(w) + 2 \sigma_a^2, \qquad R_a(w) = r_a(S(w)). $$
+
+    Means of types leave it as it is, since phi is odd, unless they grow: the growing modes of the means are counted
+    around the zeros of det(1 - M diag(f_b S_b(w))), and where there is one `phase` says so and `converged` is False.
+
     Valid for odd phi, and states that do not freeze (C decays). Derivatives, by the implicit function theorem, are at
     fixed random numbers; with paths use forward mode, since reverse mode stores all paths. About 30 s on two cores,
     with paths.
@@ -77,24 +90,34 @@ def stationary_by_paths(
     Raises:
         ValueError: for an ensemble with a finite-rank part, or with a memory kernel and no `key`; a `key` that is no
             random key; phi that is not odd, or has no slope at 0; negative noise, num_paths < 16 or not a multiple of
-            8, nodes < 41, a time or tolerance <= 0, and unless 10 dt <= memory <= max_lag <= period / 4.
+            8, nodes < 41, a time or tolerance <= 0, and unless 10 dt <= memory <= max_lag <= period / 4. With types
+            for numbers of another shape and modes that are not uniform.
 
     Source: Sompolinsky & Zippelius 1982 (symmetric couplings); Stern, Sompolinsky & Abbott 2014 (sampled paths);
-    Martí, Brunel & Ostojic 2018 (partial symmetry).
+    Martí, Brunel & Ostojic 2018 (partial symmetry); for types derived here.
     """
-    require_no_mean(ensemble)
-    dtype = ensemble.variance().dtype
-    shape = shape_of(transfer, dtype)
-    sigma = scalar("noise", noise).astype(dtype)
+    require_instance("ensemble", ensemble, Ensemble, "an ensemble of `jaxnets.couplings`")
+    typed = ensemble.type_fractions().shape[0] > 1 or isinstance(transfer, Sequence) or tau is not None
+    if not typed:
+        require_no_mean(ensemble)
+        noise = scalar("noise", noise)
     if key is not None:
         require_key("key", key)
-    require("noise", sigma, nonnegative, "a finite number >= 0")
+    # Of an ensemble of one type only its parts know that a traced overlap is taken to be 0.
+    heard = known_memory(ensemble) is not False if typed else ensemble.has_memory()
+    units = problem_of(ensemble, transfer, noise, tau, None, memory=True)
+    shapes = [shape_of(phi, units.tau.dtype) for phi in units.functions.transfers]
+    odd = jnp.all(jnp.stack([shape.odd for shape in shapes]))
+    scale = jnp.max(jnp.stack([shape.scale for shape in shapes]))
     require("tolerance", tolerance, positive, "a finite number > 0")
     require_whole("nodes", nodes, least=41)
-    grid = _grid(period, max_lag, memory, dt, sigma)
-    normal = _random_numbers(ensemble, key, num_paths, grid)
-    problem = Problem(ensemble, transfer, sigma, jnp.ones_like(sigma), grid, normal, nodes)
-    return _solved(problem, tolerance, max_steps, shape)
+    grid = _grid(period, max_lag, memory, dt, units.tau[0])
+    normal = _random_numbers(heard, key, num_paths, grid)
+    one = jnp.ones_like(units.tau[0])
+    problem = Problem(ensemble, units.fractions, units.functions, units.noise, units.tau, one, grid, normal, nodes)
+    solution = _solved(problem, tolerance, max_steps, scale, typed)
+    solution = solution._replace(converged=solution.converged & odd)
+    return typed_state(problem, units, solution) if typed else state_of_one(problem, solution)
 
 
 def _grid(period: float, max_lag: float, memory: float, dt: float, like: Float[Array, ""]) -> Grid:
@@ -109,19 +132,19 @@ def _grid(period: float, max_lag: float, memory: float, dt: float, like: Float[A
         h=jnp.asarray(dt, like.dtype),
         # Rounding must not add a lag.
         T=math.ceil(max_lag / dt - 1e-9) + 1,
-        K=math.ceil(memory / dt - 1e-9) + 1,
+        M=math.ceil(memory / dt - 1e-9) + 1,
         F=2 ** math.ceil(math.log2(period / dt)),
     )
 
 
 def _random_numbers(
-    ensemble: Ensemble, key: PRNGKeyArray | None, num_paths: int, grid: Grid
+    heard: bool, key: PRNGKeyArray | None, num_paths: int, grid: Grid
 ) -> Complex[Array, "2 paths F/2+1"] | None:
     """Random numbers of the paths, exactly white within each group; None without memory kernel."""
     require_whole("num_paths", num_paths, least=2 * _GROUPS)
     if num_paths % _GROUPS:
         raise ValueError(f"`num_paths` must be a multiple of {_GROUPS}, got {num_paths}")
-    if not ensemble.has_memory():
+    if not heard:
         return None
     if key is None:
         raise ValueError(
@@ -132,20 +155,31 @@ def _random_numbers(
     return jnp.concatenate(jax.vmap(draw)(jax.random.split(key, _GROUPS)), axis=1)
 
 
-def _solved(problem: Problem, tolerance: float, max_steps: int, shape: Shape) -> Stationary:
+def _solved(problem: Problem, tolerance: float, max_steps: int, scale: Float[Array, ""], typed: bool) -> Found:
     """The active state, or the state of rest where there is neither noise nor chaos."""
-    onset = rest_onset(problem.ensemble, problem.transfer)
-    quiet = (problem.sigma == 0) & ~(onset.value < 1)
-    rest = _at_rest(problem, onset.converged & shape.odd)
+    stable, known = _rest(problem, typed)
+    quiet = jnp.all(problem.sigma == 0) & stable
+    rest = at_rest(problem, known)
     if is_concrete(quiet) and quiet:
         return rest
     # At rest a state with noise is computed, and not used, so that no derivative divides by 0.
-    eased = jnp.where(quiet, shape.scale, problem.sigma)
-    active = _active(eqx.tree_at(lambda p: p.sigma, problem, eased), tolerance, max_steps, shape.scale)
-    return either(quiet, rest, eqx.tree_at(lambda s: s.converged, active, active.converged & shape.odd))
+    eased = jnp.where(quiet, scale, problem.sigma)
+    active = _active(eqx.tree_at(lambda p: p.sigma, problem, eased), tolerance, max_steps, scale)
+    return jax.tree.map(lambda a, b: jnp.where(quiet, a, b), rest, active)
 
 
-def _active(problem: Problem, tolerance: float, max_steps: int, scale: Float[Array, ""]) -> Stationary:
+def _rest(problem: Problem, typed: bool) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
+    """Whether x = 0 is stable without noise, by the right edge of its spectrum, and whether that is known."""
+    if not typed:
+        onset = rest_onset(problem.ensemble, problem.functions.transfers[0])
+        return ~(onset.value < 1), onset.converged
+    slopes = problem.functions.of_types(lambda phi, _, a: phi.slope(jnp.zeros_like(a)), problem.tau)
+    gains = [slope[None] for slope in slopes] if len(slopes) > 1 else slopes
+    edge = law(problem.ensemble, gains, tau=problem.tau).rightmost()
+    return edge.z.real < 0, edge.converged
+
+
+def _active(problem: Problem, tolerance: float, max_steps: int, scale: Float[Array, ""]) -> Found:
     """The state with C^x(0) > 0."""
     fixed, scale = frozen((problem, scale))
     found = follow(fixed, _start(fixed, scale), tolerance, max_steps, scale)
@@ -155,100 +189,46 @@ def _active(problem: Problem, tolerance: float, max_steps: int, scale: Float[Arr
 
     c, S = (jax.lax.stop_gradient(u) for u in unknowns)
     last = slice(-max(problem.grid.T // _LAST_LAGS, 1), None)
-    ended = jnp.all(jnp.abs(averages.c_phi[last]) <= _LAST_C * c[0] + _ERRORS * errors.c_phi[last])
-    ended &= jnp.abs(S[-1]) <= _LAST_S * jnp.abs(S[0]) + _ERRORS * errors.last_response
-    residual = jnp.maximum(found.residual, quadrature_error(fixed, jax.lax.stop_gradient(averages.c_x[0])))
-    return _state(problem, unknowns, averages, errors, residual, ended & (residual <= tolerance))
+    ended = jnp.abs(averages.c_phi[:, last]) <= _LAST_C * c[:, :1] + _ERRORS * errors.c_phi[:, last]
+    S_ended = jnp.abs(S[:, -1]) <= _LAST_S * jnp.abs(S[:, 0]) + _ERRORS * errors.last_response
+
+    def of_type(transfer, _, tau, variance):
+        return quadrature_error(Unit(transfer, tau, problem.grid, problem.nodes), variance)
+
+    variance = jax.lax.stop_gradient(averages.c_x[:, 0])
+    quadrature = fixed.functions.of_types(of_type, fixed.tau, variance)
+    residual = jnp.maximum(found.residual, jnp.max(quadrature))
+    converged = jnp.all(ended) & jnp.all(S_ended) & (residual <= tolerance)
+    return Found(unknowns, averages, errors, problem.sigma, residual, converged)
 
 
 def _start(problem: Problem, scale: Float[Array, ""]) -> Unknowns:
     """The state without memory, with an additional noise of the scale of phi."""
     grid = problem.grid
-    decay = jnp.exp(-grid.lags())
-    size = problem.transfer(scale)
-    guess = Unknowns(size**2 * grid.taper() * decay / 2, size / scale * decay[: grid.K] / 2)
+    tau = problem.tau[:, None]
+    decay = jnp.exp(-grid.lags()[None] / tau)
+    size = problem.functions.of_types(lambda phi, _, at: phi(at), scale * jnp.ones_like(problem.tau))[:, None]
+    guess = Unknowns(size**2 * grid.taper()[None] * decay / 2, size / scale / tau * decay[:, : grid.M] / 2)
     eased = eqx.tree_at(
-        lambda p: (p.sigma, p.memory, p.normal), problem, (problem.sigma + scale, jnp.zeros_like(grid.h), None)
+        lambda p: (p.sigma, p.memory, p.normal),
+        problem,
+        (problem.sigma + scale, jnp.zeros_like(grid.h), None),
+        is_leaf=lambda x: x is None,
     )
     return solve(eased, guess, _START_TOLERANCE, _START_STEPS).unknowns
 
 
-class _Errors(NamedTuple):
-    """Standard errors of averages; `response` is of S at frequency 0."""
-
-    c_phi: Float[Array, " T"]
-    c_x: Float[Array, " T"]
-    response: Float[Array, ""]
-    last_response: Float[Array, ""]
-
-
-def _no_errors(grid: Grid) -> _Errors:
-    none = jnp.zeros(grid.T, grid.h.dtype)
-    return _Errors(none, none, none[0], none[0])
-
-
-def _errors(problem: Problem, unknowns: Unknowns) -> _Errors:
+def _errors(problem: Problem, unknowns: Unknowns) -> Errors:
     """Standard errors from the scatter of the solutions of groups of paths."""
     if problem.normal is None:
-        return _no_errors(problem.grid)
+        return no_errors(problem)
 
     @jax.vmap
     def group(normal):
         of_group = eqx.tree_at(lambda p: p.normal, problem, normal)
         averages = answer(of_group, solve(of_group, unknowns, 0.0, _GROUP_STEPS).unknowns)
         S = averages.response
-        return _Errors(averages.c_phi, averages.c_x, problem.grid.h * (jnp.sum(S) - S[0] / 2), S[-1])
+        return Errors(averages.c_phi, averages.c_x, problem.grid.h * (jnp.sum(S, -1) - S[:, 0] / 2), S[:, -1])
 
     groups = group(jnp.stack(jnp.split(problem.normal, _GROUPS, axis=1)))
     return jax.tree.map(lambda a: jnp.std(a, 0, ddof=1) / math.sqrt(_GROUPS), groups)
-
-
-def _at_rest(problem: Problem, converged: Bool[Array, ""]) -> Stationary:
-    """The state x = 0, whose S = phi' / (1 + i w - phi' r(S)) is found at each frequency."""
-    grid, ensemble = problem.grid, problem.ensemble
-    slope = problem.transfer.slope(jnp.zeros((), grid.h.dtype))
-    w = grid.frequencies()
-    leak = jax.lax.complex(jnp.ones_like(w), w)
-    instantaneous = slope * ensemble.r_and_kappa(jnp.zeros((), leak.dtype))[0].real
-    S = jax.vmap(lambda s: dressed(ensemble, s))(as_complex(slope) / leak)
-    # S with r(0) in place of r(S) is an exponential in time, which jumps at 0. Only the smooth rest is transformed.
-    rest = S.value - as_complex(slope) / (leak - as_complex(instantaneous))
-    tau = grid.lags()
-    response = slope * jnp.exp(-(1 - instantaneous) * tau[: grid.K]) + jnp.fft.irfft(rest, grid.F)[: grid.K] / grid.h
-    silence = jnp.zeros_like(tau)
-    averages = Averages(silence, response, silence, jnp.full_like(tau, slope**2), slope)
-    found = converged & jnp.all(S.converged)
-    return _state(problem, Unknowns(silence, response), averages, _no_errors(grid), jnp.max(S.residual), found)
-
-
-def _state(
-    problem: Problem,
-    unknowns: Unknowns,
-    averages: Averages,
-    errors: _Errors,
-    residual: Float[Array, ""],
-    converged: Bool[Array, ""],
-) -> Stationary:
-    c_x, grid = averages.c_x, problem.grid
-    power = grid.h * jnp.sum(c_x**2)
-    quiet = power == 0
-    return Stationary(
-        lags=grid.lags(),
-        c_x=c_x,
-        c_phi=unknowns.c_phi,
-        c_slope=averages.c_slope,
-        c_slope_kink=jnp.full_like(c_x[0], jnp.nan),  # only `largest_lyapunov` reads it, which needs the energy
-        beta=averages.beta,
-        # The rate of an exponential with the same integral of C^2.
-        decay_rate=jnp.where(quiet, 1, c_x[0] ** 2 / jnp.where(quiet, 1, 2 * power)),
-        noise=problem.sigma,
-        ensemble=problem.ensemble,
-        units=None,
-        impulse=unknowns.response,
-        c_x_error=errors.c_x,
-        c_phi_error=errors.c_phi,
-        response_error=errors.response,
-        alternatives=jnp.full((), -1),
-        residual=jax.lax.stop_gradient(residual),
-        converged=converged,
-    )

@@ -6,13 +6,14 @@ point is sought. The plain iteration moves away from a chaotic state.
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ..._numerics import as_program, iterate
-from .field import Averages, Problem, Unknowns, field_of, gaussian_averages
+from .field import Averages, Problem, Unit, Unknowns, field_of, gaussian_averages
 from .paths import path_averages
 
 # Steps that the acceleration combines: the directions in which the plain iteration moves away are few. Differences of
@@ -34,17 +35,21 @@ class Solution(NamedTuple):
 
 
 def answer(problem: Problem, unknowns: Unknowns) -> Averages:
-    """The averages over units in the field that units with these unknowns make."""
-    field = field_of(problem, unknowns)
-    return (
-        gaussian_averages(problem, field) if problem.normal is None else path_averages(problem, field, problem.normal)
-    )
+    """The averages over units of each type in the field that units with these unknowns make."""
+
+    def of_type(transfer, _, tau, field):
+        unit = Unit(transfer, tau, problem.grid, problem.nodes)
+        if problem.normal is None:
+            return gaussian_averages(unit, field)
+        return path_averages(unit, field, problem.normal)
+
+    return problem.functions.of_types(of_type, problem.tau, field_of(problem, unknowns))
 
 
 def update(problem: Problem, unknowns: Unknowns) -> Unknowns:
     """The unknowns that units in this field have."""
     found = answer(problem, unknowns)
-    return Unknowns(problem.grid.taper() * found.c_phi, found.response)
+    return Unknowns(problem.grid.taper()[None] * found.c_phi, found.response)
 
 
 @as_program
@@ -54,21 +59,15 @@ def follow(problem: Problem, start: Unknowns, tolerance: float, max_steps: int, 
     The noise falls to its value while the memory grows, in stages with a part of the paths; then as `solve`.
     """
     few = None if problem.normal is None else problem.normal[:, : problem.normal.shape[1] // _FEWER_PATHS]
+    eased = eqx.tree_at(lambda p: p.normal, problem, few, is_leaf=lambda x: x is None)
     parts = jnp.linspace(0, 1, _STAGES + 1, dtype=problem.sigma.dtype)[1:]
 
-    def stage(unknowns, part):
-        eased = Problem(
-            problem.ensemble,
-            problem.transfer,
-            problem.sigma + noise * (1 - part),
-            part,
-            problem.grid,
-            few,
-            problem.nodes,
-        )
-        return _accelerated(eased, unknowns, jnp.zeros_like(part), _STEPS_PER_STAGE).unknowns, None
+    def eased_by(unknowns, part):
+        at = (problem.sigma + noise * (1 - part), part)
+        stage = eqx.tree_at(lambda p: (p.sigma, p.memory), eased, at)
+        return _accelerated(stage, unknowns, jnp.zeros_like(part), _STEPS_PER_STAGE).unknowns, None
 
-    unknowns, _ = jax.lax.scan(stage, start, parts)
+    unknowns, _ = jax.lax.scan(eased_by, start, parts)
     return solve(problem, unknowns, tolerance, max_steps)
 
 
@@ -93,14 +92,15 @@ def _accelerated(problem: Problem, start: Unknowns, tolerance: Float[Array, ""],
         return ravel_pytree(update(problem, unravel(u)))[0] - u
 
     def relative(u, f):
-        sizes = [jnp.max(jnp.abs(a)) / jnp.abs(b[0]) for a, b in zip(unravel(f), unravel(u), strict=True)]
+        sizes = [jnp.max(jnp.abs(a) / jnp.abs(b[:, :1])) for a, b in zip(unravel(f), unravel(u), strict=True)]
         return jnp.max(jnp.stack(sizes))
 
     def step(state, _):
         u, f, dU, dF = state
         gamma = jnp.linalg.lstsq(dF.T, f, rcond=_RANK)[0]
         change = f - (dU + dF).T @ gamma
-        change *= jnp.minimum(1, _LARGEST_CHANGE * jnp.abs(u[0]) / jnp.max(jnp.abs(unravel(change).c_phi)))
+        growth = jnp.max(jnp.abs(unravel(change).c_phi) / jnp.abs(unravel(u).c_phi[:, :1]))
+        change *= jnp.minimum(1, _LARGEST_CHANGE / growth)
         f_next = miss(u + change)
         dU, dF = (jnp.roll(a, 1, 0).at[0].set(b) for a, b in ((dU, change), (dF, f_next - f)))
         return (u + change, f_next, dU, dF), relative(u + change, f_next)

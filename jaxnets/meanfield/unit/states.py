@@ -15,6 +15,7 @@ from ..._numerics import as_program, is_concrete
 from ..._results import Result
 from ...couplings import Ensemble, Site
 from ...transfer import Transfer
+from ..types.problem import known_memory
 from ..types.state import typed_stationary
 from .energy import Problem, Variance, least_of, least_variance, limits, roots, table, variance_within, with_noise
 from .orbit import orbit
@@ -72,7 +73,8 @@ def stationary(
     with C_a the covariance around the mean mu_a, which tends to the static disorder of x. phi may be any function
     without jumps. `phase` says whether the network is silent, fixed, chaotic or driven by noise, or leaves all of them:
     then `converged` is False. The state reached from rest is returned. It is differentiable once, and converged to the
-    same tolerance. Valid without memory kernel: symmetry 0 and no overlaps; means may be uniform modes.
+    same tolerance; means may be uniform modes. Types with a memory kernel (symmetry, or modes with overlaps) are solved
+    by `stationary_by_paths`, for odd phi and without `input`.
 
     `nodes` points of Gaussian averages must grow like g (801 for tanh up to g = 20). There are `num_lags` lags up to
     `max_lag`, 16 decay times if None (derivatives are then at fixed lags). `residual` is the largest relative error of
@@ -84,7 +86,7 @@ def stationary(
         ValueError: for an ensemble with a finite-rank part, or with a memory kernel and no `key`; a `key` that is no
             random key; row gains that are not positive or that come with noise, a memory kernel or a shift; phi that is
             not odd or has no slope at 0; negative noise, nodes < 41, num_lags < 17 and max_lag <= 0. With types, for
-            numbers of another shape, tau <= 0, a memory kernel, row gains, and modes that are not uniform.
+            numbers of another shape, tau <= 0, row gains, modes that are not uniform, and a memory kernel with `input`.
 
     Source: Sompolinsky, Crisanti & Sommers 1988; with noise, Schuecker et al. 2018.
     """
@@ -94,6 +96,10 @@ def stationary(
     if ensemble.type_fractions().shape[0] > 1 or isinstance(transfer, Sequence) or tau is not None or input is not None:
         if row_gains is not None:
             raise ValueError("`row_gains` must be None for units with types, time constants or inputs: not derived")
+        if known_memory(ensemble):
+            if input is not None and not _is_zero(input):
+                raise ValueError("`input` must be None for types with a memory kernel, whose phi must be odd around it")
+            return stationary_by_paths(ensemble, transfer, noise, tau=tau, key=key, nodes=nodes)
         return typed_stationary(ensemble, transfer, noise, tau, input, nodes, num_lags, max_lag)
     require_no_mean(ensemble)
     given, noise, site = noise, scalar("noise", noise), ensemble.site()
