@@ -68,7 +68,18 @@ ARROWS = {
         "transfer",
     },
     # A fit is learning of a model in time, through transforms of its parameters; recordings meet simulation here.
-    "inference": {"_numerics", "_arguments", "couplings", "dynamics", "transfer"},
+    "inference": {
+        "_numerics",
+        "_arguments",
+        "_progress",
+        "couplings",
+        "dynamics",
+        "eigen",
+        "fitting.parameters",
+        "learning",
+        "multistability",
+        "transfer",
+    },
     "sweeps": {"_arguments", "_progress"},
     "plotting": {"_arguments"},
     # What sweeps map: each computation of the package at one point.
