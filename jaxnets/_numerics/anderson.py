@@ -11,6 +11,8 @@ Found = TypeVar("Found")
 
 # Singular values of the last changes below this part of the largest are noise.
 _RANK = 1e-8
+# A miss that has grown by more than this was due to them.
+_GROWN = 2.0
 
 
 def accelerated(
@@ -22,29 +24,31 @@ def accelerated(
     *,
     depth: int,
     largest: float,
+    mixing: float = 1.0,
 ) -> tuple[Float[Array, " k"], Found, Float[Array, ""]]:
     r"""The fixed point y of ``update`` near ``start``, without gradients; what it found there, and its miss.
 
     ``update(y)`` returns G(y) and what else it found, whose shapes and types are those of `found`. With misses
     f = G(y) - y, and changes of y and f in the last `depth` steps in the rows of dY and dF, the next y is
 
-    $$ y + f - (dY + dF)^T \gamma, \qquad \gamma = \mathrm{argmin}\, |f - dF^T \gamma|. $$
+    $$ y + m f - (dY + m\, dF)^T \gamma, \qquad \gamma = \mathrm{argmin}\, |f - dF^T \gamma|, $$
 
-    No element changes by more than `largest`. Steps end at a largest miss of `tolerance`, or one that is NaN; what was
+    with m the `mixing`. Where the miss has doubled, the last steps are forgotten. No element changes by more than `largest`. Steps end at a largest miss of `tolerance`, or one that is NaN; what was
     found belongs to the y before the last step, whose miss is returned.
     """
 
     def step(carry):
-        y, last_y, last_f, changes, _, _, count = carry
+        y, last_y, last_f, changes, _, last_miss, count = carry
         new, found = update(y)
         f = new - y
+        miss = jnp.max(jnp.abs(f))
         # The first step has no change before it: rows of 0 have no part.
         change = jax.tree.map(lambda a, b: jnp.where(count > 0, a - b, 0), (y, f), (last_y, last_f))
         changes = jax.tree.map(lambda rows, row: jnp.roll(rows, 1, 0).at[0].set(row), changes, change)
-        dY, dF = changes
+        dY, dF = (jnp.where(miss > _GROWN * last_miss, 0, rows) for rows in changes)
         gamma = jnp.linalg.lstsq(dF.T, f, rcond=_RANK)[0]
-        moved = jnp.clip(f - (dY + dF).T @ gamma, -largest, largest)
-        return y + moved, y, f, changes, found, jnp.max(jnp.abs(f)), count + 1
+        moved = jnp.clip(mixing * f - (dY + mixing * dF).T @ gamma, -largest, largest)
+        return y + moved, y, f, (dY, dF), found, miss, count + 1
 
     def unfinished(carry):
         *_, miss, count = carry

@@ -209,7 +209,7 @@ def _distribution(
     if thresholds is None:
         thresholds = _default_thresholds(edge, mirrored)
     gains = gaussian_gains(state, transfer, key, shape, period)
-    found = shares(ensemble, gains, thresholds, period, has_memory)
+    found = shares(ensemble, gains, thresholds, period, has_memory, state.variance == 0)
     # Exponents at -1 itself, of the directions that no coupling reaches, count half in F there.
     atom = 1 - jnp.minimum(ensemble.rank_fraction(), 1)
     below = found.below + jnp.where(thresholds == -1, atom / 2, 0)[:, None]

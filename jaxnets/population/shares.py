@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import lineax as lx
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._numerics import as_complex, frozen
 from .._numerics.anderson import accelerated
@@ -23,7 +23,9 @@ from .tangent_field import Field, Ring, answer, waves
 _EASY, _ETAS = 0.1, (0.003, 0.001)
 # Acceleration: steps that it combines; the largest change of a logarithm; the largest miss, and steps. At g = 3 between
 # 8 and 20 steps are needed at each regulator.
-_DEPTH, _LARGEST, TOLERANCE, _STEPS = 6, 2.0, 3e-6, 60
+_DEPTH, _MIXING, _LARGEST, TOLERANCE, _STEPS = 6, 1.0, 2.0, 3e-6, 60
+# P does not fall below this part of itself in one step.
+_LEAST = 1e-2
 # Beyond so many turns of decay one ring is enough: its error is e^{-|s + 1| period}.
 _TURNS = 12.0
 # Derivatives have this relative error.
@@ -57,11 +59,18 @@ class _Task(NamedTuple):
     is_used: Any
 
 
-def shares(ensemble: Ensemble, gains: Gains, thresholds: Float[Array, " S"], period: float, has_memory: bool) -> Shares:
-    """F at rising thresholds."""
+def shares(
+    ensemble: Ensemble,
+    gains: Gains,
+    thresholds: Float[Array, " S"],
+    period: float,
+    has_memory: bool,
+    at_rest: Bool[Array, ""],
+) -> Shares:
+    """F at rising thresholds. With gains that are constant, `at_rest`, two rings are needed at all of them."""
     num = thresholds.shape[0]
     equations = _Equations(ensemble, _rings(gains, period), thresholds + 1, has_memory)
-    tasks = _tasks(equations.shift, period)
+    tasks = _tasks(equations.shift, period, at_rest)
     response, _, miss = _solved(equations, tasks)
     by_kind = lambda x: x[1:].reshape(num, 2, 2, *x.shape[1:])[::-1]  # (threshold, ring, regulator)
     response, miss, used = by_kind(response), by_kind(miss), by_kind(tasks.is_used)[:, 1, 0]
@@ -94,12 +103,12 @@ def _rings(gains: Gains, period: float) -> Ring:
     return jax.tree.map(lambda *x: jnp.stack(x), ring(0.0), ring(0.5))
 
 
-def _tasks(shift: Float[Array, " S"], period: float) -> _Task:
+def _tasks(shift: Float[Array, " S"], period: float, at_rest: Bool[Array, ""]) -> _Task:
     """Thresholds from above, each on the first ring and then on the second, with falling regulators."""
     num = shift.shape[0]
     threshold = np.repeat(np.arange(num)[::-1], 4)
     ring, eta = np.tile([0, 0, 1, 1], num), np.tile(_ETAS, 2 * num)
-    near = jnp.abs(shift) * period <= _TURNS
+    near = at_rest | (jnp.abs(shift) * period <= _TURNS)
     first = lambda x, of_first: jnp.concatenate([jnp.asarray([of_first], x.dtype), x])
     is_used = (ring == 0) | near[threshold]
     # The second ring starts from the first, where it has not been used at the threshold before.
@@ -140,7 +149,9 @@ def _update(
         found = answer(equations.ensemble, ring, a, task.eta, _unpack(y, memory), has_memory=memory)
         # tr P = tr Q holds at the solution, which the iteration alone approaches slowly.
         scale = jnp.sqrt(found.balance)
-        field = Field(found.field.P * scale, found.field.q / scale, found.field.t)
+        # Far from the solution P may be negative with memory.
+        lowest = _LEAST * jnp.exp(y[: ring.frequency.shape[0]])
+        field = Field(jnp.maximum(found.field.P, lowest) * scale, found.field.q / scale, found.field.t)
         return _pack(field, memory), found.response
 
     return jax.vmap(of_group)(jax.tree.map(lambda x: x[task.ring], equations.rings), y)
@@ -156,6 +167,8 @@ def _solved(equations: _Equations, tasks: _Task):
     ones = jnp.ones_like(w)
     guess = _pack(Field(ones * np.exp(-1), ones * np.exp(-1), 1 / jax.lax.complex(ones, w)), equations.has_memory)
     guess = jnp.broadcast_to(guess, (2, groups, guess.shape[0]))
+    # The second ring has one frequency for both waves of its first pair.
+    nearest = np.arange(guess.shape[-1]) // 2 * 2
 
     def solve(last, task):
         def update(y):
@@ -163,10 +176,10 @@ def _solved(equations: _Equations, tasks: _Task):
             return new.ravel(), response
 
         steps = jnp.where(task.is_used, _STEPS, 0)
-        start = last[task.start].ravel()
+        start = jnp.where(task.start == task.ring, last[task.ring], last[task.start][:, nearest]).ravel()
         nothing = jnp.zeros(groups, dtype)
         tolerance = jnp.asarray(TOLERANCE, dtype)
-        y, response, miss = accelerated(update, start, nothing, tolerance, steps, depth=_DEPTH, largest=_LARGEST)
+        y, response, miss = accelerated(update, start, nothing, tolerance, steps, depth=_DEPTH, largest=_LARGEST, mixing=_MIXING)
         y = y.reshape(last.shape[1:])
         # A failed solution is no start.
         kept = task.is_used & jnp.all(jnp.isfinite(y))
