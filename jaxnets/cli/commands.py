@@ -20,6 +20,7 @@ SPECTRUM_ENSEMBLE, SPECTRUM_N, NUM_SAMPLES = "DeepHebbian(load=.8, auto=.3, hete
 SIMULATED_ENSEMBLE, SIMULATED_N = "RandomModes.of_rank(3, .25)", 2000
 G = (1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.25, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0)
 EFFECTIVE_RANKS = (float("inf"), 1.0, 0.25, 0.1)
+TRANSIENT_ENSEMBLE = "IID(2.)"
 LOADS = (0.02, 0.06, 0.1, 0.2, 0.3, 0.5, 0.7)
 PAPERS = (
     "2208.11411",
@@ -34,6 +35,7 @@ PAPERS = (
     "2007.08093",
     "2006.11569",
     "2007.02047",
+    "2405.13854",
 )
 # Steps, units, and rate of each task of `learn`; the modes and the ensemble count for some of them alone.
 LEARNED = {
@@ -200,6 +202,17 @@ def meanfield(
     types: MaybeText = None,
     transfer: str = "Tanh()",
     noise: float = 0.0,
+    transient: bool = False,
+    ensemble: str = TRANSIENT_ENSEMBLE,
+    duration: float = 20.0,
+    step: float = 0.1,
+    variance: float = 1.0,
+    input: float = 0.0,
+    onset: float = 0.0,
+    replica: MaybeFloat = None,
+    cue: MaybeFloat = None,
+    num_paths: int = 2000,
+    seed: int = 0,
     out: Path = Path("."),
 ) -> Work:
     """Mean-field theory of tau dx/dt = -x + J phi(x) + noise: the stationary state, its chaos and its dimension.
@@ -212,6 +225,9 @@ def meanfield(
 
     A measured matrix with `types` is taken as weights that are independent but for the types, and how much neurons of
     one type send and receive. Its state is printed and drawn by type, with onset, Lyapunov exponent and dimension.
+
+    With `transient`, one ensemble is followed from a random start: variance, covariance of all pairs of times, and the
+    distance of a second start or the overlap with a stored pattern, in transient.png and transient.zarr.
 
     Args:
         g: Strengths of the couplings, g^2 = N Var J_ij, up to 50.
@@ -226,15 +242,36 @@ def meanfield(
             larva-left or larva-right. All are of one type without.
         transfer: Transfer function phi, which must be odd, as in "Erf()".
         noise: Standard deviation that white noise alone would give to a neuron.
+        transient: Follow a network from a random start, in place of stationary states.
+        ensemble: The couplings of `transient`, as in "DeepHebbian(.1, 2., (0.,))".
+        duration: How long to follow it.
+        step: Time step.
+        variance: Variance of the start.
+        input: Input to all neurons.
+        onset: When the input begins.
+        replica: Correlation of a second start in the same network.
+        cue: Amplitude of a stored pattern in the start.
+        num_paths: Sampled neurons, where a memory kernel or a cue needs them.
+        seed: Seed of all that is random.
         out: Folder for the outputs, made if it is missing.
     """
     if not (math.isfinite(noise) and noise >= 0):
         raise InputError(f"`--noise` must be a finite number >= 0, got {noise}")
     given = (g, effective_ranks) != (G, EFFECTIVE_RANKS)
+    if transient:
+        if given or matrix is not None:
+            raise InputError("`--transient` takes its couplings from `--ensemble`")
+        require_counts(num_paths=num_paths)
+        require_seed(seed, 32)
     options = "`--g` and `--effective-ranks`"
     source = measured(matrix, scale, transpose, name, kind, types=types, given=given, options=options)
 
     def work() -> int | None:
+        if transient:
+            from . import meanfield_in_time as in_time
+
+            drive = (duration, step, variance, input, onset, replica, cue, num_paths, seed)
+            return in_time.run(in_time.Options(ensemble, transfer, noise, *drive, out))
         if source is not None:
             from . import meanfield_of_matrix
 
@@ -498,7 +535,7 @@ def reproduce(
     """Main figures of papers, and a table of their numbers: published, theory here, sample here.
 
     PAPER is one or more of 2208.11411, 2103.14324, 2103.14317, 2409.01969 (with 2207.12373), 2210.03241, 2208.09859,
-    2102.03740, 2111.13302, 2007.08093, 2006.11569 and 2007.02047; the default is all of them. Writes each figure as
+    2102.03740, 2111.13302, 2007.08093, 2006.11569, 2007.02047 and 2405.13854; the default is all of them. Writes each figure as
     NUMBER-NAME.png, and reproduction.md, which shows the figures with the table and names the parameters that a paper
     does not give and that were chosen here. Both grow as figures are done, and an interruption keeps the finished
     figures. The exit code is 1 if a number misses its tolerance. Figures and a report of an earlier run are replaced;
