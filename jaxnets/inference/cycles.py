@@ -34,9 +34,10 @@ class LowRankFixedPoints(Result, axes={"k": "fixed_point", "c": "cycle", "R": "m
 
     `points` are z and `currents` x. `multipliers` are the eigenvalues of the map there, by falling modulus. The point
     is `stable` if all are below 1 in modulus. At a `boundary` some unit is at a break point of phi: multipliers are
-    then those of one side, and `stable` is False. `cycles` are the pairs of points of 2-cycles, with the multipliers of
-    two steps. `cycles_complete` is False if there were too many regions to search for them. In `num_singular` regions
-    the equations have no unique solution: a continuum of fixed points, if any, is not listed.
+    then those of one side, and `stable` is False. `cycles` are the pairs of points of 2-cycles, with
+    `cycle_multipliers` of two steps, and `cycle_stable` as above. `cycles_complete` is False if there were too many
+    regions to search for them. `num_regions` were visited. In `num_singular` of them the equations have no unique
+    solution: a continuum of fixed points, if any, is not listed.
     """
 
     points: Float[np.ndarray, "k R"]

@@ -26,7 +26,7 @@ from .cycles import LowRankFixedPoints, fixed_points
 from .models import StochasticLowRank, Trials
 from .observations import Observation
 from .particles import Filtered, padded, smc
-from .recordings import inputs_of, trials_of
+from .recordings import Recording, inputs_of, num_inputs_of, trials_of
 from .starts import start_of
 
 _FEWEST_HELD_OUT, _FEWEST_STEPS = 1, 6
@@ -82,7 +82,7 @@ class LowRankFit(Result, axes={"B": "trial", "T": "step", "M": "unit", "R": "mod
 
 
 def fit_low_rank(
-    recording: ArrayLike | Sequence[ArrayLike],
+    recording: Recording,
     rank: int,
     *,
     transfer: Transfer | None = None,
@@ -144,7 +144,7 @@ def fit_low_rank(
     held = _held_out(held_out, len(y), key)
     fitted = np.setdiff1d(np.arange(len(y)), held)
     keys = jax.random.split(key, 5)
-    num_inputs = 0 if inputs is None else np.shape(inputs[0] if isinstance(inputs, (list, tuple)) else inputs)[-1]
+    num_inputs = num_inputs_of(inputs)
     with_gain = start is None and observation is None
     if start is None:
         start = start_of(y[fitted], rank, transfer, observation, num_inputs, keys[0])

@@ -146,7 +146,7 @@ class StochasticLowRank(eqx.Module):
         return self.observation.readout.read(self, z, x)
 
     def filtered_inputs(self, inputs: Float[Array, "T I"] | None) -> Float[Array, "T I"] | None:
-        """v_t = a v_{t-1} + (1 - a) u_t, from v_0 = 0."""
+        """v_t = a v_{t-1} + (1 - a) u_t for `inputs` u, from v_0 = 0."""
         if inputs is None:
             return None
 
@@ -244,7 +244,7 @@ def _sampled(model: StochasticLowRank, num_steps: int, inputs, keys):
         def advance(z, at):
             key, v = at
             ahead, seen = jax.random.split(key)
-            y = model.observation.sample(model.read(z, model.currents(z, v)), seen)
+            y = model.observation.sample(model.read(z, model.currents(z, v)), key=seen)
             xi = jax.random.normal(ahead, z.shape, z.dtype)
             return model.step(z, v) + model.noise @ xi, (y, z)
 

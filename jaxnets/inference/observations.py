@@ -16,7 +16,7 @@ import numpy as np
 from jax.scipy.special import gammaln
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._arguments import positive, real_array, require, require_instance
+from .._arguments import positive, real_array, require, require_instance, require_key
 from .._results import one_line
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Readout(eqx.Module):
 
     @abc.abstractmethod
     def num_recorded(self, num_units: int) -> int:
-        """The number M of recorded units of a network of N."""
+        """The number M of recorded units of a network of `num_units`, N."""
 
     @abc.abstractmethod
     def in_gauge(self, change: Float[Array, "R R"]) -> "Readout":
@@ -177,7 +177,7 @@ def _require_line(gain: Array, bias: Array) -> None:
 
 
 class Observation(eqx.Module):
-    """The law of the data y_i of each unit given eta_i; units are independent."""
+    """The law of the data y_i of each unit given the eta_i of the `readout`; units are independent."""
 
     __repr__ = one_line
 
@@ -196,8 +196,8 @@ class Observation(eqx.Module):
         """The expected data."""
 
     @abc.abstractmethod
-    def sample(self, eta: Float[Array, " M"], key: PRNGKeyArray) -> Float[Array, " M"]:
-        """Data drawn given eta."""
+    def sample(self, eta: Float[Array, " M"], *, key: PRNGKeyArray) -> Float[Array, " M"]:
+        """Data drawn given eta; raises `ValueError` without a key."""
 
     @property
     @abc.abstractmethod
@@ -241,7 +241,8 @@ class Gaussian(Observation):
     def mean(self, eta):
         return eta
 
-    def sample(self, eta, key):
+    def sample(self, eta, *, key):
+        require_key("key", key)
         return eta + self.noise.astype(eta.dtype) * jax.random.normal(key, eta.shape, eta.dtype)
 
     @property
@@ -290,7 +291,8 @@ class Poisson(Observation):
         # Rates that underflow would make the logarithm of a count infinite.
         return jnp.maximum(self.link(eta), float(jnp.finfo(eta.dtype).tiny))
 
-    def sample(self, eta, key):
+    def sample(self, eta, *, key):
+        require_key("key", key)
         return jax.random.poisson(key, self.mean(eta)).astype(eta.dtype)
 
     @property

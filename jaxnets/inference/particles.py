@@ -15,7 +15,7 @@ particle. Everything is computed in e = L^{-1} (z - mu), in which the precision 
 one particle or for one trial; `vmap` maps them over more.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,18 +27,19 @@ from .._numerics import as_program
 from .._results import Result
 from .gaussians import cholesky, log_determinant, solve_lower, solve_upper
 from .models import StochasticLowRank
-from .recordings import inputs_of, trials_of
+from .recordings import Recording, inputs_of, trials_of
 
 # Particles are padded to a power of two, and to this number at least.
 _FEWEST = 16
 
 
 class Filtered(Result, axes={"B": "trial", "T": "step", "M": "unit", "R": "mode"}):
-    """What particles say of a recording, made by `smc`; `<name>_error` is the standard deviation given the data.
+    """What particles say of a recording, made by `smc`; errors are standard deviations given the data.
 
     `log_likelihood` estimates log p(y) of each trial, of `num_observed` numbers. `filtered` is the mean of z given the
-    recording up to a step, `latents` given all of it. `prediction` is the mean of the data of a step given the steps
-    before. `ess` is the effective number of particles, 1 / sum w^2. Steps behind the end of a trial are predictions.
+    recording up to a step, `latents` given all of it; `filtered_error` and `latents_error` are their standard errors.
+    `prediction` is the mean of the data of a step given the steps before. `ess` is the effective number of particles,
+    1 / sum w^2. Steps behind the end of a trial are predictions.
     """
 
     log_likelihood: Float[Array, " B"]
@@ -53,7 +54,7 @@ class Filtered(Result, axes={"B": "trial", "T": "step", "M": "unit", "R": "mode"
 
 def smc(
     model: StochasticLowRank,
-    recording: ArrayLike | list[Any],
+    recording: Recording,
     *,
     num_particles: int = 64,
     key: PRNGKeyArray,

@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import ArrayLike, Float, Int, PRNGKeyArray
+from jaxtyping import Float, Int, PRNGKeyArray
 
 from .._arguments import require_whole
 from .._results import Result
 from .lowrank import LowRankFit, fit_low_rank
+from .recordings import Recording
 
 
 class RankChoice(Result, axes={"K": "ranks"}):
     """Held-out bounds by rank, made by `choose_rank`, in nats per recorded number.
 
-    `lacks` are the bounds below the best one, and their standard errors come from the same trials under two fits; NaN
-    for a single held-out trial. `rank` is the smallest one that lacks no more than its error, and `fit` the fit of it.
+    `held_out_elbo` are the bounds of `ranks`, and `fits` the fits. `lacks` are the bounds below the best one;
+    `lacks_error`, their standard errors, come from the same trials under two fits, NaN for a single held-out trial.
+    `rank` is the smallest one that lacks no more than its error, and `fit` the fit of it.
     """
 
     ranks: Int[np.ndarray, " K"]
@@ -27,9 +29,7 @@ class RankChoice(Result, axes={"K": "ranks"}):
     fits: tuple[LowRankFit, ...]
 
 
-def choose_rank(
-    recording: ArrayLike | Sequence[ArrayLike], ranks: Sequence[int], *, key: PRNGKeyArray, **options: Any
-) -> RankChoice:
+def choose_rank(recording: Recording, ranks: Sequence[int], *, key: PRNGKeyArray, **options: Any) -> RankChoice:
     """The smallest rank whose held-out bound is the best one, within the standard error of the difference.
 
     `options` are those of `fit_low_rank`, but for the `checkpoint`, of which each rank writes its own: `name` becomes

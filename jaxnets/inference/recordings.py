@@ -10,14 +10,14 @@ from jaxtyping import Array, ArrayLike, Float
 from .._arguments import real_array
 from .._numerics import as_host, is_concrete
 
+Recording = Float[ArrayLike, "*B T M"] | Sequence[Float[ArrayLike, "_ M"]]
+
 # An axis is taken for time if neighbours along it are so much more correlated than along the other one. Neighbours in
 # time have .9 or so in smooth currents, and .1 in sparse counts; of unordered units they have as much as any two.
 _MORE_ALIKE = 0.2
 
 
-def trials_of(
-    recording: ArrayLike | Sequence[ArrayLike], *, counts: bool = False, look: bool = True
-) -> Float[np.ndarray, "B T M"]:
+def trials_of(recording: Recording, *, counts: bool = False, look: bool = True) -> Float[np.ndarray, "B T M"]:
     """A recording (T, M), (B, T, M) or a list of trials (T_i, M) as one array, filled up with NaN.
 
     Whole numbers >= 0 are asked for by `counts`. With `look`, axes that seem to have changed places are refused, units
@@ -93,6 +93,18 @@ def _neighbours(y: Float[np.ndarray, "B T M"], axis: int) -> float:
     before, after = (np.take(x, range(*ends), axis) for ends in ((0, x.shape[axis] - 1), (1, x.shape[axis])))
     size = float(np.sqrt(np.sum(before**2) * np.sum(after**2)))
     return float(np.sum(before * after)) / size if size > 0 else 0.0
+
+
+def num_inputs_of(inputs) -> int:
+    """The number of inputs, 0 without any; `ValueError` for what has no such axis."""
+    if inputs is None:
+        return 0
+    if isinstance(inputs, (list, tuple)) and inputs and all(np.ndim(trial) == 2 for trial in inputs):
+        inputs = inputs[0]
+    shape = (as_host(inputs, "`inputs`") if is_concrete(inputs) else inputs).shape
+    if len(shape) not in (2, 3) or 0 in shape:
+        raise ValueError(f"`inputs` must have shape (time, inputs) or (trials, time, inputs), got {shape}")
+    return shape[-1]
 
 
 def inputs_of(inputs, weights: Array | None, num_trials: int, num_steps: int, dtype) -> Float[Array, "B T I"] | None:

@@ -51,6 +51,25 @@ def statistics():
     return jn.fitting.spectral_statistics(phases * np.sqrt(RNG.random((2, 40))))
 
 
+TRIALS = RECORDING[:160].reshape(4, 40, 12)
+NOISY = {"m": RNG.standard_normal((12, 2)), "n": RNG.standard_normal((2, 12)) / 12, "leak": 0.8, "noise": 0.2}
+
+
+@functools.cache
+def driven():
+    threshold, weights = 0.1 * np.arange(12), np.ones((12, 1))
+    relu = jn.transfer.ReLU()
+    return jn.inference.StochasticLowRank(**NOISY, transfer=relu, threshold=threshold, input_weights=weights)
+
+
+FIT = {"num_particles": 4, "num_updates": 1, "key": KEY, "progress": False}
+
+
+@functools.cache
+def low_rank():
+    return jn.inference.fit_low_rank(TRIALS, 2, start=driven(), inputs=np.ones((40, 1)), **FIT)
+
+
 CALLS = {
     # --- fitting
     **{
@@ -144,5 +163,59 @@ CALLS = {
         nan=("inverse_rank", "inverse_rank_error", "effective_rank", "effective_rank_error"),
         rates=RECORDING,
         interval=0.5,
+    ),
+    # --- inference
+    "inference.Affine": of(jn.inference.Affine, matrix=np.ones((4, 2)), bias=np.ones(4)),
+    "inference.Currents": of(jn.inference.Currents, gain=VECTOR, bias=VECTOR),
+    "inference.Gaussian": of(jn.inference.Gaussian, noise=VECTOR),
+    "inference.Rates": of(jn.inference.Rates, gain=VECTOR, bias=VECTOR),
+    "inference.StochasticLowRank": of(
+        jn.inference.StochasticLowRank,
+        **NOISY,
+        threshold=0.1 * np.arange(12),
+        input_weights=np.ones((12, 1)),
+        initial_mean=np.zeros(2),
+        initial_noise=np.ones(2),
+    ),
+    "inference.StochasticLowRank.sample": Call(
+        lambda inputs: driven().sample(2, 5, key=KEY, inputs=inputs), lambda: {"inputs": np.ones((5, 1))}
+    ),
+    "inference.StochasticLowRank.to_network": Call(
+        lambda dt: driven().to_network(dt, np.ones(1)).drift(jnp.zeros(()), jnp.ones(12)), lambda: {"dt": 0.5}
+    ),
+    "inference.LowRankFit.sample": Call(
+        lambda inputs: low_rank().sample(2, 5, key=KEY, inputs=inputs),
+        lambda: {"inputs": np.ones((5, 1))},
+        heavy=True,
+    ),
+    "inference.LowRankFit.to_network": Call(
+        lambda dt: low_rank().to_network(dt).drift(jnp.zeros(()), jnp.ones(12)), lambda: {"dt": 0.5}, heavy=True
+    ),
+    "inference.LowRankFit.fixed_points": Call(
+        lambda input: low_rank().fixed_points(input), lambda: {"input": np.ones(1)}, heavy=True
+    ),
+    "inference.fixed_points": Call(
+        lambda input: jn.inference.fixed_points(driven(), input), lambda: {"input": np.ones(1)}
+    ),
+    "inference.smc": of(
+        jn.inference.smc,
+        heavy=True,
+        model=Made(driven),
+        recording=TRIALS,
+        inputs=np.ones((40, 1)),
+        num_particles=4,
+        key=KEY,
+    ),
+    "inference.fit_low_rank": of(
+        jn.inference.fit_low_rank,
+        heavy=True,
+        nan=("held_out_elbo_error",),
+        recording=TRIALS,
+        rank=2,
+        inputs=np.ones((40, 1)),
+        **FIT,
+    ),
+    "inference.choose_rank": of(
+        jn.inference.choose_rank, heavy=True, nan=("lacks_error",), recording=TRIALS, ranks=[2], **FIT
     ),
 }
