@@ -33,7 +33,7 @@ SYMMETRIC = couplings.Elliptic(2.0, 0.5)
 RNN = learning.SpikeSlabRNN(*(couplings.SpikeSlab(np.eye(2), 0.0, 1.0) for _ in range(3)), leak=0.5)
 COMMITTEE, RATES = learning.Committee(np.ones((2, 1)), [1.0], np.ones((1, 4))), learning.LearningRates(1.0)
 NOISY = inference.StochasticLowRank(np.ones((3, 1)), np.ones((1, 3)), 0.5, 0.1)
-TRIALS = np.ones((3, 6, 3))
+TRIALS, FITTED = np.ones((3, 6, 3)), types.SimpleNamespace(model=NOISY)
 
 ENSEMBLES = {
     "BlockMeans": couplings.BlockMeans((0.6, 0.4), 1.0),
@@ -53,90 +53,80 @@ ENSEMBLES = {
     "TypeModes": couplings.TypeModes((0.6, 0.4), [1.0], [[1.0, 1.0]], [[1.0, 1.0]]),
     "TypeRank": couplings.TypeRank((0.6, 0.4), np.zeros((2, 2)), np.stack([np.eye(2), np.eye(2)])),
 }
-DRAWS = (
-    {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key) for name, law in ENSEMBLES.items()}
-    | {
-        "computations.dimension": lambda key: computations.dimension("Elliptic(2., .5)", key=key),
-        "computations.eigenvalues": lambda key: computations.eigenvalues("IID()", n=5, key=key),
-        "computations.lyapunov": lambda key: computations.lyapunov("IID()", n=5, key=key),
-        "computations.measured": lambda key: computations.measured(np.eye(4), [0, 0, 1, 1], key=key),
-        "computations.mean_field": lambda key: computations.mean_field("Elliptic(2., .5)", key=key),
-        "computations.memory": lambda key: computations.memory("DeepHebbian()", n=5, key=key),
-        "computations.regime": lambda key: computations.regime("DeepHebbian()", n=5, key=key),
-        "computations.simulate": lambda key: computations.simulate("IID()", n=5, key=key),
-        "computations.spectrum": lambda key: computations.spectrum("IID()", n=5, key=key),
-        "couplings.CellTypes.sample_sparse": lambda key: couplings.CellTypes((1.0,), probability=0.5).sample_sparse(
-            5, key=key
-        ),
-        "couplings.SpikeSlab.draw": lambda key: ENSEMBLES["SpikeSlab"].draw(key=key),
-        "couplings.random_modes_from_matrix": lambda key: couplings.random_modes_from_matrix(np.eye(3), key=key),
-        "couplings.singular_mismatch": lambda key: couplings.singular_mismatch(SYMMETRIC, np.eye(3), key=key),
-        "dynamics.lyapunov_spectrum": lambda key: dynamics.lyapunov_spectrum(
-            NET, np.ones(3), num_exponents=1, duration=99.0, key=key
-        ),
-        "dynamics.simulate": lambda key: dynamics.simulate(NET, np.ones(3), duration=1.0, key=key),
-        "dynamics.step": lambda key: dynamics.step(NET, dynamics.heun, 0.0, np.ones(3), 0.1, key),
-        "fitting.draw_starts": lambda key: fitting.draw_starts(SYMMETRIC, 2, key=key),
-        "fitting.fit_connectome": lambda key: fitting.fit_connectome(np.eye(3), key=key),
-        "fitting.score_models": lambda key: fitting.score_models({"": SYMMETRIC}, {"": np.eye(3)}, key=key),
-        "inference.Gaussian.sample": lambda key: inference.Gaussian().sample(np.ones(3), key=key),
-        "inference.LowRankFit.sample": lambda key: inference.LowRankFit.sample(
-            types.SimpleNamespace(model=NOISY),  # pyright: ignore[reportArgumentType]
-            1,
-            2,
-            key=key,
-        ),
-        "inference.Poisson.sample": lambda key: inference.Poisson().sample(np.ones(3), key=key),
-        "inference.StochasticLowRank.sample": lambda key: NOISY.sample(1, 2, key=key),
-        "inference.choose_rank": lambda key: inference.choose_rank(TRIALS, [1], key=key),
-        "inference.fit_low_rank": lambda key: inference.fit_low_rank(TRIALS, 1, key=key),
-        "inference.smc": lambda key: inference.smc(NOISY, TRIALS, key=key),
-        "learning.SpikeSlabRNN.sample": lambda key: RNN.sample(key=key),
-        "layers.Layers.sample": lambda key: layers.Layers(PHI).sample(3, 1, key=key),
-        "layers.correlated_weights": lambda key: layers.correlated_weights(2, 3, 0.5, key=key),
-        "learning.robustness": lambda key: learning.robustness(
-            lambda x: x, learning.Samples(np.eye(2), np.arange(2)), key=key
-        ),
-        "learning.DelayedMatch.batch": lambda key: learning.DelayedMatch().batch(key=key),
-        "learning.Multisensory.batch": lambda key: learning.Multisensory().batch(key=key),
-        "learning.Multisensory.trials": lambda key: learning.Multisensory().trials(
-            [12.0], seen=[1], heard=[0], key=key
-        ),
-        "learning.Sine.batch": lambda key: learning.Sine().batch(key=key),
-        "learning.anneal": lambda key: learning.anneal(PATTERNS, key=key),
-        "learning.psychometric": lambda key: learning.psychometric(
-            lambda x, key: x[:, :2], learning.Multisensory(), "both", [12.0, 13.0], 1, key=key
-        ),
-        "learning.minibatches": lambda key: learning.minibatches(3, 2, 1, key=key),
-        "learning.online_sgd": lambda key: learning.online_sgd(COMMITTEE, COMMITTEE, RATES, [1.0], key=key),
-        "learning.train": lambda key: learning.train(
-            lambda params, batch, key: params**2, np.ones(()), optax.sgd(0.1), np.ones(2), key=key
-        ),
-        "meanfield.static_states": lambda key: meanfield.static_states(SYMMETRIC, PHI, key=key),
-        "meanfield.stationary": lambda key: meanfield.stationary(SYMMETRIC, PHI, key=key),
-        "meanfield.stationary_by_paths": lambda key: meanfield.stationary_by_paths(SYMMETRIC, PHI, key=key),
-        "meanfield.transient_by_paths": lambda key: meanfield.transient_by_paths(
-            SYMMETRIC, PHI, key=key, duration=1.0, num_paths=160
-        ),
-        "memory.binary": lambda key: memory.binary(5, 2, key=key),
-        "memory.correlated_binary": lambda key: memory.correlated_binary(5, np.eye(2), key=key),
-        "memory.correlated_gaussian": lambda key: memory.correlated_gaussian(5, np.eye(2), key=key),
-        "memory.dense.sampled_bit_error": lambda key: memory.dense.sampled_bit_error(
-            memory.dense.Polynomial(2), 5, 2, num_networks=2, key=key
-        ),
-        "memory.gaussian": lambda key: memory.gaussian(5, 2, key=key),
-        "memory.glauber": lambda key: memory.glauber(J, PATTERNS[0], temperature=1.0, num_sweeps=1, key=key),
-        "memory.observe": lambda key: memory.observe(couplings.DeepHebbian(1.0), PHI, 5, key=key),
-        "memory.retrieval_course": lambda key: memory.retrieval_course(
-            couplings.DeepHebbian(0.1), PHI, key=key, duration=1.0, num_paths=160
-        ),
-        "memory.retrieve": lambda key: memory.retrieve(NET, PATTERNS, duration=1.0, key=key),
-        "multistability.basins": lambda key: multistability.basins(np.eye(3), num_starts=2, key=key),
-        "multistability.descend": lambda key: multistability.descend(np.eye(3), num_starts=2, key=key),
-        "multistability.state_graph": lambda key: multistability.state_graph(np.eye(3), num_starts=2, key=key),
-        "spectra.estimated_singular_profile": lambda key: spectra.estimated_singular_profile(np.eye(3), [1.0], key=key),
-    }
-)
+DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key) for name, law in ENSEMBLES.items()} | {
+    "computations.dimension": lambda key: computations.dimension("Elliptic(2., .5)", key=key),
+    "computations.eigenvalues": lambda key: computations.eigenvalues("IID()", n=5, key=key),
+    "computations.lyapunov": lambda key: computations.lyapunov("IID()", n=5, key=key),
+    "computations.measured": lambda key: computations.measured(np.eye(4), [0, 0, 1, 1], key=key),
+    "computations.mean_field": lambda key: computations.mean_field("Elliptic(2., .5)", key=key),
+    "computations.memory": lambda key: computations.memory("DeepHebbian()", n=5, key=key),
+    "computations.regime": lambda key: computations.regime("DeepHebbian()", n=5, key=key),
+    "computations.simulate": lambda key: computations.simulate("IID()", n=5, key=key),
+    "computations.spectrum": lambda key: computations.spectrum("IID()", n=5, key=key),
+    "couplings.CellTypes.sample_sparse": lambda key: couplings.CellTypes((1.0,), probability=0.5).sample_sparse(
+        5, key=key
+    ),
+    "couplings.SpikeSlab.draw": lambda key: ENSEMBLES["SpikeSlab"].draw(key=key),
+    "couplings.random_modes_from_matrix": lambda key: couplings.random_modes_from_matrix(np.eye(3), key=key),
+    "couplings.singular_mismatch": lambda key: couplings.singular_mismatch(SYMMETRIC, np.eye(3), key=key),
+    "dynamics.lyapunov_spectrum": lambda key: dynamics.lyapunov_spectrum(
+        NET, np.ones(3), num_exponents=1, duration=99.0, key=key
+    ),
+    "dynamics.simulate": lambda key: dynamics.simulate(NET, np.ones(3), duration=1.0, key=key),
+    "dynamics.step": lambda key: dynamics.step(NET, dynamics.heun, 0.0, np.ones(3), 0.1, key),
+    "fitting.draw_starts": lambda key: fitting.draw_starts(SYMMETRIC, 2, key=key),
+    "fitting.fit_connectome": lambda key: fitting.fit_connectome(np.eye(3), key=key),
+    "fitting.score_models": lambda key: fitting.score_models({"": SYMMETRIC}, {"": np.eye(3)}, key=key),
+    "inference.Gaussian.sample": lambda key: inference.Gaussian().sample(np.ones(3), key=key),
+    "inference.LowRankFit.sample": lambda key: inference.LowRankFit.sample(FITTED, 1, 2, key=key),
+    "inference.Poisson.sample": lambda key: inference.Poisson().sample(np.ones(3), key=key),
+    "inference.StochasticLowRank.sample": lambda key: NOISY.sample(1, 2, key=key),
+    "inference.choose_rank": lambda key: inference.choose_rank(TRIALS, [1], key=key),
+    "inference.fit_low_rank": lambda key: inference.fit_low_rank(TRIALS, 1, key=key),
+    "inference.smc": lambda key: inference.smc(NOISY, TRIALS, key=key),
+    "learning.SpikeSlabRNN.sample": lambda key: RNN.sample(key=key),
+    "layers.Layers.sample": lambda key: layers.Layers(PHI).sample(3, 1, key=key),
+    "layers.correlated_weights": lambda key: layers.correlated_weights(2, 3, 0.5, key=key),
+    "learning.robustness": lambda key: learning.robustness(
+        lambda x: x, learning.Samples(np.eye(2), np.arange(2)), key=key
+    ),
+    "learning.DelayedMatch.batch": lambda key: learning.DelayedMatch().batch(key=key),
+    "learning.Multisensory.batch": lambda key: learning.Multisensory().batch(key=key),
+    "learning.Multisensory.trials": lambda key: learning.Multisensory().trials([12.0], seen=[1], heard=[0], key=key),
+    "learning.Sine.batch": lambda key: learning.Sine().batch(key=key),
+    "learning.anneal": lambda key: learning.anneal(PATTERNS, key=key),
+    "learning.psychometric": lambda key: learning.psychometric(
+        lambda x, key: x[:, :2], learning.Multisensory(), "both", [12.0, 13.0], 1, key=key
+    ),
+    "learning.minibatches": lambda key: learning.minibatches(3, 2, 1, key=key),
+    "learning.online_sgd": lambda key: learning.online_sgd(COMMITTEE, COMMITTEE, RATES, [1.0], key=key),
+    "learning.train": lambda key: learning.train(
+        lambda params, batch, key: params**2, np.ones(()), optax.sgd(0.1), np.ones(2), key=key
+    ),
+    "meanfield.static_states": lambda key: meanfield.static_states(SYMMETRIC, PHI, key=key),
+    "meanfield.stationary": lambda key: meanfield.stationary(SYMMETRIC, PHI, key=key),
+    "meanfield.stationary_by_paths": lambda key: meanfield.stationary_by_paths(SYMMETRIC, PHI, key=key),
+    "meanfield.transient_by_paths": lambda key: meanfield.transient_by_paths(
+        SYMMETRIC, PHI, key=key, duration=1.0, num_paths=160
+    ),
+    "memory.binary": lambda key: memory.binary(5, 2, key=key),
+    "memory.correlated_binary": lambda key: memory.correlated_binary(5, np.eye(2), key=key),
+    "memory.correlated_gaussian": lambda key: memory.correlated_gaussian(5, np.eye(2), key=key),
+    "memory.dense.sampled_bit_error": lambda key: memory.dense.sampled_bit_error(
+        memory.dense.Polynomial(2), 5, 2, num_networks=2, key=key
+    ),
+    "memory.gaussian": lambda key: memory.gaussian(5, 2, key=key),
+    "memory.glauber": lambda key: memory.glauber(J, PATTERNS[0], temperature=1.0, num_sweeps=1, key=key),
+    "memory.observe": lambda key: memory.observe(couplings.DeepHebbian(1.0), PHI, 5, key=key),
+    "memory.retrieval_course": lambda key: memory.retrieval_course(
+        couplings.DeepHebbian(0.1), PHI, key=key, duration=1.0, num_paths=160
+    ),
+    "memory.retrieve": lambda key: memory.retrieve(NET, PATTERNS, duration=1.0, key=key),
+    "multistability.basins": lambda key: multistability.basins(np.eye(3), num_starts=2, key=key),
+    "multistability.descend": lambda key: multistability.descend(np.eye(3), num_starts=2, key=key),
+    "multistability.state_graph": lambda key: multistability.state_graph(np.eye(3), num_starts=2, key=key),
+    "spectra.estimated_singular_profile": lambda key: spectra.estimated_singular_profile(np.eye(3), [1.0], key=key),
+}
 # Where no key stands for a start that is not random, or for mean weights.
 TRAINED = learning.RecurrentNetwork(RNN.recurrent, np.eye(2), np.eye(2), dt=0.1)
 OPTIONAL = {

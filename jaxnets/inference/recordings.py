@@ -95,13 +95,13 @@ def _neighbours(y: Float[np.ndarray, "B T M"], axis: int) -> float:
     return float(np.sum(before * after)) / size if size > 0 else 0.0
 
 
-def num_inputs_of(inputs) -> int:
+def num_inputs_of(inputs: Any) -> int:
     """The number of inputs, 0 without any; `ValueError` for what has no such axis."""
     if inputs is None:
         return 0
     if isinstance(inputs, (list, tuple)) and inputs and all(np.ndim(trial) == 2 for trial in inputs):
         inputs = inputs[0]
-    shape = (as_host(inputs, "`inputs`") if is_concrete(inputs) else inputs).shape
+    shape = np.shape(as_host(inputs, "`inputs`") if is_concrete(inputs) else inputs)
     if len(shape) not in (2, 3) or 0 in shape:
         raise ValueError(f"`inputs` must have shape (time, inputs) or (trials, time, inputs), got {shape}")
     return shape[-1]
