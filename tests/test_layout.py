@@ -24,13 +24,20 @@ ARROWS = {
     "data": set(),
     "transfer": {"_numerics", "_arguments", "_laws"},
     "couplings": {"_numerics", "_arguments", "_laws", "_files"},
-    "eigen": {"_numerics", "_arguments", "couplings.operators", "couplings.sparse"},
+    "eigen": {"_numerics", "_arguments", "couplings.convolution", "couplings.operators", "couplings.sparse"},
     "spectra": {"_numerics", "_arguments", "_laws", "couplings", "eigen", "transfer"},
     "meanfield": {"_numerics", "_arguments", "_laws", "couplings", "eigen", "spectra", "transfer"},
-    "population": {"_numerics", "_arguments", "couplings", "meanfield"},
+    "population": {"_numerics", "_arguments", "couplings", "meanfield", "transfer"},
     "layers": {"_numerics", "_arguments", "_laws", "couplings", "transfer"},
     # Arrays and operators, and the one door to `eig`: no ensemble and no law.
-    "dynamics": {"_numerics", "_arguments", "couplings.operators", "couplings.sparse", "eigen"},
+    "dynamics": {
+        "_numerics",
+        "_arguments",
+        "couplings.convolution",
+        "couplings.operators",
+        "couplings.sparse",
+        "eigen",
+    },
     "observables": {"_numerics", "_arguments"},
     "replica": {"_numerics", "_arguments", "_laws", "couplings"},
     "memory": {

@@ -2,6 +2,7 @@
 
 from .._public import public
 from .cell_types import BlockMeans, CellTypes
+from .convolution import Convolution
 from .deviations import FiniteSize, finite_size
 from .ensemble import Ensemble, FourPoint, Part, Scaled, Sum
 from .estimates import (
@@ -31,6 +32,7 @@ __all__ = [
     "IID",
     "BlockMeans",
     "CellTypes",
+    "Convolution",
     "Core",
     "DeepHebbian",
     "Dense",

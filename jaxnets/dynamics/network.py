@@ -58,6 +58,8 @@ class RateNetwork(eqx.Module):
         row_gains: Float[ArrayLike, "*n"] = 1.0,
     ):
         self.J = as_operator("J", J)
+        if jnp.issubdtype(self.J.dtype, jnp.complexfloating):
+            raise ValueError("`J` must be real, got complex numbers: complex fields are simulated by `simulate_waves`")
         self.transfer = transfer
         self.noise = self._per_unit("noise", noise)
         self.input = input if input is None or callable(input) else self._per_unit("input", input)

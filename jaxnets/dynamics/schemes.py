@@ -14,7 +14,7 @@ Scheme = Callable[[Drift, Float[Array, ""], Float[Array, "..."], Float[Array, ""
 
 
 def euler(f: Drift, t: Float[Array, ""], x: Float[Array, "..."], dt: Float[Array, ""]) -> Float[Array, "..."]:
-    """The state x(t + dt) to first order: the steps of a network in discrete time, such as one from `inference`."""
+    """The state x(t + dt) from dx/dt = f(t, x), to first order: a step of a network in discrete time."""
     return x + dt * f(t, x)
 
 

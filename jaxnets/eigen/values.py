@@ -19,6 +19,7 @@ from jaxtyping import Array, ArrayLike, Complex, Float
 
 from .._arguments import complex_array, real_array, require
 from .._numerics import as_complex, binary_scale, is_concrete
+from ..couplings.convolution import Convolution
 from ..couplings.operators import Dense, Operator
 from ..couplings.sparse import Sparse, as_operator
 
@@ -33,10 +34,10 @@ def eigenvalues(
 
     `J` is an operator, an array, or a sparse matrix of SciPy or JAX, which is made dense here (`leading` does without).
     The leading axes of `J` and `gains` are batches and broadcast. An operator of P < n modes costs O(n P^2 + P^3)
-    instead of O(n^3), and its n - P zeros are restored, exact, at the end. Works under `jit` and `vmap`; derivatives
-    are exact where the eigenvalues are simple (first ones only, unless J is symmetric). Rounding errors are the
-    machine precision times the norm of J times the condition number of the eigenvalue: 1e-6 to 1e-5 of the spectral
-    radius in float32 at n = 1000.
+    instead of O(n^3), and its n - P zeros are restored, exact, at the end. A `Convolution` has the values of its
+    symbol, by wave numbers, also if it is complex. Works under `jit` and `vmap`; derivatives are exact where the
+    eigenvalues are simple (first ones only, unless J is symmetric). Rounding errors are the machine precision times the
+    norm of J times the condition number of the eigenvalue: 1e-6 to 1e-5 of the spectral radius in float32 at n = 1000.
 
     On a CPU this is LAPACK, batch after batch on the host: do not call it from several threads at once, which
     deadlocks some versions of jaxlib. On a GPU it takes one matrix after the other: see `batched_eigenvalues`.
@@ -44,6 +45,8 @@ def eigenvalues(
     Raises `ValueError` when `J` is not square, not real or not finite, or when `gains` does not fit its last axis
     (finiteness is checked on concrete arrays only: under `jit` NaN is returned).
     """
+    if isinstance(J, Convolution) and gains is None:
+        return J.symbol()
     return _eigenvalues(*_checked(J, gains))
 
 
@@ -126,6 +129,8 @@ def batched_eigenvalues(
 
 def _checked(J, gains) -> tuple[Operator, Float[Array, "*batch n"] | None]:
     J = as_operator("J", J)
+    if jnp.issubdtype(J.dtype, jnp.complexfloating):
+        raise ValueError("`J` must be real, got complex numbers: only all eigenvalues of a `Convolution` are known")
     if isinstance(J, Sparse) and J.shape[-1] > _MOST_UNITS:
         raise ValueError(
             f"`J` is sparse, and all {J.shape[-1]} eigenvalues need the dense matrix: `leading` gives some"

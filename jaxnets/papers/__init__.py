@@ -18,6 +18,7 @@ from .paper import Figure, Paper
 from .perceptron2021 import PAPER as PERCEPTRON_2021
 from .sequences2022 import PAPER as SEQUENCES_2022
 from .symmetric2021 import PAPER as SYMMETRIC_2021
+from .waves2024 import PAPER as WAVES_2024
 
 ALL = (
     SEQUENCES_2022,
@@ -31,6 +32,7 @@ ALL = (
     LANDSCAPE_2020,
     LAYERS_2020,
     GEOMETRY_2020,
+    WAVES_2024,
 )
 
 __all__ = ["ALL", "Comparison", "Figure", "Paper", "agrees", "markdown"]

@@ -67,6 +67,9 @@ CALLS = {
     "couplings.Ensemble.r_transform": of(IID(1.2).r_transform, T=J[:2, :2]),
     "couplings.Dense": of(jn.couplings.Dense, nan=("matrix",), matrix=J),
     "couplings.Sparse": of(jn.couplings.Sparse, matrix=J),
+    "couplings.Convolution": of(jn.couplings.Convolution, nan=("kernel",), kernel=VECTOR),
+    "couplings.Convolution.of_dispersion": of(jn.couplings.Convolution.of_dispersion, theta=VECTOR),
+    "couplings.Convolution.unitary": of(jn.couplings.Convolution.unitary, generator=VECTOR - np.roll(VECTOR[::-1], 1)),
     "couplings.Diagonal": of(jn.couplings.Diagonal, nan=("amplitudes",), amplitudes=VECTOR),
     "couplings.Shifts": of(jn.couplings.Shifts, nan=("auto", "hetero"), auto=0.5, hetero=VECTOR, size=3),
     "couplings.Modes": of(

@@ -66,6 +66,18 @@ CALLS = {
         jn.dynamics.kaplan_yorke_dimension, nan=("",), exponents=np.array([0.5, 0.0, -1.0])
     ),
     "dynamics.step": of(jn.dynamics.step, net=Made(net), scheme=jn.dynamics.heun, t=0.0, x=VECTOR, dt=0.05, key=None),
+    "dynamics.PlaneWave": of(jn.dynamics.PlaneWave, sites=3, amplitude=0.1, mode=1, frequency=0.2),
+    "dynamics.forced_wave": of(jn.dynamics.forced_wave, amplitude=0.1, detuning=0.2),
+    "dynamics.propagation_length": of(jn.dynamics.propagation_length, modulus=0.2, group_velocity=VECTOR),
+    "dynamics.wave_relaxation": of(jn.dynamics.wave_relaxation, modulus=0.2, alpha=0.1, beta=VECTOR),
+    "dynamics.saturate": of(jn.dynamics.saturate, nan=("",), z=VECTOR + 1j),
+    "dynamics.simulate_waves": of(
+        jn.dynamics.simulate_waves,
+        coupling=jn.couplings.Convolution(VECTOR),
+        start=VECTOR + 1j,
+        forcing=0.1 * VECTOR,
+        num_steps=2,
+    ),
     "dynamics.step_log_density": Call(
         lambda t, x, x_next, dt: jn.dynamics.step_log_density(
             jn.dynamics.RateNetwork(J, Tanh(), noise=0.5), jn.dynamics.heun, t, x, x_next, dt
