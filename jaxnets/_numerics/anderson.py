@@ -24,17 +24,17 @@ def accelerated(
     *,
     depth: int,
     largest: float,
-    mixing: float = 1.0,
 ) -> tuple[Float[Array, " k"], Found, Float[Array, ""]]:
     r"""The fixed point y of ``update`` near ``start``, without gradients; what it found there, and its miss.
 
     ``update(y)`` returns G(y) and what else it found, whose shapes and types are those of `found`. With misses
     f = G(y) - y, and changes of y and f in the last `depth` steps in the rows of dY and dF, the next y is
 
-    $$ y + m f - (dY + m\, dF)^T \gamma, \qquad \gamma = \mathrm{argmin}\, |f - dF^T \gamma|, $$
+    $$ y + f - (dY + dF)^T \gamma, \qquad \gamma = \mathrm{argmin}\, |f - dF^T \gamma|. $$
 
-    with m the `mixing`. Where the miss has doubled, the last steps are forgotten. No element changes by more than `largest`. Steps end at a largest miss of `tolerance`, or one that is NaN; what was
-    found belongs to the y before the last step, whose miss is returned.
+    Where the miss has doubled, the last steps are forgotten. No element changes by more than `largest`. Steps end at a
+    largest miss of `tolerance`, or one that is NaN; what was found belongs to the y before the last step, whose miss is
+    returned.
     """
 
     def step(carry):
@@ -47,7 +47,7 @@ def accelerated(
         changes = jax.tree.map(lambda rows, row: jnp.roll(rows, 1, 0).at[0].set(row), changes, change)
         dY, dF = (jnp.where(miss > _GROWN * last_miss, 0, rows) for rows in changes)
         gamma = jnp.linalg.lstsq(dF.T, f, rcond=_RANK)[0]
-        moved = jnp.clip(mixing * f - (dY + mixing * dF).T @ gamma, -largest, largest)
+        moved = jnp.clip(f - (dY + dF).T @ gamma, -largest, largest)
         return y + moved, y, f, (dY, dF), found, miss, count + 1
 
     def unfinished(carry):

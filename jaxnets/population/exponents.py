@@ -24,6 +24,7 @@ from .._numerics import as_complex, as_program, is_concrete
 from .._results import Result
 from ..couplings import Ensemble
 from ..meanfield import Stationary, largest_lyapunov
+from ..meanfield.unit.onset import rest_onset
 from ..transfer import Transfer
 from .gains import gaussian_gains
 from .shares import TOLERANCE, shares
@@ -172,6 +173,19 @@ def _checked(state, ensemble, transfer, key, num_paths: int, period: float, poin
     return ensemble
 
 
+def _edge(state: Stationary, transfer: Transfer) -> Float[Array, ""]:
+    """The largest exponent; where the ensemble has a memory kernel, that of rest alone."""
+    if state.site is not None:
+        return largest_lyapunov(state).value
+    active = state.variance > 0
+    if is_concrete(active) and active:
+        raise ValueError(
+            "`state` must come from an ensemble without memory kernel, and without noise if it has an echo, or be at "
+            "rest: the largest exponent of others is not derived"
+        )
+    return jnp.where(active, jnp.nan, 1 / rest_onset(state.ensemble, transfer).value - 1)
+
+
 def _symmetries(ensemble: Ensemble) -> tuple[bool, bool]:
     """Whether -J^T has the law of J, so that exponents lie symmetrically about -1; and whether s_12 may differ from 0.
 
@@ -185,7 +199,8 @@ def _symmetries(ensemble: Ensemble) -> tuple[bool, bool]:
             jnp.asarray(z, as_complex(ensemble.variance()).dtype) for z in (0.03 - 0.02j, 0.04 + 0.01j, -2e-3)
         )
         unit = 1 / np.sqrt(np.maximum(np.asarray(ensemble.variance()), 1e-300))
-        blocks = lambda x, y: [np.asarray(b) for b in ensemble.blocks(unit * x, unit * y, unit**2 * p)]
+        at = jnp.asarray(unit**2) * p
+        blocks = lambda x, y: [np.asarray(b) for b in ensemble.blocks(unit * x, unit * y, at)]
         s12, _, h = blocks(t12, t21)
         _, s21, other = blocks(-t21, -t12)
         small = 1e-4 * np.abs(h) / unit

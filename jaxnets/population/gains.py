@@ -20,7 +20,9 @@ from ..transfer import Transfer
 # their powers. At g = 3 the share of exponents below -.15 from 64 paths scatters by 7e-4 with these lags, by 2e-4 with
 # powers at one time as well, and by 1e-4 with three. At s = 0 it scattered by .003 without weights; five more lags, up
 # to 11 tau, removed little of what four leave.
-_LAGS, _SMOOTHED, _POWERS = (0.0, 0.8, 2.4, 4.8), (0.4, 1.0, 3.0), (3, 4)
+_LAGS, _SMOOTHED, _POWERS = (0.0, 0.8, 2.4, 4.8), (1.0, 0.4, 3.0), (3, 4)
+# Paths of a group for each of these times: with fewer, weights become negative.
+_PATHS_PER_TIME = 20
 # Paths that tell powers, for each path: their errors are an eighth of those that weights remove.
 _MORE = 64
 # Of the variance of features: how exact averages become where features depend on each other.
@@ -45,22 +47,13 @@ def gaussian_gains(
     own, more = jax.random.split(key)
     values = transfer.slope(_paths(own, shape, spectrum))
     many = transfer.slope(_paths(more, (1, _MORE * groups * num, points), spectrum))[0]
-    known, powers = _features(many, period)
+    features = _features(many, period, num // _PATHS_PER_TIME)
     exact = _exact(state, points, period)
-    target = jnp.concatenate([exact, _weights(known, exact, jnp.std(known, 0)) @ powers])
-    both = jnp.concatenate([known, powers], -1)
-    return _weighted(values, target, jnp.std(both, 0), period, len(target))
-
-
-def _weighted(
-    values: Float[Array, "groups n m"], target: Float[Array, " k"], scale: Float[Array, " k"], period: float, num: int
-) -> Gains:
-    """With weights that give the first features the averages of the target."""
-
-    def of_group(values):
-        features = jnp.concatenate(_features(values, period), -1)[:, :num]
-        return _weights(features, target, scale)
-
+    known = len(exact)
+    scale = jnp.std(features, 0)
+    powers = _weights(features[:, :known], exact, scale[:known]) @ features[:, known:]
+    target = jnp.concatenate([exact, powers])
+    of_group = lambda D: _weights(_features(D, period, num // _PATHS_PER_TIME), target, scale)
     return Gains(values, jax.vmap(of_group)(values))
 
 
@@ -105,19 +98,18 @@ def _exact(state: Stationary, points: int, period: float) -> Float[Array, " k"]:
     return jnp.concatenate([state.beta[None], far + _at(state.c_slope - far, state, lags)])
 
 
-def _features(D: Float[Array, "n m"], period: float) -> tuple[Float[Array, "n k"], Float[Array, "n p"]]:
-    """Averages over the time of each path: of the gain and its products at lags; of powers of the smoothed gain."""
+def _features(D: Float[Array, "n m"], period: float, num_times: int) -> Float[Array, "n k"]:
+    """Averages over the time of each path: of the gain, its products at lags, and powers of the smoothed gain."""
     points = D.shape[1]
     waves = jnp.fft.rfft(D)
     products = jnp.fft.irfft(as_complex(square_modulus(waves) / points), points)
-    known = [jnp.mean(D, 1), *(products[:, step] for step in _lag_steps(points, period))]
+    features = [jnp.mean(D, 1), *(products[:, step] for step in _lag_steps(points, period))]
     step = np.minimum(np.arange(points), points - np.arange(points))
-    powers = []
-    for time in _SMOOTHED:
+    for time in _SMOOTHED[:num_times]:
         kernel = np.exp(-step * period / (points * time))
         smooth = jnp.fft.irfft(waves * jnp.asarray(np.fft.rfft(kernel / kernel.sum()), waves.dtype), points)
-        powers += [jnp.mean(smooth**k, 1) for k in _POWERS]
-    return jnp.stack(known, 1), jnp.stack(powers, 1)
+        features += [jnp.mean(smooth**k, 1) for k in _POWERS]
+    return jnp.stack(features, 1)
 
 
 def _weights(f: Float[Array, "n k"], target: Float[Array, " k"], scale: Float[Array, " k"]) -> Float[Array, " n"]:

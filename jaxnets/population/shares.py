@@ -23,8 +23,8 @@ from .tangent_field import Field, Ring, answer, waves
 _EASY, _ETAS = 0.1, (0.003, 0.001)
 # Acceleration: steps that it combines; the largest change of a logarithm; the largest miss, and steps. At g = 3 between
 # 8 and 20 steps are needed at each regulator.
-_DEPTH, _MIXING, _LARGEST, TOLERANCE, _STEPS = 6, 1.0, 2.0, 3e-6, 60
-# P does not fall below this part of itself in one step.
+_DEPTH, _LARGEST, TOLERANCE, _STEPS = 6, 2.0, 3e-6, 60
+# P and q do not fall below this part of themselves in one step.
 _LEAST = 1e-2
 # Beyond so many turns of decay one ring is enough: its error is e^{-|s + 1| period}.
 _TURNS = 12.0
@@ -45,6 +45,7 @@ class _Equations(eqx.Module):
 
     ensemble: Ensemble
     rings: Ring
+    beta: Float[Array, ""]  # <phi'>, which sets the units of the unknowns
     shift: Float[Array, " S"]  # a = s + 1
     has_memory: bool = eqx.field(static=True)
 
@@ -69,12 +70,12 @@ def shares(
 ) -> Shares:
     """F at rising thresholds. With gains that are constant, `at_rest`, two rings are needed at all of them."""
     num = thresholds.shape[0]
-    equations = _Equations(ensemble, _rings(gains, period), thresholds + 1, has_memory)
+    beta = jnp.mean(jnp.einsum("gn,gnm->gm", gains.weights, gains.values))
+    equations = _Equations(ensemble, _rings(gains, period), beta, thresholds + 1, has_memory)
     tasks = _tasks(equations.shift, period, at_rest)
     response, _, miss = _solved(equations, tasks)
     by_kind = lambda x: x[1:].reshape(num, 2, 2, *x.shape[1:])[::-1]  # (threshold, ring, regulator)
     response, miss, used = by_kind(response), by_kind(miss), by_kind(tasks.is_used)[:, 1, 0]
-    beta = jnp.mean(jnp.einsum("gn,gnm->gm", gains.weights, gains.values))
     # Frequencies beyond the last: R falls as the response of a unit with the instantaneous part of its memory.
     first = ensemble.r_and_kappa(jnp.zeros((), as_complex(beta).dtype))[0].real if has_memory else 0.0
     highest = np.pi * gains.values.shape[-1] / period
@@ -146,12 +147,13 @@ def _update(
     a, memory = equations.shift[task.threshold], equations.has_memory
 
     def of_group(ring, y):
-        found = answer(equations.ensemble, ring, a, task.eta, _unpack(y, memory), has_memory=memory)
+        field = _unpack(y, memory)
+        found = answer(equations.ensemble, ring, a, task.eta, field, has_memory=memory)
         # tr P = tr Q holds at the solution, which the iteration alone approaches slowly.
         scale = jnp.sqrt(found.balance)
-        # Far from the solution P may be negative with memory.
-        lowest = _LEAST * jnp.exp(y[: ring.frequency.shape[0]])
-        field = Field(jnp.maximum(found.field.P, lowest) * scale, found.field.q / scale, found.field.t)
+        # Far from the solution P may be negative with memory, and q where weights are.
+        P, q = (jnp.maximum(new, _LEAST * old) for new, old in zip(found.field[:2], field[:2], strict=True))
+        field = Field(P * scale, q / scale, found.field.t)
         return _pack(field, memory), found.response
 
     return jax.vmap(of_group)(jax.tree.map(lambda x: x[task.ring], equations.rings), y)
@@ -164,8 +166,9 @@ def _solved(equations: _Equations, tasks: _Task):
     _, groups, m = equations.rings.frequency.shape
     dtype = equations.shift.dtype
     w = equations.rings.frequency[0, 0]
-    ones = jnp.ones_like(w)
-    guess = _pack(Field(ones * np.exp(-1), ones * np.exp(-1), 1 / jax.lax.complex(ones, w)), equations.has_memory)
+    ones, beta = jnp.ones_like(w), equations.beta
+    t = as_complex(beta) / jax.lax.complex(ones, w)
+    guess = _pack(Field(ones * np.exp(-1), ones * beta**2, t), equations.has_memory)
     guess = jnp.broadcast_to(guess, (2, groups, guess.shape[0]))
     # The second ring has one frequency for both waves of its first pair.
     nearest = np.arange(guess.shape[-1]) // 2 * 2
@@ -179,7 +182,7 @@ def _solved(equations: _Equations, tasks: _Task):
         start = jnp.where(task.start == task.ring, last[task.ring], last[task.start][:, nearest]).ravel()
         nothing = jnp.zeros(groups, dtype)
         tolerance = jnp.asarray(TOLERANCE, dtype)
-        y, response, miss = accelerated(update, start, nothing, tolerance, steps, depth=_DEPTH, largest=_LARGEST, mixing=_MIXING)
+        y, response, miss = accelerated(update, start, nothing, tolerance, steps, depth=_DEPTH, largest=_LARGEST)
         y = y.reshape(last.shape[1:])
         # A failed solution is no start.
         kept = task.is_used & jnp.all(jnp.isfinite(y))
