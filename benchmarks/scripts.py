@@ -377,3 +377,91 @@ def fit_window(loads, auto, edges, start):
     """The window of shifts that gives these right edges, which are real, by differences."""
     misses = lambda u: [real_edge(load, auto, np.exp(u)) - edge for load, edge in zip(loads, edges, strict=True)]
     return np.exp(least_squares(misses, np.log(start), xtol=1e-10, ftol=1e-10).x)
+
+
+# --- courses from a random start
+
+
+def step_weights(step):
+    """E, w_0 and w_1 of a step with an exact leak and a field that is linear between times."""
+    decay = np.exp(-step)
+    late = 1 - (1 - decay) / step
+    return decay, 1 - decay - late, late
+
+
+def gaussian_course(g, times, step, variance, terms=70, points=400):
+    """C(t, t) of i.i.d. couplings and tanh, row by row, C^phi by Hermite coefficients at each time."""
+    decay, w0, w1 = step_weights(step)
+    z = np.linspace(-9, 9, points)
+    weights = np.exp(-(z**2) / 2)
+    weights /= weights.sum()
+    hermite = [np.ones_like(z), z]
+    for k in range(1, terms):
+        hermite.append((z * hermite[k] - np.sqrt(k) * hermite[k - 1]) / np.sqrt(k + 1))
+    rule = np.array(hermite) * weights
+    c, field, mixed = np.zeros((3, times, times))
+    a, deviation = np.zeros((times, terms + 1)), np.zeros(times)
+    for n in range(times):
+        size = variance if n == 0 else c[n - 1, n - 1] + variance * np.exp(-2 * step * n)
+        field[n, : n + 1] = field[n - 1, : n + 1] if n else 0
+        for iteration in range(4):
+            deviation[n] = np.sqrt(size)
+            a[n] = rule @ np.tanh(deviation[n] * z)
+            start = variance * np.exp(-step * (n + np.arange(n + 1)))
+            guess = c[n, : n + 1] if iteration else np.append(c[n - 1, :n], size - start[-1]) if n else np.zeros(1)
+            u = guess + start
+            ratio = np.clip(u / (deviation[n] * deviation[: n + 1]), -1, 1)
+            total = np.zeros_like(ratio)
+            for k in range(terms, -1, -1):
+                total = total * ratio + a[n, k] * a[: n + 1, k]
+            field[n, : n + 1] = g**2 * total
+            field[: n + 1, n] = field[n, : n + 1]
+            for m in range(1, n + 1):
+                mixed[n, m] = decay * mixed[n, m - 1] + w0 * field[n, m - 1] + w1 * field[n, m]
+            if n:
+                c[n, :n] = decay * c[n - 1, :n] + w0 * mixed[n - 1, :n] + w1 * mixed[n, :n]
+                crossed = np.zeros(n + 1)
+                for m in range(1, n + 1):
+                    crossed[m] = decay * crossed[m - 1] + w0 * field[m - 1, n] + w1 * field[m, n]
+                c[:n, n] = c[n, :n]
+                c[n, n] = decay * c[n - 1, n] + w0 * (decay * mixed[n - 1, n - 1] + w0 * field[n - 1, n - 1])
+                c[n, n] += w0 * w1 * field[n - 1, n] + w1 * mixed[n, n]
+            size = c[n, n] + start[-1]
+    return np.diagonal(c) + variance * np.exp(-2 * step * np.arange(times))
+
+
+def path_course(g, symmetry, times, step, variance, paths, seed=0):
+    """C(t, t) of elliptic couplings and tanh by sampled units that hear their own past."""
+    decay, w0, w1 = step_weights(step)
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal((times, paths))
+    x = np.zeros((times, paths))
+    x[0] = np.sqrt(variance) * rng.standard_normal(paths)
+    rates, answers = np.zeros((times, paths)), np.zeros((times, paths, times), np.float32)
+    change, pull, field = np.zeros((paths, times), np.float32), np.zeros((paths, times), np.float32), np.zeros(paths)
+    root, response, now = np.zeros((times, times)), np.zeros((times, times)), np.zeros(paths)
+    for n in range(times):
+        if n:
+            x[n], response[n, 1 : n + 1] = x[n - 1], response[n - 1, :n]
+            base = decay * change + w0 * pull
+        for iteration in range(4):
+            if n and iteration:
+                x[n] = decay * x[n - 1] + w0 * field + w1 * now
+            rates[n] = np.tanh(x[n])
+            slope = 1 - rates[n] ** 2
+            kernel = symmetry * g**2 * response[n]
+            pull = np.zeros((paths, times), np.float32)
+            for past in range(n):
+                pull[:, : past + 1] += np.float32(kernel[past]) * answers[past, :, : past + 1]
+            pull[:, n] += 1
+            if n:
+                change = (base + w1 * pull) / (1 - w1 * kernel[n] * slope[:, None])
+            response[n] = slope @ change / paths
+            pull += (kernel[n] * slope)[:, None] * change
+            covariance = g**2 * rates[: n + 1] @ rates[n] / paths
+            root[n, :n] = np.linalg.solve(root[:n, :n], covariance[:n]) if n else 0
+            root[n, n] = np.sqrt(max(covariance[n] - root[n, :n] @ root[n, :n], 1e-6 * covariance[n]))
+            now = root[n, : n + 1] @ z[: n + 1] + kernel[: n + 1] @ rates[: n + 1]
+        answers[n] = slope[:, None] * change
+        field = now
+    return np.mean(x**2, 1)

@@ -36,6 +36,8 @@ from .gaussian import filter_weights
 BLOCK = 16
 # Iterations for a row, after a first guess with an error of the square of the step.
 _ITERATIONS = 3
+# Rows that are added at once.
+_TOGETHER = 8
 # Least part of the variance of eta_n that earlier eta do not determine. Processes are smooth: rounding errors would be
 # divided by less, and make the next rows blow up within ten steps.
 _FLOOR = 1e-6
@@ -71,13 +73,13 @@ class Drawn(NamedTuple):
 
 
 class Past(NamedTuple):
-    """All that rows need of rows before. Columns of the window are times modulo its length."""
+    """All that rows need of rows before. Columns of the window are times modulo its length W = C B, in C blocks."""
 
     x: Float[Array, " M"]
     field: Float[Array, " M"]
-    change: Float[Array, "M W"]  # d x_n / d eta_m
-    pull: Float[Array, "M W"]  # d (field_n) / d eta_m
-    answers: Float[Array, "W M W"]  # phi'_l d x_l / d eta_m
+    change: Float[Array, "C M B"]  # d x_n / d eta_m
+    pull: Float[Array, "C M B"]  # d (field_n) / d eta_m
+    answers: Float[Array, "W C M B"]  # phi'_l d x_l / d eta_m
     rates: Float[Array, "T M"]
     c_phi: Float[Array, "T T"]
     response: Float[Array, "T T"]
@@ -92,8 +94,8 @@ class Now(NamedTuple):
     field: Float[Array, " M"]
     rate: Float[Array, " M"]
     slope: Float[Array, " M"]
-    change: Float[Array, "M W"]
-    pull: Float[Array, "M W"]
+    own: Float[Array, ""]  # what of the field is of the own rate at this time
+    late: Float[Array, " W"]  # what `summed` lacks
     c_phi: Float[Array, " T"]
     response: Float[Array, " T"]
     kernel: Float[Array, " T"]
@@ -174,9 +176,9 @@ def _course(problem: PathProblem, drawn: Drawn) -> Paths:
     past = Past(
         x=start,
         field=jnp.zeros_like(start),
-        change=jnp.zeros((M, W), dtype),
-        pull=jnp.zeros((M, W), dtype),
-        answers=jnp.zeros((W, M, W), dtype),
+        change=jnp.zeros((W // BLOCK, M, BLOCK), dtype),
+        pull=jnp.zeros((W // BLOCK, M, BLOCK), dtype),
+        answers=jnp.zeros((W, W // BLOCK, M, BLOCK), dtype),
         rates=jnp.zeros((T, M), dtype),
         c_phi=square,
         response=square,
@@ -204,40 +206,39 @@ def _course(problem: PathProblem, drawn: Drawn) -> Paths:
 
 def _next_row(problem: PathProblem, drawn: Drawn, past: Past, n: Int[Array, ""]):
     """Row n: a guess, the sum over the past that is the work, and iterations for what row n says of itself."""
-    W = problem.window
+    W, whole = problem.window, problem.window == drawn.z.shape[0]
     slot = n % W
     # The column of this time had one that leaves the window.
-    past = past._replace(change=past.change.at[:, slot].set(0), pull=past.pull.at[:, slot].set(0))
+    clear = lambda a: a.at[..., slot // BLOCK, :, slot % BLOCK].set(0)
+    past = past._replace(change=clear(past.change), pull=clear(past.pull))
     decay, w0, w1 = filter_weights(problem.step)
     w0, w1, keep = (jnp.where(n > 0, w, other) for w, other in ((w0, 0), (w1, 0), (decay, 1)))
-    push = jnp.where(n > 0, problem.pushes[drawn.unit_class, n - 1], 0)
-    if drawn.noise is not None and problem.noise is not None:
-        size = problem.noise * jnp.sqrt(-jnp.expm1(-2 * problem.step))
-        push = push + jnp.where(n > 0, size, 0) * drawn.noise[n]
-    carried = keep * past.x + push + w0 * past.field
-    carried_change = keep * past.change + w0 * past.pull
-    here = jax.nn.one_hot(slot, W, dtype=past.x.dtype)
+    carried = keep * past.x + _push(problem, drawn, n) + w0 * past.field
+    here, newest = (jax.nn.one_hot(m % W, W, dtype=past.x.dtype) for m in (n, n - 1))
     times, inside = _times_of_slots(n, W)
 
-    def at(x, pull, own):
-        """The row that x_n gives, if `pull` is the answer of the field, without the part `own` of its own rate."""
+    def at(x, field, answer, own, late):
+        """Row n that x_n gives, with the mean `answer` to fields of these slopes and shares."""
         rate, slope = problem.transfer(x), problem.transfer.slope(x)
-        change = (carried_change + w1 * pull) / (1 - w1 * own * slope)[:, None]
-        pull = pull + (own * slope)[:, None] * change
-        rates = past.rates.at[n].set(rate)
-        c_phi = rates @ (drawn.share * rate)
-        by_slot = (drawn.share * slope) @ change
+        c_phi = past.rates.at[n].set(rate) @ (drawn.share * rate)
+        by_slot = answer(drawn.share * slope / (1 - w1 * own * slope))
         response = jnp.zeros_like(c_phi).at[times].add(jnp.where(inside, by_slot, 0))
         dressing, kernel, c_eta = _feedback(problem.feedback, past, c_phi, response, n)
         if problem.given is not None:
             c_eta = c_eta + jnp.where(jnp.arange(c_eta.shape[0]) <= n, problem.given[n], 0)
-        root = _root_row(past.root, c_eta, n)
-        return Now(x, past.field, rate, slope, change, pull, c_phi, response, kernel, root, dressing)
+        return Now(x, field, rate, slope, own, late, c_phi, response, kernel, _root_row(past.root, c_eta, n), dressing)
 
-    newest = jnp.where(n > 0, jax.nn.one_hot((n - 1) % W, W, dtype=here.dtype), 0)
-    guess = at(carried + w1 * past.field, past.pull + (here - newest)[None], 0.0)
-    reach = lambda kernel: jnp.where(inside & (times < n), kernel[times], 0)
-    summed = jnp.einsum("l,lma->ma", reach(guess.kernel), past.answers).at[:, slot].set(1)
+    def as_before(s):
+        """The mean answer if the field answers as it did at the time before."""
+        newer = here - jnp.where(n > 0, newest, 0)
+        return keep * _mean(s, past.change) + (w0 + w1) * _mean(s, past.pull) + w1 * newer * jnp.sum(s)
+
+    guess = at(carried + w1 * past.field, past.field, as_before, jnp.zeros_like(w1), jnp.zeros_like(here))
+    reach = jnp.where(inside & (times < n), guess.kernel[times], 0)
+    first = BLOCK * np.arange(W // BLOCK) if whole else np.zeros(W // BLOCK, int)
+    summed = _weighted_sum(reach, past.answers, jnp.asarray(first), n if whole else jnp.asarray(W, n.dtype))
+    summed = summed.at[slot // BLOCK, :, slot % BLOCK].set(1)
+    base = keep * past.change + w0 * past.pull + w1 * summed
 
     def iteration(now, _):
         field = now.root @ drawn.z + now.kernel @ past.rates + now.kernel[n] * now.rate
@@ -246,27 +247,72 @@ def _next_row(problem: PathProblem, drawn: Drawn, past: Past, n: Int[Array, ""])
             field = field + (problem.stored.core @ overlaps) @ drawn.patterns
         x = carried + w1 * field
         late = jnp.where(jnp.arange(now.kernel.shape[0]) < n, now.kernel - guess.kernel, 0) @ past.response
-        new = at(x, summed + jnp.where(inside, late[times], 0)[None], now.kernel[n])
-        return new._replace(field=field), drawn.share @ x**2
+        late = jnp.where(inside, late[times], 0)
+        answer = lambda s: _mean(s, base) + w1 * late * jnp.sum(s)
+        return at(x, field, answer, now.kernel[n], late), drawn.share @ x**2
 
     now, sizes = jax.lax.scan(iteration, guess, length=_ITERATIONS)
-    change = jnp.abs(sizes[-1] - sizes[-2]) / jnp.where(sizes[-1] > 0, sizes[-1], 1)
+    settled = jnp.abs(sizes[-1] - sizes[-2]) / jnp.where(sizes[-1] > 0, sizes[-1], 1)
+    late, slope = now.late.reshape(-1, 1, BLOCK), now.slope[None, :, None]
+    change = (base + w1 * late) / (1 - w1 * now.own * slope)
     # After the sum has read them, so that they change in place.
-    answers = past.answers if W == drawn.z.shape[0] else past.answers.at[..., slot].set(0)
+    answers = past.answers if whole else clear(past.answers)
     row = lambda a, value: a.at[n].set(value)
     past = Past(
         x=now.x,
         field=now.field,
-        change=now.change,
-        pull=now.pull,
-        answers=answers.at[slot].set(now.slope[:, None] * now.change),
+        change=change,
+        pull=summed + late + now.own * slope * change,
+        answers=answers.at[slot].set(slope * change),
         rates=row(past.rates, now.rate),
         c_phi=row(past.c_phi, now.c_phi).at[:, n].set(now.c_phi),
         response=row(past.response, now.response),
         root=row(past.root, now.root),
         dressing=past.dressing.at[:, n].set(now.dressing),
     )
-    return past, (now.x, now.kernel, change, drawn.share @ now.slope)
+    return past, (now.x, now.kernel, settled, drawn.share @ now.slope)
+
+
+def _push(problem: PathProblem, drawn: Drawn, n: Int[Array, ""]) -> Float[Array, " M"]:
+    """What inputs and noise add to x in the step to time n."""
+    push = problem.pushes[drawn.unit_class, n - 1]
+    if drawn.noise is not None and problem.noise is not None:
+        push = push + problem.noise * jnp.sqrt(-jnp.expm1(-2 * problem.step)) * drawn.noise[n]
+    return jnp.where(n > 0, push, 0)
+
+
+def _mean(shares: Float[Array, " M"], values: Float[Array, "C M B"]) -> Float[Array, " W"]:
+    return jnp.einsum("m,cmb->cb", shares, values).ravel()
+
+
+@jax.custom_jvp
+def _weighted_sum(
+    weights: Float[Array, " W"], rows: Float[Array, "W C M B"], first: Int[Array, " C"], end: Int[Array, ""]
+) -> Float[Array, "C M B"]:
+    """sum_l weights_l rows_l, over l from `first` of each block of columns to `end`: the others are 0.
+
+    A block is summed over all l before the next one, so that its sum stays in the cache.
+    """
+    weights = jnp.pad(weights, (0, _TOGETHER))
+
+    def block(c, total):
+        def some(i, total):
+            for k in range(_TOGETHER):
+                at = first[c] + _TOGETHER * i + k
+                total = total + weights[at] * rows[at, c]  # beyond the last row: times 0
+            return total
+
+        parts = (end - first[c] + _TOGETHER - 1) // _TOGETHER
+        return total.at[c].set(jax.lax.fori_loop(0, parts, some, jnp.zeros_like(total[c])))
+
+    return jax.lax.fori_loop(0, rows.shape[1], block, jnp.zeros_like(rows[0]))
+
+
+@_weighted_sum.defjvp
+def _(primals, tangents):
+    weights, rows, first, end = primals
+    summed = lambda weights, rows: jnp.einsum("l,lcmb->cmb", weights, rows)
+    return _weighted_sum(*primals), summed(tangents[0], rows) + summed(weights, tangents[1])
 
 
 def _times_of_slots(n: Int[Array, ""], W: int):

@@ -207,7 +207,7 @@ def _window(memory: float, step: float, times: int) -> int:
     if not is_concrete(memory):
         raise ValueError(f"`memory` must be a number, as it sets the size of arrays, got the traced {memory}")
     require("memory", scalar("memory", memory), positive, "a finite number > 0, or None")
-    return min(max(math.ceil(memory / step), 2), times)
+    return min(-(-math.ceil(memory / step) // BLOCK) * BLOCK, times)  # whole blocks
 
 
 def _paths_of_group(num_paths: int, columns: int) -> int:
