@@ -195,17 +195,19 @@ def _symmetries(ensemble: Ensemble) -> tuple[bool, bool]:
         site = ensemble.site()
         return site is not None, site is None or site.echo is not None
     with jax.ensure_compile_time_eval():
-        t12, t21, p = (
-            jnp.asarray(z, as_complex(ensemble.variance()).dtype) for z in (0.03 - 0.02j, 0.04 + 0.01j, -2e-3)
-        )
-        unit = 1 / np.sqrt(np.maximum(np.asarray(ensemble.variance()), 1e-300))
-        at = jnp.asarray(unit**2) * p
-        blocks = lambda x, y: [np.asarray(b) for b in ensemble.blocks(unit * x, unit * y, at)]
-        s12, _, h = blocks(t12, t21)
-        _, s21, other = blocks(-t21, -t12)
-        small = 1e-4 * np.abs(h) / unit
-        is_mirrored = np.abs(s12 + s21) <= small and np.abs(h - other) <= 1e-4 * np.abs(h)
-        return bool(is_mirrored), bool(np.abs(s12) > 1e-3 * small)
+        variance = np.asarray(ensemble.variance())
+        unit = 1 / np.sqrt(variance) if variance > 0 else 1.0
+
+        def blocks(*args):
+            args = (jnp.asarray(z, as_complex(ensemble.variance()).dtype) for z in args)
+            return [np.asarray(block) for block in ensemble.blocks(*args)]
+
+        t12, t21, p = (0.03 - 0.02j) * unit, (0.04 + 0.01j) * unit, -2e-3 * unit**2
+        s12, _, h = blocks(t12, t21, p)
+        _, s21, other = blocks(-t21, -t12, p)
+        small = 1e-4 * np.abs(h)
+        is_mirrored = np.abs(s12 + s21) <= small * unit and np.abs(h - other) <= small
+        return bool(is_mirrored), bool(np.abs(s12) > 1e-3 * small * unit)
 
 
 @as_program
@@ -260,10 +262,10 @@ def _above(d: LyapunovDistribution, s: Float[Array, " k"]) -> Float[Array, " k"]
 def _above_of_knots(d: LyapunovDistribution, s: Float[Array, " k"]) -> Float[Array, " k"]:
     inside = d.thresholds < d.edge
     # Thresholds beyond the edge become knots behind it, where nothing is left.
-    last = jnp.where(inside, d.thresholds, d.edge + 1 + jnp.arange(d.thresholds.shape[0]))
+    last = jnp.where(inside, d.thresholds, d.edge + 1 + jnp.arange(d.thresholds.shape[0], dtype=d.edge.dtype))
     x = jnp.concatenate([last, d.edge[None]])
     r = jnp.where(inside, jnp.maximum(1 - d.cdf, 0), 0)
-    y = jnp.concatenate([jnp.where(r > 0, r, 1) ** (2 / 3) * (r > 0), jnp.zeros(1, r.dtype)])
+    y = jnp.concatenate([jnp.where(r > 0, jnp.where(r > 0, r, 1) ** (2 / 3), 0), jnp.zeros(1, r.dtype)])
     order = jnp.argsort(x)
     z = _monotone(x[order], y[order], jnp.minimum(s, d.edge))
     z = jnp.where(z > 0, jnp.where(z > 0, z, 1) ** 1.5, 0)

@@ -84,7 +84,7 @@ def _paths(
     z = z.at[..., 0].set(as_complex(z[..., 0].real)).at[..., -1].set(as_complex(z[..., -1].real))
     power = jnp.mean(square_modulus(z), 1, keepdims=True)
     size = jnp.where(spectrum > 0, jnp.sqrt(jnp.where(spectrum > 0, spectrum, 1)), 0)
-    return jnp.fft.irfft(z * as_complex(size * jnp.sqrt(points / power)), points)
+    return jnp.fft.irfft(z * as_complex(size[None, None] * jnp.sqrt(points / power)), points)
 
 
 def _lag_steps(points: int, period: float) -> list[int]:
@@ -107,7 +107,8 @@ def _features(D: Float[Array, "n m"], period: float, num_times: int) -> Float[Ar
     step = np.minimum(np.arange(points), points - np.arange(points))
     for time in _SMOOTHED[:num_times]:
         kernel = np.exp(-step * period / (points * time))
-        smooth = jnp.fft.irfft(waves * jnp.asarray(np.fft.rfft(kernel / kernel.sum()), waves.dtype), points)
+        smoothing = jnp.asarray(np.fft.rfft(kernel / kernel.sum()), waves.dtype)
+        smooth = jnp.fft.irfft(waves * smoothing[None], points)
         features += [jnp.mean(smooth**k, 1) for k in _POWERS]
     return jnp.stack(features, 1)
 
@@ -117,7 +118,7 @@ def _weights(f: Float[Array, "n k"], target: Float[Array, " k"], scale: Float[Ar
     num = f.shape[0]
     varies = scale > 1e-12 * (1 + jnp.abs(target))
     # Their deviations from the target, and a 1: both sums are known.
-    z = jnp.where(varies, (f - target) / jnp.where(varies, scale, 1), 0)
+    z = jnp.where(varies[None], (f - target[None]) / jnp.where(varies, scale, 1)[None], 0)
     z = jnp.concatenate([jnp.ones((num, 1), f.dtype), z], 1)
     miss = jnp.zeros(z.shape[1], f.dtype).at[0].set(1) - jnp.mean(z, 0)
     gram = z.T @ z + num * _RIDGE * jnp.eye(z.shape[1], dtype=f.dtype)
