@@ -269,6 +269,23 @@ CASES = {
         ),
         [((0, 0, 0), ()), ((0, 0, 0), ())],
     ),
+    "population.lyapunov_distribution": (
+        lambda c, order: vars_of(
+            jn.population.lyapunov_distribution(
+                jn.meanfield.stationary(IID(1.8 * c.q), transfer(c), num_lags=65),
+                None,
+                transfer(c),
+                key=KEY,
+                thresholds=[-0.6, -0.3],
+                num_paths=64,
+                points=16,
+                period=8.0,
+            ),
+            "cdf",
+            "edge",
+        ),
+        [((0, 0, 0), ()), ((0, 0, 0), ())],
+    ),
     "memory.replica_state": (
         lambda c, order: vars_of(jn.memory.replica_state(hebbian(c.q), [0.95], 0.2 * c.q), "m", "chi", "free_energy"),
         [((0, 0, 0), ()), ((-1, 0, 0), ()), ((1, 0, 0), ())],

@@ -20,6 +20,7 @@ from jaxnets import (
     meanfield,
     memory,
     multistability,
+    population,
     spectra,
 )
 from jaxnets._arguments import require_key
@@ -125,6 +126,9 @@ DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key)
     "multistability.basins": lambda key: multistability.basins(np.eye(3), num_starts=2, key=key),
     "multistability.descend": lambda key: multistability.descend(np.eye(3), num_starts=2, key=key),
     "multistability.state_graph": lambda key: multistability.state_graph(np.eye(3), num_starts=2, key=key),
+    "population.lyapunov_distribution": lambda key: population.lyapunov_distribution(
+        meanfield.stationary(couplings.IID(0.5), PHI), None, PHI, key=key
+    ),
     "spectra.estimated_singular_profile": lambda key: spectra.estimated_singular_profile(np.eye(3), [1.0], key=key),
 }
 # Where no key stands for a start that is not random, or for mean weights.

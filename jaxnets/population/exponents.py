@@ -250,6 +250,7 @@ def _default_thresholds(edge: Float[Array, ""], mirrored: bool) -> Float[Array, 
 # --- what a distribution says -------------------------------------------------------------------------------------
 
 
+@as_program
 def _above(d: LyapunovDistribution, s: Float[Array, " k"]) -> Float[Array, " k"]:
     """1 - F(s). Its power 2/3 is smooth at the edge, where the density falls as a square root."""
     if d.mirrored:
@@ -296,12 +297,14 @@ def _tail(d: LyapunovDistribution) -> tuple[Float[Array, " k"], Float[Array, " k
     return s, r, jnp.concatenate([jnp.zeros(1, r.dtype), jnp.cumsum(parts)])
 
 
+@as_program
 def _entropy_rate(d: LyapunovDistribution) -> Float[Array, ""]:
     s, _, integral = _tail(d)
     at_zero = jnp.interp(0.0, s[::-1], integral[::-1], left=jnp.nan)
     return jnp.where(d.edge > 0, at_zero, 0)
 
 
+@as_program
 def _kaplan_yorke(d: LyapunovDistribution) -> Float[Array, ""]:
     s, r, integral = _tail(d)
     total = s * r + integral  # the sum of the largest exponents down to s: rises to s = 0, then falls
@@ -312,13 +315,14 @@ def _kaplan_yorke(d: LyapunovDistribution) -> Float[Array, ""]:
     return jnp.where(d.edge > 0, jnp.where(jnp.any(below), found, jnp.nan), 0)
 
 
+@as_program
 def _quantile(d: LyapunovDistribution, p: Float[Array, " k"]) -> Float[Array, " k"]:
     s, r, _ = _tail(d)
-    upper = lambda p: jnp.interp(1 - p, r, s, right=jnp.nan)
+    upper = lambda p: jnp.interp(1 - p, r, s, left=jnp.nan, right=jnp.nan)
     if not d.mirrored:
         return jnp.where((p >= 0) & (p <= 1), upper(p), jnp.nan)
     flipped = jnp.maximum(p, 1 - p)
     a = upper(flipped)
     # Within the share that lies at -1 itself.
-    a = jnp.where(jnp.isnan(a) & (d.thresholds[0] == -1) & (p >= 0) & (p <= 1), -1, a)
+    a = jnp.where((1 - flipped > r[-1]) & (d.thresholds[0] == -1), -1, a)
     return jnp.where(p >= 0.5, a, -2 - a)

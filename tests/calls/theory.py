@@ -119,6 +119,13 @@ CALLS = {
         jn.population.four_point_sum_x, nan=("",), ensemble=IID(0.5), s1=0.5 + 0.5j, s2=0.5, noise1=0.1, noise2=0.1
     ),
     "population.linear_sum": of(jn.population.linear_sum, nan=("",), ensemble=IID(0.5), s1=0.5 + 0.5j, s2=0.5),
+    "population.lyapunov_distribution": of(
+        lambda thresholds: jn.population.lyapunov_distribution(
+            state(), None, Tanh(), key=KEY, thresholds=thresholds, num_paths=64, points=16, period=8.0
+        ),
+        heavy=True,
+        thresholds=np.array([-0.5, -0.2]),
+    ),
     "population.pair_covariance": of(
         jn.population.pair_covariance, heavy=True, state=Made(state, costly=True), ensemble=None, lags=VECTOR, nodes=16
     ),
