@@ -3,7 +3,9 @@
 - `models` and `observations`: a network of few latent variables with noise, and what is recorded of it;
 - `particles`: the likelihood of a recording, and the latent variables;
 - `lowrank` and `ranks`: fits of a recording (`starts` and `climbing` are their parts), and the rank;
-- `cycles`: all fixed points and 2-cycles of units made of lines.
+- `reading` and `spikes`: recordings in files, and spike times in bins;
+- `cycles`: all fixed points and 2-cycles of units made of lines;
+- `posteriors`: samples of parameters of any likelihood of `fitting`.
 
 A `recording` has time before units: (T, M), (B, T, M) for trials of one length, or a list of trials (T_i, M), with NaN
 for what is missing. Latent variables are `z`, currents of units `x`, inputs through the leak `v`. Data are `y`, and
@@ -16,7 +18,10 @@ from .lowrank import LowRankFit, fit_low_rank
 from .models import StochasticLowRank, Trials
 from .observations import Affine, Currents, Gaussian, Observation, Poisson, Rates, Readout
 from .particles import Filtered, smc
+from .posteriors import Posterior, posterior
 from .ranks import RankChoice, choose_rank
+from .reading import RecordingFile, read_recording
+from .spikes import bin_spikes
 
 __all__ = [
     "Affine",
@@ -27,14 +32,19 @@ __all__ = [
     "LowRankFixedPoints",
     "Observation",
     "Poisson",
+    "Posterior",
     "RankChoice",
     "Rates",
     "Readout",
+    "RecordingFile",
     "StochasticLowRank",
     "Trials",
+    "bin_spikes",
     "choose_rank",
     "fit_low_rank",
     "fixed_points",
+    "posterior",
+    "read_recording",
     "smc",
 ]
 
