@@ -78,6 +78,7 @@ ARROWS = {
     "inference": {
         "_numerics",
         "_arguments",
+        "_files",
         "_progress",
         "couplings",
         "dynamics",

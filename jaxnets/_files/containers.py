@@ -21,7 +21,7 @@ def open_container(path: Path, name: str | None, is_wanted: Any, wanted: str, *,
 
     Raises `ValueError` if there is none, or several without a `name`: it names them.
     """
-    entries = dict(_READERS[kind_of(path)](path))
+    entries = entries_of(path)
     numbers = {key: value for key, value in entries.items() if _is_numeric(value)}
     shown = ", ".join(f"{key} ({_shape(value)})" for key, value in numbers.items()) or "no array of numbers"
     if name is not None:
@@ -37,7 +37,13 @@ def open_container(path: Path, name: str | None, is_wanted: Any, wanted: str, *,
             raise ValueError(f"it holds {shown}{hint}")
         (key,) = fitting
     value = numbers[key]
-    return Found(value, _labels(entries, key, value.shape[labelled] if value.ndim > labelled else 0), key)
+    num = value.shape[labelled] if -value.ndim <= labelled < value.ndim else 0
+    return Found(value, _labels(entries, key, num), key)
+
+
+def entries_of(path: Path) -> dict[str, Any]:
+    """All that a file holds: arrays by their names, and lists of arrays of different length."""
+    return dict(_READERS[kind_of(path)](path))
 
 
 def kind_of(path: Path) -> str:
@@ -122,10 +128,17 @@ def _flat(content: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         elif isinstance(value, np.ndarray) and value.dtype == object:
             if all(isinstance(entry, str) for entry in value.ravel()):  # a cell array of names
                 yield prefix + key, value.astype(str)
+            elif value.size and all(_is_list_of_numbers(entry) for entry in value.ravel()):  # a cell array of them
+                yield prefix + key, [np.atleast_1d(np.asarray(entry, float)).ravel() for entry in value.ravel()]
         elif isinstance(value, np.ndarray) or scipy.sparse.issparse(value):
             yield prefix + key, value
         elif isinstance(value, int | float | complex | np.number):
             yield prefix + key, np.atleast_2d(value)
+
+
+def _is_list_of_numbers(entry: Any) -> bool:
+    array = np.asarray(entry)
+    return array.dtype.kind in "biuf" and sum(size > 1 for size in array.shape) <= 1
 
 
 def _mat_of_hdf5(path: Path) -> Iterator[tuple[str, Any]]:
