@@ -23,7 +23,7 @@ from .tangent_field import Field, Ring, answer, waves
 _EASY, _ETAS = 0.1, (0.003, 0.001)
 # Acceleration: steps that it combines; the largest change of a logarithm; the largest miss, and steps. At g = 3 between
 # 8 and 20 steps are needed at each regulator.
-_DEPTH, _LARGEST, TOLERANCE, _STEPS = 6, 2.0, 3e-6, 60
+_DEPTH, _LARGEST, TOLERANCE, _STEPS = 6, 2.0, 3e-6, 120
 # P and q do not fall below this part of themselves in one step.
 _LEAST = 1e-2
 # Beyond so many turns of decay one ring is enough: its error is e^{-|s + 1| period}.
