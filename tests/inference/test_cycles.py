@@ -43,7 +43,7 @@ def test_all_that_newton_finds(seed, transfer, strength):
     one = model(seed, transfer, strength)
     u = np.array([0.4])
     found = fixed_points(one, u)
-    starts = 8 * jax.random.normal(jax.random.key(seed), (600, 2))
+    starts = 8 * jax.random.normal(jax.random.key(seed), (300, 2))
     step = lambda z: one.step(z, u)
     points = by_newton(step, 1, starts)
     assert all(np.min(np.abs(found.points - p).max(1)) < 1e-5 for p in points)

@@ -33,9 +33,9 @@ def recording(model, gaps=True):
     return y
 
 
-def kalman(model, y, C, bias, noise):
-    """Log-likelihood, filtered and smoothed moments of one trial, by the textbook."""
-    A = model.leak * jnp.eye(R) + model.n @ model.m
+def kalman(model, y, C, bias, noise, xp=np):
+    """Log-likelihood, filtered and smoothed moments of one trial, by the textbook; in JAX for its gradient."""
+    A = model.leak * xp.eye(R) + model.n @ model.m
     Q, mean = model.noise @ model.noise.T, model.initial_mean
     P, total, before, after = model.initial_noise @ model.initial_noise.T, 0.0, [], []
     for t in range(len(y)):
@@ -44,38 +44,44 @@ def kalman(model, y, C, bias, noise):
         before.append((mean, P))
         seen = np.flatnonzero(np.isfinite(y[t]))
         H = C[seen]
-        S = H @ P @ H.T + jnp.diag(jnp.full(len(seen), noise**2))
+        S = H @ P @ H.T + xp.eye(len(seen)) * noise**2
         miss = y[t, seen] - H @ mean - bias
         if len(seen):
-            total = total - (miss @ jnp.linalg.solve(S, miss) + jnp.linalg.slogdet(2 * np.pi * S)[1]) / 2
-        gain = P @ H.T @ jnp.linalg.inv(S)
+            total = total - (miss @ xp.linalg.solve(S, miss) + xp.linalg.slogdet(2 * np.pi * S)[1]) / 2
+        gain = P @ H.T @ xp.linalg.inv(S)
         mean, P = mean + gain @ miss, P - gain @ H @ P
         after.append((mean, P))
     smooth = [after[-1]]
     for (mean, P), (ahead, P_ahead) in zip(after[-2::-1], before[:0:-1], strict=True):
-        G = P @ A.T @ jnp.linalg.inv(P_ahead)
+        G = P @ A.T @ xp.linalg.inv(P_ahead)
         smooth.append((mean + G @ (smooth[-1][0] - ahead), P + G @ (smooth[-1][1] - P_ahead) @ G.T))
     return total, after, smooth[::-1]
 
 
-def exact(model, y):
+def exact(model, y, xp=np):
+    if xp is np:
+        model = jax.tree.map(np.asarray, model)
     read = model.observation.readout
-    return sum(kalman(model, trial, read.gain * model.m, read.bias, model.observation.noise)[0] for trial in y)
+    of_trial = lambda y: kalman(model, y, read.gain * model.m, read.bias, model.observation.noise, xp)
+    return sum(of_trial(trial)[0] for trial in y)
+
+
+def estimates(model, y, num_particles, copies=300, **options):
+    """Independent estimates of the log-likelihood: copies of all trials are trials of their own."""
+    many = np.tile(y, (copies, 1, 1))
+    found = smc(model, many, num_particles=num_particles, key=KEYS[0], **options)
+    return np.asarray(found.log_likelihood).reshape(copies, len(y)).sum(1)
 
 
 def test_likelihood_is_unbiased_and_its_error_falls_as_one_over_k():
     model = linear()
     y = recording(model)
     truth = float(exact(model, y))
-    estimate = jax.jit(
-        jax.vmap(lambda key, K: jnp.sum(smc(model, y, num_particles=K, key=key).log_likelihood), (0, None)),
-        static_argnums=1,
-    )
     errors, spreads = [], []
     for K in (4, 16):
-        found = np.asarray(estimate(KEYS, K)) - truth
+        found = estimates(model, y, K) - truth
         ratio = np.exp(found)
-        assert abs(ratio.mean() - 1) < 4 * ratio.std() / np.sqrt(len(KEYS))
+        assert abs(ratio.mean() - 1) < 4 * ratio.std() / np.sqrt(len(found))
         errors.append(-found.mean())
         spreads.append(found.var())
     assert errors[0] > 3 * spreads[0] / 8 > 0  # a bound: below by half of the variance
@@ -91,7 +97,7 @@ def test_gradient_is_that_of_the_exact_likelihood():
         return jnp.sum(smc(model, y, num_particles=64, key=key).log_likelihood)
 
     found = jax.jit(jax.vmap(jax.grad(estimate), (None, 0)))(model, KEYS[:40])
-    truth = jax.grad(lambda model: exact(model, y))(model)
+    truth = jax.grad(lambda model: exact(model, y, jnp))(model)
     for name in ("m", "n", "leak", "noise", "initial_mean", "initial_noise"):
         draws, value = np.asarray(getattr(found, name)), np.asarray(getattr(truth, name))
         if name in ("noise", "initial_noise"):
@@ -104,18 +110,22 @@ def test_gradient_is_that_of_the_exact_likelihood():
 def test_latents_are_those_of_the_exact_smoother():
     model = linear()
     y = recording(model)
-    found = smc(model, y, num_particles=512, key=jax.random.key(0))
+    found = smc(model, y, num_particles=256, key=jax.random.key(0))
+    known = jax.tree.map(np.asarray, model)
+    A = known.leak * np.eye(R) + known.n @ known.m
     for b in range(B):
-        _, after, smooth = kalman(model, y[b], 1.3 * model.m, 0.2, 0.8)
+        _, after, smooth = kalman(known, y[b], 1.3 * M, 0.2, 0.8)
         for value, error, moments in (
             (found.filtered, found.filtered_error, after),
             (found.latents, found.latents_error, smooth),
         ):
             spread = np.sqrt(np.array([np.diag(P) for _, P in moments]))
-            assert np.max(np.abs(value[b] - np.array([mean for mean, _ in moments])) / spread) < 0.25
-            np.testing.assert_allclose(error[b], spread, rtol=0.15)
+            assert np.max(np.abs(value[b] - np.array([mean for mean, _ in moments])) / spread) < 0.3
+            np.testing.assert_allclose(error[b], spread, rtol=0.2)
+        ahead = np.array([A @ mean for mean, _ in after[:-1]]) @ (1.3 * M.T) + 0.2
+        assert np.sqrt(np.mean((found.prediction[b, 1:] - ahead) ** 2)) < 0.1
     assert found.num_observed.tolist() == np.isfinite(y).sum((1, 2)).tolist()
-    assert np.all(found.ess >= 1) and np.all(found.ess <= 512 * (1 + 1e-9))
+    assert np.all(found.ess >= 1) and np.all(found.ess <= 256 * (1 + 1e-9))
 
 
 LAWS = {
@@ -132,12 +142,7 @@ slow = lambda *values: pytest.param(*values, marks=pytest.mark.slow)
 
 @pytest.mark.parametrize(
     ("law", "bootstrap"),
-    [
-        ("affine", False),
-        ("exp", False),
-        ("rates", True),
-        *(slow(law, False) for law in ("currents", "rates", "softplus")),
-    ],
+    [("exp", False), slow("rates", True), *(slow(law, False) for law in ("affine", "currents", "rates", "softplus"))],
 )
 def test_likelihoods_of_nonlinear_networks_are_sums_over_a_grid(law, bootstrap):
     transfer = ReLU() if law == "rates" else Tanh()
@@ -181,33 +186,21 @@ def test_likelihoods_of_nonlinear_networks_are_sums_over_a_grid(law, bootstrap):
 def test_numbers_of_particles_up_to_a_power_of_two_share_a_program():
     model = linear()
     y = recording(model)
-    smc(model, y, num_particles=33, key=KEYS[0])
+    smc(model, y, num_particles=200, key=KEYS[0])
     with compilations() as programs:
-        found = smc(model, y, num_particles=57, key=KEYS[0])
+        found = smc(model, y, num_particles=250, key=KEYS[0])
     assert not programs
-    assert float(found.ess.max()) < 57 * (1 + 1e-9)
+    assert float(found.ess.max()) < 250 * (1 + 1e-9)
 
 
 def test_trials_of_a_list_are_those_of_an_array_and_a_trial_stands_alone():
     model = linear()
     y = recording(model)
-    whole = smc(model, y, num_particles=16, key=KEYS[0])
-    listed = smc(model, [y[0], y[1], y[2, :9]], num_particles=16, key=KEYS[0])
+    whole = smc(model, y, num_particles=256, key=KEYS[0])
+    listed = smc(model, [y[0], y[1], y[2, :9]], num_particles=256, key=KEYS[0])
     assert np.array_equal(whole.log_likelihood, listed.log_likelihood)
-    other = smc(model, y * np.array([1.0, 2.0, 1.0])[:, None, None], num_particles=16, key=KEYS[0])
+    other = smc(model, y * np.array([1.0, 2.0, 1.0])[:, None, None], num_particles=256, key=KEYS[0])
     assert np.array_equal(whole.log_likelihood[::2], other.log_likelihood[::2])
-
-
-def test_predictions_are_of_the_steps_before():
-    model = linear()
-    y = recording(model, gaps=False)
-    found = smc(model, y, num_particles=256, key=KEYS[0])
-    A = model.leak * jnp.eye(R) + model.n @ model.m
-    for b in range(B):
-        _, after, _ = kalman(model, y[b], 1.3 * model.m, 0.2, 0.8)
-        ahead = np.array([A @ mean for mean, _ in after[:-1]]) @ (1.3 * M.T) + 0.2
-        assert np.max(np.abs(found.prediction[b, 1:] - ahead)) < 0.4
-        assert np.sqrt(np.mean((found.prediction[b, 1:] - ahead) ** 2)) < 0.1
 
 
 def test_gauge():
