@@ -11,6 +11,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from .inference_commands import infer
 from .refusals import InputError, require_counts, require_file, require_seed
 from .source import measured
 from .sweep_commands import SWEEP
@@ -36,6 +37,7 @@ PAPERS = (
     "2006.11569",
     "2007.02047",
     "2405.13854",
+    "2006.02427",
 )
 # Steps, units, and rate of each task of `learn`; the modes and the ensemble count for some of them alone.
 LEARNED = {
@@ -565,6 +567,7 @@ COMMANDS: dict[str, Callable[..., Work] | dict[str, Callable[..., Work]]] = {
     "memory": memory,
     "multistable": multistable,
     "fit": fit,
+    "infer": infer,
     "learn": learn,
     "sweep": SWEEP,
     "reproduce": reproduce,
