@@ -144,7 +144,7 @@ def test_a_limited_memory_of_responses():
     )
     full, short = run(None), run(6.0)
     np.testing.assert_allclose(short.c_x, full.c_x, atol=0.02 * float(full.variance[-1]))
-    assert np.all(np.asarray(short.responses)[120, :60] == 0)
+    assert np.all(np.asarray(short.responses)[120, :56] == 0)
 
 
 @pytest.mark.slow
@@ -207,7 +207,7 @@ def test_courses_of_networks(ensemble):
         (dict(variance=-1.0), "`variance`"),
         (dict(noise=np.nan), "`noise`"),
         (dict(num_paths=402), "`num_paths`"),
-        (dict(num_paths=40), "`num_paths`"),
+        (dict(num_paths=120), "`num_paths`"),
         (dict(weights=[0.5, 0.6]), "`weights`"),
         (dict(input=[1.0, 2.0]), "`input`"),
         (dict(cue=[0.5]), "`condensed`"),

@@ -126,7 +126,7 @@ def solve_paths(problem: PathProblem, keys: PRNGKeyArray) -> Paths:
 def _drawn(problem: PathProblem, key: PRNGKeyArray) -> Drawn:
     """Random numbers of a group, each with a key of its own: numbers that are used twice give plausible wrong courses.
 
-    Those of the start and of all times are orthonormal over paths, and have mean 0 in each class.
+    Those of the start and of times near each other are orthonormal over paths, and have mean 0 in each class.
     """
     M, K, P, T = problem.paths, problem.weights.shape[0], problem.cue.shape[0], problem.pushes.shape[1] + 1
     dtype = problem.step.dtype
@@ -137,16 +137,23 @@ def _drawn(problem: PathProblem, key: PRNGKeyArray) -> Drawn:
     signs = (jax.random.rademacher if binary else jax.random.normal)(pattern, (M, P), dtype)
     even = _evened(signs) if binary else jnp.ones(M, dtype)
     root = jnp.sqrt(even)[:, None]
-    columns = [indicators, signs, jax.random.normal(own, (M, T + 1), dtype)]
-    q, r = jnp.linalg.qr(root * jnp.concatenate(columns, 1))
-    sign = jnp.where(jnp.diagonal(r) < 0, -1, 1).astype(dtype)
-    normal = (q / root * (math.sqrt(M) * sign)[None])[:, K:]
+    # As many times together as there is room for; times far from each other need not be.
+    size = T + 1 if T + 1 < M - K - P else (M - K - P) // 2
+    parts = -(-(T + 1) // size)
+
+    def orthonormal(columns):
+        q, r = jnp.linalg.qr(root * jnp.concatenate([indicators, signs, columns], 1))
+        sign = jnp.where(jnp.diagonal(r) < 0, -1, 1).astype(dtype)
+        return (q / root * (math.sqrt(M) * sign)[None])[:, K:].T
+
+    found = jax.vmap(orthonormal)(jax.random.normal(own, (parts, M, size), dtype))
+    normal = found[:, P:].reshape(parts * size, M)
     counts = np.bincount(classes, minlength=K)
     return Drawn(
-        z=normal[:, P + 1 :].T,
-        start=normal[:, P],
+        z=normal[1 : T + 1],
+        start=normal[0],
         noise=None if problem.noise is None else jax.random.normal(noise, (T, M), dtype),
-        patterns=(signs if binary else normal[:, :P]).T,
+        patterns=signs.T if binary else found[0, :P],
         unit_class=jnp.asarray(classes),
         share=even * (problem.weights / jnp.asarray(counts, dtype))[classes],
     )

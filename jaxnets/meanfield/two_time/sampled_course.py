@@ -29,8 +29,9 @@ from .paths import BLOCK, PathProblem, Paths, solve_paths
 from .state import Transient
 from .transient import TOLERANCE
 
-# Groups of paths, whose scatter gives the errors.
-_GROUPS = 4
+# Groups of paths, whose scatter gives the errors. And half of the least number of paths in a group, for which averages
+# are biased by some percent.
+_GROUPS, _LEAST = 4, 16
 # Angles of half a circle, beside one for each time constant: with strength gamma and slope beta the sum over 2 n angles
 # is off by (gamma beta)^2n times the part of a Poisson distribution, of the mean of the duration, beyond 2 n.
 _ANGLES = 16
@@ -81,8 +82,8 @@ def transient_by_paths(
 
     Raises:
         ValueError: as `transient` does, but for the memory kernel; for an ensemble whose r and kappa are not known as
-            fractions; a key that is no random key; num_paths that are no multiple of 4, or not above 4 (T + 2 and the
-            numbers of classes and patterns); a cue without condensed patterns, or not of their number; memory that is
+            fractions; a key that is no random key; num_paths that are no multiple of 4, or fewer than 128 and eight for
+            each class and pattern; a cue without condensed patterns, or not of their number; memory that is
             not positive.
 
     Source: derived here, for all ensembles; Eissfeller & Opper 1992 for paths; Clark 2025 (arXiv 2506.05303) for
@@ -99,7 +100,7 @@ def transient_by_paths(
     shares, start = classes_of(weights, mean, variance.dtype)
     amplitudes = _cue_of(condensed, cue)
     current, given = input_at(input, times, shares.shape), covariance_at(input_covariance, times)
-    columns = times.size + 1 + shares.shape[0] + amplitudes.shape[0]
+    columns = 2 * (_LEAST + shares.shape[0] + amplitudes.shape[0])
     window = times.size if memory is None else _window(memory, step, times.size)
     paths = _paths_of_group(num_paths, columns)
     dtype = in_one_precision(variance, sigma, shares, start, amplitudes, feedback.white, current)[0].dtype
@@ -212,9 +213,9 @@ def _window(memory: float, step: float, times: int) -> int:
 
 def _paths_of_group(num_paths: int, columns: int) -> int:
     require_whole("num_paths", num_paths)
-    if num_paths % _GROUPS or num_paths <= _GROUPS * columns:
+    if num_paths % _GROUPS or num_paths < _GROUPS * columns:
         raise ValueError(
-            f"`num_paths` must be a multiple of {_GROUPS} above {_GROUPS * columns}, which is {_GROUPS} times the "
-            f"number of times, classes and patterns, got {num_paths}"
+            f"`num_paths` must be a multiple of {_GROUPS} and at least {_GROUPS * columns}, as four groups of paths "
+            f"stand for networks, got {num_paths}"
         )
     return num_paths // _GROUPS
