@@ -420,6 +420,7 @@ NO_UNITS = {
     "fitting.dimension_misses": "`population.dimension`, of no unit, against data",
     "fitting.population_time_misses": "`population.pair_covariance` as parts of the first, against data",
     "fitting.predict": "any statistic of a user",
+    "fitting.recording_likelihood": "the equations of `fit_recording`, as a function of its parameters",
     "fitting.spectrum_misses": "the law at points of the data",
     "meanfield.stationary_by_paths": "averages over paths of `stationary`, with errors far above 1e-6",
     "meanfield.transient_by_paths": "paths of the equations of `transient`, at fixed numbers of unit variance",

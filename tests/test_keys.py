@@ -84,6 +84,9 @@ DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key)
     "inference.StochasticLowRank.sample": lambda key: NOISY.sample(1, 2, key=key),
     "inference.choose_rank": lambda key: inference.choose_rank(TRIALS, [1], key=key),
     "inference.fit_low_rank": lambda key: inference.fit_low_rank(TRIALS, 1, key=key),
+    "inference.posterior": lambda key: inference.posterior(
+        lambda p: p["a"] ** 2, {"a": 0.0}, num_samples=4, num_warmup=20, num_chains=1, key=key, progress=False
+    ),
     "inference.smc": lambda key: inference.smc(NOISY, TRIALS, key=key),
     "learning.SpikeSlabRNN.sample": lambda key: RNN.sample(key=key),
     "layers.Layers.sample": lambda key: layers.Layers(PHI).sample(3, 1, key=key),

@@ -20,7 +20,7 @@ from .families import (
     default_families,
 )
 from .parameters import Fixed, Free, Interval, Positive, Simplex, Transform, draw_starts
-from .recordings import RecordingFit, fit_recording
+from .recordings import RecordingFit, RecordingLikelihood, fit_recording, recording_likelihood
 from .scores import Scores, null_models, of_spectrum, score_models
 from .targets import (
     SpectralStatistics,
@@ -60,6 +60,7 @@ __all__ = [
     "PowerLaw",
     "Profile",
     "RecordingFit",
+    "RecordingLikelihood",
     "Scores",
     "Simplex",
     "SpectralStatistics",
@@ -82,6 +83,7 @@ __all__ = [
     "population_time_misses",
     "predict",
     "profile",
+    "recording_likelihood",
     "score_models",
     "spectral_statistics",
     "spectrum_misses",

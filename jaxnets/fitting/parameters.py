@@ -160,8 +160,26 @@ class Space(eqx.Module):
 
     def params(self, u: Float[Array, " p"]) -> PyTree:
         """The parameters at u."""
-        leaves = jax.tree.unflatten(self.structure, self._leaves(u))
-        return eqx.combine(leaves, self.rest)
+        return eqx.combine(self.floats(u), self.rest)
+
+    def floats(self, u: Float[Array, " p"]) -> PyTree:
+        """The float leaves of the parameters at u, and None in place of all others."""
+        return jax.tree.unflatten(self.structure, self._leaves(u))
+
+    def log_volume(self, u: Float[Array, " p"]) -> Float[Array, ""]:
+        """ln |dx/du| of all fitted parameters; of a simplex, for all its weights but the last."""
+        total, start = jnp.zeros((), u.dtype), 0
+        for value, transform in zip(self.values, self.transforms, strict=True):
+            size = _size(transform, value)
+            if size and not isinstance(transform, Fixed):
+                slopes = jax.jacfwd(lambda u, t=transform, n=size: t.constrain(u)[:n])(u[start : start + size])
+                total += jnp.linalg.slogdet(slopes)[1]
+            start += size
+        return total
+
+    def fitted(self) -> tuple[str, ...]:
+        """The paths of the parameters that are fitted."""
+        return tuple(p for p, t in zip(self.paths, self.transforms, strict=True) if not isinstance(t, Fixed))
 
     def free(self, params: PyTree) -> Float[Array, " p"]:
         """The vector of `params`, a tree like that which made this space."""

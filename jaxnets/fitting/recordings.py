@@ -19,6 +19,7 @@ their mean.
 
 import functools
 import warnings
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import equinox as eqx
@@ -29,7 +30,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from .._arguments import positive, real_array, require, require_instance, require_whole, scalar
 from .._numerics import as_program, binary_scale, chebyshev, cubic_interpolation
-from .._results import Result
+from .._results import Result, one_line
 from ..couplings import IID, RandomModes
 from ..meanfield import Stationary, stationary
 from ..observables import autocovariance, correlation_time, dimension_estimate
@@ -124,6 +125,83 @@ def fit_recording(
 
     Source: Clark et al. 2024 (arXiv 2409.01969) for A and B.
     """
+    seen = _looked_at(rates, interval, transfer, population_size, z_scored, centre)
+    single = _with_scatter(seen.single, seen.covariance)
+    rank = _fit_rank(single.found, seen.pairs, seen.N, seen.dimension, seen.transfer)
+    error = np.sqrt(np.diagonal(seen.covariance))
+    return _summary(single, error, seen.pairs, rank, seen.dimension, seen.N, population_size is not None)
+
+
+class RecordingLikelihood(eqx.Module):
+    r"""Minus the log-likelihood of g and tau, given the autocovariance of a recording: made by `recording_likelihood`.
+
+    $$ L(x) = \frac12\, s^T B^{-1} s, \qquad s = A^T r(x), \qquad A = \frac{\partial r}{\partial x}\Big|_{\hat x},
+       \qquad B = A^T \mathrm{Cov}(r)\, A, $$
+
+    with r(x) what the theory misses at each lag in units of its weight, and x-hat the fit. The misses at different lags
+    are correlated, and their covariance is known to some 16 %, so that its inverse is not used: s has as many components
+    as there are parameters. Near the fit L has the curvature that the errors of `fit_recording` say, and far from it the
+    shape that the theory has. `params` are the fit, `transforms` the ranges of parameters, `data` what r depends on,
+    `slopes` A and `precision` the inverse of B.
+    """
+
+    __repr__ = one_line
+
+    params: dict[str, Float[Array, ""]]
+    transforms: dict[str, Transform]
+    data: tuple
+    slopes: Float[Array, "K-1 p"]
+    precision: Float[Array, "p p"]
+
+    def __call__(self, params: Mapping[str, Float[ArrayLike, ""]]) -> Float[Array, ""]:
+        """L at `params`."""
+        given = {name: jnp.asarray(params[name], self.slopes.dtype) for name in self.params}
+        s = self.slopes.T @ _misses(given, *self.data)
+        return s @ self.precision @ s / 2
+
+
+def recording_likelihood(
+    rates: Float[ArrayLike, "time n"],
+    interval: Float[ArrayLike, ""],
+    *,
+    transfer: Transfer | None = None,
+    population_size: int | None = None,
+    z_scored: bool = False,
+    centre: bool = True,
+) -> RecordingLikelihood:
+    """The likelihood of the strength g and the time constant tau behind a recording, for `inference.posterior`.
+
+    All arguments are those of `fit_recording`, and so is what is valid. With `z_scored` rates their scale is a parameter
+    too. The effective rank is not: a fit gives its error.
+
+    Raises:
+        ValueError: as `fit_recording`.
+
+    Source: derived here, after the composite likelihoods of Pauli, Racugno & Ventura 2011.
+    """
+    seen = _looked_at(rates, interval, transfer, population_size, z_scored, centre)
+    single = seen.single
+    params = {name: jnp.asarray(value) for name, value in single.found.params.items()}
+    data = jax.tree.map(jnp.asarray, _data(single.units, single.length, single.family))
+    slopes = jax.jacfwd(_misses)(params, *data)
+    A = jnp.stack([slopes[name] for name in params], axis=1)
+    weights = single.units.weights[1:]
+    B = A.T @ jnp.asarray(seen.covariance[1:, 1:] / (weights[:, None] * weights[None]), A.dtype) @ A
+    return RecordingLikelihood(params, _ranges(z_scored), data, A, jnp.linalg.inv(B))
+
+
+class _Seen(NamedTuple):
+    """What a recording shows of single units and of pairs, and the covariance of C between networks as well."""
+
+    single: "_SingleFit"
+    pairs: "_Pairs"
+    covariance: Float[np.ndarray, "K K"]
+    dimension: float
+    N: int
+    transfer: Transfer
+
+
+def _looked_at(rates, interval, transfer: Transfer | None, population_size, z_scored: bool, centre: bool) -> _Seen:
     transfer = Tanh() if transfer is None else transfer
     require_instance("transfer", transfer, Transfer, "one of `jaxnets.transfer`, such as `Tanh()`")
     x, step = _checked(rates, interval)
@@ -144,9 +222,7 @@ def fit_recording(
     pairs = _measure_pairs(x, step, single)
     dimension = N / (1 + np.maximum((N - 1) * pairs.value[0], 0))
     covariance = single.units.covariance(1 / np.sqrt(dimension))
-    single = _with_scatter(single, covariance)
-    rank = _fit_rank(single.found, pairs, N, dimension, transfer)
-    return _summary(single, np.sqrt(np.diagonal(covariance)), pairs, rank, dimension, N, population_size is not None)
+    return _Seen(single, pairs, covariance, dimension, N, transfer)
 
 
 def _summary(
@@ -302,9 +378,9 @@ class _SingleFit(NamedTuple):
 def _fit_units(units: _Units, length: Float[np.ndarray, ""], family: "_Family", z_scored: bool) -> _SingleFit:
     """g and tau from the mean autocovariance, by plain weights; `_with_scatter` gives their errors."""
     params = {"g": np.asarray(2.5), "tau": units.lags[-1] / 4}
-    transforms: dict[str, Transform] = {"g": Interval(_SMALLEST, _LARGEST), "tau": Positive()}
+    transforms = _ranges(z_scored)
     if z_scored:
-        params["scale"], transforms["scale"] = units.measured[1], Positive()
+        params["scale"] = units.measured[1]
     with warnings.catch_warnings():  # the notes say so of g, with its error
         warnings.simplefilter("ignore", NotIdentifiable)
         found = least_squares(_misses, params, *_data(units, length, family), transforms=transforms)
@@ -314,6 +390,12 @@ def _fit_units(units: _Units, length: Float[np.ndarray, ""], family: "_Family", 
     # At lag 0 the activity has the value at the first lag, and the rise of the fit from there, but no noise.
     signal = curve[0] + (units.measured[1] - curve[fine])
     return _SingleFit(units, length, family, found, curve_lags, curve, units.measured[0] - signal)
+
+
+def _ranges(z_scored: bool) -> dict[str, Transform]:
+    """The parameters of single units, and where they may be."""
+    ranges: dict[str, Transform] = {"g": Interval(_SMALLEST, _LARGEST), "tau": Positive()}
+    return ranges | {"scale": Positive()} if z_scored else ranges
 
 
 def _with_scatter(single: _SingleFit, covariance: Float[np.ndarray, "K K"]) -> _SingleFit:

@@ -9,7 +9,7 @@ import jaxnets as jn
 from jaxnets.couplings import IID, DeepHebbian
 from jaxnets.transfer import Tanh
 
-from .problems import KEY, LARGE, QUIET, RECORDING, RNG, VECTOR, Call, Made, of, state
+from .problems import KEY, LARGE, QUIET, RECORDING, RNG, STATES, VECTOR, Call, Made, of, state
 
 
 @functools.cache
@@ -164,6 +164,13 @@ CALLS = {
         rates=RECORDING,
         interval=0.5,
     ),
+    "fitting.recording_likelihood": of(
+        jn.fitting.recording_likelihood,
+        heavy=True,
+        nan=("inverse_rank", "inverse_rank_error", "effective_rank", "effective_rank_error"),
+        rates=RECORDING,
+        interval=0.5,
+    ),
     # --- inference
     "inference.Affine": of(jn.inference.Affine, matrix=np.ones((4, 2)), bias=np.ones(4)),
     "inference.Currents": of(jn.inference.Currents, gain=VECTOR, bias=VECTOR),
@@ -196,6 +203,12 @@ CALLS = {
     ),
     "inference.fixed_points": Call(
         lambda input: jn.inference.fixed_points(driven(), input), lambda: {"input": np.ones(1)}
+    ),
+    "inference.Posterior.quantile": Call(
+        lambda q: jn.inference.Posterior(
+            {"a": STATES}, STATES[..., None], VECTOR[:1], VECTOR[:1], VECTOR[:1], VECTOR[:1], STATES, 0, True, ("a",)
+        ).quantile(q),
+        lambda: {"q": np.array([0.2, 0.5])},
     ),
     "inference.smc": of(
         jn.inference.smc,

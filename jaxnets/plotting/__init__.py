@@ -14,7 +14,7 @@ from typing import cast
 
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import ArrayLike, Complex, Float, Int
+from jaxtyping import Complex, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, LogNorm
@@ -23,8 +23,9 @@ from matplotlib.spines import Spine
 from matplotlib.ticker import LogLocator
 from matplotlib.typing import ColorType
 
-from ._arguments import host_array, host_complex, nonnegative, require
-from ._public import public
+from .._arguments import host_array, host_complex, nonnegative, require
+from .._public import public
+from . import axes as _axes
 
 # Okabe & Ito (2008): told apart with every kind of colour vision, and in grey.
 BLUE, VERMILLION, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#8E4585", "#222222"
@@ -40,7 +41,6 @@ WARM = LinearSegmentedColormap.from_list("warm", ["#3b0f4f", "#a3265f", "#e0592a
 TINTS = ("#e6e6e6", "#7fb8d8", "#eaae7f", "#7fceb9", "#c6a1c2", "#f3df9a")
 
 _MAP, _POINTS, _CURVES, _MARKS = 1.0, 2.0, 3.0, 4.0
-_LONGEST_NAME = 16  # letters, a fifth of the width of a figure
 # Of a map of states: white lines between more rows than these would cover the cells, and names of more columns touch.
 _SEPARATE_ROWS, _WIDE_COLUMNS = 40, 12
 _PALE_TO_BLACK = LinearSegmentedColormap.from_list("pale to black", ["#ececec", "#000000"])
@@ -48,19 +48,19 @@ _PALE_TO_BLACK = LinearSegmentedColormap.from_list("pale to black", ["#ececec", 
 
 def figure(width: float = 5.6, height: float = 5.2) -> Axes:
     """Axes in a new figure of that `width` and `height` in inches, for a file: pyplot opens no window for it."""
-    return _bare(Figure(figsize=(width, height), layout="constrained").add_subplot())
+    return _axes.bare(Figure(figsize=(width, height), layout="constrained").add_subplot())
 
 
 def panels(num_panels: int, width: float = 5.6, height: float = 2.6) -> list[Axes]:
     """`num_panels` axes one below the other in a new figure, each of `width` x `height` inches, for a file."""
     fig = Figure(figsize=(width, num_panels * height), layout="constrained")
-    return [_bare(ax) for ax in fig.subplots(num_panels, squeeze=False)[:, 0]]
+    return [_axes.bare(ax) for ax in fig.subplots(num_panels, squeeze=False)[:, 0]]
 
 
 def table(num_rows: int, num_columns: int, width: float = 3.4, height: float = 2.8) -> list[list[Axes]]:
     """`num_rows` rows of `num_columns` axes in a new figure, each of `width` x `height` inches, for a file."""
     fig = Figure(figsize=(num_columns * width, num_rows * height), layout="constrained")
-    return [[_bare(ax) for ax in row] for row in fig.subplots(num_rows, num_columns, squeeze=False)]
+    return [[_axes.bare(ax) for ax in row] for row in fig.subplots(num_rows, num_columns, squeeze=False)]
 
 
 def printed_size() -> AbstractContextManager[None]:
@@ -77,10 +77,10 @@ def eigenvalues(
 ) -> Axes:
     """`values` as points in the complex plane, smaller and fainter the more there are, rasterised in vector formats."""
     values = np.ravel(host_complex("values", values))
-    ax = _complex_plane(ax)
-    size, alpha = _faintness(values.size)
+    ax = _axes.complex_plane(ax)
+    size, alpha = _axes.faintness(values.size)
     # For the whole of a figure of 5.6 inches; in a small panel the same number of points takes less of its area.
-    shrink = min(1.0, ax.get_window_extent().width / _figure_of(ax).dpi / 4.0) ** 2
+    shrink = min(1.0, ax.get_window_extent().width / _axes.figure_of(ax).dpi / 4.0) ** 2
     ax.scatter(
         np.real(values),
         np.imag(values),
@@ -104,7 +104,7 @@ def boundary(
     label: str | None = None,
 ) -> Axes:
     """Curves in the complex plane, all in one style and under one entry of the legend."""
-    ax = _complex_plane(ax)
+    ax = _axes.complex_plane(ax)
     for i, curve in enumerate(curves):
         curve = host_complex("curves", curve, (None,))
         entry = label if i == 0 else None
@@ -126,8 +126,8 @@ def density(
     and over a decade at least: a faint ring shows beside a dense core, and an integrable divergence does not take the
     whole scale. The colour bar has an arrow where values lie beyond its end.
     """
-    x, y, values = _map(x, y, values)
-    ax = _complex_plane(ax)
+    x, y, values = _axes.checked_map(x, y, values)
+    ax = _axes.complex_plane(ax)
     positive = values[np.isfinite(values) & (values > 0)]
     if not positive.size:
         positive = np.ones(1)
@@ -143,7 +143,7 @@ def density(
         place = ax.inset_axes((1.03, 0.0, 0.02, 1.0))
         below, above = positive.min() < low, positive.max() > top
         extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
-        bar = _figure_of(ax).colorbar(
+        bar = _axes.figure_of(ax).colorbar(
             mesh, cax=place, label=label, extend=extend[below, above], ticks=LogLocator(subs=(1, 2, 5)), format="{x:g}"
         )
         bar.minorticks_off()
@@ -160,7 +160,7 @@ def marks(
 ) -> Axes:
     """Open circles around `values` in the complex plane, to single points out; without any, `label` is left out."""
     values = host_complex("values", values, (None,))
-    ax = _complex_plane(ax)
+    ax = _axes.complex_plane(ax)
     look = {"facecolors": "none", "edgecolors": color, "lw": 1.1, "zorder": _MARKS}
     ax.scatter(np.real(values), np.imag(values), s=42, label=label if values.size else None, **look)
     return ax
@@ -178,7 +178,7 @@ def histogram(
     """Histogram of real `values` as a density on the line, in `num_bins` bins, with the integral `mass`."""
     values = np.ravel(host_array("values", values))
     require("values", values, np.isfinite, "finite")
-    ax = _real_line(ax)
+    ax = _axes.real_line(ax)
     heights, limits = np.histogram(values, num_bins)
     heights = mass * heights / (max(values.size, 1) * np.diff(limits))
     ax.stairs(heights, limits, fill=True, color=color, alpha=0.35, zorder=_POINTS, label=label)
@@ -194,8 +194,8 @@ def line(
     label: str | None = None,
 ) -> Axes:
     """A density on the real line, `values` at x; NaN leaves a gap."""
-    x, values = _curve("x", x, values)
-    ax = _real_line(ax)
+    x, values = _axes.checked_curve("x", x, values)
+    ax = _axes.real_line(ax)
     ax.plot(x, values, color=color, lw=1.4, zorder=_CURVES, label=label)
     return ax
 
@@ -217,9 +217,9 @@ def raster(
     From dark at -`top` to light at `top`, the largest of `values` if None; `values` are given at `times`. The `names`
     of units stand beside their rows, as many as there is room for.
     """
-    times = _places("times", times)
+    times = _axes.checked_places("times", times)
     values = host_array("values", values, (len(times), None))
-    ax = _activity(ax, "time (τ)", "unit")
+    ax = _axes.activity(ax, "time (τ)", "unit")
     if top is None:
         top = float(np.max(np.abs(values), where=np.isfinite(values), initial=0)) or 1.0
     units = np.arange(1, values.shape[1] + 1)
@@ -228,9 +228,9 @@ def raster(
     )
     if label is not None:
         place = ax.inset_axes((1.03, 0.0, 0.02, 1.0))
-        bar = _figure_of(ax).colorbar(mesh, cax=place, label=label, format="{x:.2g}", ticks=[-top, 0, top])
+        bar = _axes.figure_of(ax).colorbar(mesh, cax=place, label=label, format="{x:.2g}", ticks=[-top, 0, top])
         cast(Spine, bar.outline).set_visible(False)
-    return _named_rows(ax, names)
+    return _axes.named_rows(ax, names)
 
 
 def phases(
@@ -244,8 +244,8 @@ def phases(
 
     Each kind that occurs has one colour, and one entry of the legend.
     """
-    x, y, values = _map(x, y, values)
-    ax = _activity(ax, "parameter", "parameter")
+    x, y, values = _axes.checked_map(x, y, values)
+    ax = _axes.activity(ax, "parameter", "parameter")
     colors = ListedColormap([TINTS[kind % len(TINTS)] for kind in range(len(names))])
     kinds = np.ma.masked_outside(values, 0, len(names) - 1)
     top = len(names) - 0.5
@@ -267,9 +267,9 @@ def autocovariance(
     label: str | None = None,
 ) -> Axes:
     """C(tau), `values` at `lags`, with a band of two standard errors where `error` is known."""
-    lags, values = _curve("lags", lags, values)
-    error = _errors(error, values)
-    ax = _activity(ax, "lag τ", "autocovariance C(τ)")
+    lags, values = _axes.checked_curve("lags", lags, values)
+    error = _axes.checked_errors(error, values)
+    ax = _axes.activity(ax, "lag τ", "autocovariance C(τ)")
     ax.axhline(0, color=BLACK, lw=0.5, zorder=_MAP)
     if error is not None and np.isfinite(error).any():
         ax.fill_between(lags, values - 2 * error, values + 2 * error, color=color, alpha=0.25, lw=0, zorder=_POINTS)
@@ -286,7 +286,7 @@ def components(
 ) -> Axes:
     """Parts of the variance `explained` by principal components, by rank, both axes logarithmic."""
     explained = host_array("explained", explained, (None,))
-    ax = _activity(ax, "principal component", "part of the variance")
+    ax = _axes.activity(ax, "principal component", "part of the variance")
     shown = explained > 1e-12 * np.max(explained, initial=0)  # below it, rounding
     ax.loglog(np.flatnonzero(shown) + 1, explained[shown], ".", ms=3, color=color, zorder=_POINTS, label=label)
     return ax
@@ -302,8 +302,8 @@ def dimension(
     label: str | None = None,
 ) -> Axes:
     """PR / N, `values`, against a parameter x of the network, on a logarithmic axis; NaN leaves a gap."""
-    x, values = _curve("x", x, values)
-    ax = _activity(ax, "parameter", "dimension PR / N")
+    x, values = _axes.checked_curve("x", x, values)
+    ax = _axes.activity(ax, "parameter", "dimension PR / N")
     ax.set_yscale("log")
     ax.plot(x, values, style, color=color, lw=1.4, ms=3.5, zorder=_CURVES, label=label)
     return ax
@@ -319,8 +319,8 @@ def profile(
     label: str | None = None,
 ) -> Axes:
     """A quantity, `values`, against another, x, both axes linear; NaN leaves a gap."""
-    x, values = _curve("x", x, values)
-    ax = _activity(ax, "x", "y")
+    x, values = _axes.checked_curve("x", x, values)
+    ax = _axes.activity(ax, "x", "y")
     ax.plot(x, values, style, color=color, lw=1.4, ms=3.5, zorder=_CURVES, label=label)
     return ax
 
@@ -342,9 +342,9 @@ def estimates(
 
     NaN leaves a gap.
     """
-    x, values = _curve("x", x, values)
-    error = _errors(error, values)
-    ax = _activity(ax, "parameter", "quantity")
+    x, values = _axes.checked_curve("x", x, values)
+    error = _axes.checked_errors(error, values)
+    ax = _axes.activity(ax, "parameter", "quantity")
     if error is not None and np.isfinite(error).any():
         ax.fill_between(x, values - 2 * error, values + 2 * error, color=color, alpha=0.25, lw=0, zorder=_POINTS)
     ax.plot(x, values, style, color=color, lw=1.4, ms=3.5, zorder=_CURVES, label=label)
@@ -365,9 +365,9 @@ def samples(
 
     `values` at `x`, with their standard errors `error`; `marker` is one of matplotlib's.
     """
-    x, values = _curve("x", x, values)
-    error = _errors(error, values)
-    ax = _activity(ax, "parameter", "quantity")
+    x, values = _axes.checked_curve("x", x, values)
+    error = _axes.checked_errors(error, values)
+    ax = _axes.activity(ax, "parameter", "quantity")
     bars = None if error is None else 2 * error
     ax.errorbar(x, values, bars, fmt=marker, color=color, mfc="none", mew=0.9, ms=4, lw=0.9, zorder=_MARKS, label=label)
     return ax
@@ -387,8 +387,8 @@ def heat_map(
     With a colour bar unless `label` is None. The lightness of the scale rises all along, so that it can be read in grey
     and with every kind of colour vision.
     """
-    x, y, values = _map(x, y, values)
-    ax = _activity(ax, "parameter", "parameter")
+    x, y, values = _axes.checked_map(x, y, values)
+    ax = _axes.activity(ax, "parameter", "parameter")
     known = values[np.isfinite(values)]
     low, high = limits or ((known.min(), known.max()) if known.size else (0.0, 1.0))
     ax.patch.set(facecolor="#eeeeee", hatch="////", edgecolor="#bbbbbb")
@@ -396,9 +396,49 @@ def heat_map(
         x, y, values, cmap="cividis", vmin=low, vmax=high, shading="nearest", rasterized=True, zorder=_MAP
     )
     if label is not None:
-        bar = _figure_of(ax).colorbar(mesh, ax=ax, label=label, format="{x:.3g}")
+        bar = _axes.figure_of(ax).colorbar(mesh, ax=ax, label=label, format="{x:.3g}")
         cast(Spine, bar.outline).set_visible(False)
     return ax
+
+
+def corner(
+    values: Float[np.ndarray, "s n"],
+    names: Sequence[str],
+    *,
+    truth: Float[np.ndarray, " n"] | None = None,
+    color: ColorType = BLUE,
+    size: float = 1.5,
+) -> list[list[Axes]]:
+    """Samples of n parameters called `names`, each alone on the diagonal and each pair below it, in a new figure.
+
+    `values` has a sample in each row. The diagonal shows 68 % and 95 % of the samples as darker and paler; `truth` are
+    known values, as lines. Each panel has `size` inches.
+    """
+    values = host_array("values", values, (None, len(names)))
+    require("values", values, np.isfinite, "finite")
+    truth = None if truth is None else host_array("truth", truth, (len(names),))
+    panels = table(len(names), len(names), size, size)
+    for i, row in enumerate(panels):
+        for j, ax in enumerate(row):
+            if j > i:
+                ax.set_axis_off()
+                continue
+            if i == j:
+                counts, edges = np.histogram(values[:, i], bins=40)
+                ax.stairs(counts, edges, color=color, lw=1.2, zorder=_CURVES)
+                for low, high, alpha in ((2.5, 97.5, 0.15), (16, 84, 0.3)):
+                    ax.axvspan(*np.percentile(values[:, i], [low, high]), color=color, alpha=alpha, lw=0, zorder=_MAP)
+                ax.set(yticks=[])
+            else:
+                area, opacity = _axes.faintness(4 * len(values))  # a panel is small
+                ax.scatter(values[:, j], values[:, i], area / 2, color=color, alpha=opacity, lw=0, rasterized=True)
+            for known, line in ((truth, ax.axvline), (truth if j < i else None, ax.axhline)):
+                if known is not None:
+                    place = known[j] if line == ax.axvline else known[i]
+                    line(place, color=VERMILLION, lw=1, zorder=_MARKS)
+            ax.set(xlabel=names[j] if i == len(names) - 1 else "", ylabel=names[i] if j == 0 and i > 0 else "")
+            ax.tick_params(labelbottom=i == len(names) - 1, labelleft=j == 0 and i > 0)
+    return panels
 
 
 # --- states of threshold networks
@@ -416,7 +456,7 @@ def patterns(
     The `unit_names` stand beside the rows, as many as there is room for.
     """
     values = host_array("values", values, (len(names), None))
-    ax = _activity(ax, "state", "unit")
+    ax = _axes.activity(ax, "state", "unit")
     columns, units = np.arange(len(values)), np.arange(1, values.shape[1] + 1)
     ax.pcolormesh(columns, units, values.T, cmap=_PALE_TO_BLACK, vmin=0, vmax=1, rasterized=True, zorder=_MAP)
     ax.vlines(columns[1:] - 0.5, 0.5, len(units) + 0.5, color="white", lw=1.0, zorder=_POINTS)
@@ -424,7 +464,7 @@ def patterns(
         ax.hlines(units[1:] - 0.5, -0.5, len(columns) - 0.5, color="white", lw=0.5, zorder=_POINTS)
     ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(0.5, len(units) + 0.5))
     ax.set_xticks(columns, names, fontsize=None if len(columns) <= _WIDE_COLUMNS else 7.0)
-    return _named_rows(ax, unit_names)
+    return _axes.named_rows(ax, unit_names)
 
 
 def graph(
@@ -442,7 +482,7 @@ def graph(
     sizes, edges = host_array("sizes", sizes, (len(names),)), host_array("edges", edges, (len(names),) * 2)
     for name, numbers in (("sizes", sizes), ("edges", edges)):
         require(name, numbers, nonnegative, "finite and >= 0")
-    ax = _new(5.6, 3.4) if ax is None else ax
+    ax = _axes.new_axes(5.6, 3.4) if ax is None else ax
     angles = np.pi / 2 - 2 * np.pi * np.arange(len(sizes)) / max(len(sizes), 1)
     points = np.column_stack([1.6 * np.cos(angles), np.sin(angles)])
     widths = edges / max(float(np.max(edges - np.diag(np.diag(edges)), initial=0)), 1.0)
@@ -503,90 +543,7 @@ def save(ax: Axes, path: str | Path, *, metadata: Mapping[str, str] | None = Non
 
     `metadata` are written into the file, and `dpi` is the resolution of rasterised layers.
     """
-    _figure_of(ax).savefig(path, dpi=dpi, bbox_inches="tight", metadata=dict(metadata or {}))
-
-
-def _curve(name: str, x: ArrayLike, values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """The checked points of a curve; NaN leaves a gap."""
-    x = host_array(name, x, (None,))
-    return x, host_array("values", values, x.shape)
-
-
-def _errors(error: ArrayLike | None, values: np.ndarray) -> np.ndarray | None:
-    """The checked standard errors, if there are any; NaN where they are not known."""
-    if error is None:
-        return None
-    error = host_array("error", error, values.shape)
-    require("error", error, lambda e: np.isnan(e) | (e >= 0), ">= 0, or NaN where it is not known")
-    return error
-
-
-def _map(x: ArrayLike, y: ArrayLike, values: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The checked places and values of a map; NaN leaves a gap."""
-    x, y = _places("x", x), _places("y", y)
-    return x, y, host_array("values", values, (len(y), len(x)))
-
-
-def _places(name: str, x: ArrayLike) -> np.ndarray:
-    """The checked places of cells or pixels along an axis."""
-    x = host_array(name, x, (None,))
-    require(name, x, np.isfinite, "finite")
-    if not len(x):
-        raise ValueError(f"`{name}` must not be empty")
-    return x
-
-
-def _new(width: float, height: float) -> Axes:
-    """Axes in a new figure of pyplot's, which notebooks show."""
-    return _bare(plt.subplots(figsize=(width, height), layout="constrained")[1])
-
-
-def _bare(ax: Axes) -> Axes:
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
-
-
-def _figure_of(ax: Axes) -> Figure:
-    fig = ax.get_figure(root=True)
-    assert fig is not None
-    return fig
-
-
-def _complex_plane(ax: Axes | None) -> Axes:
-    ax = _new(5.6, 5.2) if ax is None else ax
-    ax.set(xlabel="Re λ", ylabel="Im λ")
-    ax.set_aspect("equal", adjustable="box")
-    return ax
-
-
-def _real_line(ax: Axes | None) -> Axes:
-    ax = _new(5.6, 3.6) if ax is None else ax
-    ax.set(xlabel="λ", ylabel="density")
-    return ax
-
-
-def _activity(ax: Axes | None, x: str, y: str) -> Axes:
-    ax = _new(5.6, 2.8) if ax is None else ax
-    ax.set(xlabel=x, ylabel=y)
-    return ax
-
-
-def _named_rows(ax: Axes, names: Sequence[str] | None) -> Axes:
-    """Names beside rows 1, 2, ..., every second or third where there are many; long ones are cut."""
-    if names is None:
-        return ax
-    size = 7.0  # points; a line takes 1.3 of it
-    room = max(1, int(72 * ax.get_window_extent().height / _figure_of(ax).dpi / (1.3 * size)))
-    rows = list(range(1, len(names) + 1, -(-len(names) // room)))
-    shown = [names[row - 1] for row in rows]
-    cut = [name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "…" for name in shown]
-    ax.set_yticks(rows, cut, fontsize=size)
-    return ax
-
-
-def _faintness(points: int) -> tuple[float, float]:
-    """Area and opacity of each of so many points, for an even grey in sum."""
-    return float(np.clip(4e4 / max(points, 1), 1.5, 12.0)), float(np.clip(6e3 / max(points, 1), 0.15, 0.7))
+    _axes.figure_of(ax).savefig(path, dpi=dpi, bbox_inches="tight", metadata=dict(metadata or {}))
 
 
 __dir__ = public(__name__)
