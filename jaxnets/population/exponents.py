@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
-from .._arguments import positive, require, require_instance, require_key, require_whole, vector
+from .._arguments import positive, real_array, require, require_instance, require_key, require_whole, vector
 from .._numerics import as_complex, as_program, is_concrete
 from .._results import Result
 from ..couplings import Ensemble
@@ -60,13 +60,15 @@ class LyapunovDistribution(
     mirrored: bool = eqx.field(static=True)
 
     def above(self, s: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
-        """The share of exponents above s, 1 - F(s)."""
-        s = jnp.asarray(s, self.cdf.dtype)
+        """The share of exponents above s, 1 - F(s); raises `ValueError` unless s are finite real numbers."""
+        s = real_array("s", s).astype(self.cdf.dtype)
+        require("s", s, np.isfinite, "finite")
         return self._each(lambda d: _above(d, s.ravel()).reshape(s.shape))
 
     def quantile(self, p: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
-        """The exponent with a share p of all exponents below it, for p in [0, 1]."""
-        p = jnp.asarray(p, self.cdf.dtype)
+        """The exponent with a share p of all exponents below it; raises `ValueError` unless 0 <= p <= 1."""
+        p = real_array("p", p).astype(self.cdf.dtype)
+        require("p", p, lambda p: (p >= 0) & (p <= 1), "in [0, 1]")
         return self._each(lambda d: _quantile(d, p.ravel()).reshape(p.shape))
 
     def positive_fraction(self) -> Float[Array, ""]:

@@ -1,5 +1,8 @@
 """Spectra, mean field, populations, memories."""
 
+import functools
+
+import jax.numpy as jnp
 import numpy as np
 
 import jaxnets as jn
@@ -48,6 +51,13 @@ def course():
 def recalled():
     ensemble = DeepHebbian(0.1, 1.0, (0.0,))
     return jn.memory.retrieval_course(ensemble, Tanh(), key=KEY, duration=1.0, num_paths=160)
+
+
+@functools.cache
+def exponents():
+    shares, nothing = jnp.array([0.5, 0.8, 0.9]), jnp.zeros(())
+    fields = jnp.array([-1.0, -0.5, -0.1]), shares, 0 * shares, nothing + 0.1, jnp.tile(shares, (4, 1))
+    return jn.population.LyapunovDistribution(*fields, nothing, nothing == 0, mirrored=True)
 
 
 CALLS = {
@@ -119,6 +129,8 @@ CALLS = {
         jn.population.four_point_sum_x, nan=("",), ensemble=IID(0.5), s1=0.5 + 0.5j, s2=0.5, noise1=0.1, noise2=0.1
     ),
     "population.linear_sum": of(jn.population.linear_sum, nan=("",), ensemble=IID(0.5), s1=0.5 + 0.5j, s2=0.5),
+    "population.LyapunovDistribution.above": of(lambda s: exponents().above(s), s=VECTOR),
+    "population.LyapunovDistribution.quantile": of(lambda p: exponents().quantile(p), p=np.array([0.2, 0.9])),
     "population.lyapunov_distribution": of(
         lambda thresholds: jn.population.lyapunov_distribution(
             state(), None, Tanh(), key=KEY, thresholds=thresholds, num_paths=64, points=16, period=8.0
