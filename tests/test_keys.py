@@ -63,6 +63,9 @@ DRAWS = {f"couplings.{name}.sample": lambda key, law=law: law.sample(5, key=key)
     "computations.memory": lambda key: computations.memory("DeepHebbian()", n=5, key=key),
     "computations.regime": lambda key: computations.regime("DeepHebbian()", n=5, key=key),
     "computations.simulate": lambda key: computations.simulate("IID()", n=5, key=key),
+    "computations.transient": lambda key: computations.transient(
+        "Elliptic(1., .5)", duration=1.0, num_paths=160, key=key
+    ),
     "computations.spectrum": lambda key: computations.spectrum("IID()", n=5, key=key),
     "couplings.CellTypes.sample_sparse": lambda key: couplings.CellTypes((1.0,), probability=0.5).sample_sparse(
         5, key=key

@@ -56,6 +56,16 @@ def test_linear_hebbian_networks():
     assert run.overlap is None and run.overlap_error is None
 
 
+@pytest.mark.slow
+def test_more_times_than_paths():
+    """Numbers of distant times are independent then: a linear network has errors, and they are what they say."""
+    run = transient_by_paths(Elliptic(0.5, 1.0), Linear(), key=KEY, duration=5, num_paths=160, variance=1.0)
+    t = np.asarray(run.times)[1:]
+    exact = np.exp(-2 * t) * i1(2 * t) / t
+    assert run.converged
+    np.testing.assert_array_less(np.abs(run.variance[1:] - exact), 4 * np.diagonal(run.c_x_error)[1:] + 0.01 * exact)
+
+
 @pytest.mark.parametrize(
     "ensemble", [IID(2.0), pytest.param(DeepHebbian(1.0, 0.0, (2.0,)), marks=pytest.mark.slow)], ids=["iid", "shift"]
 )

@@ -73,7 +73,7 @@ def transient_by_paths(
     Standard errors fall as `num_paths`^-1/2, and are those of one network of half as many to as many units, or less:
     where phi is linear there is none. Averages over few paths are biased, by order 1 / num_paths. Errors of the step
     fall as its square. Memory is `num_paths` T^2 numbers and work grows as `num_paths` T^3 for T times: 2000 paths and
-    160 times take 400 MB and some 10 s. `memory` limits how far back responses are followed, for long courses of
+    160 times take 400 MB and some 6 s of a core. `memory` limits how far back responses are followed, for long courses of
     chaotic networks, which forget: with W = memory / step memory is `num_paths` W^2 and work as `num_paths` W^2 T.
     Valid for one cell type and any phi, at fixed times while N -> infinity; not where a course waits for chance, as one
     that starts at x = 0 and would take a time of order log N. Steps must resolve activity, as in `transient`.
@@ -82,8 +82,8 @@ def transient_by_paths(
 
     Raises:
         ValueError: as `transient` does, but for the memory kernel; for an ensemble whose r and kappa are not known as
-            fractions; a key that is no random key; num_paths that are no multiple of 4, or fewer than 128 and eight for
-            each class and pattern; a cue without condensed patterns, or not of their number; memory that is
+            fractions; a key that is no random key; num_paths that are no multiple of 4, or fewer than 128 and eight
+            more for each class and pattern; a cue without condensed patterns, or not of their number; memory that is
             not positive.
 
     Source: derived here, for all ensembles; Eissfeller & Opper 1992 for paths; Clark 2025 (arXiv 2506.05303) for
