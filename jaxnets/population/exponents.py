@@ -151,10 +151,8 @@ def lyapunov_distribution(
         require("thresholds", thresholds, lambda s: np.all(np.diff(s) > 0), "rising")
     shape = (_GROUPS, num_paths // _GROUPS, points)
     mirrored, has_memory = _symmetries(ensemble)
-    edge = largest_lyapunov(state)
-    return _distribution(
-        state, ensemble, transfer, key, thresholds, edge.value, shape, float(period), mirrored, has_memory
-    )
+    edge, of_law = _edge(state, transfer), (float(period), mirrored, has_memory)
+    return _distribution(state, ensemble, transfer, key, thresholds, edge, shape, *of_law)
 
 
 def _checked(state, ensemble, transfer, key, num_paths: int, period: float, points: int) -> Ensemble:
