@@ -27,6 +27,11 @@ FIGURE, STORE, CHECKPOINT = "infer.png", "infer.zarr", "infer-checkpoint"
 # The network that is found again without a file: rank 2, which oscillates; half of its trials are held out.
 UNITS, LEAK, STRENGTH, ANGLE, NOISE, SEEN = 40, 0.9, 3.0, 1.0, 0.1, 0.3
 TRIALS, STEPS = 20, 100
+# Arguments of `read_recording`, which are options here; `inputs_file` before its beginning, `inputs`.
+READING = (
+    *("interval", "bin_width", "start", "smoothing", "trial_length", "kind", "name", "columns", "transpose"),
+    *("inputs_file", "inputs", "same_units"),
+)
 PIECES = 10  # of a recording of one trial
 
 
@@ -114,10 +119,7 @@ def _read(options: Options) -> Subject:
 def _in_options(text: str) -> str:
     """The words of a refusal, with options in place of arguments."""
     text = text.replace("say which by its name", "say which by `--name`").replace('`kind="values"`', "`--kind values`")
-    arguments = (
-        "interval", "bin_width", "smoothing", "trial_length", "kind", "name", "columns", "transpose", "inputs_file",
-        "inputs", "same_units", "rank", "window", "batch_size", "held_out",
-    )  # fmt: skip
+    arguments = (*READING, "rank", "window", "batch_size", "held_out")
     for argument in arguments:
         text = text.replace(f"`{argument}`", f"`--{argument.replace('_', '-')}`")
     return text.replace("`held_out=0`", "`--trial-length`").replace("`recording`", "the recording")
@@ -146,8 +148,9 @@ def _simulated(seed: int) -> Subject:
 
 def _chosen(subject: Subject, phi, options: Options, checkpoint: Path) -> RankChoice:
     settings = dict(options.fitting)
-    if subject.teacher is not None and settings["held_out"] is None:
-        settings["held_out"] = TRIALS // 2
+    if subject.teacher is not None:
+        settings["observation"] = inference.Gaussian(0.5)  # of currents in their own unit
+        settings["held_out"] = settings["held_out"] or TRIALS // 2
     if subject.counts:
         settings |= {"observation": inference.Poisson(), "learning_rates": (2e-2, 1e-3)}
     try:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float
 
 from .. import dynamics, inference
+from ..eigen import host_eigenvalues
 from ..inference import LowRankFit, StochasticLowRank
 from ..transfer import as_piecewise_linear
 
@@ -84,7 +85,7 @@ def dynamics_of(model: StochasticLowRank, latents: Float[np.ndarray, "B T R"], d
     else:
         points, cycles, complete = found.points, found.cycles, True
     jacobians = np.asarray(jax.vmap(jax.jacfwd(lambda z: model.step(z, v)))(jnp.asarray(points, model.m.dtype)))
-    values = np.linalg.eigvals(jacobians) if len(points) else np.zeros((0, model.rank))
+    values = host_eigenvalues(jacobians) if len(points) else np.zeros((0, model.rank))
     values = np.take_along_axis(values, np.argsort(-np.abs(values), axis=1, stable=True), 1).astype(complex)
     stable = np.all(np.abs(values) < 1, axis=1) if found is None else found.stable
     orbit = _orbit(model, states[-1], v)

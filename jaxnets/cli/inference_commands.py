@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
@@ -10,6 +10,7 @@ from .refusals import InputError, require_counts, require_file, require_seed
 from .words import Integers, MaybeFloat, MaybeInteger, MaybePath, MaybeText, Texts, Work
 
 RANK, UPDATES, PARTICLES = 2, 400, 32
+TIMES = ("interval", "bin_width", "smoothing", "trial_length")
 
 
 def infer(
@@ -19,6 +20,7 @@ def infer(
     ranks: Integers = (),
     interval: MaybeFloat = None,
     bin_width: MaybeFloat = None,
+    start: MaybeFloat = None,
     smoothing: MaybeFloat = None,
     trial_length: MaybeFloat = None,
     kind: MaybeText = None,
@@ -53,6 +55,7 @@ def infer(
         ranks: Ranks to choose from by the bound of held-out trials, in place of --rank, as in --ranks 1 2 3.
         interval: Time between samples, if the file has no times; all times are in the same unit.
         bin_width: Width of the bins in which spikes are counted; the file then has spike times.
+        start: Where the first bin begins; at the first spike without it.
         smoothing: Standard deviation, in time, of a Gaussian kernel that spreads counts; they are values then.
         trial_length: Length of the pieces into which trials are cut; a single trial is cut into ten without it.
         kind: What the numbers are, counts or values, if they look like the other.
@@ -72,43 +75,46 @@ def infer(
         out: Folder for the outputs, made if it is missing.
     """
     files = tuple(Path(path) for path in recording)
-    for path in (*files, *([] if inputs_file is None else [inputs_file])):
-        require_file(path)
-    if not files:
-        belonging = {
-            "interval": interval, "bin-width": bin_width, "smoothing": smoothing, "trial-length": trial_length,
-            "kind": kind, "name": name, "columns": columns, "transpose": transpose, "inputs": inputs,
-            "inputs-file": inputs_file, "same-units": same_units,
-        }  # fmt: skip
-        for option, given in belonging.items():
-            if given not in (None, (), False):
-                raise InputError(f"`--{option}` belongs to a recording: give a file")
-    times = {"interval": interval, "bin-width": bin_width, "smoothing": smoothing, "trial-length": trial_length}
-    for option, time in times.items():
-        if time is not None and not 0 < time < math.inf:
-            raise InputError(f"`--{option}` must be a positive number, got {time}")
-    if kind not in (None, "counts", "values"):
-        raise InputError(f"`--kind` must be counts or values, got {kind}")
+    reading = {
+        "interval": interval,
+        "bin_width": bin_width,
+        "start": start,
+        "smoothing": smoothing,
+        "trial_length": trial_length,
+        "kind": kind,
+        "name": name,
+        "columns": columns,
+        "transpose": transpose,
+        "inputs": inputs,
+        "inputs_file": inputs_file,
+        "same_units": same_units,
+    }
+    _check_files(files, reading)
     if ranks and rank != RANK:
         raise InputError("`--rank` and `--ranks` exclude each other: one rank, or some to choose from")
     require_counts(updates=updates, particles=particles, rank=min((rank, *ranks)))
-    for option, number in {"window": window, "batch-size": batch_size, "held-out": held_out}.items():
-        if number is not None:
-            require_counts(**{option: number})
+    sizes = {"window": window, "batch_size": batch_size, "held_out": held_out}
+    require_counts(**{option: number for option, number in sizes.items() if number is not None})
     require_seed(seed)
 
     def work() -> int | None:
         from . import infer
 
-        reading = {
-            "interval": interval, "bin_width": bin_width, "smoothing": smoothing, "trial_length": trial_length,
-            "kind": kind, "name": name, "columns": columns, "transpose": transpose, "inputs": inputs,
-            "inputs_file": inputs_file, "same_units": same_units,
-        }  # fmt: skip
-        fitting = {
-            "num_particles": particles, "num_updates": updates, "window": window, "batch_size": batch_size,
-            "held_out": held_out,
-        }  # fmt: skip
+        fitting = {"num_particles": particles, "num_updates": updates, **sizes}
         return infer.run(infer.Options(files, reading, tuple(ranks) or (rank,), transfer, fitting, seed), out)
 
     return work
+
+
+def _check_files(files: tuple[Path, ...], reading: dict[str, Any]) -> None:
+    """Refuses files that are missing, options that need one, and times that are not positive."""
+    for path in (*files, *filter(None, [reading["inputs_file"]])):
+        require_file(path)
+    for option, given in reading.items():
+        word = f"--{option.replace('_', '-')}"
+        if not files and given not in (None, (), False):
+            raise InputError(f"`{word}` belongs to a recording: give a file")
+        if option in TIMES and given is not None and not 0 < given < math.inf:
+            raise InputError(f"`{word}` must be a positive number, got {given}")
+    if reading["kind"] not in (None, "counts", "values"):
+        raise InputError(f"`--kind` must be counts or values, got {reading['kind']}")

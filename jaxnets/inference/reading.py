@@ -52,6 +52,7 @@ def read_recording(
     *,
     interval: float | None = None,
     bin_width: float | None = None,
+    start: float | None = None,
     smoothing: float | None = None,
     trial_length: float | None = None,
     kind: str | None = None,
@@ -67,7 +68,8 @@ def read_recording(
     Activity is a table of text, or an array (time, units) or (trials, time, units) of a .npy, .npz or .mat file, or a
     series of an NWB file. `interval` is the time between samples, if the file has no times. Spike times are the units
     of an NWB file, a list of arrays (a cell array of a .mat file, or one array a unit in an .npz file), or two columns
-    of times and units; they need `bin_width`, and are counted in bins (see `bin_spikes`). `smoothing` is the standard
+    of times and units; they need `bin_width`, and are counted in bins from `start` on, the first spike if None (see
+    `bin_spikes`). `smoothing` is the standard
     deviation, in time, of a Gaussian kernel along which counts are spread; they are values then. `kind` ("counts" or
     "values") overrides what numbers look like. `name` is one of several arrays or series, `columns` are the units to
     take, and `transpose` is for files with units before time.
@@ -91,15 +93,10 @@ def read_recording(
     if not paths:
         raise ValueError("`path` must be a file, or a list of files, one a session, got none")
     _require_settings(interval, bin_width, smoothing, trial_length, kind)
-    how = _How(
-        interval,
-        bin_width,
-        name,
-        tuple(columns),
-        transpose,
-        tuple(inputs),
-        None if inputs_file is None else Path(inputs_file),
-    )
+    if start is not None and bin_width is None:
+        raise ValueError("`start` is that of bins of spikes: give `bin_width`")
+    behaviour = None if inputs_file is None else Path(inputs_file)
+    how = _How(interval, bin_width, name, tuple(columns), transpose, tuple(inputs), behaviour, start)
     sessions = [_session(file, how) for file in paths]
     whole = _joined(sessions, same_units)
     whole = _cut(whole, trial_length)
@@ -117,6 +114,7 @@ class _How:
     transpose: bool
     inputs: tuple[str, ...]
     inputs_file: Path | None
+    start: float | None
 
 
 @dataclass(frozen=True)
@@ -210,11 +208,16 @@ def _of_spikes(path: Path, times, names, said: str, how: _How) -> _Session:
     assert how.bin_width is not None
     if how.interval is not None:
         raise ValueError("`interval` has no meaning for spike times: steps are bins of `bin_width`")
-    start = min((float(part[0]) for part in times if len(part)), default=0.0)
-    counts = bin_spikes(times, how.bin_width)
+    start = _first(times, how)
+    counts = bin_spikes(times, how.bin_width, start=start)
     text = f"spike times of {len(times)} units, {said}"
     notes = (("spikes", f"{sum(map(len, times))}, bins from {start:g} on"),)
     return _Session(path, [counts], [start], how.bin_width, names, None, [], text, notes)
+
+
+def _first(times, how: _How) -> float:
+    """Where bins begin: the first spike, unless it is given."""
+    return min((float(part[0]) for part in times if len(part)), default=0.0) if how.start is None else how.start
 
 
 def _of_nwb(path: Path, how: _How) -> _Session:
@@ -225,7 +228,7 @@ def _of_nwb(path: Path, how: _How) -> _Session:
             raise ValueError("`bin_width` must be given for the spike times of its units")
         if how.interval is not None:
             raise ValueError("`interval` has no meaning for spike times: steps are bins of `bin_width`")
-        found = _nwb_spikes(path, held, how.bin_width)
+        found = _nwb_spikes(path, held, how)
     else:
         if how.bin_width is not None:
             raise ValueError("`bin_width` is for spike times, and there is no table of units, or `name` is a series")
@@ -243,13 +246,15 @@ def _of_nwb(path: Path, how: _How) -> _Session:
     return _with_inputs(found, series, [name.split("/")[-1] for name in how.inputs]) if series else found
 
 
-def _nwb_spikes(path: Path, held: nwb.Session, bin_width: float) -> _Session:
-    times = held.spikes
-    assert times is not None
+def _nwb_spikes(path: Path, held: nwb.Session, how: _How) -> _Session:
+    times, bin_width = held.spikes, how.bin_width
+    assert times is not None and bin_width is not None
     said = f"NWB, spike times of {len(times)} units"
     if held.trials is None:
-        start = min((float(part[0]) for part in times if len(part)), default=0.0)
-        trials, starts = [bin_spikes(times, bin_width)], [start]
+        start = _first(times, how)
+        trials, starts = [bin_spikes(times, bin_width, start=start)], [start]
+    elif how.start is not None:
+        raise ValueError("`start` has no meaning beside a table of trials, each of which has its own")
     else:
         trials = [bin_spikes(times, bin_width, start=begin, stop=end) for begin, end in held.trials]
         starts, said = [float(begin) for begin, _ in held.trials], f"{said}, its table of trials"

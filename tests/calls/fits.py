@@ -184,6 +184,10 @@ CALLS = {
         initial_mean=np.zeros(2),
         initial_noise=np.ones(2),
     ),
+    "inference.bin_spikes": Call(
+        lambda bin_width, start: jn.inference.bin_spikes([np.arange(1.0, 9.0)], bin_width, start=start),
+        lambda: {"bin_width": 0.5, "start": 1.0},
+    ),
     "inference.StochasticLowRank.sample": Call(
         lambda inputs: driven().sample(2, 5, key=KEY, inputs=inputs), lambda: {"inputs": np.ones((5, 1))}
     ),

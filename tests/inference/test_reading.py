@@ -82,6 +82,8 @@ def test_spike_times_of_every_format(here, name):
     if name.endswith(".csv"):
         with pytest.raises(ValueError, match="`bin_width` must be given"):
             read_recording(name)
+    early = read_recording(name, bin_width=0.1, start=-1.0)
+    np.testing.assert_array_equal(early.data[0], bin_spikes(SPIKES, 0.1, start=-1.0))
     smooth = read_recording(name, bin_width=0.1, smoothing=0.2)
     assert smooth.kind == "values" and smooth.data[0].std() < found.data[0].std()
 
@@ -155,6 +157,7 @@ def test_sessions_leave_blocks_of_nan(here):
         (lambda: np.save("x.npy", np.ones(9)), {}, "time x units"),
         (lambda: np.save("x.npy", np.eye(9)), {"interval": None}, "`interval` must be given"),
         (lambda: np.save("x.npy", np.eye(9)), {"interval": -1.0}, "`interval`"),
+        (lambda: np.save("x.npy", np.eye(9)), {"start": 1.0}, "`start` is that of bins"),
         (lambda: np.save("x.npy", np.eye(9)), {"kind": "spikes"}, "`kind` must be"),
         (lambda: np.save("x.npy", np.eye(9)), {"trial_length": 2.0}, "`trial_length` must be 6 steps"),
         (lambda: np.save("x.npy", np.eye(9) / 3), {"smoothing": 2.0}, "`smoothing` is for counts"),
