@@ -31,6 +31,7 @@ SCRIPTS = (
     "integrate",
     "spectral_law",
     "meanfield",
+    "transients",
     "exponents",
     "memory",
     "multistability",

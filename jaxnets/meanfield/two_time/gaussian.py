@@ -189,7 +189,7 @@ class _Coefficients(NamedTuple):
 
 def _coefficients(problem: Problem, n: Int[Array, ""], variance: Float[Array, ""]) -> _Coefficients:
     z, rows = (jnp.asarray(a, variance.dtype) for a in hermite_rule(_TERMS, _POINTS, _WIDTH))
-    deviation = _root(variance)
+    deviation = safe_root(variance)
     x = problem.mean[:, n, None] + deviation * z[None]
     phi = problem.transfer(x)
     a = phi @ rows.T
@@ -198,10 +198,10 @@ def _coefficients(problem: Problem, n: Int[Array, ""], variance: Float[Array, ""
     beta = problem.weights @ (problem.transfer.slope(x) @ rows[0])
     total = problem.weights @ square
     part = problem.weights @ rest / jnp.where(total > 0, total, 1)
-    return _Coefficients(jnp.append(a, _root(rest)[:, None], 1), deviation, beta, part)
+    return _Coefficients(jnp.append(a, safe_root(rest)[:, None], 1), deviation, beta, part)
 
 
-def _root(x: Float[Array, "..."]) -> Float[Array, "..."]:
+def safe_root(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """The root of x >= 0, without the infinite slope at 0."""
     return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)
 

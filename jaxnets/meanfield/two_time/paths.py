@@ -30,7 +30,7 @@ from jaxtyping import Array, Float, Inexact, Int, PRNGKeyArray
 from ..._numerics import as_program, checkpointed_scan
 from ...couplings import Feedback, Stored
 from ...transfer import Transfer
-from .gaussian import filter_weights
+from .gaussian import filter_weights, safe_root
 
 # Rows of which the reverse pass keeps one: times are whole blocks of so many.
 BLOCK = 16
@@ -38,9 +38,9 @@ BLOCK = 16
 _ITERATIONS = 3
 # Rows that are added at once.
 _TOGETHER = 8
-# Least part of the variance of eta_n that earlier eta do not determine. Processes are smooth: rounding errors would be
-# divided by less, and make the next rows blow up within ten steps.
-_FLOOR = 1e-6
+# Least part of the variance of eta_n that earlier eta do not determine, in double and in single precision. Processes
+# are smooth: rounding errors would be divided by less, and make the next rows blow up within ten steps.
+_FLOOR, _FLOOR_SINGLE = 1e-6, 1e-4
 
 
 class PathProblem(eqx.Module):
@@ -364,7 +364,5 @@ def _root_row(root: Float[Array, "T T"], covariance: Float[Array, " T"], n) -> F
     row = jax.lax.linalg.triangular_solve(safe, right[None], left_side=False, lower=True, transpose_a=True)[0]
     row = jnp.where(before & (diagonal > 0), row, 0)
     left = covariance[n] - row @ row
-    least = _FLOOR * covariance[n]
-    alive = least > 0
-    last = jnp.where(alive, jnp.sqrt(jnp.where(alive, jnp.maximum(left, least), 1)), 0)
-    return row.at[n].set(last)
+    least = (_FLOOR if covariance.dtype == jnp.float64 else _FLOOR_SINGLE) * covariance[n]
+    return row.at[n].set(safe_root(jnp.maximum(left, least)))
