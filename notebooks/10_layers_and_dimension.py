@@ -106,3 +106,30 @@ ax.semilogx(sampled.scales, sampled.counts, "o", mfc="none", color="C0")
 ax.set(xlabel="scale", ylabel="share of singular values above", ylim=(0, 1))
 ax.legend(frameon=False)
 plt.show()
+
+# %% [markdown]
+# A last lesson, of weights rather than activity. All binary weights of 15 inputs that solve a small perceptron are
+# counted, and the pairwise (Ising) model with the same means and correlations is fitted to them. Half of the solutions
+# stand alone: no other one differs in a single weight. The fit cannot say so. It gives every configuration a weight,
+# and sees neighbours everywhere; two fifths of its weight are on configurations that solve nothing.
+
+# %%
+patterns = np.sign(np.random.default_rng(3).standard_normal((8, 15)))
+solved = jn.learning.solutions(patterns).weights
+fit = jn.learning.maximum_entropy(solved.mean(0), solved.T @ solved / len(solved), shrinkage=0.1)
+signs = 2 * (np.arange(2**15)[:, None] >> np.arange(15) & 1) - 1  # all configurations
+energy = np.einsum("si,ij,sj->s", signs, np.asarray(fit.model.J) / 2, signs) + signs @ np.asarray(fit.model.h)
+solves = np.all(patterns @ signs.T > 0, axis=0)
+places = np.flatnonzero(solves)
+beside = places[:, None] ^ 2 ** np.arange(15)  # the 15 configurations next to each solution
+fig, ax = plt.subplots(figsize=(5, 3))
+for weights, name, color in ((solves, "solutions", "C0"), (np.exp(energy), "pairwise fit", "C1")):
+    near = weights[beside].sum(1)
+    share = np.sort(near / (near + weights[places]))
+    ax.plot(np.arange(1, len(places) + 1), share, "o", mfc="none", color=color, label=name)
+ax.set(xlabel="solution, in order", ylabel="weight of its neighbours", ylim=(-0.05, 1))
+ax.legend(frameon=False)
+plt.show()
+alone = np.sum(jn.learning.clusters(solved).sizes == 1)
+known = np.exp(energy)[solves].sum() / np.exp(energy).sum()
+print(f"{len(places)} solutions, {alone} of them alone; the fit gives the solutions a weight of {known:.2f}")

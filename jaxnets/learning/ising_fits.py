@@ -68,7 +68,7 @@ def binarise(
         raise ValueError(f"`activity` must have {window} samples at least, one bin, got {len(x)}")
     active: Any = np.asarray((x > level)[: bins * window]).reshape(bins, window, -1).any(1)
     _require_varied("activity", active)
-    return np.where(active, 1, -1).astype(np.int8)
+    return np.where(active, 1, -1).astype(np.int32)
 
 
 def pseudo_likelihood(

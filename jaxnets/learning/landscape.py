@@ -102,7 +102,7 @@ def solutions(
     rows, places = np.nonzero(np.unpackbits(passed, axis=1, bitorder="little")[:, : 2**h])
     codes = ((rows << h) + places).astype("<u4")
     found = np.unpackbits(codes.view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")[:, :n]
-    return SolutionSet(2 * found.astype(np.int8) - 1, math.log(len(found)) / n if len(found) else -math.inf)
+    return SolutionSet(2 * found.astype(np.int32) - 1, math.log(len(found)) / n if len(found) else -math.inf)
 
 
 def clusters(weights: Int[ArrayLike, "Z N"]) -> Clusters:
@@ -204,4 +204,4 @@ def _annealed(signs, limit, temperatures, start, key) -> Annealed:
     fields = start @ signs.T
     keys = jax.random.split(key, len(temperatures))
     s, _, errors = jax.lax.scan(sweep, (start, fields, num_errors(fields)), (temperatures, keys))[0]
-    return Annealed(s.astype(jnp.int8), errors)
+    return Annealed(s.astype(jnp.int32), errors)

@@ -100,7 +100,7 @@ def _linear_variance(scale, symmetry, noise):
         power = np.abs(_linear(scale, symmetry, w)) ** 2
         return np.linalg.solve(np.eye(2) - power[:, None] * W, 2 * power * noise**2)
 
-    return [quad(lambda w, a=a: spectrum(w)[a] / np.pi, 0, 60, epsrel=1e-5, limit=100)[0] for a in range(2)]
+    return [quad(lambda w, a=a: spectrum(w)[a] / np.pi, 0, np.inf, epsrel=1e-5, limit=100)[0] for a in range(2)]
 
 
 @pytest.mark.slow
