@@ -233,5 +233,42 @@ def test_bad_arguments(change, words):
         transient_by_paths(**arguments)
 
 
+@pytest.mark.slow
+def test_single_precision():
+    """Its rounding does not grow in the roots of smooth covariances."""
+    with jax.enable_x64(False):
+        run = transient_by_paths(Elliptic(1.5, 0.5), TANH, key=KEY, duration=6, num_paths=400, variance=1.0)
+        assert run.c_x.dtype == np.float32 and run.converged
+        np.testing.assert_allclose(np.asarray(run.variance)[[10, 20, 40]], [0.5205, 0.846, 1.722], rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        Elliptic(1.3, 0.4),
+        RandomModes.two_valued(2.0, 1.0, 0.3, overlap=0.3),
+        DeepHebbian(0.5, 0.3, (0.4, 0.2)),
+        DeepHebbian(0.5, 0.3, (0.4, 0.2), symmetric=True),
+        hopfield(0.3),
+        IID(2.0) + 0.7 * DeepHebbian(0.5, 0.3, (0.4,)) - RandomModes.flat(0.5, overlap=1.0),
+    ],
+)
+def test_sums_of_fractions_are_r_and_kappa(ensemble):
+    """At real t; and what is stored, where one part stores patterns."""
+    f, t = ensemble.feedback(), 0.31
+    r, kappa = ensemble.r_and_kappa(jnp.asarray(t + 0j))
+    found = f.linear * t + jnp.sum(f.weights * jnp.real(f.poles / (1 - f.poles * t)))
+    np.testing.assert_allclose(found, r, atol=1e-12)
+    np.testing.assert_allclose(f.white + jnp.sum(f.weights * f.powers / jnp.abs(1 - f.poles * t) ** 2), kappa)
+
+
+def test_what_ensembles_store():
+    chain = (0.5 * DeepHebbian(0.5, 0.3, (0.4, 0.2)) + IID(1.0)).stored(3)
+    np.testing.assert_allclose(chain.core, [[0.15, 0, 0], [0.2, 0.15, 0], [0.1, 0.2, 0.15]])
+    assert chain.binary and not RandomModes.flat(2.0, overlap=1.0).stored(1).binary
+    for ensemble in (IID(1.0), RandomModes.flat(2.0, overlap=0.5), hopfield(0.1) + hopfield(0.2)):
+        assert ensemble.stored(2) is None
+
+
 def test_products_have_no_memory_kernel():
     assert Product((IID(1.0), IID(2.0))).feedback().poles.shape == (0,)
