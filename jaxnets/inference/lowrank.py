@@ -144,17 +144,16 @@ def fit_low_rank(
     held = _held_out(held_out, len(y), key)
     fitted = np.setdiff1d(np.arange(len(y)), held)
     keys = jax.random.split(key, 5)
-    num_inputs = num_inputs_of(inputs)
+    num_inputs = num_inputs_of(inputs) if start is None else start.num_inputs
+    u = inputs_of(inputs, num_inputs, len(y), y.shape[1], jnp.result_type(float))
     with_gain = start is None and observation is None
     if start is None:
-        start = start_of(y[fitted], rank, transfer, observation, num_inputs, keys[0])
+        start = start_of(y[fitted], rank, transfer, observation, None if u is None else np.asarray(u)[fitted], keys[0])
     elif start.rank != rank or start.num_recorded != y.shape[2]:
         raise ValueError(f"`start` must have rank {rank} and {y.shape[2]} recorded units, got {start}")
-    u = inputs_of(inputs, start.input_weights, len(y), y.shape[1], start.m.dtype)
     space = fitted_space(start, transforms, with_gain, window is not None)
     batches = batches_of(y[fitted], batch_size, window, num_updates, keys[1])
-    of_fitted = lambda a: None if a is None else a[fitted]
-    data = jnp.asarray(y[fitted], start.m.dtype), of_fitted(u)
+    data = jnp.asarray(y[fitted], start.m.dtype), None if u is None else u[fitted].astype(start.m.dtype)
     loss = Loss(space, *data, jnp.asarray(num_particles), padded(num_particles), window or y.shape[1])
     kept = Checkpoint(checkpoint, space, data, batches, num_particles, learning_rates, repr(optimiser), keys[2])
     params, bounds = climb(loss, batches, optimiser, learning_rates, keys[2], kept, progress)

@@ -129,6 +129,11 @@ class StochasticLowRank(eqx.Module):
         """The number of recorded units, M."""
         return self.observation.readout.num_recorded(self.size)
 
+    @property
+    def num_inputs(self) -> int:
+        """The number of inputs, 0 without any."""
+        return 0 if self.input_weights is None else self.input_weights.shape[1]
+
     def rates(self, x: Float[Array, " N"]) -> Float[Array, " N"]:
         """phi(x - h)."""
         return self.transfer(x - self.threshold)
@@ -172,7 +177,7 @@ class StochasticLowRank(eqx.Module):
         require_whole("num_trials", num_trials)
         require_whole("num_steps", num_steps)
         require_key("key", key)
-        u = inputs_of(inputs, self.input_weights, num_trials, num_steps, self.m.dtype)
+        u = inputs_of(inputs, self.num_inputs, num_trials, num_steps, self.m.dtype)
         return Trials(*_sampled(self, num_steps, u, jax.random.split(key, num_trials)))
 
     def in_canonical_gauge(self) -> "StochasticLowRank":

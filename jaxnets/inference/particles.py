@@ -89,7 +89,7 @@ def smc(
     y = trials_of(recording, counts=model.observation.counts, look=False)
     if y.shape[2] != model.num_recorded:
         raise ValueError(f"`recording` must have the {model.num_recorded} units of the model, got shape {y.shape}")
-    u = inputs_of(inputs, model.input_weights, len(y), y.shape[1], model.m.dtype)
+    u = inputs_of(inputs, model.num_inputs, len(y), y.shape[1], model.m.dtype)
     keys = jax.random.split(key, len(y))
     size = padded(num_particles)
     return _smc(model, jnp.asarray(y, model.m.dtype), u, keys, np.asarray(num_particles), size, bootstrap)

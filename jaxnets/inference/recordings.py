@@ -107,13 +107,12 @@ def num_inputs_of(inputs: Any) -> int:
     return shape[-1]
 
 
-def inputs_of(inputs, weights: Array | None, num_trials: int, num_steps: int, dtype) -> Float[Array, "B T I"] | None:
-    """Inputs of all trials, or None; `ValueError` if they do not fit the weights or the trials."""
-    if weights is None and inputs is None:
+def inputs_of(inputs: Any, num: int, num_trials: int, num_steps: int, dtype: Any) -> Float[Array, "B T I"] | None:
+    """Inputs of all trials, or None; `ValueError` if they are not as many as the model has, or do not fit."""
+    if not num and inputs is None:
         return None
-    if weights is None:
+    if not num:
         raise ValueError("`inputs` must be None for a model without `input_weights`")
-    num = weights.shape[1]
     if inputs is None:
         raise ValueError(
             f"`inputs` must be given to a model with {num} inputs, as (time, {num}) or (trials, time, {num})"

@@ -19,6 +19,7 @@ from .observations import Affine, Currents, Gaussian, Observation, Rates
 _LAGS = 4  # the last one; beyond, slow oscillations have turned, and short trials have few pairs
 _DRAWS, _RIDGE = 1000, 1e-2  # states that n is fitted to, and the ridge, as a part of the mean square of rates
 _LEAST_NOISE = 0.05  # of measurements, as a part of the variance of a unit
+_LEAKS = 0.5, 0.7, 0.8, 0.9, 0.95  # that inputs may have
 _LEAK = 0.1, 0.95  # the range of the leak; data where phi is nearly linear say nothing of it
 
 
@@ -27,33 +28,40 @@ def start_of(
     rank: int,
     transfer: Transfer,
     observation: Observation | None,
-    num_inputs: int,
+    inputs: Float[np.ndarray, "B T I"] | None,
     key: PRNGKeyArray,
 ) -> StochasticLowRank:
     """A model of rank `rank` from which a fit of the recording can start."""
     rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,), np.uint32)))
     observation, x = _unscaled(y, observation)
     N = x.shape[2]
+    weights, leak, v = None, None, np.zeros(())
+    if inputs is not None:
+        weights, leak, v, x = _without_inputs(x, np.asarray(inputs, float))
     lagged = _lagged(x)
     total = sum(part + part.T for part in lagged[1:3])
     values, vectors = np.linalg.eigh(total)
     m = np.sqrt(N) * vectors[:, np.argsort(-values)[:rank]]
     G = [m.T @ part @ m / N**2 for part in lagged]
     A, G0, Q = _dynamics(G)
-    a = float(np.clip(np.mean(np.abs(np.linalg.eigvals(A))) - 0.1, *_LEAK))
+    a = leak or float(np.clip(np.mean(np.abs(np.linalg.eigvals(A))) - 0.1, *_LEAK))
 
     signal = np.einsum("ir,rs,is->i", m, G0, m)
     kinks = isinstance(transfer, PiecewiseLinear | ReLU)
     h = np.sqrt(signal) * rng.uniform(-1, 1, N) if kinks else np.zeros(N)
-    z = rng.standard_normal((_DRAWS, rank)) @ np.linalg.cholesky(G0).T
-    rates = np.asarray(jax.vmap(transfer)(z @ m.T - h), float)
-    gram = rates.T @ rates / _DRAWS
+    if weights is None:
+        z = rng.standard_normal((_DRAWS, rank)) @ np.linalg.cholesky(G0).T
+        currents, ahead = z @ m.T, z @ (A - a * np.eye(rank)).T
+    else:
+        currents, ahead = _driven(x, m, v @ weights.T, a)
+    rates = np.asarray(jax.vmap(transfer)(currents - h), float)
+    gram = rates.T @ rates / len(rates)
     ridge = _RIDGE * max(np.trace(gram) / N, np.finfo(float).tiny) * np.eye(N)
-    n = np.linalg.solve(gram + ridge, rates.T @ (z @ (A - a * np.eye(rank)).T) / _DRAWS).T
+    n = np.linalg.solve(gram + ridge, rates.T @ ahead / len(rates)).T
     if isinstance(observation, Gaussian):
-        variance = np.nanvar(y, (0, 1))
-        gain = np.asarray(getattr(observation.readout, "gain", 1.0))
-        noise = np.sqrt(np.maximum(variance - gain**2 * signal, _LEAST_NOISE * variance))
+        gain = np.abs(np.asarray(getattr(observation.readout, "gain", 1.0)))
+        variance = np.nanvar(x, (0, 1))  # without what inputs explain
+        noise = gain * np.sqrt(np.maximum(variance - signal, _LEAST_NOISE * variance))
         observation = Gaussian(noise, observation.readout)
     if isinstance(observation.readout, Affine):
         observation = _with_readout(observation, Affine(m, observation.readout.bias))
@@ -64,7 +72,7 @@ def start_of(
         np.linalg.cholesky(Q),
         transfer,
         threshold=h if kinks else 0.0,
-        input_weights=np.zeros((N, num_inputs)) if num_inputs else None,
+        input_weights=weights,
         initial_noise=np.linalg.cholesky(G0),
         observation=observation,
     )
@@ -103,6 +111,37 @@ def _inverse(observation: Observation, mean: Float[np.ndarray, " M"]):
     step = 1e-2
     slope = (np.interp(at + step, eta[first], rate) - np.interp(at - step, eta[first], rate)) / (2 * step)
     return at, slope
+
+
+def _without_inputs(x: Float[np.ndarray, "B T N"], u: Float[np.ndarray, "B T I"]):
+    """Input weights by least squares, the leak and the inputs that explain most, and what is left of the currents."""
+    seen = np.isfinite(x)
+    known, best = np.where(seen, x, 0.0), None
+    for leak in _LEAKS:
+        v, at = np.zeros_like(u), np.zeros_like(u[:, 0])
+        for t in range(u.shape[1]):
+            at = leak * at + (1 - leak) * u[:, t]
+            v[:, t] = at
+        gram = np.einsum("btn,bti,btj->nij", seen, v, v)
+        weights = np.einsum("nij,btj,btn->ni", np.linalg.pinv(gram, rcond=1e-8, hermitian=True), v, known)
+        left = x - v @ weights.T
+        size = np.nansum(left**2)
+        if best is None or size < best[0]:
+            best = size, (weights, leak, v, left)
+    assert best is not None
+    return best[1]
+
+
+def _driven(
+    x: Float[np.ndarray, "B T N"], m: Float[np.ndarray, "N R"], by_inputs: Float[np.ndarray, "B T N"], a: float
+):
+    """Currents, and what drives z in the next step: inputs are no noise, so that states are read from the data."""
+    seen = np.isfinite(x)
+    known = np.where(seen, x, 0.0) @ m
+    z = np.einsum("btrs,bts->btr", np.linalg.pinv(np.einsum("btn,nr,ns->btrs", seen, m, m), hermitian=True), known)
+    whole = np.sum(seen, 2) > m.shape[1]
+    both = whole[:, 1:] & whole[:, :-1]
+    return (z @ m.T + by_inputs)[:, :-1][both], (z[:, 1:] - a * z[:, :-1])[both]
 
 
 def _lagged(x: Float[np.ndarray, "B T N"]) -> list[Float[np.ndarray, "N N"]]:
