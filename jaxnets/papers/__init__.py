@@ -8,6 +8,7 @@ numbers agree with `tests/papers`. To add a paper, write its module and list it 
 from .comparison import Comparison, agrees, markdown
 from .ensemble2021 import PAPER as ENSEMBLE_2021
 from .equilibrium2021 import PAPER as EQUILIBRIUM_2021
+from .exponents2020 import PAPER as EXPONENTS_2020
 from .geometry2020 import PAPER as GEOMETRY_2020
 from .landscape2020 import PAPER as LANDSCAPE_2020
 from .layers2020 import PAPER as LAYERS_2020
@@ -33,6 +34,7 @@ ALL = (
     LAYERS_2020,
     GEOMETRY_2020,
     WAVES_2024,
+    EXPONENTS_2020,
 )
 
 __all__ = ["ALL", "Comparison", "Figure", "Paper", "agrees", "markdown"]
