@@ -99,16 +99,15 @@ def run(options: Options, out: Path) -> None:
 
 
 def _read(options: Options) -> Subject:
-    paths = list(options.files) if len(options.files) > 1 else options.files[0]
     note: tuple[tuple[str, str], ...] = ()
     try:
-        found = inference.read_recording(paths, **options.reading)
-        if len(found.data) == 1 and options.reading["trial_length"] is None:
-            steps = -(-len(found.data[0]) // PIECES)
+        found = inference.read_recording(options.files, **options.reading)
+        if len(found.data) == len(options.files) and options.reading["trial_length"] is None:
+            steps = -(-max(map(len, found.data)) // PIECES)
             if steps >= PIECES:
-                whole = options.reading | {"trial_length": steps * found.interval}
-                found = inference.read_recording(paths, **whole)
-                note = (("cut", f"one trial into pieces of {steps} steps, for trials that are held out"),)
+                whole: dict[str, Any] = options.reading | {"trial_length": steps * found.interval}
+                found = inference.read_recording(options.files, **whole)
+                note = (("cut", f"each session, one trial, into pieces of {steps} steps, for trials that are held out"),)
     except ValueError as error:
         raise InputError(_in_options(str(error))) from error
     title = ", ".join(map(str, options.files))
@@ -235,9 +234,9 @@ def _against_teacher(subject: Subject, fit: LowRankFit, found: Dynamics) -> list
     key = jax.random.key(0)
     known = inference.smc(teacher, data[held], num_particles=64, key=key)
     true = dynamics_of(teacher, z, None)
-    bound = float(jnp.sum(known.log_likelihood) / jnp.sum(known.num_observed))
+    bound = float(np.sum(np.asarray(known.log_likelihood)) / np.sum(np.asarray(known.num_observed)))
     r2 = [_r2(z[held], np.asarray(latents)) for latents in (known.latents, fit.filtered.latents[held])]
-    noise = [float(jnp.mean(jnp.asarray(one.observation.noise))) for one in (teacher, fit.model)]  # pyright: ignore
+    noise = [float(np.mean(getattr(one.observation, "noise", np.nan))) for one in (teacher, fit.model)]
     return [
         ("", "known", "found"),
         ("bound of trials held out", f"{bound:.4f}", f"{float(fit.held_out_elbo):.4f}"),
@@ -284,7 +283,7 @@ def _dataset(choice: RankChoice, dynamics: Dynamics, moments: Moments, subject: 
     for name in ("gain", "bias"):
         if hasattr(readout, name):
             variables[f"readout_{name}"] = (("unit",), each(getattr(readout, name)))
-    if hasattr(model.observation, "noise"):
+    if isinstance(model.observation, inference.Gaussian):
         variables["observation_noise"] = (("unit",), each(model.observation.noise))
     if model.input_weights is not None:
         variables["input_weights"] = (("unit", "input"), np.asarray(model.input_weights))

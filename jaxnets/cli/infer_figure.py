@@ -123,7 +123,7 @@ def _bound(choice: RankChoice, ax: plotting.Axes) -> None:
         error = np.where(np.isfinite(choice.lacks_error), choice.lacks_error, 0)
         plotting.samples(choice.ranks.astype(float), choice.held_out_elbo, ax, error=error, label="held-out trials")
         plotting.profile(
-            choice.ranks.astype(float), [float(fit.elbo) for fit in choice.fits], ax, label="fitted trials"
+            choice.ranks.astype(float), np.array([float(fit.elbo) for fit in choice.fits]), ax, label="fitted trials"
         )
         plotting.level(float(choice.rank), ax, label=f"rank {choice.rank} chosen")
         ax.set(xlabel="rank", ylabel="bound, nats per number")
@@ -132,7 +132,11 @@ def _bound(choice: RankChoice, ax: plotting.Axes) -> None:
         bounds = np.asarray(choice.fit.bounds)
         plotting.profile(np.arange(1.0, len(bounds) + 1), bounds, ax, color=plotting.BLUE, label="updates")
         plotting.profile(
-            [1.0, float(len(bounds))], 2 * [float(choice.fit.held_out_elbo)], ax, style="--", label="held-out trials"
+            np.array([1.0, len(bounds)]),
+            np.full(2, float(choice.fit.held_out_elbo)),
+            ax,
+            style="--",
+            label="held-out trials",
         )
         ax.set(xlabel="update", ylabel="bound, nats per number")
         low = np.nanquantile(bounds, 0.02)

@@ -384,7 +384,7 @@ def _finished(whole: _Session, said: list[str], kind: str | None, smoothing: flo
     seen = np.isfinite(every)
     if not seen.any():
         raise ValueError(f"{whole.path} must hold numbers, got only NaN")
-    empty = [unit for unit, some in zip(whole.names, seen.any(0), strict=True) if not some]
+    empty = [unit for unit, some in zip(whole.names, np.any(seen, 0), strict=True) if not some]
     if empty:
         only = f"got only NaN of {_listed(empty)}"
         raise ValueError(f"{whole.path} must have a number of each unit, {only}: take others, by `columns`")

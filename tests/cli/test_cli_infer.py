@@ -55,12 +55,12 @@ def test_the_embedded_network_is_found(here, capsys):
 @pytest.mark.slow
 def test_spikes_choose_a_rank_and_a_killed_run_goes_on(here):
     """Killed in the middle, the same command ends with the numbers of a run that was not stopped."""
-    y = spikes_of(1, 1200)[0]
+    y = spikes_of(1, 800)[0]
     rng = np.random.default_rng(1)
     at = np.repeat(np.argwhere(y > 0), y[y > 0].astype(int), axis=0)
     times = 0.01 * (at[:, 0] + rng.uniform(0.01, 0.99, len(at)))
     np.savetxt("spikes.csv", np.stack([times, at[:, 1]], 1), "%.7f,%d", header="time,unit", comments="")
-    words = ["spikes.csv", "--bin-width", "0.01", "--ranks", "1", "2", "--updates", "160", "--particles", "16"]
+    words = ["spikes.csv", "--bin-width", "0.01", "--ranks", "1", "2", "--updates", "80", "--particles", "16"]
     assert command(*words, "--out", "whole") == 0
     script = f"from jaxnets.cli import main; main({['infer', *words, '--out', 'killed']!r})"
     run = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
