@@ -36,6 +36,7 @@ SCRIPTS = (
     "memory",
     "multistability",
     "fitting",
+    "inference",
     "learning",
     "perceptron",
     "precision",

@@ -36,8 +36,12 @@ def start_of(
     observation, x = _unscaled(y, observation)
     N = x.shape[2]
     weights, leak, v = None, None, np.zeros(())
-    if inputs is not None:
+    if inputs is not None and isinstance(observation.readout, Affine):
+        weights = np.zeros((N, inputs.shape[2]))  # seen through latent variables alone
+        v = np.zeros_like(inputs)
+    elif inputs is not None:
         weights, leak, v, x = _without_inputs(x, np.asarray(inputs, float))
+        observation = _shifted(observation, weights @ np.mean(v, (0, 1)))
     lagged = _lagged(x)
     total = sum(part + part.T for part in lagged[1:3])
     values, vectors = np.linalg.eigh(total)
@@ -102,6 +106,14 @@ def _with_readout(observation: Observation, readout) -> Observation:
     )
 
 
+def _shifted(observation: Observation, current: Float[np.ndarray, " N"]) -> Observation:
+    """Biases without what mean inputs add to currents."""
+    readout = observation.readout
+    if not isinstance(readout, Currents | Rates):
+        return observation
+    return _with_readout(observation, type(readout)(readout.gain, readout.bias - readout.gain * current))
+
+
 def _inverse(observation: Observation, mean: Float[np.ndarray, " M"]):
     """eta where the mean count is `mean`, and the slope of the mean there, from a table of the link."""
     eta = np.linspace(-15, 15, 3001)
@@ -122,9 +134,10 @@ def _without_inputs(x: Float[np.ndarray, "B T N"], u: Float[np.ndarray, "B T I"]
         for t in range(u.shape[1]):
             at = leak * at + (1 - leak) * u[:, t]
             v[:, t] = at
-        gram = np.einsum("btn,bti,btj->nij", seen, v, v)
-        weights = np.einsum("nij,btj,btn->ni", np.linalg.pinv(gram, rcond=1e-8, hermitian=True), v, known)
-        left = x - v @ weights.T
+        about = v - np.mean(v, (0, 1))
+        gram = np.einsum("btn,bti,btj->nij", seen, about, about)
+        weights = np.einsum("nij,btj,btn->ni", np.linalg.pinv(gram, rcond=1e-8, hermitian=True), about, known)
+        left = x - about @ weights.T
         size = np.nansum(left**2)
         if best is None or size < best[0]:
             best = size, (weights, leak, v, left)

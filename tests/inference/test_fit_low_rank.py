@@ -147,6 +147,7 @@ def test_ranks_that_are_refused():
         {"window": 10, "batch_size": 3},
         {"optimiser": optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-2))},
         {"observation": Gaussian(0.3, Affine(np.ones((12, 2))))},
+        {"observation": Gaussian(0.3, Affine(np.ones((12, 2)))), "inputs": np.cos(0.1 * np.arange(40))[:, None]},
         {"transfer": jn.transfer.ReLU()},
         {"inputs": np.cos(0.1 * np.arange(40))[:, None]},
         {"transforms": {"leak": jn.fitting.Fixed(), "observation.readout.gain": jn.fitting.Fixed()}},
@@ -158,6 +159,21 @@ def test_options_of_a_fit(options):
     assert np.all(np.isfinite(found.bounds)) and found.bounds[-10:].mean() > found.bounds[:3].mean()
     truth = smc(teacher(), Y, num_particles=64, key=KEY).log_likelihood[found.held_out].sum() / (2 * 40 * 12)
     assert abs(found.held_out_elbo - truth) < 0.2
+
+
+@pytest.mark.slow
+def test_inputs_are_found_beside_the_dynamics():
+    rng = np.random.default_rng(7)
+    m, weights = rng.standard_normal((20, 2)), rng.standard_normal((20, 1))
+    u = 2 * np.sin(0.1 * np.arange(100))[:, None]
+    driven = StochasticLowRank(m, 0.25 * m.T / 20, 0.8, 0.15, input_weights=weights, observation=Gaussian(0.3))
+    y = np.array(driven.sample(12, 100, key=jax.random.key(1), inputs=u).recording)
+    found = fit_low_rank(y, 2, observation=Gaussian(0.5), **SMALL | {"inputs": u, "held_out": 4, "num_updates": 100})
+    known = smc(driven, y, num_particles=64, key=KEY, inputs=u).log_likelihood[found.held_out]
+    assert known.sum() / (4 * 100 * 20) - 0.01 < found.held_out_elbo
+    # Whatever inputs move along m may as well come through the modes.
+    across = np.eye(20) - m @ np.linalg.pinv(m)
+    np.testing.assert_allclose(across @ found.model.input_weights, across @ weights, atol=0.15)
 
 
 SCRIPT = """
