@@ -54,7 +54,7 @@ def chains(tree: ast.AST) -> set[tuple[str, ...]]:
 
 
 def test_each_script_has_its_notebook():
-    assert len(SCRIPTS) == 11
+    assert len(SCRIPTS) == 12
     assert [path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))] == [path.stem for path in SCRIPTS]
 
 
