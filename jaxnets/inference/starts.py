@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
+from ..eigen import host_eigenvalues
 from ..transfer import Linear, PiecewiseLinear, ReLU, Transfer
 from .models import StochasticLowRank
 from .observations import Affine, Currents, Gaussian, Observation, Rates
@@ -48,7 +49,7 @@ def start_of(
     m = np.sqrt(N) * vectors[:, np.argsort(-values)[:rank]]
     G = [m.T @ part @ m / N**2 for part in lagged]
     A, G0, Q = _dynamics(G)
-    a = leak or float(np.clip(np.mean(np.abs(np.linalg.eigvals(A))) - 0.1, *_LEAK))
+    a = leak or float(np.clip(np.mean(np.abs(host_eigenvalues(A))) - 0.1, *_LEAK))
 
     signal = np.einsum("ir,rs,is->i", m, G0, m)
     kinks = isinstance(transfer, PiecewiseLinear | ReLU)
@@ -177,7 +178,7 @@ def _dynamics(G: list[Float[np.ndarray, "R R"]]):
     first, then = np.concatenate(G[1:-1], 1), np.concatenate(G[2:], 1)
     A = then @ first.T @ np.linalg.pinv(first @ first.T, rcond=1e-6, hermitian=True)
     # Not beyond the edge of stability: what grows there is bounded by phi, and what is noise is no dynamics.
-    largest = np.max(np.abs(np.linalg.eigvals(A)))
+    largest = np.max(np.abs(host_eigenvalues(A)))
     A = A * min(1.0, 0.99 / largest) if largest > 0 else 0.5 * np.eye(R)
     positive = lambda P, least: _clipped((P + P.T) / 2, least)
     size = max(np.trace(G[1]) / R, 1e-6 * np.trace(G[0]) / R, np.finfo(float).tiny)
