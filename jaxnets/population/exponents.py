@@ -125,8 +125,8 @@ def lyapunov_distribution(
     `key` draws `num_paths` paths, at `points` times of a ring of length `period`, in tau. `error` is their standard
     error, from four groups of paths: for 256 paths 1e-4 of the cdf, 1e-3 of D_KY. `thresholds` rise; if None there are
     11 from -1 to the largest exponent, denser there, and as many below -1 unless the law is mirrored. Near the onset of
-    chaos activity is slow and needs a longer period, and the edge a smaller eta: at g = 1.5 and period 64 D_KY is 1 % and
-    h_KS 4 % above published values, beyond their errors.
+    chaos activity is slow and needs a longer period, and the edge a smaller eta: at g = 1.5 and period 64 D_KY is 1 %
+    and h_KS 4 % above published values, beyond their errors.
 
     `residual` is the largest relative miss of the equations. `converged` asks for 3e-6, which needs double precision,
     for a cdf that rises, for an extrapolation in eta that changes it by less than .03, and for a converged state.
