@@ -65,14 +65,14 @@ def read_recording(
 ) -> RecordingFile:
     """The recording in a file: activity sampled in time, or spike times; several files are several sessions.
 
-    Activity is a table of text, or an array (time, units) or (trials, time, units) of a .npy, .npz or .mat file, or a
-    series of an NWB file. `interval` is the time between samples, if the file has no times. Spike times are the units
-    of an NWB file, a list of arrays (a cell array of a .mat file, or one array a unit in an .npz file), or two columns
-    of times and units; they need `bin_width`, and are counted in bins from `start` on, the first spike if None (see
-    `bin_spikes`). `smoothing` is the standard
-    deviation, in time, of a Gaussian kernel along which counts are spread; they are values then. `kind` ("counts" or
-    "values") overrides what numbers look like. `name` is one of several arrays or series, `columns` are the units to
-    take, and `transpose` is for files with units before time.
+    `path` is one file, or a list of them. Activity is a table of text, or an array (time, units) or (trials, time,
+    units) of a .npy, .npz or .mat file, or a series of an NWB file. `interval` is the time between samples, if the file
+    has no times. Spike times are the units of an NWB file, a list of arrays (a cell array of a .mat file, or one array
+    a unit in an .npz file), or two columns of times and units; they need `bin_width`, and are counted in bins from
+    `start` on, the first spike if None (see `bin_spikes`). `smoothing` is the standard deviation, in time, of a
+    Gaussian kernel along which counts are spread; they are values then. `kind` ("counts" or "values") overrides what
+    numbers look like. `name` is one of several arrays or series, `columns` are the units to take, and `transpose` is
+    for files with units before time.
 
     Trials are those of an array or of the table of trials of an NWB file; `trial_length`, a time, cuts what is longer
     into pieces, as fits that hold trials out need them. Of several sessions, each trial has NaN for the units of the
