@@ -23,8 +23,8 @@ _HALVINGS = 50
 def largest_lyapunov(state: Stationary | TypedStationary) -> Root:
     r"""The largest Lyapunov exponent, per tau, of networks in a stationary state without memory kernel.
 
-    $$ \lambda = -1 + \sqrt{a \beta^2 - E_0}, \qquad \Big[-\frac{d^2}{d\tau^2} - g^2 \langle \phi'\phi' \rangle(\tau)\Big]
-       \psi = E_0\, \psi $$
+    $$ \lambda = -1 + \sqrt{a \beta^2 - E_0}, \qquad
+       \Big[-\frac{d^2}{d\tau^2} - g^2 \langle \phi'\phi' \rangle(\tau)\Big] \psi = E_0\, \psi $$
 
     E_0 is the lowest eigenvalue on the whole line, and a the echo: gamma^2 for the shift, else 0. psi is even, and
     followed on the lags of the state by Numerov's scheme, of fourth order. `residual` is the largest of the error of
@@ -51,8 +51,8 @@ def largest_lyapunov(state: Stationary | TypedStationary) -> Root:
     site = state.site
     if site is None:
         raise ValueError(
-            "`state` must come from an ensemble without memory kernel, and without noise if it has an echo: no exponent "
-            "is derived for others"
+            "`state` must come from an ensemble without memory kernel, and without noise if it has an echo: no "
+            "exponent is derived for others"
         )
     return _exponent(site, state.c_slope, state.c_slope_kink, state.lags, state.decay_rate, state.converged)
 
