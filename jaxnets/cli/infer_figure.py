@@ -9,7 +9,7 @@ from .infer_dynamics import Dynamics, Moments
 
 COLORS = (plotting.BLUE, plotting.VERMILLION, plotting.GREEN, plotting.PURPLE)
 GRID = 41  # points of the flow along each axis
-COMPONENTS = 12  # of the variance, at most
+COMPONENTS = 10  # of the variance, at most
 
 
 def draw(choice: RankChoice, dynamics: Dynamics, moments: Moments, interval: float, data) -> plotting.Axes:
@@ -66,7 +66,7 @@ def _components(moments: Moments, ax: plotting.Axes) -> None:
     _data_and_model(np.arange(1.0, num + 1), parts[:, :num], ax, labels)
     ax.set(xlabel="principal component", ylabel="part of the variance", yscale="log")
     ax.set_xticks(range(1, num + 1))
-    plotting.legend(ax)
+    plotting.legend(ax, num_columns=1)
 
 
 def _flow(fit: LowRankFit, dynamics: Dynamics, ax: plotting.Axes) -> None:
@@ -79,7 +79,7 @@ def _flow(fit: LowRankFit, dynamics: Dynamics, ax: plotting.Axes) -> None:
         plotting.profile(at, np.zeros_like(at), ax, color=plotting.BLACK, style=":")
         _points(dynamics.points[:, 0], np.zeros(len(dynamics.points)), dynamics.stable, ax)
         ax.set(xlabel="$z_1$", ylabel="change of $z_1$ in a step")
-        plotting.legend(ax)
+        plotting.legend(ax, num_columns=1)
         return
     if model.rank == 2:
         low, high = z.min(0), z.max(0)
@@ -99,7 +99,7 @@ def _flow(fit: LowRankFit, dynamics: Dynamics, ax: plotting.Axes) -> None:
         x, y = dynamics.cycles.reshape(-1, model.rank)[:, :2].T
         plotting.samples(x, y, ax, color=plotting.PURPLE, marker="D", label="2-cycles")
     ax.set(xlabel="$z_1$", ylabel="$z_2$")
-    plotting.legend(ax)
+    plotting.legend(ax, num_columns=1)
 
 
 def _field(x, y, change: Float[np.ndarray, "y x 2"], ax: plotting.Axes) -> None:
@@ -141,4 +141,4 @@ def _bound(choice: RankChoice, ax: plotting.Axes) -> None:
         ax.set(xlabel="update", ylabel="bound, nats per number")
         low = np.nanquantile(bounds, 0.02)
         ax.set_ylim(bottom=min(low, float(choice.fit.held_out_elbo)))
-    plotting.legend(ax)
+    plotting.legend(ax, num_columns=1)
