@@ -537,11 +537,11 @@ def reproduce(
     """Main figures of papers, and a table of their numbers: published, theory here, sample here.
 
     PAPER is one or more of 2208.11411, 2103.14324, 2103.14317, 2409.01969 (with 2207.12373), 2210.03241, 2208.09859,
-    2102.03740, 2111.13302, 2007.08093, 2006.11569, 2007.02047 and 2405.13854; the default is all of them. Writes each figure as
-    NUMBER-NAME.png, and reproduction.md, which shows the figures with the table and names the parameters that a paper
-    does not give and that were chosen here. Both grow as figures are done, and an interruption keeps the finished
-    figures. The exit code is 1 if a number misses its tolerance. Figures and a report of an earlier run are replaced;
-    files of these names that jaxnets did not write are left alone, and nothing is run.
+    2102.03740, 2111.13302, 2007.08093, 2006.11569, 2007.02047 and 2405.13854; the default is all of them. Writes each
+    figure as NUMBER-NAME.png, and reproduction.md, which shows the figures with the table and names the parameters that
+    a paper does not give and that were chosen here. Both grow as figures are done, and an interruption keeps the
+    finished figures. The exit code is 1 if a number misses its tolerance. Figures and a report of an earlier run are
+    replaced; files of these names that jaxnets did not write are left alone, and nothing is run.
 
     Args:
         numbers: Numbers of papers on arXiv.

@@ -107,7 +107,9 @@ def _read(options: Options) -> Subject:
             if steps >= PIECES:
                 whole: dict[str, Any] = options.reading | {"trial_length": steps * found.interval}
                 found = inference.read_recording(options.files, **whole)
-                note = (("cut", f"each session, one trial, into pieces of {steps} steps, for trials that are held out"),)
+                note = (
+                    ("cut", f"each session, one trial, into pieces of {steps} steps, for trials that are held out"),
+                )
     except ValueError as error:
         raise InputError(_in_options(str(error))) from error
     title = ", ".join(map(str, options.files))

@@ -28,8 +28,7 @@ class Convolution(Operator):
     kernel: Inexact[Array, "*batch n"]
 
     def __init__(self, kernel: Inexact[ArrayLike, "*batch n"]):
-        array = jnp.asarray(kernel)
-        self.kernel = complex_array("kernel", array) if jnp.iscomplexobj(array) else real_array("kernel", array)
+        self.kernel = _numbers("kernel", kernel)
         if self.kernel.ndim < 1 or self.kernel.shape[-1] < 1:
             raise ValueError(f"`kernel` must have shape (n,), or (..., n) of a batch, got {self.kernel.shape}")
 
@@ -39,7 +38,7 @@ class Convolution(Operator):
 
         Raises `ValueError` for a generator that is not anti-Hermitian.
         """
-        A = cls(generator).kernel
+        A = cls(_numbers("generator", generator)).kernel
         mirrored = jnp.roll(A[..., ::-1], 1, axis=-1)
         miss, size = jnp.max(jnp.abs(A + jnp.conj(mirrored))), jnp.max(jnp.abs(A))
         limit = _ROUNDINGS * float(jnp.finfo(A.dtype).eps)
@@ -92,3 +91,10 @@ class Convolution(Operator):
 
     def scaled(self, factor):
         return Convolution(factor.astype(self.kernel.real.dtype).astype(self.dtype) * self.kernel)
+
+
+def _numbers(name: str, value: Inexact[ArrayLike, "..."]) -> Inexact[Array, "..."]:
+    """Real or complex numbers, as they are."""
+    numbers = complex_array(name, value)
+    given = jax.tree.leaves(value) if isinstance(value, list | tuple) else [value]
+    return numbers if any(np.iscomplexobj(x) for x in given) else real_array(name, value)

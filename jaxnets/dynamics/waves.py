@@ -24,11 +24,12 @@ from ..couplings.convolution import Convolution
 _HALVINGS = 40
 
 
-def saturate(z: Complex[Array, "..."]) -> Complex[Array, "..."]:
+def saturate(z: Complex[ArrayLike, "..."]) -> Complex[Array, "..."]:
     """phi(z) = z / sqrt(1 + |z|^2): the modulus stays below 1, the phase as it is.
 
-    Source: Chandra & Magnasco 2024 (arXiv 2405.13854).
+    Raises `ValueError` for what is no array of numbers. Source: Chandra & Magnasco 2024 (arXiv 2405.13854).
     """
+    z = complex_array("z", z)
     return z / as_complex(jnp.sqrt(1 + z.real**2 + z.imag**2))
 
 

@@ -139,10 +139,10 @@ class RecordingLikelihood(eqx.Module):
        \qquad B = A^T \mathrm{Cov}(r)\, A, $$
 
     with r(x) what the theory misses at each lag in units of its weight, and x-hat the fit. The misses at different lags
-    are correlated, and their covariance is known to some 16 %, so that its inverse is not used: s has as many components
-    as there are parameters. Near the fit L has the curvature that the errors of `fit_recording` say, and far from it the
-    shape that the theory has. `params` are the fit, `transforms` the ranges of parameters, `data` what r depends on,
-    `slopes` A and `precision` the inverse of B.
+    are correlated, and their covariance is known to some 16 %, so that its inverse is not used: s has as many
+    components as there are parameters. Near the fit L has the curvature that the errors of `fit_recording` say, and far
+    from it the shape that the theory has. `params` are the fit, `transforms` the ranges of parameters, `data` what r
+    depends on, `slopes` A and `precision` the inverse of B.
     """
 
     __repr__ = one_line
@@ -171,8 +171,8 @@ def recording_likelihood(
 ) -> RecordingLikelihood:
     """The likelihood of the strength g and the time constant tau behind a recording, for `inference.posterior`.
 
-    All arguments are those of `fit_recording`, and so is what is valid. With `z_scored` rates their scale is a parameter
-    too. The effective rank is not: a fit gives its error.
+    All arguments are those of `fit_recording`, and so is what is valid. With `z_scored` rates their scale is a
+    parameter too. The effective rank is not: a fit gives its error.
 
     Raises:
         ValueError: as `fit_recording`.

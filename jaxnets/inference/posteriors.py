@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, PyTree
 from tqdm import tqdm
 
-from .._arguments import positive, require, require_key, require_whole, scalar
+from .._arguments import positive, real_array, require, require_key, require_whole, scalar
 from .._progress import moving, stage
 from .._results import Result
 from ..fitting.parameters import Space, Transforms, space_of, stacked_starts
@@ -62,7 +62,7 @@ class Posterior(Result, axes={"c": "chain", "s": "draw", "n": "component"}):
 
         Raises `ValueError` for q outside [0, 1].
         """
-        q = jnp.asarray(q, self.values.dtype)
+        q = real_array("q", q).astype(self.values.dtype)
         require("q", q, lambda q: (q >= 0) & (q <= 1), "between 0 and 1")
         return jnp.quantile(self.values.reshape(-1, self.values.shape[-1]), q, axis=0)
 
@@ -248,8 +248,9 @@ def _summary(space: Space, u: Float[Array, "c s p"], density, divergent, diagnos
     values = over(space.vector)(u)
     several = values.shape[0] * values.shape[1]
     flat = values.reshape(several, -1)
-    r_hat = diagnostics.rhat(values)
-    ess = jnp.minimum(diagnostics.ess_bulk(values), diagnostics.ess_tail(values))
+    # Of one component these are numbers.
+    r_hat = jnp.reshape(diagnostics.rhat(values), values.shape[-1:])
+    ess = jnp.reshape(jnp.minimum(diagnostics.ess_bulk(values), diagnostics.ess_tail(values)), values.shape[-1:])
     good = jnp.all(r_hat <= _LARGEST_R_HAT) & jnp.all(ess >= _FEWEST) & ~jnp.any(divergent)
     return Posterior(
         params=over(functools.partial(_params, space))(u),

@@ -1,4 +1,4 @@
-"""Unitary convolutional networks near criticality, Chandra & Magnasco 2024 (arXiv 2405.13854): powers of a background."""
+"""Unitary convolutional networks near criticality, Chandra & Magnasco 2024 (arXiv 2405.13854): powers of forcing."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -169,8 +169,8 @@ def draw_propagation(sizes: Sizes, *, key: PRNGKeyArray) -> Figure:
     ax.set(xscale="log", yscale="log", xlabel="background A", ylabel="propagation length (sites)")
     plotting.legend(ax)
     caption = (
-        f"Distance over which a weak signal of w = {FREQUENCY:g} dies on a background, with θ = (1 - cos q) / 2: theory "
-        f"(line), and fits to rings of {sizes.long_ring} sites (circles)."
+        f"Distance over which a weak signal of w = {FREQUENCY:g} dies on a background, with θ = (1 - cos q) / 2: "
+        f"theory (line), and fits to rings of {sizes.long_ring} sites (circles)."
     )
     return Figure(ax, caption, rows)
 
