@@ -185,8 +185,8 @@ CALLS = {
         initial_noise=np.ones(2),
     ),
     "inference.bin_spikes": Call(
-        lambda bin_width, start: jn.inference.bin_spikes([np.arange(1.0, 9.0)], bin_width, start=start),
-        lambda: {"bin_width": 0.5, "start": 1.0},
+        lambda spikes, bin_width, start: jn.inference.bin_spikes([spikes], bin_width, start=start),
+        lambda: {"spikes": np.arange(1.0, 9.0), "bin_width": 0.5, "start": 1.0},
     ),
     "inference.StochasticLowRank.sample": Call(
         lambda inputs: driven().sample(2, 5, key=KEY, inputs=inputs), lambda: {"inputs": np.ones((5, 1))}
@@ -207,6 +207,19 @@ CALLS = {
     ),
     "inference.fixed_points": Call(
         lambda input: jn.inference.fixed_points(driven(), input), lambda: {"input": np.ones(1)}
+    ),
+    "inference.posterior": of(
+        jn.inference.posterior,
+        heavy=True,
+        loss=square,
+        params={"a": 0.0},
+        key=KEY,
+        spread=0.1,
+        target_acceptance=0.9,
+        num_samples=4,
+        num_warmup=20,
+        num_chains=1,
+        **QUIET,
     ),
     "inference.Posterior.quantile": Call(
         lambda q: jn.inference.Posterior(

@@ -117,6 +117,7 @@ CALLS = {
             "estimates": {"x": VECTOR, "values": VECTOR, "error": 0.1 * VECTOR},
             "samples": {"x": VECTOR, "values": VECTOR, "error": 0.1 * VECTOR},
             "heat_map": {"x": VECTOR.cumsum(), "y": np.arange(2.0), "values": STATES},
+            "corner": {"values": STATES, "names": ["a", "b", "c"], "truth": VECTOR},
             "patterns": {"values": PATTERNS, "names": ["a", "b"]},
             "graph": {"sizes": VECTOR, "edges": np.abs(J), "names": ["a", "b", "c"], "colors": ["r", "g", "b"]},
         }.items()

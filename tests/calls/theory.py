@@ -261,6 +261,22 @@ CALLS = {
         max_steps=2,
         nodes=41,
     ),
+    "meanfield.stationary_by_paths types": of(
+        jn.meanfield.stationary_by_paths,
+        heavy=True,
+        ensemble=jn.couplings.CellTypes(SHARES, TABLE, symmetry=0.3),
+        transfer=Tanh(),
+        noise=SHARES,
+        tau=SHARES,
+        key=KEY,
+        num_paths=16,
+        period=20.0,
+        max_lag=5.0,
+        memory=5.0,
+        dt=0.25,
+        max_steps=2,
+        nodes=41,
+    ),
     **{
         f"meanfield.Stationary.{name}": Call(
             lambda frequency, name=name: getattr(state(), name)(frequency),

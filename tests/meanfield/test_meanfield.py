@@ -429,9 +429,10 @@ def test_bad_arguments(name, arguments):
         stationary(**{"ensemble": IID(2.0), "transfer": Tanh(), **arguments})
 
 
-def test_no_exponent_of_the_shift():
+def test_no_exponent_with_a_memory_kernel():
+    state = eqx.tree_at(lambda s: s.ensemble, stationary(IID(1.5), Tanh()), Elliptic(1.5, 0.5))
     with pytest.raises(ValueError, match="`state` must"):
-        largest_lyapunov(stationary(DeepHebbian(load=1.0, hetero=(1.2,)), Tanh()))
+        largest_lyapunov(state)
 
 
 # --- the series -------------------------------------------------------------------------------------------------

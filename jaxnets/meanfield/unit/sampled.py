@@ -17,6 +17,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, PRNGKeyArray
 
 from ..._arguments import positive, require, require_instance, require_key, require_whole, scalar
@@ -109,7 +110,8 @@ def stationary_by_paths(
     shapes = [shape_of(phi, units.tau.dtype) for phi in units.functions.transfers]
     odd = jnp.all(jnp.stack([shape.odd for shape in shapes]))
     scale = jnp.max(jnp.stack([shape.scale for shape in shapes]))
-    require("tolerance", tolerance, positive, "a finite number > 0")
+    tolerance = _positive("tolerance", tolerance)
+    require_whole("max_steps", max_steps)
     require_whole("nodes", nodes, least=41)
     grid = _grid(period, max_lag, memory, dt, units.tau[0])
     normal = _random_numbers(heard, key, num_paths, grid)
@@ -121,9 +123,9 @@ def stationary_by_paths(
 
 
 def _grid(period: float, max_lag: float, memory: float, dt: float, like: Float[Array, ""]) -> Grid:
-    times = {"period": period, "max_lag": max_lag, "memory": memory, "dt": dt}
-    for name, value in times.items():
-        require(name, value, positive, "a finite number > 0")
+    given = {"period": period, "max_lag": max_lag, "memory": memory, "dt": dt}
+    times = {name: _positive(name, value) for name, value in given.items()}
+    period, max_lag, memory, dt = times.values()
     if not 10 * dt <= memory <= max_lag <= period / 4:
         raise ValueError(
             f"`memory` must be at least 10 `dt` and at most `max_lag`, and that at most `period` / 4, got {times}"
@@ -135,6 +137,12 @@ def _grid(period: float, max_lag: float, memory: float, dt: float, like: Float[A
         M=math.ceil(memory / dt - 1e-9) + 1,
         F=2 ** math.ceil(math.log2(period / dt)),
     )
+
+
+def _positive(name: str, value: Any) -> float:
+    value = np.asarray(scalar(name, value))
+    require(name, value, positive, "a finite number > 0")
+    return float(value)
 
 
 def _random_numbers(
