@@ -356,7 +356,7 @@ def test_one_transfer_function_for_each_type_and_other_units():
         ({"transfer": [TANH] * 3}, "`transfer` must be one, or one for each of 2 types, got 3"),
         ({"transfer": [TANH, np.tanh]}, "`transfer` must be one of"),
         ({"row_gains": jn.Discrete([1.0])}, "`row_gains` must be None"),
-        ({"symmetry": 0.5}, "without memory kernel"),
+        ({"symmetry": 0.5}, "`key` must be a key"),
         ({"added": jn.couplings.LowRank(overlaps=[[1.0]])}, "no modes of finite rank but uniform"),
     ],
 )
