@@ -28,6 +28,9 @@ from .problem import Problem
 
 # The closest that the iteration lets q come to 1, where the fields of patterns have no variance left.
 NEAREST = 1e-10
+# No state is told from q = 1 above this: at kappa = 0 and loads beyond 4 / pi, where there is none, errors of averages
+# make one with 1 - q below 2e-6, while 1 - q = .8 (4 / pi - alpha) of true ones.
+RESOLVED = 1e-5
 # The least q whose root is taken; a q below is 0 to rounding, perhaps negative.
 LEAST = 1e-30
 # A step of q on the host so short that Newton's method goes on.
@@ -201,7 +204,7 @@ class BinaryWeights(Problem):
         return [of.square / (1 + of.square), weight_averages(self.alpha * of.square, self.nodes, every).rest]
 
     def is_admissible(self, y, tolerance):
-        return (y[0] >= -tolerance) & (y[0] < 1 - NEAREST)
+        return (y[0] >= -tolerance) & (y[0] < 1 - RESOLVED)
 
 
 def require_odd(nodes: int) -> None:

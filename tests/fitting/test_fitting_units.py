@@ -76,7 +76,7 @@ ELSEWHERE = {
     *("edge_misses", "onset_misses", "spectrum_misses", "dimension_misses", "population_time_misses", "speed_misses"),
     *("fit_connectome", "held_out", "apart", "predict"),  # see `from_matrix`
     *("null_models", "score_models"),  # see `test_scores.py`
-    "fit_recording",
+    *("fit_recording", "recording_likelihood"),
 }
 
 

@@ -95,7 +95,10 @@ def test_far_margins():
         assert state.converged
         np.testing.assert_allclose(state.entropy, np.log(2) + 1e-6 * tail, atol=1e-6 * (1 + abs(tail)) * 1e-3)
     # Next to the load at which q = 1, 4 / pi at kappa = 0, and beyond it.
-    assert BinaryPerceptron(1.25).saddle().converged and not BinaryPerceptron(1.3).saddle().converged
+    for alpha in (1.25, 1.27, 1.2725):
+        assert BinaryPerceptron(alpha).saddle().converged
+    for alpha in (1.2735, 1.28, 1.29, 1.3, 1.35, 1.5, 2.0):
+        assert not BinaryPerceptron(alpha).saddle().converged
 
 
 def test_state_evolution():
