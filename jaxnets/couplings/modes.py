@@ -29,6 +29,7 @@ from .._numerics import (
     laurent_product,
     reciprocal_moments,
     reciprocal_moments_real,
+    square_modulus,
 )
 from . import operators
 from .ensemble import CURVE_POINTS, Ensemble, FourPoint, may_vanish, no_pole, vanishes
@@ -238,7 +239,7 @@ class DeepHebbian(Ensemble):
     "gaussian". `ring` closes the sequence; an open chain has the same limit. `symmetric` couples each pattern to its d
     predecessors as well, lambda = c + 2 sum_r gamma_r cos(r theta). On a ring of P <= d patterns (2 d if symmetric)
     shifts fold onto each other; at any P the spectrum of the core is lambda at theta = 2 pi mu / P. Averages over
-    angles lose digits next to z = 0 if a symmetric lambda passes 0: theory holds beyond .002 of the support there.
+    angles lose digits next to z = 0 if a symmetric lambda passes 0: theory is NaN within some .002 of the support.
     Raises `ValueError` for a load that is not positive, an empty profile and unknown patterns.
     Source: Jiang et al. 2022 (arXiv 2208.11411); Jiang et al. 2021 (arXiv 2103.14324) for the symmetric variant.
     """
@@ -321,6 +322,10 @@ class DeepHebbian(Ensemble):
         # The difference of both factors is 2i Im a.
         r = self.load.astype(t.dtype) * ((a - jnp.conj(t)) * mean - (jnp.conj(a) - jnp.conj(t)) * jnp.conj(mean))
         r = r / jax.lax.complex(jnp.zeros_like(a.imag), 2 * a.imag)
+        # A root of 1 - a lambda on the circle comes no closer to it than this, since lambda has no steeper slope.
+        steepest = jnp.sum(jnp.abs(c.real) * jnp.abs(jnp.arange(-d, d + 1)).astype(c.real.dtype))
+        known = jnp.abs(a.imag) > _CLOSEST * steepest * square_modulus(a)
+        r, h = jnp.where(known, r, jnp.nan), jnp.where(known, h, jnp.nan)
         return tuple(jnp.where(apart, x, y) for x, y in zip((r, jnp.conj(r), as_complex(h)), of_both, strict=True))
 
     def four_point(self, s1, s2):
@@ -417,6 +422,9 @@ class DeepHebbian(Ensemble):
 # With 22 doublings averages are right to 1e-12 at roots as near as 7e-6, and more did not help: densities of symmetric
 # cores whose lambda passes 0 are right down to |z| = .002 of the support. A smaller part of |a| than this is rounding.
 _DOUBLINGS, _REAL = 22, 1e-6
+# Where a root may be closer to the circle than this, averages are NaN: for the three windows that were tried they are
+# right to three digits down to there, and wrong by up to factors below.
+_CLOSEST = 1e-7
 
 
 def _moments_of_real(denominator: Complex[Array, " 2*d+1"]) -> Complex[Array, " 2*d+1"]:
