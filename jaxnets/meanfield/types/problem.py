@@ -30,6 +30,9 @@ class Functions(eqx.Module):
 
     def of_types(self, fn, *arrays):
         """fn(transfer, breaks, *rows), stacked over types."""
+        if jax.tree.leaves(arrays)[0].shape[0] == 1:
+            # Products of one matrix are faster than those of a batch of one.
+            return jax.tree.map(lambda x: x[None], fn(self.transfers[0], self.breaks[0], *_row(arrays, 0)))
         if len(self.transfers) == 1:
             return jax.vmap(lambda *rows: fn(self.transfers[0], self.breaks[0], *rows))(*arrays)
         found = [
