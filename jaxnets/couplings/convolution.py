@@ -28,9 +28,7 @@ class Convolution(Operator):
     kernel: Inexact[Array, "*batch n"]
 
     def __init__(self, kernel: Inexact[ArrayLike, "*batch n"]):
-        self.kernel = _numbers("kernel", kernel)
-        if self.kernel.ndim < 1 or self.kernel.shape[-1] < 1:
-            raise ValueError(f"`kernel` must have shape (n,), or (..., n) of a batch, got {self.kernel.shape}")
+        self.kernel = _on_ring("kernel", kernel)
 
     @classmethod
     def unitary(cls, generator: Inexact[ArrayLike, "*batch n"]) -> "Convolution":
@@ -38,7 +36,7 @@ class Convolution(Operator):
 
         Raises `ValueError` for a generator that is not anti-Hermitian.
         """
-        A = cls(_numbers("generator", generator)).kernel
+        A = _on_ring("generator", generator)
         mirrored = jnp.roll(A[..., ::-1], 1, axis=-1)
         miss, size = jnp.max(jnp.abs(A + jnp.conj(mirrored))), jnp.max(jnp.abs(A))
         limit = _ROUNDINGS * float(jnp.finfo(A.dtype).eps)
@@ -49,7 +47,7 @@ class Convolution(Operator):
     @classmethod
     def of_dispersion(cls, theta: Float[ArrayLike, "*batch n"]) -> "Convolution":
         """The unitary convolution whose wave numbers 2 pi m / n, m = 0..n - 1, have the phases theta_m: e^{i theta}."""
-        phases = real_array("theta", theta)
+        phases = _on_ring("theta", real_array("theta", theta))
         require("theta", phases, np.isfinite, "finite")
         return cls(jnp.fft.ifft(jax.lax.complex(jnp.cos(phases), jnp.sin(phases))))
 
@@ -93,8 +91,10 @@ class Convolution(Operator):
         return Convolution(factor.astype(self.kernel.real.dtype).astype(self.dtype) * self.kernel)
 
 
-def _numbers(name: str, value: Inexact[ArrayLike, "..."]) -> Inexact[Array, "..."]:
-    """Real or complex numbers, as they are."""
+def _on_ring(name: str, value: Inexact[ArrayLike, "*batch n"]) -> Inexact[Array, "*batch n"]:
+    """Real or complex numbers, as they are, one for each site."""
     numbers = complex_array(name, value)
     given = jax.tree.leaves(value) if isinstance(value, list | tuple) else [value]
+    if numbers.ndim < 1 or numbers.shape[-1] < 1:
+        raise ValueError(f"`{name}` must have shape (n,), or (..., n) of a batch, got {numbers.shape}")
     return numbers if any(np.iscomplexobj(x) for x in given) else real_array(name, value)

@@ -30,7 +30,9 @@ CALLS = {
         jn.observables.dimension_estimate, nan=("value", "error"), x=SERIES, interval=0.5, correlation_time=0.5
     ),
     "observables.rank_exponent": of(
-        lambda eigenvalues: jn.observables.rank_exponent(eigenvalues, 1, 3), eigenvalues=VECTOR
+        lambda eigenvalues: jn.observables.rank_exponent(eigenvalues, 1, 3),
+        nan=("value", "residual"),
+        eigenvalues=VECTOR,
     ),
     "observables.cross_validated_spectrum": of(jn.observables.cross_validated_spectrum, x1=SERIES, x2=SERIES[::-1]),
     "observables.principal_components": of(jn.observables.principal_components, x=SERIES),
