@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float, Int
 
-from .._arguments import complex_array, positive, real_array, require, require_instance, require_whole
+from .._arguments import complex_array, positive, real_array, require, require_instance, require_whole, scalar
 from .._numerics import as_complex, bisect, frozen, polish_root
 from .._results import Result, one_line
 from ..couplings.convolution import Convolution
@@ -52,7 +52,7 @@ class PlaneWave(eqx.Module):
         if not isinstance(mode, int | np.integer):
             raise ValueError(f"`mode` must be a whole number, the waves around the ring, got {mode!r}")
         self.sites, self.mode = sites, int(mode)
-        self.amplitude, self.frequency = real_array("amplitude", amplitude), real_array("frequency", frequency)
+        self.amplitude, self.frequency = scalar("amplitude", amplitude), scalar("frequency", frequency)
         require("amplitude", self.amplitude, np.isfinite, "a finite number")
         require("frequency", self.frequency, np.isfinite, "a finite number")
 
@@ -176,7 +176,7 @@ def forced_wave(amplitude: Float[ArrayLike, ""], detuning: Float[ArrayLike, ""] 
 
     Source: Chandra & Magnasco 2024 (arXiv 2405.13854); the formula derived here.
     """
-    A, delta = real_array("amplitude", amplitude), real_array("detuning", detuning)
+    A, delta = scalar("amplitude", amplitude), scalar("detuning", detuning)
     require("amplitude", A, positive, "a finite number > 0")
     require("detuning", delta, np.isfinite, "a finite number")
     return _forced(A, delta.astype(A.dtype))
@@ -230,7 +230,7 @@ def wave_relaxation(
     require("modulus", R, lambda r: (r > 0) & (r < 1), "between 0 and 1")
     for name, value in (("alpha", alpha), ("beta", beta)):
         require(name, value, np.isfinite, "finite")
-    R, alpha, beta = jnp.broadcast_arrays(R, alpha.astype(R.dtype), beta.astype(R.dtype))
+    R, alpha, beta = _together(R, modulus=R, alpha=alpha, beta=beta)
     a, b, turn = (1 - R**2) ** 1.5, (1 - R**2) ** 0.5, lambda x: jax.lax.complex(jnp.cos(x), jnp.sin(x))
     half = as_complex((a + b) / 4) * (turn(alpha) + turn(-beta))
     apart = jnp.sqrt(half**2 - as_complex(a * b) * turn(alpha - beta))
@@ -258,6 +258,15 @@ def propagation_length(
     R, v = real_array("modulus", modulus), real_array("group_velocity", group_velocity)
     require("modulus", R, lambda r: (r > 0) & (r < 1), "between 0 and 1")
     require("group_velocity", v, np.isfinite, "finite")
-    v, R = jnp.broadcast_arrays(v.astype(R.dtype), R)
+    R, v = _together(R, modulus=R, group_velocity=v)
     p = ((1 - R**2) ** 1.5 + (1 - R**2) ** 0.5) / 2
     return jnp.abs(v) / -jnp.log(p)
+
+
+def _together(like: Float[Array, "..."], **arrays: Float[Array, "..."]) -> list[Float[Array, "..."]]:
+    """The arrays in one shape, and in the precision of the first."""
+    try:
+        return jnp.broadcast_arrays(*(array.astype(like.dtype) for array in arrays.values()))
+    except ValueError:
+        shapes = ", ".join(f"`{name}` {array.shape}" for name, array in arrays.items())
+        raise ValueError(f"arguments must have shapes that broadcast, got {shapes}") from None

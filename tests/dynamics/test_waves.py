@@ -113,7 +113,7 @@ def test_a_weak_source_dies_over_the_length(amplitude, printed):
     start = R * np.exp(1j * float(forced_wave(amplitude).phase)) * np.ones(sites)
     background = amplitude * jnp.ones(sites, complex)
     weak = 1e-6 * R * jax.nn.one_hot(0, sites, dtype=complex)
-    source = lambda n: background + weak * jnp.exp(1j * frequency * n)
+    source = lambda n: background + weak * jnp.exp(1j * frequency * n.astype(complex))
     steps = int(40 / R**2) // 64 * 64
     run = simulate_waves(U, start, source, num_steps=steps, save_every=1)
     late = np.asarray(run.states[-2048:]) - start[None]
