@@ -116,7 +116,7 @@ class FeedForward(eqx.Module):
         samples. `terms` are those of the series of `rate_covariance`. Valid for many units and covariances that are
         small between most of them; for Gaussian inputs, the first layer is exact.
 
-        Raises `ValueError` for shapes that do not fit, and as `rate_covariance`.
+        Raises `ValueError` for shapes that do not fit, numbers that are not finite, and as `rate_covariance`.
         """
         n, dtype = self.biases.shape[1], self.weights.dtype
         C = jnp.eye(n, dtype=dtype) if covariance is None else real_array("covariance", covariance).astype(dtype)
@@ -125,6 +125,8 @@ class FeedForward(eqx.Module):
             raise ValueError(
                 f"`covariance` and `mean` must have shapes ({n}, {n}) and ({n},), got {C.shape} and {m.shape}"
             )
+        require("covariance", C, np.isfinite, "finite")
+        require("mean", m, np.isfinite, "finite")
         require_whole("terms", terms)
         return propagated(self.transfer, self.weights, self.biases, C, m, terms)
 
@@ -160,7 +162,10 @@ def measured_statistics(
     inputs, as ``jax.vmap(network)(x)``; a single record is divided into two halves if `second` is None. The square of
     one covariance from T inputs would be too large by K_1^2 N / T.
 
-    Raises `ValueError` for arrays that are not (T, L, n) with at least 2 inputs in each half, or do not fit each other.
+    The dimension of units that do not vary is NaN.
+
+    Raises `ValueError` for arrays that are not (T, L, n) with at least 2 inputs in each half, do not fit each other, or
+    are not finite.
     """
     first = real_array("first", first)
     if second is None:
@@ -174,6 +179,8 @@ def measured_statistics(
             f"`first` and `second` must have shapes (T, L, n) of equal layers and units, with 2 inputs or more, got "
             f"{first.shape} and {second.shape}"
         )
+    require("first", first, np.isfinite, "finite")
+    require("second", second, np.isfinite, "finite")
     return _measured(first, second)
 
 

@@ -76,7 +76,10 @@ CALLS = {
     "layers.correlated_weights": of(lambda r: jn.layers.correlated_weights(3, 4, r, key=KEY), r=0.5),
     "layers.edge_of_chaos": of(lambda bias: jn.layers.edge_of_chaos(Tanh(), bias), heavy=True, bias=0.3),
     "layers.measured_statistics": of(
-        jn.layers.measured_statistics, first=SERIES.reshape(20, 2, 3), second=SERIES.reshape(20, 2, 3)[::-1]
+        jn.layers.measured_statistics,
+        nan=("dimension",),
+        first=SERIES.reshape(20, 2, 3),
+        second=SERIES.reshape(20, 2, 3)[::-1],
     ),
     "layers.rate_covariance": of(
         lambda mean, covariance: jn.layers.rate_covariance(Tanh(), mean, covariance),
