@@ -14,8 +14,9 @@ from ..types.state import Phase, TypedStationary
 from .field import Averages, Grid, Problem, Unknowns
 from .state import Stationary
 
-# Steps of the responses at rest, which are a contraction there, and where they end.
-_STEPS, _SETTLED = 2000, 1e-13
+# Steps of the responses at rest, which are a contraction there; they end at a few roundings, and are converged at the
+# largest change, or that many roundings.
+_STEPS, _SETTLED, _TOLERANCE, _ROUNDINGS = 2000, 4.0, 1e-8, 100.0
 
 
 class Errors(NamedTuple):
@@ -56,10 +57,11 @@ def at_rest(problem: Problem, converged: Bool[Array, ""]) -> Found:
         leak, slope = args
         new = as_complex(slope)[:, None] / (leak - as_complex(slope)[:, None] * jax.vmap(r, 1, 1)(S))
         # The mean of two steps does not turn back and forth.
-        return (S + new) / 2, jnp.max(jnp.abs(new - S) / jnp.maximum(jnp.max(jnp.abs(S)), 1e-300))
+        return (S + new) / 2, jnp.max(jnp.abs(new - S)) / jnp.where(size > 0, size, 1)
 
     S = as_complex(slope)[:, None] / leak
-    S, residual = iterate(step, S, (leak, slope), _SETTLED, _STEPS)
+    size, eps = jnp.max(jnp.abs(S)), float(jnp.finfo(slope.dtype).eps)
+    S, residual = iterate(step, S, (leak, slope), _SETTLED * eps, _STEPS)
     instantaneous = slope[:, None] * r(as_complex(jnp.zeros_like(slope))).real[:, None]
     # S with r(0) in place of r(S) is an exponential in time, which jumps at 0. Only the smooth rest is transformed.
     rest = S - as_complex(slope)[:, None] / (leak - as_complex(instantaneous))
@@ -69,7 +71,8 @@ def at_rest(problem: Problem, converged: Bool[Array, ""]) -> Found:
     silence = jnp.zeros((slope.shape[0], grid.T), slope.dtype)
     averages = Averages(silence, response, silence, silence + slope[:, None] ** 2, slope)
     unknowns = Unknowns(silence, response)
-    return Found(unknowns, averages, no_errors(problem), problem.sigma, residual, converged & (residual <= 1e-8))
+    converged &= residual <= max(_TOLERANCE, _ROUNDINGS * eps)
+    return Found(unknowns, averages, no_errors(problem), problem.sigma, residual, converged)
 
 
 def state_of_one(problem: Problem, found: Found) -> Stationary:
