@@ -60,6 +60,11 @@ def exponents():
     return jn.population.LyapunovDistribution(*fields, nothing, nothing == 0, mirrored=True)
 
 
+FEW_PATHS = {
+    **{"key": KEY, "num_paths": 16, "period": 20.0, "max_lag": 5.0, "memory": 5.0},
+    **{"dt": 0.25, "max_steps": 2, "nodes": 41},
+}
+
 CALLS = {
     # --- layers
     "layers.Layers": of(lambda g, r, bias: jn.layers.Layers(Tanh(), g, r, bias), g=1.2, r=0.5, bias=0.1),
@@ -255,14 +260,7 @@ CALLS = {
         ensemble=RandomModes([1.5], load=0.5, overlap=0.3),
         transfer=Tanh(),
         noise=0.1,
-        key=KEY,
-        num_paths=16,
-        period=20.0,
-        max_lag=5.0,
-        memory=5.0,
-        dt=0.25,
-        max_steps=2,
-        nodes=41,
+        **FEW_PATHS,
     ),
     "meanfield.stationary_by_paths types": of(
         jn.meanfield.stationary_by_paths,
@@ -271,14 +269,7 @@ CALLS = {
         transfer=Tanh(),
         noise=SHARES,
         tau=SHARES,
-        key=KEY,
-        num_paths=16,
-        period=20.0,
-        max_lag=5.0,
-        memory=5.0,
-        dt=0.25,
-        max_steps=2,
-        nodes=41,
+        **FEW_PATHS,
     ),
     **{
         f"meanfield.Stationary.{name}": Call(
